@@ -1,0 +1,34 @@
+package api
+
+// Limits. All of them live here, each with its reason.
+const (
+	// MaxKeyBytes bounds a key. Keys are held in index blocks and in every comparison; Redis
+	// allows 512 MiB but nobody who measures uses keys beyond a few KiB.
+	MaxKeyBytes = 64 << 10
+
+	// MaxValueBytes bounds a value until values are split into parts. One value travels in one
+	// Raft entry, and an entry blocks its group while it is written and sent.
+	MaxValueBytes = 8 << 20
+
+	// MaxBatchBytes bounds the keys and values of one batch, which is one Raft entry. It leaves
+	// room for one value of the largest size and its key.
+	MaxBatchBytes = MaxValueBytes + MaxKeyBytes + 64<<10
+
+	// MaxBatchOps bounds the operations of one batch: evaluation is one uninterrupted step of apply.
+	MaxBatchOps = 100_000
+
+	// MaxEntryBytes bounds one Raft entry with its header.
+	MaxEntryBytes = MaxBatchBytes + 64<<10
+
+	// MaxMessageBytes bounds one gRPC message; gRPC's default of 4 MiB would refuse entries and
+	// stop replication for good.
+	MaxMessageBytes = 2*MaxEntryBytes + 1<<20
+
+	// MaxScanPageItems and MaxScanPageBytes bound one page of a scan; a page is held in memory
+	// on the leader and on the merging node.
+	MaxScanPageItems = 1024
+	MaxScanPageBytes = 1 << 20
+
+	// MaxSessionWindow bounds the answers that a shard keeps for one session.
+	MaxSessionWindow = 1024
+)

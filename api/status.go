@@ -1,0 +1,65 @@
+package api
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+)
+
+// ToStatus turns err into a gRPC status error whose details carry the code and the hints.
+func ToStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		if s, ok := status.FromError(err); ok {
+			return s.Err()
+		}
+		if errors.Is(err, context.Canceled) {
+			return status.FromContextError(err).Err()
+		}
+		e = &Error{Code: CodeInternal, Message: err.Error()}
+	}
+	s := status.New(Row(e.Code).GRPC, e.Error())
+	detailed, detailErr := s.WithDetails(&pb.ErrorDetail{
+		Code: string(e.Code), ShardId: uint64(e.Shard), LeaderId: string(e.Leader), Epoch: uint64(e.Epoch),
+	})
+	if detailErr != nil {
+		return s.Err()
+	}
+	return detailed.Err()
+}
+
+// FromStatus is the inverse of ToStatus. An error without our details came from gRPC itself:
+// the connection or the deadline broke, so whether the request ran is not known; write tells
+// whether the request was one that changes anything.
+func FromStatus(err error, write bool) error {
+	if err == nil {
+		return nil
+	}
+	s, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	for _, d := range s.Details() {
+		if det, ok := d.(*pb.ErrorDetail); ok {
+			return &Error{
+				Code: Code(det.Code), Message: s.Message(), Shard: ShardID(det.ShardId),
+				Leader: NodeID(det.LeaderId), Epoch: Epoch(det.Epoch),
+			}
+		}
+	}
+	switch {
+	case write:
+		return &Error{Code: CodeUnknownOutcome, Message: s.Message(), Cause: err}
+	case s.Code() == codes.DeadlineExceeded:
+		return &Error{Code: CodeExpired, Message: s.Message(), Cause: err}
+	default:
+		return &Error{Code: CodeUnavailable, Message: s.Message(), Cause: err}
+	}
+}
