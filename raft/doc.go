@@ -1,0 +1,2 @@
+// Package raft runs many hashicorp/raft groups on one node.
+package raft

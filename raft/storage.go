@@ -1,0 +1,34 @@
+package raft
+
+import (
+	"io"
+
+	hraft "github.com/hashicorp/raft"
+)
+
+// LogStore holds the log, the term and the vote of one replica. It is what hashicorp/raft asks
+// for, with these promises on top:
+//
+//   - a write is durable when it returns; after a write failed, every later one fails with the
+//     first error;
+//   - the vote (keys LastVoteTerm and LastVoteCand) is one atomic record;
+//   - a record is verified on every read from disk; damage is an error, never an answer;
+//   - storing at or below the last index replaces the suffix; storing beyond the next index
+//     drops everything before; the indexes held are one range without holes;
+//   - a missing entry is hraft.ErrLogNotFound, a missing key an error with the text "not found".
+//
+// Safe for concurrent use by one writer and many readers.
+type LogStore interface {
+	hraft.LogStore
+	hraft.StableStore
+	io.Closer
+}
+
+// Storage keeps the logs of all replicas of a node. BoltStorage is the first implementation.
+type Storage interface {
+	// Open opens the log of one replica, creating an empty one if there is none. A replica's
+	// log must be closed before it is opened again.
+	Open(g GroupID, incarnation uint64) (LogStore, error)
+	// Close closes what is still open.
+	Close() error
+}
