@@ -1,0 +1,40 @@
+// Package vfs is the file system as a seam: every byte that Lightning DB stores goes through FS.
+//
+// It is not a general file system. It has what storage code needs and no more: files that are
+// written once from the start to the end, atomic renames, hard links, directory syncs, one lock.
+// There is no seek, no overwrite in the middle, no mode and no time stamp.
+//
+// # Implementations
+//
+//   - OS is the machine's file system.
+//   - Mem keeps everything in memory and knows, for each file, which bytes were synced and, for
+//     each directory, which names were. CrashClone answers "what would the disk hold if the power
+//     failed now?" with a new, independent Mem.
+//   - Fault passes calls on to another FS and fails those that its Injector picks.
+//
+// # The life of a durable write
+//
+//  1. Create makes a name and an empty file. Neither is durable.
+//  2. Write appends bytes. A crash may keep any of them, in any order, or tear the last.
+//  3. File.Sync makes the bytes durable. The name may still vanish in a crash.
+//  4. Rename gives the file its final name, atomically: a crash leaves the old or the new file.
+//  5. SyncDir makes the name durable. Only now is the file there for good.
+//
+// # Goroutines
+//
+// None. Calls block their caller.
+//
+// # Locks
+//
+// Mem has one lock over the whole tree; it is a leaf. The functions given to Mem.OnCall and
+// NewFault are called with no lock held, so that they may look at the file system.
+//
+// # Invariants
+//
+//   - V1: bytes that File.Sync reported durable, under a name that SyncDir reported durable, are
+//     in every crash clone until they are removed or replaced.
+//   - V2: a rename is atomic in every crash clone: the new name holds the old file or the new one.
+//   - V3: after a failed Sync the bytes that it should have written count as lost, even if a later
+//     Sync succeeds. This is what Linux does, and why a failed sync must not be retried.
+//   - V4: a crash clone shares no state with its origin: neither sees the other's later changes.
+package vfs
