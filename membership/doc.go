@@ -1,0 +1,2 @@
+// Package membership is memberlist behind a small face.
+package membership
