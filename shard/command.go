@@ -1,0 +1,349 @@
+package shard
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// Command is one write as a front end hands it to a shard. The caller must not change the
+// bytes it points to until Apply has returned.
+type Command struct {
+	// Request protects retries; the zero value asks for no protection.
+	Request api.RequestID
+	// DeadlineMillis is in shard time, milliseconds since the Unix epoch: a command that comes
+	// to be applied later is refused. 0 means none.
+	DeadlineMillis uint64
+	// Epoch is the epoch of the shard's arc by which the command was routed.
+	Epoch api.Epoch
+	// Batch is what to do. Its Request is not used.
+	Batch api.Batch
+}
+
+// opcode says what a command in an entry is. The numbers are part of the entry format.
+type opcode uint8
+
+const (
+	opWrite     opcode = 1 // a Command
+	opTick      opcode = 2 // moves shard time and cleans up
+	opConfigure opcode = 3 // gives a fresh shard its arc
+)
+
+// evaluation is the version of a command's meaning, limits included. Any change of what apply
+// makes of a command is a new number, gated by the cluster version.
+type evaluation uint8
+
+const (
+	evaluateWrite     evaluation = 1
+	evaluateTick      evaluation = 1
+	evaluateConfigure evaluation = 1
+)
+
+// UnknownCommandError says that an entry holds a command that this build cannot evaluate. The
+// replica stops, because skipping it would make it differ from the others.
+type UnknownCommandError struct {
+	Opcode     uint8
+	Evaluation uint8
+}
+
+// Error implements error.
+func (e *UnknownCommandError) Error() string {
+	return fmt.Sprintf("command with opcode %d and evaluation version %d is not known to this build: run a newer one on this node", e.Opcode, e.Evaluation)
+}
+
+// Flags of a write and of an operation. Bits without a name must be zero.
+const (
+	writeHasRequest  = 1 << 0
+	writeHasDeadline = 1 << 1
+
+	opReturnPrevious = 1 << 0
+)
+
+// minOpBytes is the shortest encoding of an operation: kind, flags, expiry mode, condition,
+// and the length of an empty key.
+const minOpBytes = 5
+
+// Validate reports why a command can never be applied. Apply checks the same again, because
+// what is checked only before the proposal does not hold in the log.
+func (c *Command) Validate() error {
+	if err := checkRequest(c.Request); err != nil {
+		return err
+	}
+	if len(c.Batch.Ops) == 0 {
+		return api.Errorf(api.CodeInvalid, "a batch needs an operation")
+	}
+	if len(c.Batch.Ops) > api.MaxBatchOps {
+		return api.Errorf(api.CodeTooLarge, "a batch of %d operations is over the limit of %d", len(c.Batch.Ops), api.MaxBatchOps)
+	}
+	size := 0
+	for i := range c.Batch.Ops {
+		op := &c.Batch.Ops[i]
+		if err := checkOp(op); err != nil {
+			return err
+		}
+		size += len(op.Key) + len(op.Value)
+	}
+	if size > api.MaxBatchBytes {
+		return api.Errorf(api.CodeTooLarge, "a batch of %d bytes is over the limit of %d", size, api.MaxBatchBytes)
+	}
+	return nil
+}
+
+func checkRequest(r api.RequestID) error {
+	if r.IsZero() {
+		if r != (api.RequestID{}) {
+			return api.Errorf(api.CodeInvalid, "a request id needs a sequence from 1 on")
+		}
+		return nil
+	}
+	if r.Floor > r.Sequence {
+		return api.Errorf(api.CodeInvalid, "request sequence %d is below its own floor %d", r.Sequence, r.Floor)
+	}
+	return nil
+}
+
+func checkOp(op *api.Op) error {
+	switch {
+	case len(op.Key) == 0:
+		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")
+	case len(op.Key) > api.MaxKeyBytes:
+		return api.Errorf(api.CodeTooLarge, "a key of %d bytes is over the limit of %d", len(op.Key), api.MaxKeyBytes)
+	case len(op.Value) > api.MaxValueBytes:
+		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", len(op.Value), api.MaxValueBytes)
+	case op.Expiry.Mode > api.ExpiryAfter:
+		return api.Errorf(api.CodeInvalid, "expiry mode %d is not known", op.Expiry.Mode)
+	case op.Condition.Kind > api.ConditionVersion:
+		return api.Errorf(api.CodeInvalid, "condition %d is not known", op.Condition.Kind)
+	}
+	switch op.Kind {
+	case api.OpPut, api.OpDelete, api.OpIncrement:
+		return nil
+	case api.OpExpire:
+		if op.Expiry.Mode == api.ExpiryKeep {
+			return api.Errorf(api.CodeInvalid, "an expire operation that keeps the expiry does nothing")
+		}
+		return nil
+	default:
+		return api.Errorf(api.CodeInvalid, "operation %d is not known", op.Kind)
+	}
+}
+
+// EncodeCommand encodes a valid command as entries hold it (docs/formats/entry.md).
+func EncodeCommand(c Command) []byte {
+	dst := make([]byte, 0, commandSize(&c))
+	dst = append(dst, byte(opWrite), byte(evaluateWrite))
+	return appendWrite(dst, &c)
+}
+
+// commandSize is an upper bound of what EncodeCommand writes, so that it allocates once.
+func commandSize(c *Command) int {
+	const header, perOp = 64, 48
+	n := header
+	for i := range c.Batch.Ops {
+		n += perOp + len(c.Batch.Ops[i].Key) + len(c.Batch.Ops[i].Value)
+	}
+	return n
+}
+
+func appendWrite(dst []byte, c *Command) []byte {
+	flags := byte(0)
+	if !c.Request.IsZero() {
+		flags |= writeHasRequest
+	}
+	if c.DeadlineMillis != 0 {
+		flags |= writeHasDeadline
+	}
+	dst = append(dst, flags)
+	if flags&writeHasRequest != 0 {
+		dst = binary.AppendUvarint(dst, c.Request.Session.CreatedMillis)
+		dst = binary.BigEndian.AppendUint64(dst, c.Request.Session.Random)
+		dst = binary.AppendUvarint(dst, c.Request.Sequence)
+		dst = binary.AppendUvarint(dst, c.Request.Floor)
+	}
+	if flags&writeHasDeadline != 0 {
+		dst = binary.AppendUvarint(dst, c.DeadlineMillis)
+	}
+	dst = binary.AppendUvarint(dst, uint64(c.Epoch))
+	dst = binary.AppendUvarint(dst, uint64(c.Batch.Namespace))
+	dst = binary.AppendUvarint(dst, uint64(len(c.Batch.Ops)))
+	for i := range c.Batch.Ops {
+		dst = appendOp(dst, &c.Batch.Ops[i])
+	}
+	return dst
+}
+
+func appendOp(dst []byte, op *api.Op) []byte {
+	flags := byte(0)
+	if op.ReturnPrevious {
+		flags |= opReturnPrevious
+	}
+	dst = append(dst, byte(op.Kind), flags, byte(op.Expiry.Mode))
+	if hasMillis(op.Expiry.Mode) {
+		dst = binary.AppendUvarint(dst, op.Expiry.Millis)
+	}
+	dst = append(dst, byte(op.Condition.Kind))
+	if op.Condition.Kind == api.ConditionVersion {
+		dst = binary.AppendUvarint(dst, uint64(op.Condition.Version))
+	}
+	dst = appendBytes(dst, op.Key)
+	switch op.Kind {
+	case api.OpPut:
+		dst = appendBytes(dst, op.Value)
+	case api.OpIncrement:
+		dst = binary.AppendVarint(dst, op.Delta)
+	}
+	return dst
+}
+
+func hasMillis(m api.ExpiryMode) bool { return m == api.ExpiryAt || m == api.ExpiryAfter }
+
+// DecodeCommand decodes what EncodeCommand wrote. The result aliases data. It refuses what no
+// encoder writes, but not what is merely beyond a limit: that is for Validate.
+func DecodeCommand(data []byte) (Command, error) {
+	d, err := decodeCommand(data)
+	if err != nil {
+		return Command{}, err
+	}
+	if d.opcode != opWrite {
+		return Command{}, fmt.Errorf("decode command: opcode %d is not a write", d.opcode)
+	}
+	return d.write, nil
+}
+
+// decoded is a command of an entry; the field that opcode names is set.
+type decoded struct {
+	opcode    opcode
+	write     Command
+	configure configuration
+}
+
+// configuration is what a configure command sets.
+type configuration struct {
+	shard api.ShardID
+	start uint32
+	end   uint32
+	epoch api.Epoch
+	// retentionMillis is how long old versions are kept.
+	retentionMillis uint64
+}
+
+func decodeCommand(data []byte) (decoded, error) {
+	r := reader{rest: data}
+	code, version := opcode(r.byte()), evaluation(r.byte())
+	if r.bad {
+		return decoded{}, fmt.Errorf("decode command: %w", errMalformed)
+	}
+	d := decoded{opcode: code}
+	var err error
+	switch {
+	case code == opWrite && version == evaluateWrite:
+		d.write, err = readWrite(&r)
+	case code == opTick && version == evaluateTick:
+	case code == opConfigure && version == evaluateConfigure:
+		d.configure = readConfigure(&r)
+	default:
+		err = &UnknownCommandError{Opcode: uint8(code), Evaluation: uint8(version)}
+	}
+	if err == nil {
+		err = r.done()
+	}
+	if err != nil {
+		return decoded{}, fmt.Errorf("decode command: %w", err)
+	}
+	return d, nil
+}
+
+func readWrite(r *reader) (Command, error) {
+	var c Command
+	flags := r.byte()
+	if flags&^(writeHasRequest|writeHasDeadline) != 0 {
+		return c, errMalformed
+	}
+	if flags&writeHasRequest != 0 {
+		c.Request.Session.CreatedMillis = r.uvarint()
+		c.Request.Session.Random = r.uint64()
+		c.Request.Sequence = r.uvarint()
+		c.Request.Floor = r.uvarint()
+		if c.Request.IsZero() {
+			return c, errMalformed
+		}
+	}
+	if flags&writeHasDeadline != 0 {
+		if c.DeadlineMillis = r.uvarint(); c.DeadlineMillis == 0 {
+			return c, errMalformed
+		}
+	}
+	c.Epoch = api.Epoch(r.uvarint())
+	ns := r.uvarint()
+	if ns > uint64(^uint32(0)) {
+		return c, errMalformed
+	}
+	c.Batch.Namespace = api.Namespace(ns)
+	count := r.count(api.MaxBatchOps, minOpBytes)
+	if r.bad {
+		return c, errMalformed
+	}
+	c.Batch.Ops = make([]api.Op, count)
+	for i := range c.Batch.Ops {
+		readOp(r, &c.Batch.Ops[i])
+		if r.bad {
+			return c, errMalformed
+		}
+	}
+	return c, nil
+}
+
+func readOp(r *reader, op *api.Op) {
+	op.Kind = api.OpKind(r.byte())
+	flags := r.byte()
+	if flags&^opReturnPrevious != 0 {
+		r.fail()
+	}
+	op.ReturnPrevious = flags&opReturnPrevious != 0
+	if op.Expiry.Mode = api.ExpiryMode(r.byte()); op.Expiry.Mode > api.ExpiryAfter {
+		r.fail()
+	}
+	if hasMillis(op.Expiry.Mode) {
+		op.Expiry.Millis = r.uvarint()
+	}
+	if op.Condition.Kind = api.ConditionKind(r.byte()); op.Condition.Kind > api.ConditionVersion {
+		r.fail()
+	}
+	if op.Condition.Kind == api.ConditionVersion {
+		op.Condition.Version = api.Version(r.uvarint())
+	}
+	op.Key = r.bytes()
+	switch op.Kind {
+	case api.OpPut:
+		op.Value = r.bytes()
+	case api.OpIncrement:
+		op.Delta = r.varint()
+	case api.OpDelete, api.OpExpire:
+	default:
+		r.fail()
+	}
+}
+
+func encodeTick() []byte { return []byte{byte(opTick), byte(evaluateTick)} }
+
+func encodeConfigure(c configuration) []byte {
+	dst := []byte{byte(opConfigure), byte(evaluateConfigure)}
+	dst = binary.AppendUvarint(dst, uint64(c.shard))
+	dst = binary.AppendUvarint(dst, uint64(c.start))
+	dst = binary.AppendUvarint(dst, uint64(c.end))
+	dst = binary.AppendUvarint(dst, uint64(c.epoch))
+	return binary.AppendUvarint(dst, c.retentionMillis)
+}
+
+func readConfigure(r *reader) configuration {
+	c := configuration{shard: api.ShardID(r.uvarint())}
+	start, end := r.uvarint(), r.uvarint()
+	if start >= end || end > api.SlotCount {
+		r.fail()
+	}
+	c.start, c.end = uint32(start), uint32(end)
+	c.epoch = api.Epoch(r.uvarint())
+	c.retentionMillis = r.uvarint()
+	return c
+}

@@ -1,0 +1,53 @@
+// Package shard is the replicated state machine of one shard: commands, apply, reads, request
+// ids, and the replica that joins them to an engine and a Raft group.
+//
+// It is not a router and not a front end: it refuses what is not its own, and forwards nothing.
+// It trusts nothing that was checked before the proposal: whatever decides an outcome is decided
+// in apply, from the entry and the state alone.
+//
+// # The life of a write
+//
+//  1. Shard.Apply checks the command's form, encodes it and puts it into the proposer's queue.
+//  2. The proposer packs what is there into one entry, stamps it with shard time and hands it to
+//     Raft. At most four entries are in flight.
+//  3. A majority has the entry on disk; every replica's Machine.Apply gets it.
+//  4. The machine checks epoch, slots, request id and deadline, evaluates the operations against
+//     the engine and the run's own earlier writes, and gathers what changes in one engine batch,
+//     which also carries the position, the membership and the state row.
+//  5. The engine publishes the batch; the waiter gets its own answer.
+//
+// # The life of a read
+//
+//  1. Raft confirms that this replica still leads and has applied what was committed.
+//  2. The clock gives a time T below every entry that is not applied, and will not go back.
+//  3. One engine snapshot gives the state row, which is checked for epoch and slots, and the rows.
+//  4. A row is there if its expiry is above T. If the wall clock says that it has expired but T
+//     does not reach that far, a tick moves shard time first.
+//
+// # Goroutines
+//
+//   - proposer.loop: started by Open, stopped by Close; packs and proposes.
+//   - proposer.complete: one per entry in flight, at most four; started by the loop, which waits
+//     for them before it ends.
+//   - Shard.upkeepLoop: started by Open, stopped by Close; ticks on an idle leader.
+//
+// Machine starts none. Raft calls it from goroutines of its own.
+//
+// # Locks
+//
+// proposer.queue, hybridClock.mu, Machine.members and store.mu are leaves: nothing is locked and
+// no I/O is done while one of them is held.
+//
+// # Invariants
+//
+//   - S1: what apply does to an entry depends on the log up to it alone: not on how entries were
+//     grouped, on restarts, on flushes, on compaction, or on this machine's clock.
+//   - S2: versions of one shard strictly increase, over commands, entries and leaders.
+//   - S3: shard time never goes back: a key that one read or write found expired is not found
+//     alive again, unless it was written again.
+//   - S4: under one request id a command is executed at most once.
+//   - S5: a write is applied, and a read answered, only for slots in the arc and at the epoch that
+//     the state has at that point of the log.
+//   - S6: everything that apply reads or writes is in the engine, in one batch with its position.
+//   - S7: after a crash at any point of Install, either the old or the new state is there, whole.
+package shard

@@ -1,0 +1,98 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/router"
+)
+
+// Options are the settings of one replica of a shard. ID, Incarnation, Dir, Arc, Epoch and
+// Voters are required. Nothing in it may change while the shard is open.
+type Options struct {
+	// ID names the shard; the Raft group has the same number.
+	ID api.ShardID
+	// Incarnation is this replica's, from 1 on.
+	Incarnation uint64
+	// Dir belongs to this replica alone; it is made if it is missing. It must be on the same
+	// file system as the host's directory: installing a checkpoint renames it into place.
+	Dir string
+	// Arc and Epoch initialise a shard that has applied nothing yet, through its log, once.
+	// Afterwards the shard's own state counts and these are not looked at.
+	Arc   router.Arc
+	Epoch api.Epoch
+	// Voters is the configuration that an empty group begins with.
+	Voters []raft.ReplicaID
+	// Engine are the settings of the engine. FS, Logger, OnFailure and RetainVersions are set
+	// by Open.
+	Engine engine.Options
+	// FS is where the files live. Default: the machine's file system.
+	FS vfs.FS
+	// Clock is where a leader takes its time from. Default: the machine's clock.
+	Clock clock.Clock
+	// UpkeepInterval is how often a leader looks whether expired or overwritten data, or idle
+	// sessions, wait for shard time to move. Default 10 s: an idle shard then costs at most
+	// one small entry in that time, and data leaves the disk within twice of it.
+	UpkeepInterval time.Duration
+	// Logger receives what an operator may want to know, never keys or values. Default: silence.
+	Logger *slog.Logger
+	// OnFailure is called with the cause when the engine refuses further writes. It must return
+	// soon and not call Close.
+	OnFailure func(error)
+}
+
+func (o Options) withDefaults() Options {
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.UpkeepInterval == 0 {
+		o.UpkeepInterval = 10 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func(error) {}
+	}
+	return o
+}
+
+// Validate reports every setting that cannot work.
+func (o Options) Validate() error {
+	var problems []error
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Errorf("shard options: "+format, args...))
+	}
+	if o.ID == 0 {
+		problem("no shard id")
+	}
+	if o.Incarnation == 0 {
+		problem("no incarnation")
+	}
+	if o.Dir == "" {
+		problem("no directory")
+	}
+	if err := o.Arc.Validate(); err != nil {
+		problem("%w", err)
+	}
+	if o.Epoch == 0 {
+		problem("no epoch")
+	}
+	if len(o.Voters) == 0 {
+		problem("no voters")
+	}
+	if o.UpkeepInterval < 0 {
+		problem("upkeep interval %s is negative", o.UpkeepInterval)
+	}
+	return errors.Join(problems...)
+}
