@@ -1,0 +1,222 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// operation is one call of the user, over all its attempts. Owned by the calling goroutine.
+type operation struct {
+	name  string
+	write bool
+	// routed: the call is about one slot, and the leader of its shard is tried first.
+	routed bool
+	slot   api.Slot
+	// seedsFirst: the user asks the nodes that he named.
+	seedsFirst bool
+	// pinned, when set, is where the next attempt goes, whatever the map says.
+	pinned *connection
+
+	attempts   int
+	timeouts   int
+	redirects  int            // in a row
+	failed     map[string]int // attempts that failed, by address; nil while there are none
+	mayHaveRun bool           // some attempt may have run (K1)
+	last       *api.Error     // why the last attempt failed
+}
+
+const (
+	backoffBase = 10 * time.Millisecond
+	backoffMax  = 250 * time.Millisecond // an election takes a few of these
+
+	// maxRedirects bounds the leader hints that are followed at once. Two nodes that name each
+	// other would otherwise keep a caller spinning.
+	maxRedirects = 2
+)
+
+// do makes attempts until one succeeds, one fails for good, or ctx ends.
+func (c *Client) do(ctx context.Context, op *operation, try attempt) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	defer c.inFlight.Done()
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.opts.DefaultTimeout)
+		defer cancel()
+	}
+	for ctx.Err() == nil {
+		to, err := c.choose(op)
+		if err != nil {
+			return op.giveUp(err)
+		}
+		v := c.attempt(ctx, op, to, try)
+		if v == nil {
+			return nil
+		}
+		if !v.retry {
+			return op.finalError(v)
+		}
+		if err := c.pause(ctx, op, c.learn(op, to, v)); err != nil {
+			return op.giveUp(err)
+		}
+	}
+	return op.giveUp(ctx.Err())
+}
+
+// attempt makes one attempt and returns nil when it succeeded.
+func (c *Client) attempt(ctx context.Context, op *operation, to *connection, try attempt) *verdict {
+	limit := c.opts.AttemptTimeout << min(op.timeouts, 10)
+	attemptCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var p peer.Peer // gRPC fills it in when it has a stream to send the request on
+	err := try(attemptCtx, to, callOptions{grpc.Peer(&p)})
+	op.attempts++
+	if err == nil {
+		to.trust()
+		return nil
+	}
+	v := judge(err, op.write, p.Addr != nil)
+	op.last = v.err
+	op.mayHaveRun = op.mayHaveRun || v.mayHaveRun
+	if attemptCtx.Err() != nil && ctx.Err() == nil {
+		op.timeouts++
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		v.unreachable = false // the caller lost interest, the node may be well
+	}
+	return &v
+}
+
+// learn draws the conclusions for the next attempt, of this and of other calls, and returns
+// whether a better place is known, so that there is nothing to wait for.
+func (c *Client) learn(op *operation, to *connection, v *verdict) (redirected bool) {
+	if op.failed == nil {
+		op.failed = make(map[string]int)
+	}
+	op.failed[to.address]++
+	if v.unreachable {
+		to.suspect()
+	} else {
+		to.trust()
+	}
+	if v.err.Code == api.CodeOverloaded {
+		return false // the route is right
+	}
+	c.follower.refresh()
+	if !op.routed {
+		return false
+	}
+	t := c.router.Table()
+	if t == nil {
+		return false
+	}
+	shard := t.ShardOf(op.slot).ID
+	if v.err.Code == api.CodeNotLeader && v.err.Leader != "" && v.err.Shard == shard {
+		c.router.SetLeader(shard, v.err.Leader)
+		op.redirects++
+		return op.redirects <= maxRedirects
+	}
+	op.redirects = 0
+	if leader, ok := c.router.Leader(shard); ok && c.addressOf(leader) == to.address {
+		c.router.ForgetLeader(shard)
+	}
+	return false
+}
+
+// pause waits before the next attempt. It fails when ctx ends or the client is closed.
+func (c *Client) pause(ctx context.Context, op *operation, redirected bool) error {
+	select {
+	case <-c.closing:
+		return errClosed()
+	default:
+	}
+	if redirected {
+		return nil
+	}
+	timer := time.NewTimer(c.backoff(op.attempts))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.closing:
+		return errClosed()
+	}
+}
+
+// backoff doubles with the attempts and has jitter in its upper half, so that callers that
+// failed together do not come back together.
+func (c *Client) backoff(attempts int) time.Duration {
+	d := min(backoffBase<<min(attempts-1, 10), backoffMax)
+	random, err := c.opts.entropySource().Uint64()
+	if err != nil {
+		return d
+	}
+	return d/2 + time.Duration(random%uint64(d/2))
+}
+
+// finalError is the error of a call whose last attempt cannot be repeated with success.
+func (op *operation) finalError(v *verdict) error {
+	if op.mayHaveRun && !v.mayHaveRun && !answersTheRequest(v.err.Code) {
+		// The last attempt was refused, an earlier one may have run.
+		return op.unknown(v.err)
+	}
+	return v.err
+}
+
+// giveUp is the error of a call that ends before its outcome is known, because of cause.
+func (op *operation) giveUp(cause error) error {
+	if op.mayHaveRun {
+		return op.unknown(cause)
+	}
+	code, why := api.CodeExpired, "nothing was executed"
+	if errors.Is(cause, api.ErrShuttingDown) {
+		code = api.CodeShuttingDown
+	}
+	if op.last != nil {
+		why = op.last.Error()
+		if code == api.CodeExpired {
+			code = lastingCode(op.last.Code)
+		}
+	}
+	return &api.Error{
+		Code: code, Cause: contextCause(cause),
+		Message: fmt.Sprintf("%s: %v after %d attempts: %s", op.name, cause, op.attempts, why),
+	}
+}
+
+// lastingCode is what a refusal means after retries did not help: a leader that cannot be found
+// is no leader.
+func lastingCode(c api.Code) api.Code {
+	if c == api.CodeNotLeader || c == api.CodeStaleMap {
+		return api.CodeUnavailable
+	}
+	return c
+}
+
+// unknown is the error of a write that may have run.
+func (op *operation) unknown(cause error) error {
+	message := fmt.Sprintf("%s: %v after %d attempts; it may or may not have been executed", op.name, cause, op.attempts)
+	if op.last != nil && cause != error(op.last) {
+		message += ": " + op.last.Error()
+	}
+	return &api.Error{Code: api.CodeUnknownOutcome, Message: message, Cause: contextCause(cause)}
+}
+
+// contextCause keeps errors.Is(err, context.DeadlineExceeded) and its like true, and every other
+// error out of the chain: an error has one code, and a second one below it would match too.
+func contextCause(cause error) error {
+	if errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {
+		return cause
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/network"
+)
+
+// Options says how to reach a cluster. Only Addresses is required. Nothing may change after New.
+type Options struct {
+	// Addresses are the gRPC addresses, host:port, of one or more nodes. Any node will do: the
+	// others are learned from it. Several are wanted only so that one that is down does not
+	// matter. All must belong to one cluster.
+	Addresses []string
+
+	// Credentials secure the connections; nil is plaintext.
+	Credentials credentials.TransportCredentials
+
+	// DefaultTimeout bounds a call whose context has no deadline, and the wait for each page of
+	// a scan. Default 10 s: several failovers of a leader fit into it.
+	DefaultTimeout time.Duration
+
+	// AttemptTimeout bounds one attempt of a call, after which the call tries again, elsewhere
+	// if it can, under the same request id. It doubles after every attempt that it ends, so that
+	// a large value on a slow network gets through. Default 2 s: a leader that is stopped but
+	// not dead has a successor by then.
+	AttemptTimeout time.Duration
+
+	// Dialer opens connections; nil dials TCP. Tests cut and delay connections here.
+	Dialer func(ctx context.Context, address string) (net.Conn, error)
+
+	// Clock gives sessions their creation time; nil is the machine's. Deadlines come from
+	// contexts and do not use it.
+	Clock clock.Clock
+
+	// Entropy is where sessions get their random numbers from; nil is the system's generator.
+	// A reader must be safe for concurrent use and must not fail.
+	Entropy io.Reader
+
+	// Logger gets what a person should know of: nodes that cannot be reached, maps that cannot
+	// be used. Never keys or values. Nil discards it.
+	Logger *slog.Logger
+}
+
+// withDefaults fills in what is zero. The only place with defaults.
+func (o Options) withDefaults() Options {
+	if o.Credentials == nil {
+		o.Credentials = insecure.NewCredentials()
+	}
+	if o.DefaultTimeout == 0 {
+		o.DefaultTimeout = 10 * time.Second
+	}
+	if o.AttemptTimeout == 0 {
+		o.AttemptTimeout = 2 * time.Second
+	}
+	if o.Dialer == nil {
+		o.Dialer = network.TCP{}.Dial
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Validate reports every problem at once.
+func (o Options) Validate() error {
+	var problems []error
+	if len(o.Addresses) == 0 {
+		problems = append(problems, errors.New("no addresses"))
+	}
+	for _, a := range o.Addresses {
+		if _, _, err := net.SplitHostPort(a); err != nil {
+			problems = append(problems, fmt.Errorf("address %q: %w", a, err))
+		}
+	}
+	if o.DefaultTimeout < 0 {
+		problems = append(problems, fmt.Errorf("default timeout %s is negative", o.DefaultTimeout))
+	}
+	if o.AttemptTimeout < 0 {
+		problems = append(problems, fmt.Errorf("attempt timeout %s is negative", o.AttemptTimeout))
+	}
+	return errors.Join(problems...)
+}
+
+func (o Options) entropySource() entropy.Source {
+	if o.Entropy == nil {
+		return entropy.System()
+	}
+	return entropy.From(o.Entropy)
+}

@@ -1,0 +1,105 @@
+package client
+
+import "github.com/lightning-db/lightning/api"
+
+// choose picks the connection for the next attempt: the shard's leader if it is known and has
+// not failed this call, else any node, which forwards.
+func (c *Client) choose(op *operation) (*connection, error) {
+	if op.pinned != nil {
+		return op.pinned, nil
+	}
+	if op.routed && op.failed == nil {
+		if conn, ok := c.leaderOf(op.slot); ok {
+			return conn, nil
+		}
+	}
+	var best *connection
+	var bestRank rank
+	for i, address := range c.candidates(op) {
+		conn, err := c.conns.to(address)
+		if err != nil {
+			return nil, err
+		}
+		r := rank{failed: op.failed[address], suspected: conn.suspected(), place: i}
+		if best == nil || r.before(bestRank) {
+			best, bestRank = conn, r
+		}
+	}
+	return best, nil
+}
+
+// rank orders the nodes that a call may try.
+type rank struct {
+	failed    int // attempts of this call that failed there
+	suspected bool
+	place     int // in the list of candidates
+}
+
+func (r rank) before(other rank) bool {
+	switch {
+	case r.failed != other.failed:
+		return r.failed < other.failed
+	case r.suspected != other.suspected:
+		return other.suspected
+	default:
+		return r.place < other.place
+	}
+}
+
+// leaderOf is the common case of choose, without allocation.
+func (c *Client) leaderOf(slot api.Slot) (*connection, bool) {
+	address := c.leaderAddress(slot)
+	if address == "" {
+		return nil, false
+	}
+	conn, err := c.conns.to(address)
+	if err != nil || conn.suspected() {
+		return nil, false
+	}
+	return conn, true
+}
+
+// leaderAddress is empty when nobody is said to lead; then the hints are asked for again.
+func (c *Client) leaderAddress(slot api.Slot) string {
+	t := c.router.Table()
+	if t == nil {
+		return ""
+	}
+	leader, ok := c.router.Leader(t.ShardOf(slot).ID)
+	if !ok {
+		c.follower.refresh()
+		return ""
+	}
+	return c.addressOf(leader)
+}
+
+// addressOf is empty for a node that the map does not have.
+func (c *Client) addressOf(node api.NodeID) string {
+	if t := c.router.Table(); t != nil {
+		if n, ok := t.Node(node); ok {
+			return n.GetGrpcAddress()
+		}
+	}
+	return ""
+}
+
+// candidates lists every known address in order of preference: the leader, the nodes of the map
+// from a place that moves on with every call, the seeds. An address may be listed twice.
+func (c *Client) candidates(op *operation) []string {
+	seeds := c.follower.rotate(c.opts.Addresses)
+	t := c.router.Table()
+	if t == nil {
+		return seeds
+	}
+	var addresses []string
+	if op.seedsFirst {
+		addresses = append(addresses, seeds...)
+	}
+	if op.routed {
+		if leader := c.leaderAddress(op.slot); leader != "" {
+			addresses = append(addresses, leader)
+		}
+	}
+	addresses = append(addresses, c.follower.rotate(nodeAddresses(t))...)
+	return append(addresses, seeds...)
+}

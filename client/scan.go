@@ -1,0 +1,150 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+)
+
+// Scan implements api.KV. Any node merges the shards; when it breaks off, the scan goes on from
+// the last key on another. Every page is linearizable at its own time: the scan as a whole is
+// not one snapshot. The wait for each page is bounded by the context's deadline, or by
+// Options.DefaultTimeout when it has none; the consumer may take its time.
+func (c *Client) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error] {
+	return func(yield func(api.Item, error) bool) {
+		s := &scan{client: c, ctx: ctx, rest: r}
+		defer s.breakOff()
+		for !s.finished {
+			page, err := s.nextPage()
+			if err != nil {
+				yield(api.Item{}, err)
+				return
+			}
+			for _, item := range page {
+				if !yield(scanItem(item), nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// scan is the state of one iteration. Owned by the iterating goroutine.
+type scan struct {
+	client *Client
+	ctx    context.Context // the caller's; an iterator has no other way to get it
+	rest   api.Range       // what has not been received yet
+
+	// The stream in progress; all nil when there is none.
+	stream pb.KV_ScanClient
+	from   *connection
+	cancel context.CancelFunc
+
+	finished bool
+}
+
+// nextPage receives one message. It is empty only at the end.
+func (s *scan) nextPage() ([]*pb.Item, error) {
+	op := &operation{name: "scan", pinned: s.from}
+	var response *pb.ScanResponse
+	err := s.client.do(s.ctx, op, func(ctx context.Context, to *connection, _ callOptions) error {
+		var err error
+		response, err = s.receive(ctx, to)
+		if err != nil {
+			s.breakOff()
+			op.pinned = nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if response == nil {
+		s.finished = true
+		return nil, nil
+	}
+	return response.GetItems(), s.advance(response.GetItems())
+}
+
+// receive takes a message from the stream, which it opens if there is none; nil is the end. ctx
+// bounds the wait only: the stream outlives it.
+func (s *scan) receive(ctx context.Context, to *connection) (*pb.ScanResponse, error) {
+	if s.stream == nil {
+		if err := s.open(to); err != nil {
+			return nil, err
+		}
+	}
+	stop := context.AfterFunc(ctx, s.cancel)
+	defer stop()
+	response, err := s.stream.Recv()
+	if errors.Is(err, io.EOF) {
+		return nil, nil
+	}
+	return response, err
+}
+
+func (s *scan) open(to *connection) error {
+	ctx, cancel := context.WithCancel(s.ctx)
+	stream, err := to.kv.Scan(ctx, &pb.ScanRequest{
+		Namespace: uint32(s.rest.Namespace), Start: s.rest.Start, End: s.rest.End,
+		Reverse: s.rest.Reverse, Limit: s.rest.Limit, KeysOnly: s.rest.KeysOnly,
+	})
+	if err != nil {
+		cancel()
+		return err
+	}
+	s.stream, s.from, s.cancel = stream, to, cancel
+	return nil
+}
+
+// breakOff ends the stream in progress.
+func (s *scan) breakOff() {
+	if s.stream != nil {
+		s.cancel()
+		s.stream, s.from, s.cancel = nil, nil, nil
+	}
+}
+
+// advance takes what was received out of the rest. Items out of order or out of range would make
+// a later resumption skip or repeat keys, so they end the scan (K4).
+func (s *scan) advance(items []*pb.Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	var previous []byte
+	for _, item := range items {
+		key := item.GetKey()
+		if !within(s.rest, key) || previous != nil && !inOrder(s.rest, previous, key) {
+			return api.Errorf(api.CodeInternal, "scan: node %s sent a key out of order or out of range", s.from.address)
+		}
+		previous = key
+	}
+	// The key becomes the consumer's, who may change it.
+	last := bytes.Clone(previous)
+	if s.rest.Reverse {
+		s.rest.End = last
+	} else {
+		s.rest.Start = append(last, 0) // the next possible key
+	}
+	if s.rest.Limit > 0 {
+		s.finished = s.rest.Limit <= uint64(len(items))
+		s.rest.Limit -= min(s.rest.Limit, uint64(len(items)))
+	}
+	return nil
+}
+
+func within(r api.Range, key []byte) bool {
+	return len(key) > 0 && bytes.Compare(key, r.Start) >= 0 && (len(r.End) == 0 || bytes.Compare(key, r.End) < 0)
+}
+
+func inOrder(r api.Range, first, second []byte) bool {
+	if r.Reverse {
+		return bytes.Compare(first, second) > 0
+	}
+	return bytes.Compare(first, second) < 0
+}
