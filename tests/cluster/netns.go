@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -50,13 +53,19 @@ func RequireNetns(t testing.TB) {
 	}
 }
 
+var networks struct {
+	sync.Mutex
+	count int // networks that this process has made
+}
+
 func newNetwork(t testing.TB, nodes int) *network {
 	t.Helper()
 	RequireNetns(t)
+	networks.Lock() // until the bridge has its address, which marks the subnet as taken
+	defer networks.Unlock()
 	removeStale(t)
-	pid := os.Getpid()
-	w := &network{t: t, id: namePrefix + strconv.Itoa(pid), nodes: nodes,
-		subnet: fmt.Sprintf("10.%d.%d", 200+pid>>8%50, pid&0xff)}
+	networks.count++
+	w := &network{t: t, id: fmt.Sprintf("%s%dn%d", namePrefix, os.Getpid(), networks.count), nodes: nodes, subnet: freeSubnet(t)}
 	script := []string{
 		"ip link add %b type bridge forward_delay 0",
 		"ip addr add %s.254/24 dev %b",
@@ -82,6 +91,24 @@ func newNetwork(t testing.TB, nodes int) *network {
 		w.nft(i, tableRules)
 	}
 	return w
+}
+
+// freeSubnet is the first three numbers of 256 addresses that no interface here has.
+func freeSubnet(t testing.TB) string {
+	t.Helper()
+	taken, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range 50 * 256 {
+		k += os.Getpid() // tests that run at the same time begin at different places
+		subnet := fmt.Sprintf("10.%d.%d", 200+k/256%50, k%256)
+		if !slices.ContainsFunc(taken, func(a net.Addr) bool { return strings.HasPrefix(a.String(), subnet+".") }) {
+			return subnet
+		}
+	}
+	t.Fatal("no free subnet")
+	return ""
 }
 
 // tableRules makes an empty set of sources to drop. Cuts change only the set, which is atomic.
@@ -133,7 +160,8 @@ func removeStale(t testing.TB) {
 // gone reports whether name is one of ours and its test has ended.
 func gone(name string) bool {
 	rest, ours := strings.CutPrefix(name, namePrefix)
-	pid, err := strconv.Atoi(rest)
+	digits, _, _ := strings.Cut(rest, "n")
+	pid, err := strconv.Atoi(digits)
 	return ours && err == nil && syscall.Kill(pid, 0) == syscall.ESRCH
 }
 

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/router"
 )
 
 // Dial connects to a node's gRPC port. Messages may have any size: what is too large is for the node to say.
@@ -108,6 +109,24 @@ func (c *Cluster) shards(ctx context.Context) ([]uint64, error) {
 		return out, nil
 	}
 	return nil, err
+}
+
+// Table is the routing table of the first node that answers.
+func (c *Cluster) Table() *router.Table {
+	c.t.Helper()
+	var table *router.Table
+	Eventually(c.t, 10*time.Second, "a cluster map", func() error {
+		for _, n := range c.Running() {
+			status, err := n.Status(context.Background())
+			if err != nil {
+				continue
+			}
+			table, err = router.NewTable(status.GetMap())
+			return err
+		}
+		return fmt.Errorf("no node answers")
+	})
+	return table
 }
 
 // WaitLeaderMoves waits until shard is led by another node than old.

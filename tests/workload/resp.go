@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +22,7 @@ func DialRESP(address string, dial Dial) *RESP {
 	if dial == nil {
 		dial = TCP
 	}
+	silence.Do(func() { redis.SetLogger(silent{}) })
 	return &RESP{redis.NewClient(&redis.Options{
 		Addr: address, MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ContextTimeoutEnabled: true,
 		DialTimeout: time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
@@ -33,6 +35,13 @@ func DialRESP(address string, dial Dial) *RESP {
 		},
 	})}
 }
+
+// go-redis logs every dial that fails to standard error; here most of them are meant to.
+var silence sync.Once
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // Close closes the connections.
 func (r *RESP) Close() { _ = r.Client.Close() }
