@@ -217,7 +217,10 @@ func (c *cloner) tail(from *contents) []byte {
 	}
 	r := c.options.Rand
 	end := len(from.data)
-	if r.IntN(2) == 0 { // the length too may not have reached the disk, or only a part of the last write
+	switch r.IntN(3) {
+	case 0: // the new length did not reach the disk
+		return synced
+	case 1: // a part of it did: the last write is torn
 		end = from.synced + r.IntN(end-from.synced+1)
 	}
 	kept := append(synced, from.data[from.synced:end]...) // copies: synced has no spare capacity

@@ -218,16 +218,14 @@ func (m *Mem) renameLocked(oldName, newName string) error {
 	}
 	target, exists := newDir.names[newBase]
 	switch {
+	case exists && target.isDir():
+		return syscall.EEXIST // POSIX replaces an empty one; package os never does
 	case exists && target == n:
 		return nil // two names of one file: POSIX does nothing
+	case exists && n.isDir():
+		return syscall.ENOTDIR
 	case n.isDir() && strings.HasPrefix(path.Clean("/"+newName)+"/", path.Clean("/"+oldName)+"/"):
 		return syscall.EINVAL // into itself
-	case exists && target.isDir() && !n.isDir():
-		return syscall.EEXIST
-	case exists && !target.isDir() && n.isDir():
-		return syscall.ENOTDIR
-	case exists && target.isDir() && len(target.names) > 0:
-		return syscall.ENOTEMPTY
 	}
 	m.changeLocked(edit{oldDir, oldBase, nil}, edit{newDir, newBase, n})
 	return nil

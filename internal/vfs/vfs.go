@@ -24,7 +24,8 @@ type Files interface {
 	Open(name string) (File, error)
 	// Remove deletes a file or an empty directory.
 	Remove(name string) error
-	// Rename replaces newName atomically.
+	// Rename replaces the file newName atomically. A directory moves with all it holds, but only
+	// to a name that does not exist.
 	Rename(oldName, newName string) error
 	// Link makes newName another name of the same file; it fails if newName exists.
 	Link(oldName, newName string) error
