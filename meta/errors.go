@@ -15,16 +15,17 @@ type KnownNameError struct {
 
 // Error says what happened and what to do.
 func (e *KnownNameError) Error() string {
-	return fmt.Sprintf("the cluster knows %q as node %s, which this data directory is not: if the directory of that node was lost, "+
-		"start the replacement under a new --name, the lost node's votes died with its disk; if it was only moved, restore it and start again", e.Name, e.OldID)
+	return fmt.Sprintf("the cluster knows the name %q as node %s, which this data directory is not. "+
+		"If that node's data directory still exists, start with it. If it was lost, its votes were lost with it: "+
+		"start the replacement under a new --name, with this or another empty data directory", e.Name, e.OldID)
 }
 
-// WrongClusterError refuses a node that belongs to another cluster.
+// WrongClusterError refuses a node that belongs to another cluster than the nodes it asked.
 type WrongClusterError struct {
-	Ours, Theirs string
+	Cluster string // this node's
 }
 
-// Error implements error.
+// Error says what happened and what to do.
 func (e *WrongClusterError) Error() string {
-	return fmt.Sprintf("this node belongs to cluster %s, the nodes it found to %s: correct --join or --cluster-name", e.Ours, e.Theirs)
+	return fmt.Sprintf("this node belongs to cluster %s, the nodes that it found to another one: correct --join, --cluster-name or --data-dir", e.Cluster)
 }

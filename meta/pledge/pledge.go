@@ -1,24 +1,55 @@
 package pledge
 
 import (
-	"context"
-	"errors"
-	"log/slog"
+	"fmt"
 	"slices"
 
-	"google.golang.org/grpc"
-
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/entropy"
-	"github.com/lightning-db/lightning/internal/peers"
-	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/api/peerv1"
 )
+
+// maxFounders bounds a pledge: each founder asks each other one, several times a second.
+const maxFounders = 64
+
+// maxShards bounds the shards that a cluster begins with; hundreds are the most it is meant for.
+const maxShards = 1024
 
 // Pledge is a promise to form one cluster with exactly these nodes.
 type Pledge struct {
 	ClusterID string
 	Nodes     []api.NodeID // sorted, without repetition
 	Shards    int
+}
+
+// Validate reports a pledge that nobody may take.
+func (p Pledge) Validate() error {
+	switch {
+	case p.ClusterID == "":
+		return fmt.Errorf("pledge without a cluster id")
+	case len(p.Nodes) == 0 || len(p.Nodes) > maxFounders:
+		return fmt.Errorf("pledge of %d nodes, allowed are 1 to %d", len(p.Nodes), maxFounders)
+	case p.Shards < 1 || p.Shards > maxShards:
+		return fmt.Errorf("pledge of %d shards, allowed are 1 to %d", p.Shards, maxShards)
+	}
+	for i, node := range p.Nodes {
+		if node == "" || i > 0 && p.Nodes[i-1] >= node {
+			return fmt.Errorf("nodes of the pledge are not sorted and distinct: %q", p.Nodes)
+		}
+	}
+	return nil
+}
+
+// Equal reports whether both promise the same.
+func (p Pledge) Equal(q Pledge) bool {
+	return p.ClusterID == q.ClusterID && p.Shards == q.Shards && slices.Equal(p.Nodes, q.Nodes)
+}
+
+// Names reports whether node is one of the pledge's.
+func (p Pledge) Names(node api.NodeID) bool { return slices.Contains(p.Nodes, node) }
+
+// cluster is what forms when every node holds p.
+func (p Pledge) cluster() Cluster {
+	return Cluster{ID: p.ClusterID, Founders: p.Nodes, Shards: p.Shards}
 }
 
 // Cluster is the cluster that a node belongs to.
@@ -31,7 +62,7 @@ type Cluster struct {
 // FoundedBy reports whether node is one of the founders.
 func (c Cluster) FoundedBy(node api.NodeID) bool { return slices.Contains(c.Founders, node) }
 
-// State is what a node holds. It only grows: nothing of it is ever changed or taken back.
+// State is what a node holds, durably. It only grows: nothing of it is ever changed or taken back.
 type State struct {
 	Node    api.NodeID
 	Name    string
@@ -40,59 +71,60 @@ type State struct {
 	Cluster *Cluster // nil while the node belongs to no cluster
 }
 
-// Store keeps a node's pledge and cluster in its data directory. Safe for concurrent use.
-type Store struct{}
+// The same on the wire and on disk.
 
-// OpenStore reads what dir holds.
-func OpenStore(fsys vfs.FS, dir string, self api.NodeID) (*Store, error) {
-	return nil, errors.ErrUnsupported
+func (p Pledge) record() *peerv1.PledgeRecord {
+	return &peerv1.PledgeRecord{ClusterId: p.ClusterID, NodeIds: texts(p.Nodes), ShardCount: uint32(p.Shards)}
 }
 
-// State returns what is durable.
-func (s *Store) State() State { return State{} }
-
-// Service answers peers from a Store.
-type Service struct{}
-
-// NewService makes the service of peerv1.Bootstrap. It answers before and after the cluster forms.
-func NewService(s *Store, name string, expect int) *Service { return nil }
-
-// Register adds the service to a gRPC server.
-func (s *Service) Register(r grpc.ServiceRegistrar) {}
-
-// Seen is a node that gossip shows alive.
-type Seen struct {
-	Node   api.NodeID
-	Expect int
-	// Joined is set for a node that says it belongs to a cluster.
-	Joined bool
+func pledgeOf(r *peerv1.PledgeRecord) Pledge {
+	return Pledge{ClusterID: r.GetClusterId(), Nodes: nodeIDs(r.GetNodeIds()), Shards: int(r.GetShardCount())}
 }
 
-// Caller asks other nodes. NewCaller does it by gRPC.
-type Caller interface {
-	Show(ctx context.Context, node api.NodeID) (State, error)
-	Pledge(ctx context.Context, node api.NodeID, p Pledge) (State, error)
+func (c Cluster) record() *peerv1.ClusterRecord {
+	return &peerv1.ClusterRecord{ClusterId: c.ID, FounderIds: texts(c.Founders), ShardCount: uint32(c.Shards)}
 }
 
-// NewCaller returns the Caller that uses the control connections of pool.
-func NewCaller(pool *peers.Pool) Caller { return nil }
-
-// FormOptions configures Form.
-type FormOptions struct {
-	Store *Store
-	// Expect is --bootstrap-expect: 1 makes a cluster of this node alone, 0 waits for a cluster to join.
-	Expect int
-	// Shards of a new cluster; 0 means one per founder.
-	Shards int
-	// Members is the view of gossip, this node included or not.
-	Members func() []Seen
-	Caller  Caller
-	Entropy entropy.Source
-	Logger  *slog.Logger
+func clusterOf(r *peerv1.ClusterRecord) Cluster {
+	return Cluster{ID: r.GetClusterId(), Founders: nodeIDs(r.GetFounderIds()), Shards: int(r.GetShardCount())}
 }
 
-// Form returns the cluster that this node belongs to, at once if it already belongs to one, else
-// when one has formed or was found. The answer is durable before it returns.
-func Form(ctx context.Context, o FormOptions) (Cluster, error) {
-	return Cluster{}, errors.ErrUnsupported
+func (s State) message() *peerv1.BootstrapState {
+	m := &peerv1.BootstrapState{NodeId: string(s.Node), Name: s.Name, Expect: uint32(s.Expect)}
+	if s.Pledge != nil {
+		m.Pledge = s.Pledge.record()
+	}
+	if s.Cluster != nil {
+		m.Cluster = s.Cluster.record()
+	}
+	return m
+}
+
+func stateOf(m *peerv1.BootstrapState) State {
+	s := State{Node: api.NodeID(m.GetNodeId()), Name: m.GetName(), Expect: int(m.GetExpect())}
+	if m.GetPledge() != nil {
+		p := pledgeOf(m.GetPledge())
+		s.Pledge = &p
+	}
+	if m.GetCluster() != nil {
+		c := clusterOf(m.GetCluster())
+		s.Cluster = &c
+	}
+	return s
+}
+
+func texts(nodes []api.NodeID) []string {
+	out := make([]string, len(nodes))
+	for i, n := range nodes {
+		out[i] = string(n)
+	}
+	return out
+}
+
+func nodeIDs(texts []string) []api.NodeID {
+	out := make([]api.NodeID, len(texts))
+	for i, t := range texts {
+		out[i] = api.NodeID(t)
+	}
+	return out
 }
