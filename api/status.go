@@ -20,7 +20,8 @@ func ToStatus(err error) error {
 		if s, ok := status.FromError(err); ok {
 			return s.Err()
 		}
-		if errors.Is(err, context.Canceled) {
+		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			// Without details, as if gRPC itself had ended the call: nobody can say what ran.
 			return status.FromContextError(err).Err()
 		}
 		e = &Error{Code: CodeInternal, Message: err.Error()}

@@ -68,7 +68,11 @@ func (s *scan) nextPage() ([]*pb.Item, error) {
 		s.finished = true
 		return nil, nil
 	}
-	return response.GetItems(), s.advance(response.GetItems())
+	items := response.GetItems()
+	if limit := s.rest.Limit; limit > 0 && limit < uint64(len(items)) {
+		items = items[:limit]
+	}
+	return items, s.advance(items)
 }
 
 // receive takes a message from the stream, which it opens if there is none; nil is the end. ctx
@@ -132,8 +136,8 @@ func (s *scan) advance(items []*pb.Item) error {
 		s.rest.Start = append(last, 0) // the next possible key
 	}
 	if s.rest.Limit > 0 {
-		s.finished = s.rest.Limit <= uint64(len(items))
-		s.rest.Limit -= min(s.rest.Limit, uint64(len(items)))
+		s.rest.Limit -= uint64(len(items))
+		s.finished = s.rest.Limit == 0
 	}
 	return nil
 }

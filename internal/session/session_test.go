@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/testkit"
 )
 
 // start is any time that is not the epoch.
@@ -164,8 +165,7 @@ func (m *model) end(id api.RequestID) {
 
 func TestFloorNeverPassesARequestThatMayBeSent(t *testing.T) {
 	const workers, rounds, held = 8, 3000, 200
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
+	seed := testkit.Seed(t)
 	a, c := newAllocator()
 	m := &model{
 		outstanding: map[api.SessionID]map[uint64]bool{},
@@ -175,7 +175,7 @@ func TestFloorNeverPassesARequestThatMayBeSent(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			random := rand.New(rand.NewPCG(seed, uint64(worker)))
+			random := rand.New(rand.NewPCG(uint64(seed), uint64(worker)))
 			type request struct {
 				id      api.RequestID
 				release func()
