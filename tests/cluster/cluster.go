@@ -19,11 +19,14 @@ type Options struct {
 	// Netns puts each node into a network namespace of its own; the test is skipped when that
 	// is not possible here.
 	Netns bool
-	// Dir chooses the data directory of node i; default: in a temporary directory. The log is
-	// written next to it.
+	// Dir chooses the data directory of node i; default: in a temporary directory.
 	Dir func(i int) string
+	// LogDir is where the logs go; default: a temporary directory.
+	LogDir string
 	// ReadyWithin is how long all nodes may take until they are ready; default 30 s.
 	ReadyWithin time.Duration
+	// Alone starts a single node without --join and --bootstrap-expect.
+	Alone bool
 	// Unstarted leaves the processes to the test.
 	Unstarted bool
 }
@@ -58,9 +61,13 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	binary := Binary(t, "lightning-node", o.Tags...)
 	base := tempDir(t)
+	if o.LogDir == "" {
+		o.LogDir = base
+	}
 	t.Cleanup(c.cleanup)
 	for i := range o.Nodes {
 		n := &Node{Index: i, Name: "node-" + strconv.Itoa(i), t: t, binary: binary, env: o.Env}
+		n.Log = filepath.Join(o.LogDir, n.Name+".log")
 		if n.Dir = filepath.Join(base, n.Name); o.Dir != nil {
 			n.Dir = o.Dir(i)
 		}
@@ -74,6 +81,10 @@ func Start(t testing.TB, o Options) *Cluster {
 		c.Nodes = append(c.Nodes, n)
 	}
 	for _, n := range c.Nodes {
+		if o.Alone {
+			n.args = append(n.args, o.Args...)
+			continue
+		}
 		n.args = append(n.args, "--join", c.joinList(), "--bootstrap-expect", strconv.Itoa(o.Nodes))
 		n.args = append(n.args, o.Args...)
 	}

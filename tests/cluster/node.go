@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -242,5 +241,4 @@ func (n *Node) setAddresses(host string, resp, grpc, http, gossip int) {
 	n.args = append(n.args, "--name", n.Name, "--data-dir", n.Dir, "--host", host,
 		"--resp-port", strconv.Itoa(resp), "--grpc-port", strconv.Itoa(grpc),
 		"--http-port", strconv.Itoa(http), "--gossip-port", strconv.Itoa(gossip))
-	n.Log = filepath.Join(filepath.Dir(n.Dir), n.Name+".log")
 }

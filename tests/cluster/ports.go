@@ -33,7 +33,7 @@ func FreePort(t testing.TB) int {
 		if ports.next++; ports.next >= lastPort {
 			ports.next = firstPort
 		}
-		if isFree(port) {
+		if IsFree(port) {
 			return port
 		}
 	}
@@ -41,7 +41,8 @@ func FreePort(t testing.TB) int {
 	return 0
 }
 
-func isFree(port int) bool {
+// IsFree reports whether nobody listens on port, by TCP or UDP, on loopback.
+func IsFree(port int) bool {
 	address := fmt.Sprintf("127.0.0.1:%d", port)
 	tcp, err := net.Listen("tcp", address)
 	if err != nil {

@@ -21,6 +21,8 @@ type Writers struct {
 	// Shard names the shard that owns a key; gaps are measured per shard.
 	Shard   func(key string) uint64
 	Timeout time.Duration
+	// Padding is appended to every value.
+	Padding string
 
 	mu struct {
 		sync.Mutex
@@ -118,7 +120,7 @@ func (w *Writers) write(ctx context.Context, writer int, stores []Store) {
 	node := writer % len(stores)
 	for seq := 0; ctx.Err() == nil; seq++ {
 		in := history.Input{Kind: history.Write, Key: fmt.Sprintf("%s/%d/%d", w.Prefix, writer, seq)}
-		in.Value = "value of " + in.Key
+		in.Value = "value of " + in.Key + w.Padding
 		opCtx, cancel := context.WithTimeout(context.Background(), w.Timeout)
 		_, err := stores[node].Perform(opCtx, in)
 		cancel()

@@ -1,0 +1,127 @@
+package scenarios
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/tests/cluster"
+	"github.com/lightning-db/lightning/tests/history"
+	"github.com/lightning-db/lightning/tests/workload"
+)
+
+const recovery = 30 * time.Second
+
+// say prints a result at once, also when the test passes: these lines are the evidence of a run.
+func say(t *testing.T, format string, args ...any) {
+	fmt.Fprintf(os.Stdout, "    %s: %s\n", t.Name(), fmt.Sprintf(format, args...))
+}
+
+func redisClient(t *testing.T, n *cluster.Node) *redis.Client {
+	t.Helper()
+	r := workload.DialRESP(n.RESP, nil)
+	t.Cleanup(r.Close)
+	return r.Client
+}
+
+func grpcClient(t *testing.T, n *cluster.Node) *workload.GRPC {
+	t.Helper()
+	g, err := workload.DialGRPC(n.GRPC, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Close)
+	return g
+}
+
+// mustServe checks that every one of nodes takes a write and answers a read by both protocols. It allows the
+// time of a failover.
+func mustServe(t *testing.T, what string, nodes []*cluster.Node) {
+	t.Helper()
+	for _, n := range nodes {
+		key := fmt.Sprintf("serves/%s/%s/%d", what, n.Name, time.Now().UnixNano())
+		for _, s := range []workload.Store{workload.DialRESP(n.RESP, nil), grpcClient(t, n)} {
+			cluster.Eventually(t, recovery, n.Name+" serves "+what, func() error {
+				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+				defer cancel()
+				if _, err := s.Perform(ctx, history.Input{Kind: history.Write, Key: key, Value: "v"}); err != nil {
+					return err
+				}
+				out, err := s.Perform(ctx, history.Input{Kind: history.Read, Key: key})
+				if err == nil && out.Value != "v" {
+					err = fmt.Errorf("read %q", out.Value)
+				}
+				return err
+			})
+		}
+	}
+}
+
+// load writes with few writers in the background until stop is called, and stop returns what was acknowledged.
+type load struct {
+	*workload.Writers
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+}
+
+func startLoad(t *testing.T, c *cluster.Cluster, writers, valueBytes int, nodes ...*cluster.Node) *load {
+	t.Helper()
+	table := c.Table()
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &load{cancel: cancel, Writers: &workload.Writers{Count: writers, Prefix: "load", Timeout: 5 * time.Second,
+		Padding: strings.Repeat("x", valueBytes),
+		Shard:   func(key string) uint64 { return uint64(table.ShardOf(router.Slot(0, []byte(key))).ID) },
+		Stores: func(int) []workload.Store {
+			var out []workload.Store
+			for _, n := range nodes {
+				out = append(out, workload.DialRESP(n.RESP, nil))
+			}
+			return out
+		}}}
+	l.Begin("load")
+	l.done.Go(func() { l.Run(ctx) })
+	t.Cleanup(func() { l.stop() })
+	return l
+}
+
+func (l *load) stop() map[string]string {
+	l.cancel()
+	l.done.Wait()
+	return l.Acked()
+}
+
+// verify reads every acknowledged write back through n.
+func verify(t *testing.T, n *cluster.Node, acked map[string]string) {
+	t.Helper()
+	client := redisClient(t, n)
+	missing := 0
+	for key, want := range acked {
+		got, err := client.Get(t.Context(), key).Result()
+		if err == nil && got == want {
+			continue
+		}
+		if missing++; missing <= 5 {
+			t.Errorf("acknowledged %s through %s: %d bytes instead of %d, %v", key, n.Name, len(got), len(want), err)
+		}
+	}
+	say(t, "%d acknowledged writes read back through %s, %d missing", len(acked), n.Name, missing)
+}
+
+// requireRoot skips the test, or fails it where LIGHTNING_REQUIRE_NETNS=1 promises root.
+func requireRoot(t *testing.T, why string) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return
+	}
+	if os.Getenv("LIGHTNING_REQUIRE_NETNS") == "1" {
+		t.Fatalf("LIGHTNING_REQUIRE_NETNS=1, but not root: %s", why)
+	}
+	t.Skipf("skipped: needs root: %s", why)
+}
