@@ -198,8 +198,12 @@ func redisScan(t *testing.T, c *cluster.Cluster) {
 	}
 	got := make(map[string]bool)
 	cursor, pages, duplicates := uint64(0), 0, 0
+	var clients []*redis.Client
+	for _, n := range c.Nodes {
+		clients = append(clients, redisClient(t, n))
+	}
 	for {
-		keys, next, err := redisClient(t, c.Nodes[pages%3]).Scan(ctx, cursor, "scan:*", 100).Result()
+		keys, next, err := clients[pages%3].Scan(ctx, cursor, "scan:*", 100).Result()
 		if err != nil {
 			t.Fatalf("page %d through %s: %v", pages, c.Nodes[pages%3].Name, err)
 		}
