@@ -19,13 +19,11 @@ import (
 
 // counters is a tally of increments by one on several keys.
 type counters struct {
-	keys []string
-
 	mu      sync.Mutex
 	acked   map[string]int64
 	unknown map[string]int64
-	open    []openRequest // not acknowledged; by the SDK only
-	ids     map[string]int64
+	open    []openRequest    // not acknowledged; by the SDK only
+	ids     map[string]int64 // requests made
 }
 
 type openRequest struct {
@@ -33,13 +31,12 @@ type openRequest struct {
 	release func()
 }
 
-func newCounters(prefix string) *counters {
-	k := &counters{acked: make(map[string]int64), unknown: make(map[string]int64), ids: make(map[string]int64)}
-	for i := range 6 {
-		k.keys = append(k.keys, fmt.Sprintf("%s/%d", prefix, i))
-	}
-	return k
+func newCounters() *counters {
+	return &counters{acked: make(map[string]int64), unknown: make(map[string]int64), ids: make(map[string]int64)}
 }
+
+// counterGroups is the number of counters in use at one time.
+const counterGroups = 6
 
 func (k *counters) note(key string, outcome history.Outcome, open *openRequest) {
 	k.mu.Lock()
@@ -59,7 +56,7 @@ func (k *counters) note(key string, outcome history.Outcome, open *openRequest) 
 func (k *counters) totals() (acked, unknown int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, key := range k.keys {
+	for key := range k.ids {
 		acked += int(k.acked[key])
 		unknown += int(k.unknown[key])
 	}
@@ -74,7 +71,7 @@ func TestEveryRequestIDCountsOnceWhenRepliesAreLost(t *testing.T) {
 	seed := newSeed(t)
 	c := cluster.Start(t, cluster.Options{})
 	flaky := workload.NewFlaky(seed)
-	k := newCounters("sdk")
+	k := newCounters()
 	var clients []*client.Client
 	for range 4 {
 		sdk := newClient(t, c, client.Options{Dialer: flaky.Dial, AttemptTimeout: 300 * time.Millisecond})
@@ -116,7 +113,7 @@ func TestEveryRequestIDCountsOnceWhenRepliesAreLost(t *testing.T) {
 // incrementBySDK gives most requests time for several attempts and some less than one.
 func (k *counters) incrementBySDK(ctx context.Context, sdk *client.Client, rng *rand.Rand) {
 	for ctx.Err() == nil {
-		key := k.keys[rng.IntN(len(k.keys))]
+		key := fmt.Sprintf("sdk/%d", rng.IntN(counterGroups))
 		id, release := sdk.NewRequest()
 		b := api.Batch{Request: id, Ops: []api.Op{{Kind: api.OpIncrement, Key: []byte(key), Delta: 1}}}
 		limit := 2 * time.Second
@@ -142,7 +139,7 @@ func (k *counters) incrementBySDK(ctx context.Context, sdk *client.Client, rng *
 
 func (k *counters) verifyBounds(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
-	for _, key := range k.keys {
+	for key := range k.ids {
 		final := readCounter(t, c, key)
 		if final < k.acked[key] || final > k.acked[key]+k.unknown[key] {
 			t.Errorf("%s is %d; %d were acknowledged and %d are unknown", key, final, k.acked[key], k.unknown[key])
@@ -168,11 +165,11 @@ func (k *counters) retryOpen(t *testing.T, sdk *client.Client) {
 func (k *counters) verifyExact(t *testing.T, c *cluster.Cluster) {
 	t.Helper()
 	ids, sum := int64(0), int64(0)
-	for _, key := range k.keys {
+	for key, used := range k.ids {
 		final := readCounter(t, c, key)
-		ids, sum = ids+k.ids[key], sum+final
-		if final != k.ids[key] {
-			t.Errorf("%s is %d after every request was repeated under its id; %d ids were used", key, final, k.ids[key])
+		ids, sum = ids+used, sum+final
+		if final != used {
+			t.Errorf("%s is %d after every request was repeated under its id; %d ids were used", key, final, used)
 		}
 	}
 	say(t, "%d request ids, final sum %d", ids, sum)
@@ -201,12 +198,14 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	flaky := workload.NewFlaky(seed)
 	flaky.PerMille.Store(15)
-	k := newCounters("resp")
+	k := newCounters()
+	recorder, keys := history.NewRecorder(), history.NewKeys("resp")
 	work := func(ctx context.Context) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
-			wg.Go(func() { k.incrementByRESP(ctx, respStores(c, flaky.Dial), rng) })
+			w := &respIncrementer{counters: k, recorder: recorder, keys: keys, client: i, stores: respStores(c, flaky.Dial), rng: rng}
+			wg.Go(func() { w.run(ctx) })
 		}
 		wg.Wait()
 	}
@@ -225,20 +224,47 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 		t.Error("too few faults to prove anything")
 	}
 	k.verifyBounds(t, c)
+	report, err := history.Check(history.Counter, recorder.Operations(), 30*time.Second)
+	say(t, "%v", report)
+	if err != nil {
+		t.Error(err)
+	}
 }
 
-func (k *counters) incrementByRESP(ctx context.Context, stores []workload.Store, rng *rand.Rand) {
-	for _, s := range stores {
+// respIncrementer is one worker of the test above.
+type respIncrementer struct {
+	*counters
+	recorder *history.Recorder
+	keys     *history.Keys
+	client   int
+	stores   []workload.Store
+	rng      *rand.Rand
+}
+
+func (w *respIncrementer) run(ctx context.Context) {
+	for _, s := range w.stores {
 		defer s.Close()
 	}
 	for ctx.Err() == nil {
-		key := k.keys[rng.IntN(len(k.keys))]
+		group := w.rng.IntN(counterGroups)
+		in := history.Input{Kind: history.Increment, Key: w.keys.Next(group), Delta: 1}
 		opCtx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		_, err := stores[rng.IntN(len(stores))].Perform(opCtx, history.Input{Kind: history.Increment, Key: key, Delta: 1})
+		pending := w.recorder.Begin(w.client, in)
+		out, err := w.stores[w.rng.IntN(len(w.stores))].Perform(opCtx, in)
 		cancel()
-		k.note(key, workload.Outcome(err), nil)
-		if err != nil {
-			cluster.Wait(ctx, 5*time.Millisecond)
+		outcome := workload.Outcome(err)
+		w.note(in.Key, outcome, nil)
+		switch outcome {
+		case history.OK:
+			pending.OK(out)
+			continue
+		case history.Failed:
+			pending.Failed()
+		default:
+			pending.Unknown(err.Error())
+			w.keys.Unknown(group, in.Key)
+			w.client += 8
 		}
+		cluster.Wait(ctx, 5*time.Millisecond)
 	}
 }

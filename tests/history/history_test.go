@@ -290,3 +290,25 @@ func TestFullKeysAreReplaced(t *testing.T) {
 		t.Fatal("two groups share a key")
 	}
 }
+
+// TestCounterWithManyUnknownIncrementsIsCheckedInSeconds: unknown increments are alike, which is the hardest case.
+func TestCounterWithManyUnknownIncrementsIsCheckedInSeconds(t *testing.T) {
+	rng := newRand(t)
+	var ops []Operation
+	number := int64(0)
+	for i := range MaxOpsPerKey {
+		in := Input{Kind: Increment, Delta: 1}
+		if i%100 == 50 && i < 1100 { // eleven, every second with effect
+			number += int64(i / 100 % 2)
+			ops = append(ops, at(i, i*10, 0, in, Output{}))
+			continue
+		}
+		number++
+		ops = append(ops, at(i, i*10-rng.IntN(40), i*10+9, in, Output{Number: number}))
+	}
+	report, err := Check(Counter, ops, 10*time.Second)
+	t.Log(report)
+	if err != nil || report.Took > 5*time.Second {
+		t.Errorf("%v: %v", report, err)
+	}
+}
