@@ -1,0 +1,65 @@
+# Everything that builds, checks or tests this repository, from a shell or in CI.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# The race detector needs a C compiler; without one the tests run without it.
+RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+FUZZTIME ?= 20s
+CHAOS_DURATION ?= 10m
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## static programs into bin/
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: quick
+quick: ## the inner loop: vet, policy, tests of the packages changed since origin
+	go vet ./...
+	go test ./internal/policy
+	@packages=$$(.ci/changed-packages); \
+	if [[ -n $$packages ]]; then echo "go test" $$packages; go test $$packages; else echo "no package changed"; fi
+
+.PHONY: lint
+lint: ## gofmt, go vet and staticcheck over both modules
+	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	if [[ -n $$unformatted ]]; then echo "not formatted by gofmt:" $$unformatted; exit 1; fi
+	go vet ./...
+	go vet -tags seededbug ./internal/seededbug
+	go run $(STATICCHECK) ./...
+	cd tests && go vet ./...
+	cd tests && go run $(STATICCHECK) ./...
+
+.PHONY: test
+test: ## every test that CI runs: units, policy, fuzz corpora, then clusters of real processes
+	go test $(RACE) -timeout 10m ./...
+	cd tests && go test -count=1 -p 1 -timeout 15m ./...
+
+.PHONY: fuzz
+fuzz: ## fuzz each target for FUZZTIME (20s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+.PHONY: chaos
+chaos: ## kills, pauses and partitions for CHAOS_DURATION (10m) per scenario
+	cd tests && go test -count=1 -v -timeout 0 ./chaos -chaos.duration $(CHAOS_DURATION)
+
+.PHONY: ready-time
+ready-time: ## print how long three nodes take until they serve
+	cd tests && go test -count=1 -v -timeout 5m -run 'TestThreeNodesAnswerPingWithinTenSeconds' ./scenarios
+
+.PHONY: proto
+proto: ## generate Go from api/*/*.proto (needs protoc, protoc-gen-go, protoc-gen-go-grpc)
+	protoc -I . \
+		--go_out=. --go_opt=module=github.com/lightning-db/lightning \
+		--go-grpc_out=. --go-grpc_opt=module=github.com/lightning-db/lightning \
+		api/*/*.proto
