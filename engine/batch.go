@@ -1,0 +1,80 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/record"
+)
+
+// Batch is a set of rows that Apply makes visible, and later durable, all or none. It is for one
+// goroutine and may be used again after Apply or Reset.
+type Batch struct {
+	buf         []byte // rows as memtables keep them
+	rows        []memtable.Ref
+	position    Position
+	hasPosition bool
+	horizon     Horizon
+	err         error // the first row outside its limits
+}
+
+// NewBatch makes an empty batch.
+func (db *DB) NewBatch() *Batch { return &Batch{} }
+
+// Put sets a key from version v on. Key and value are copied. An expiry of zero means never; the
+// engine stores it and drops the row some time after the horizon has passed it, but has no clock
+// of its own: who reads judges. Version 0 stands for the last version of the store plus one, the
+// same for all such rows of the batch. Of rows with the same key and version the later one counts.
+func (b *Batch) Put(key, value []byte, v Version, expiryMillis uint64) {
+	b.add(record.Put, key, value, v, expiryMillis)
+}
+
+// Delete makes a key absent from version v on. Version 0 is as in Put.
+func (b *Batch) Delete(key []byte, v Version) { b.add(record.Delete, key, nil, v, 0) }
+
+func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
+	switch {
+	case b.err != nil:
+		return
+	case len(key) == 0 || len(key) > MaxKeyBytes:
+		b.err = fmt.Errorf("key of %d bytes, must be 1 to %d: %w", len(key), MaxKeyBytes, ErrTooLarge)
+		return
+	case len(value) > MaxValueBytes:
+		b.err = fmt.Errorf("value of %d bytes, limit %d: %w", len(value), MaxValueBytes, ErrTooLarge)
+		return
+	case len(b.buf)+len(key)+len(value) > MaxBatchBytes:
+		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
+		return
+	}
+	b.rows = append(b.rows, memtable.Ref{Offset: len(b.buf), Version: uint64(v)})
+	b.buf = memtable.AppendRow(b.buf, kind, key, value, expiryMillis)
+}
+
+// SetPosition says which entry of the caller's log the batch is. A batch without a position
+// leaves it as it was.
+func (b *Batch) SetPosition(p Position) { b.position, b.hasPosition = p, true }
+
+// SetHorizon moves the horizon up; a lower part than the store's leaves that as it was.
+func (b *Batch) SetHorizon(h Horizon) { b.horizon = h }
+
+// Len is the number of rows.
+func (b *Batch) Len() int { return len(b.rows) }
+
+// Bytes is about how much memory the batch takes in the store.
+func (b *Batch) Bytes() int { return len(b.buf) + rowOverheadBytes*len(b.rows) }
+
+// rowOverheadBytes is the size of a node of the memtable, on average.
+const rowOverheadBytes = 32
+
+// Reset empties the batch.
+func (b *Batch) Reset() {
+	*b = Batch{buf: b.buf[:0], rows: b.rows[:0]}
+}
+
+// consumed empties the batch; if the store kept its buffer, it gets another one.
+func (b *Batch) consumed(adopted bool) {
+	if adopted {
+		b.buf = nil
+	}
+	b.Reset()
+}

@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/merge"
+	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/retain"
+)
+
+// errStopped ends a compaction because the store is being closed.
+var errStopped = errors.New("compaction stopped")
+
+// stopStride is how many rows are compacted between two looks at stop.
+const stopStride = 1024
+
+// wakeCompaction makes the compaction loop look again.
+func (db *DB) wakeCompaction() {
+	select {
+	case db.nudge <- struct{}{}:
+	default: // it is told already
+	}
+}
+
+// compactLoop compacts what is due whenever something changed, and removes released tables.
+func (db *DB) compactLoop() {
+	defer db.loops.Done()
+	db.wakeCompaction()
+	for {
+		select {
+		case <-db.stop:
+			return
+		case <-db.nudge:
+			db.compactDue()
+		case done := <-db.manual:
+			done <- db.compactStep((*levels.Set).PickAll)
+		}
+	}
+}
+
+// compactDue compacts until nothing is due, the store fails or it is closed.
+func (db *DB) compactDue() {
+	for {
+		db.removeReleased()
+		picked := false
+		err := db.compactStep(func(s *levels.Set) *levels.Pick {
+			p := db.pick(s)
+			picked = p != nil
+			return p
+		})
+		if err != nil || !picked {
+			return
+		}
+	}
+}
+
+// compactStep does one compaction, if choose finds one in the current set.
+func (db *DB) compactStep(choose func(*levels.Set) *levels.Pick) error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	v := db.acquire()
+	defer v.unref()
+	p := choose(v.set)
+	if p == nil {
+		return nil
+	}
+	err := db.compact(v, p)
+	if err != nil && !errors.Is(err, errStopped) {
+		return db.fail(err)
+	}
+	return err
+}
+
+// pick asks what is due, by the durable horizon (E4) and the open snapshots.
+func (db *DB) pick(s *levels.Set) *levels.Pick {
+	o := db.options
+	db.snapshots.awaited.Store(true) // before the look, so that a Close in between is not missed
+	d := levels.Droppable{
+		Version:        record.MaxVersion,
+		ExpiryMillis:   db.durable.Load().HorizonExpiry,
+		OldestSnapshot: db.snapshots.oldest(),
+	}
+	if o.RetainVersions {
+		d.Version = db.durable.Load().HorizonVersion
+		d.Unordered = db.applied.Load().unordered
+		d.MemoryVersion = db.view.Load().leastVersionInMemory()
+	}
+	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
+	return s.Pick(levels.Targets{
+		CompactCount: o.CompactCount, LevelBytes: uint64(o.LevelBytes), TableBytes: uint64(o.TableBytes),
+	}, d)
+}
+
+// compact merges the inputs into new tables at the output level and installs those instead.
+func (db *DB) compact(v *view, p *levels.Pick) error {
+	inputs := p.Tables()
+	if p.Move {
+		db.counts.moves.Add(1)
+		return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, inputs), state: db.raiseFloor})
+	}
+	h := db.durable.Load()
+	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
+	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: h.HorizonExpiry}, covered, inputs)
+	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
+	c := merge.New(inputCursors(v.set, inputs)...)
+	rows := 0
+	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if err := out.add(c.Row()); err != nil {
+			out.abandon()
+			return err
+		}
+		if rows++; rows%stopStride == 0 && db.stopped() {
+			out.abandon()
+			return errStopped
+		}
+	}
+	if err := c.Err(); err != nil {
+		out.abandon()
+		return err
+	}
+	tables, err := out.finish()
+	if err != nil {
+		return err
+	}
+	db.counts.compactions.Add(1)
+	db.counts.compactedBytes.Add(totalBytes(tables))
+	db.options.Logger.Debug("compacted", "dir", db.dir, "reason", p.Reason, "level", p.Level,
+		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", rows)
+	return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor})
+}
+
+// raiseFloor notes in a manifest that only the newest rows were kept.
+func (db *DB) raiseFloor(m *manifest.State) {
+	if !db.options.RetainVersions {
+		m.Floor = m.LastVersion
+	}
+}
+
+func (db *DB) stopped() bool {
+	select {
+	case <-db.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// inputCursors makes one cursor of each level 0 table and one of the tables of each deeper level.
+func inputCursors(set *levels.Set, inputs []*levels.Table) (cursors []record.Cursor) {
+	for level, tables := range set.Levels {
+		var of []*levels.Table
+		for _, t := range tables {
+			if slices.Contains(inputs, t) {
+				of = append(of, t)
+			}
+		}
+		cursors = append(cursors, levelCursors(level, of, false)...)
+	}
+	return cursors
+}
+
+func levelCursors(level int, tables []*levels.Table, fill bool) (cursors []record.Cursor) {
+	switch {
+	case level == 0:
+		for _, t := range tables {
+			cursors = append(cursors, t.Reader.NewCursor(fill))
+		}
+	case len(tables) > 0:
+		cursors = append(cursors, levels.NewCursor(tables, fill))
+	}
+	return cursors
+}
+
+// Compact flushes, then merges all tables into one sorted run without anything that can be
+// dropped. It rewrites the whole store and needs as much free space meanwhile.
+func (db *DB) Compact(ctx context.Context) error {
+	if err := db.Flush(); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	select {
+	case db.manual <- done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-db.stop:
+		return ErrClosed
+	}
+	select {
+	case err := <-done:
+		if errors.Is(err, errStopped) {
+			return ErrClosed
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/table"
+)
+
+// DB is an open store. All methods are safe for concurrent use; doc.go tells how they relate.
+type DB struct {
+	// Set by Open, never written again.
+	dir     string
+	options Options
+	lock    io.Closer
+	blocks  *table.Cache
+	floor   Version       // reads below it fail, whatever the horizon says
+	nudge   chan struct{} // wakes the compaction loop; holds one token
+	manual  chan chan error
+	stop    chan struct{} // closed by Close
+	loops   sync.WaitGroup
+
+	// Loaded by anyone.
+	view     atomic.Pointer[view]           // nil once closed; stored under mu
+	applied  atomic.Pointer[applied]        // stored under write
+	durable  atomic.Pointer[manifest.State] // stored under install
+	nextFile atomic.Uint64
+	counts   counters
+
+	snapshots snapshots
+
+	// write is held by the one writer: Apply, and whoever rotates the memtable. It may wait for
+	// room while it holds it. Order: write, install, mu.
+	write struct {
+		sync.Mutex
+		closed  bool
+		dirty   bool   // something was applied since the last rotation
+		rotated uint64 // rotations so far
+	}
+
+	// install is held while a manifest is written and its view published: it is the only lock
+	// held over I/O, and serialises the writers of the manifest. Readers and Apply never take it.
+	install sync.Mutex
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		flushed  uint64        // number of the last sealed memtable that is durable
+		failed   *FailedError  // the first failure
+		stopping bool          // Close has begun
+		changed  chan struct{} // closed, and replaced, when any of this or the view changes
+		released []*levels.Table
+	}
+}
+
+// notifyLocked wakes everyone in await.
+func (db *DB) notifyLocked() {
+	close(db.mu.changed)
+	db.mu.changed = make(chan struct{})
+}
+
+// await blocks until ready, which is called under mu. It ends early with the failure of the
+// store, or with the error of the context.
+func (db *DB) await(ctx context.Context, ready func() bool) error {
+	for {
+		db.mu.Lock()
+		failed, done, changed := db.mu.failed, ready(), db.mu.changed
+		db.mu.Unlock()
+		switch {
+		case done:
+			return nil
+		case failed != nil:
+			return failed
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Applied is the position of the last applied batch that carried one.
+func (db *DB) Applied() Position { return db.applied.Load().position }
+
+// LastVersion is the highest version of any row applied.
+func (db *DB) LastVersion() Version { return db.applied.Load().version }
+
+// Horizon is the horizon after the last applied batch.
+func (db *DB) Horizon() Horizon { return db.applied.Load().horizon }
+
+// Durable is the position that a reopened store would have after a crash now.
+func (db *DB) Durable() Position {
+	s := db.durable.Load()
+	return Position{Index: s.PositionIndex, Term: s.PositionTerm}
+}
+
+// fail makes the store refuse writes from now on. The first cause stays (E5).
+func (db *DB) fail(cause error) error {
+	db.mu.Lock()
+	first := db.mu.failed == nil
+	if first {
+		db.mu.failed = &FailedError{Cause: cause}
+		db.notifyLocked()
+	}
+	failed := db.mu.failed
+	db.mu.Unlock()
+	if first {
+		db.options.Logger.Error("storage failed, writes are refused", "dir", db.dir, "error", cause)
+		db.options.OnFailure(failed)
+	}
+	return failed
+}
+
+// failure is the sticky error, or nil.
+func (db *DB) failure() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.mu.failed == nil {
+		return nil
+	}
+	return db.mu.failed
+}
+
+// Close flushes what was applied, stops the background work, waits for it, and lets go of the
+// directory. Snapshots and iterators that are still open fail or read on from the files they
+// hold, until they are closed. The first call's error tells whether everything is durable.
+func (db *DB) Close() error {
+	db.write.Lock()
+	if db.write.closed {
+		db.write.Unlock()
+		return ErrClosed
+	}
+	db.write.closed = true
+	err := db.rotateLocked()
+	target := db.write.rotated
+	db.write.Unlock()
+	if err == nil {
+		err = db.awaitFlushed(target)
+	}
+	db.mu.Lock()
+	db.mu.stopping = true
+	db.notifyLocked()
+	db.mu.Unlock()
+	close(db.stop)
+	db.loops.Wait()
+	db.removeReleased()
+
+	db.mu.Lock()
+	old := db.replaceViewLocked(func(*view) *view { return nil })
+	db.mu.Unlock()
+	old.unref()
+	if lockErr := db.lock.Close(); err == nil {
+		err = lockErr
+	}
+	return err
+}

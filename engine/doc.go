@@ -1,0 +1,69 @@
+// Package engine is an embeddable ordered key-value store that keeps versions of its values: one
+// directory, one process, many readers, one writer at a time.
+//
+// It knows nothing of replication, shards, networks or clocks. It has no log of its own yet:
+// Apply is durable only when a flush has written it, by itself in time or by Flush, Checkpoint
+// or Close. Used alone, call Flush where you need durability; under replication the caller's log
+// repeats what came after Durable.
+//
+// # The life of a row
+//
+//  1. Batch.Put copies key and value into the batch.
+//  2. Apply checks versions, gives the rows sequence numbers, adds them to the memtable (a skiplist
+//     that readers use without locks) and then publishes what is applied: the batch becomes
+//     visible whole. Position and horizon travel in the same step.
+//  3. A full memtable is sealed. The flush loop writes it as a checksummed table of level 0 and
+//     installs the table together with position, horizon, last sequence and last version by one
+//     atomic replacement of the manifest. Flushes install in the order of the batches.
+//  4. The compaction loop merges tables downwards through the levels, and drops what nobody can
+//     ask for any more: package retain says what that is, package levels what to merge next.
+//  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
+//     level. An Iterator merges all of them.
+//
+// # Versions, snapshots and sequences
+//
+// A version is the caller's time; a read at version v sees, of each key, the newest row not above
+// v. A snapshot is the engine's time: it sees the batches applied before it was made. Of rows with the
+// same key and version the later applied counts. Without Options.RetainVersions only the newest
+// row of a key, and what open snapshots see as newest, is kept; with it, whatever a read at
+// Horizon().Version or above can see.
+//
+// # Failures
+//
+// The first write, sync, rename or directory sync that fails, in a flush or a compaction, makes
+// the store refuse writes with FailedError for good; Options.OnFailure is told. Nothing is
+// retried: a second fsync can succeed although the first one lost the data. A failure inside the
+// new directory of a Checkpoint only fails that call. Damage found by a read is that read's
+// CorruptionError; found by a compaction it is a failure of the store.
+//
+// # Files
+//
+//	LOCK          held while the store is open
+//	MANIFEST      the state: docs/formats/manifest.md
+//	000012.table  a table: docs/formats/table.md
+//
+// # Goroutines
+//
+//   - flushLoop, started by Open, stopped and awaited by Close: writes sealed memtables.
+//   - compactLoop, likewise: compacts, and removes files that no reader needs any more.
+//
+// Snapshots and iterators have none.
+//
+// # Locks
+//
+// Order: DB.write, DB.install, DB.mu; snapshots.mu and the cache's are leaves, too. DB.write is
+// held by Apply while it waits for room; DB.install is the only one held over I/O, that of the
+// manifest. Readers take none.
+//
+// # Invariants
+//
+//   - E1: a manifest's position, horizon, last sequence and last version are those after exactly
+//     the batches whose rows are in its tables.
+//   - E2: a reader takes the view first and what is applied second, so every row that it may see
+//     is in its view, or the batch is not seen at all because a later memtable has all of it.
+//   - E3: a file is removed only when no manifest names it and no view holds it.
+//   - E4: rows are dropped by a durable horizon only, so that what the caller applies again after
+//     a crash finds the same rows as the first time.
+//   - E5: after the first failure nothing more is installed, and every error is that failure.
+//   - E6: a directory that held a store is never opened as an empty one.
+package engine

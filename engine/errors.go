@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/lightning-db/lightning/engine/internal/corrupt"
+)
+
+// Errors that callers compare with errors.Is.
+var (
+	// ErrClosed is returned by every call after Close.
+	ErrClosed = errors.New("engine is closed")
+	// ErrCorrupt is matched by every CorruptionError.
+	ErrCorrupt = corrupt.Err
+	// ErrSnapshotTooOld is returned by a read at a version whose rows may already have been
+	// dropped: below the horizon, or not the newest where Options.RetainVersions is off.
+	ErrSnapshotTooOld = errors.New("snapshot too old")
+	// ErrVersion is returned by Apply for a version that a row cannot have: MaxVersion, or one
+	// at which reads are no longer possible (see ErrSnapshotTooOld).
+	ErrVersion = errors.New("version is not writable")
+	// ErrTooLarge is returned by Apply for a key, a value or a batch over its limit, and for an
+	// empty key.
+	ErrTooLarge = errors.New("key, value or batch is outside its limits")
+	// ErrExists is returned by Checkpoint when its directory exists.
+	ErrExists = errors.New("directory exists")
+)
+
+// CorruptionError says which file is damaged, where, what was expected and what was found. It
+// matches ErrCorrupt. What it names was not served to anyone.
+type CorruptionError = corrupt.Error
+
+// FailedError is returned by every write after the first one that the disk refused, and by
+// every write after a flush or a compaction that could not read. The store does not retry: after
+// a failed fsync nobody knows what is on the disk. Reads keep working; close and open again to
+// continue from what is durable.
+type FailedError struct{ Cause error }
+
+// Error implements error.
+func (e *FailedError) Error() string { return fmt.Sprintf("storage failed: %v", e.Cause) }
+
+// Unwrap gives the first cause.
+func (e *FailedError) Unwrap() error { return e.Cause }

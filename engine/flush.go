@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/retain"
+)
+
+// flushLoop writes sealed memtables as tables, oldest first, until the store stops or fails.
+func (db *DB) flushLoop() {
+	defer db.loops.Done()
+	for {
+		if db.await(context.Background(), db.flushDue) != nil || db.failure() != nil {
+			return
+		}
+		s := db.oldestSealed()
+		if s == nil {
+			return // stopping, and nothing is left
+		}
+		if err := db.flush(s); err != nil {
+			db.fail(err)
+			return
+		}
+	}
+}
+
+// flushDue is called under mu. While level 0 is full a flush waits for the compaction of it.
+func (db *DB) flushDue() bool {
+	v := db.view.Load()
+	if len(v.sealed) == 0 {
+		return db.mu.stopping
+	}
+	return db.mu.stopping || len(v.set.Levels[0]) < db.options.StopCount
+}
+
+func (db *DB) oldestSealed() *sealed {
+	v := db.view.Load()
+	if len(v.sealed) == 0 {
+		return nil
+	}
+	return v.sealed[len(v.sealed)-1]
+}
+
+// flush writes one memtable and installs the table together with position, horizon, last sequence
+// and last version as they were after its last batch: one atomic cut (E1).
+func (db *DB) flush(s *sealed) error {
+	v := db.acquire()
+	defer v.unref()
+	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
+	out := &outputs{db: db, filter: retain.New(rules)}
+	c := s.memory.NewCursor()
+	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if err := out.add(c.Row()); err != nil {
+			out.abandon()
+			return err
+		}
+	}
+	tables, err := out.finish()
+	if err != nil {
+		return err
+	}
+	db.counts.flushes.Add(1)
+	db.counts.flushedBytes.Add(totalBytes(tables))
+	return db.installEdit(edit{
+		add:     placeAt(0, tables),
+		flushed: s,
+		state: func(m *manifest.State) {
+			a := s.applied
+			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
+			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
+			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), a.horizon.ExpiryMillis
+			m.Unordered = a.unordered
+			if !db.options.RetainVersions {
+				m.Floor = uint64(a.version)
+			}
+		},
+	})
+}
+
+// rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes
+// so with the result: after a crash the caller applies again from the durable position on, and must
+// then find everything that it found the first time (E4). covered tells whether older rows of a
+// key may lie in deeper places; inputs are the tables that the filter sees.
+func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.Table) retain.Rules {
+	r := retain.Rules{
+		Snapshots:    db.snapshots.sequences(),
+		Version:      uint64(h.Version),
+		ExpiryMillis: h.ExpiryMillis,
+		Hides:        func(user []byte, _ uint64) bool { return covered(user) },
+	}
+	if !db.options.RetainVersions {
+		r.Version = record.MaxVersion
+		return r
+	}
+	if db.applied.Load().unordered {
+		r.Hides = func(user []byte, version uint64) bool {
+			return covered(user) || db.lowerElsewhere(user, version, inputs)
+		}
+	}
+	return r
+}
+
+// lowerElsewhere reports whether a newer row of a lower version may exist: only in a store whose
+// versions are unordered. Memory and tables are looked at in one view, or a flush between the two
+// looks would hide a row. Rows still to come are not below a durable horizon.
+func (db *DB) lowerElsewhere(user []byte, version uint64, inputs []*levels.Table) bool {
+	v := db.view.Load()
+	if v.leastVersionInMemory() < version {
+		return true
+	}
+	for _, tables := range v.set.Levels {
+		for _, t := range tables {
+			if t.Properties.MinVersion < version && t.Covers(user) && !slices.Contains(inputs, t) {
+				return true
+			}
+		}
+	}
+	return false
+}

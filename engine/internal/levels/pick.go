@@ -1,0 +1,229 @@
+package levels
+
+import (
+	"bytes"
+	"slices"
+)
+
+// Reasons for a compaction.
+const (
+	ReasonCount   = "count"   // level 0 has too many tables
+	ReasonSize    = "size"    // a level is larger than its target
+	ReasonGarbage = "garbage" // much of a table can be dropped
+	ReasonSmall   = "small"   // many small neighbours
+	ReasonManual  = "manual"  // somebody asked for all of it
+)
+
+const (
+	// levelRatio is the size of a level over that of the one above: the usual trade between write
+	// amplification (about half the ratio a level) and the number of levels.
+	levelRatio = 10
+
+	// garbagePart: a table is compacted for its garbage when a quarter of its rows can go. So at
+	// most a quarter of a settled store is garbage, and a row is rewritten at most three times for it.
+	garbagePart = 4
+
+	// smallRun is how many neighbours below half the table size are merged into one. Frequent
+	// small flushes of ascending keys overlap nothing and would fill a level with tiny tables.
+	smallRun = 8
+)
+
+// Targets are the sizes to keep to.
+type Targets struct {
+	CompactCount int    // tables of level 0
+	LevelBytes   uint64 // level 1; each deeper one levelRatio times more
+	TableBytes   uint64
+}
+
+// Droppable says what is not needed any more.
+type Droppable struct {
+	Version        uint64 // reads below it are not answered
+	ExpiryMillis   uint64 // values that expired by then are absent
+	OldestSnapshot uint64 // sequence of the oldest open snapshot
+
+	// Unordered says that rows may be older in version than rows written before them. Then a
+	// tombstone must stay while a shallower table, or memory, has a version below its own.
+	Unordered     bool
+	MemoryVersion uint64 // lowest version of a row in memory; read only if Unordered
+}
+
+// Pick is a compaction to do.
+type Pick struct {
+	Reason string
+	Output int      // level of the outputs
+	Inputs []*Table // of one level, the newer one
+	Level  int      // that level
+	Below  []*Table // inputs at the output level, if that is another one
+	Move   bool     // the inputs need not be rewritten, only placed at the output level
+}
+
+// Tables lists all inputs.
+func (p *Pick) Tables() []*Table { return slices.Concat(p.Inputs, p.Below) }
+
+// Pick chooses the next compaction, or nil if nothing is due. It never picks what would change
+// nothing: each kind of pick makes its own reason go away.
+func (s *Set) Pick(t Targets, d Droppable) *Pick {
+	level, score := 0, float64(len(s.Levels[0]))/float64(t.CompactCount)
+	target := t.LevelBytes
+	for l := 1; l < Count-1; l++ {
+		if full := float64(s.Bytes(l)) / float64(target); full > score {
+			level, score = l, full
+		}
+		target *= levelRatio
+	}
+	switch {
+	case score >= 1 && level == 0:
+		return s.pickZero(ReasonCount)
+	case score > 1:
+		return s.pickFull(level, t)
+	}
+	if p := s.pickGarbage(d); p != nil {
+		return p
+	}
+	return s.pickSmall(t)
+}
+
+// PickAll compacts everything into the deepest level in use.
+func (s *Set) PickAll() *Pick {
+	p := &Pick{Reason: ReasonManual, Output: 1}
+	for l := 1; l < Count; l++ {
+		if len(s.Levels[l]) > 0 {
+			p.Output = l
+		}
+	}
+	if s.TableCount() == 0 {
+		return nil
+	}
+	for _, tables := range s.Levels {
+		p.Inputs = append(p.Inputs, tables...)
+	}
+	return p
+}
+
+// pickZero takes all of level 0: its tables overlap, so a part would often drag in the rest.
+func (s *Set) pickZero(reason string) *Pick {
+	p := &Pick{Reason: reason, Output: 1, Inputs: s.Levels[0]}
+	smallest, largest := span(p.Inputs)
+	p.Below = s.Overlapping(1, smallest, largest)
+	return p
+}
+
+func span(tables []*Table) (smallest, largest []byte) {
+	for i, t := range tables {
+		if i == 0 || bytes.Compare(t.Properties.Smallest, smallest) < 0 {
+			smallest = t.Properties.Smallest
+		}
+		if i == 0 || bytes.Compare(t.Properties.Largest, largest) > 0 {
+			largest = t.Properties.Largest
+		}
+	}
+	return smallest, largest
+}
+
+// pickFull moves down the table that drags in the least for its size (RocksDB's
+// kMinOverlappingRatio).
+func (s *Set) pickFull(level int, t Targets) *Pick {
+	var best *Pick
+	least := 0.0
+	for _, table := range s.Levels[level] {
+		p := s.down(ReasonSize, level, table)
+		if cost := float64(totalSize(p.Below)) / float64(table.Size+1); best == nil || cost < least {
+			best, least = p, cost
+		}
+	}
+	// A small table had better be merged with its neighbours below than moved among them.
+	best.Move = len(best.Below) == 0 && best.Inputs[0].Size >= t.TableBytes/2
+	return best
+}
+
+func (s *Set) down(reason string, level int, table *Table) *Pick {
+	return &Pick{
+		Reason: reason, Level: level, Output: level + 1, Inputs: []*Table{table},
+		Below: s.Overlapping(level+1, table.Properties.Smallest, table.Properties.Largest),
+	}
+}
+
+// pickGarbage takes the table with the most rows that can go, if they are a good part of it.
+func (s *Set) pickGarbage(d Droppable) *Pick {
+	var worst *Table
+	at, most := 0, uint64(0)
+	for level, tables := range s.Levels {
+		for _, t := range tables {
+			if n := s.droppableRows(level, t, d); n > most && n*garbagePart >= t.Properties.Rows {
+				worst, at, most = t, level, n
+			}
+		}
+	}
+	switch {
+	case worst == nil:
+		return nil
+	case at == 0:
+		return s.pickZero(ReasonGarbage)
+	case at == Count-1 || !s.overlapsFrom(at+1, worst):
+		return &Pick{Reason: ReasonGarbage, Level: at, Output: at, Inputs: []*Table{worst}}
+	}
+	return s.down(ReasonGarbage, at, worst)
+}
+
+func (s *Set) overlapsFrom(level int, t *Table) bool {
+	for ; level < Count; level++ {
+		if len(s.Overlapping(level, t.Properties.Smallest, t.Properties.Largest)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// droppableRows estimates how many rows of a table can go. Tombstones and hidden rows count only
+// when all of them can: then a compaction is sure to end the reason for it.
+func (s *Set) droppableRows(level int, t *Table, d Droppable) uint64 {
+	p := t.Properties
+	n := p.ExpiredRows(d.ExpiryMillis)
+	if p.GarbageVersion <= d.Version && p.GarbageSequence <= d.OldestSnapshot &&
+		!(d.Unordered && (d.MemoryVersion < p.GarbageVersion || s.lowerAbove(level, t))) {
+		n += p.Garbage
+	}
+	return n
+}
+
+// lowerAbove reports whether a table of a shallower level that overlaps t has a version below t's garbage.
+func (s *Set) lowerAbove(level int, t *Table) bool {
+	for _, tables := range s.Levels[:level] {
+		for _, above := range tables {
+			if above.Properties.MinVersion < t.Properties.GarbageVersion && above.overlaps(t.Properties.Smallest, t.Properties.Largest) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// WaitsForSnapshot reports whether some table has garbage that only an open snapshot keeps.
+func (s *Set) WaitsForSnapshot(d Droppable) bool {
+	for _, tables := range s.Levels {
+		for _, t := range tables {
+			if t.Properties.Garbage > 0 && t.Properties.GarbageSequence > d.OldestSnapshot {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// pickSmall merges a run of small neighbours within their level.
+func (s *Set) pickSmall(t Targets) *Pick {
+	for level := 1; level < Count; level++ {
+		tables := s.Levels[level]
+		for start := 0; start < len(tables); {
+			end := start
+			for end < len(tables) && tables[end].Size < t.TableBytes/2 {
+				end++
+			}
+			if end-start >= smallRun {
+				return &Pick{Reason: ReasonSmall, Level: level, Output: level, Inputs: tables[start:end:end]}
+			}
+			start = end + 1
+		}
+	}
+	return nil
+}

@@ -1,0 +1,12 @@
+// Package merge makes one cursor of several: rows of all of them in the one order.
+//
+// It does not hide or drop anything; that is what the engine's iterator and the retention filter
+// do. The life of a walk: Seek places every part and builds a heap of those that have a row; Step
+// moves the part on top and lets it sink; the walk ends with the last part or the first error.
+//
+// Goroutines: none; a cursor is for one goroutine. Locks: none.
+//
+// Invariants:
+//
+//	G1 an error of any part ends the walk at once: rows are never served past a gap.
+package merge

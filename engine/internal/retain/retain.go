@@ -1,0 +1,86 @@
+package retain
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/lightning-db/lightning/engine/internal/record"
+)
+
+// Rules say what is still needed.
+type Rules struct {
+	// Snapshots are the sequences of the open snapshots, ascending. The present is another one.
+	Snapshots []uint64
+	// Version is the lowest version at which reads are answered; MaxVersion keeps the newest only.
+	Version uint64
+	// ExpiryMillis is the time by which expired values are absent.
+	ExpiryMillis uint64
+	// Hides tells whether a row that a tombstone of this key and version hides may exist, or may
+	// still come, outside the rows that the filter sees. It must not forget any.
+	Hides func(user []byte, version uint64) bool
+}
+
+// OldestSnapshot is the sequence of the oldest open snapshot, or MaxSequence.
+func (r *Rules) OldestSnapshot() uint64 {
+	if len(r.Snapshots) == 0 {
+		return record.MaxSequence
+	}
+	return r.Snapshots[0]
+}
+
+// Filter applies rules to rows in the order O1.
+type Filter struct {
+	rules Rules
+
+	user      []byte // key of the rows before
+	seen      bool
+	version   uint64 // version of the row before
+	sameLeast uint64 // least sequence of newer rows of the same version
+	lowLeast  uint64 // least sequence of newer rows at or below the horizon
+}
+
+// New makes a filter.
+func New(rules Rules) *Filter { return &Filter{rules: rules} }
+
+// Keep tells whether a row is needed. It may turn the row into a tombstone.
+func (f *Filter) Keep(r *record.Row) bool {
+	if !f.seen || !bytes.Equal(f.user, r.User) {
+		f.user = append(f.user[:0], r.User...)
+		f.seen = true
+		f.lowLeast = record.MaxSequence
+		f.sameLeast = record.MaxSequence
+	} else if r.Version != f.version {
+		f.sameLeast = record.MaxSequence
+	}
+	f.version = r.Version
+	low := r.Version <= f.rules.Version
+	hider := f.sameLeast
+	if low {
+		hider = min(hider, f.lowLeast)
+	}
+	needed := f.neededBelow(r.Sequence, hider)
+	f.sameLeast = min(f.sameLeast, r.Sequence)
+	if low {
+		f.lowLeast = min(f.lowLeast, r.Sequence)
+	}
+	if !needed {
+		return false
+	}
+	if r.Kind == record.Put && r.Expired(f.rules.ExpiryMillis) {
+		r.Kind, r.Expiry, r.Value = record.Delete, 0, nil
+	}
+	if r.Kind == record.Delete && low && r.Sequence <= f.rules.OldestSnapshot() {
+		return f.rules.Hides(r.User, r.Version) // K2
+	}
+	return true
+}
+
+// neededBelow tells whether some reader, of a snapshot or of the present, is at or after a row's
+// sequence and before the sequence that hides the row.
+func (f *Filter) neededBelow(sequence, hider uint64) bool {
+	if hider == record.MaxSequence {
+		return true // nothing hides it from the present
+	}
+	i, _ := slices.BinarySearch(f.rules.Snapshots, sequence)
+	return i < len(f.rules.Snapshots) && f.rules.Snapshots[i] < hider
+}

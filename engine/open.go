@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+const (
+	lockName    = "LOCK"
+	tableSuffix = ".table"
+)
+
+func tableName(number uint64) string { return fmt.Sprintf("%06d%s", number, tableSuffix) }
+
+func (db *DB) path(name string) string { return db.dir + "/" + name }
+
+// Open opens the store in a directory, which it makes if it is missing, and locks it. What it
+// finds is what the last installed flush left, with every batch up to Durable and none after it.
+// A directory with tables but without an intact manifest is a CorruptionError.
+func Open(dir string, o Options) (*DB, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	if o.FS == nil {
+		o.FS = vfs.OS()
+	}
+	dir = path.Clean(dir)
+	if err := o.FS.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("make directory of engine: %w", err)
+	}
+	lock, err := o.FS.Lock(dir + "/" + lockName)
+	if err != nil {
+		return nil, fmt.Errorf("lock directory of engine: %w", err)
+	}
+	db := &DB{
+		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes),
+		nudge: make(chan struct{}, 1), manual: make(chan chan error), stop: make(chan struct{}),
+	}
+	db.mu.changed = make(chan struct{})
+	if err := db.load(); err != nil {
+		lock.Close()
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	db.loops.Add(2)
+	go db.flushLoop()
+	go db.compactLoop()
+	return db, nil
+}
+
+// load makes the first view of what is on the disk.
+func (db *DB) load() error {
+	names, err := db.options.FS.List(db.dir)
+	if err != nil {
+		return err
+	}
+	state, err := manifest.Load(db.options.FS, db.dir)
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		if state, err = db.create(names); err != nil {
+			return err
+		}
+	}
+	if err := db.removeLeftovers(names, state); err != nil {
+		return err
+	}
+	set, err := db.openTables(state)
+	if err != nil {
+		return err
+	}
+	db.adopt(state, set)
+	return nil
+}
+
+// create makes an empty store, but only where there is none: a lost manifest must not turn a
+// store into an empty one (E6).
+func (db *DB) create(names []string) (*manifest.State, error) {
+	for _, name := range names {
+		if strings.HasSuffix(name, tableSuffix) {
+			return nil, corrupt.Shape(manifest.Name, 0, "manifest", "a file, as there are tables", "none")
+		}
+	}
+	state := &manifest.State{NextFile: 1}
+	return state, manifest.Store(db.options.FS, db.dir, state)
+}
+
+// removeLeftovers deletes what a crash left behind: tables that no manifest names and temporary
+// files.
+func (db *DB) removeLeftovers(names []string, state *manifest.State) error {
+	known := make(map[string]bool, len(state.Tables))
+	for _, t := range state.Tables {
+		known[tableName(t.Number)] = true
+	}
+	for _, name := range names {
+		left := strings.HasSuffix(name, tableSuffix) && !known[name] || name == manifest.Name+".tmp"
+		if !left {
+			continue
+		}
+		if err := db.options.FS.Remove(db.path(name)); err != nil {
+			return fmt.Errorf("remove leftover %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// openTables opens every table of the manifest.
+func (db *DB) openTables(state *manifest.State) (*levels.Set, error) {
+	var placed []levels.Placed
+	closeAll := func() {
+		for _, p := range placed {
+			p.Table.Reader.Close()
+		}
+	}
+	for _, t := range state.Tables {
+		opened, err := db.openTable(t.Number, t.Size)
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		placed = append(placed, levels.Placed{Level: t.Level, Table: opened})
+	}
+	set := levels.New(placed)
+	if !set.Disjoint() {
+		closeAll()
+		return nil, corrupt.Shape(manifest.Name, 0, "levels", "disjoint tables", "overlapping ones")
+	}
+	return set, nil
+}
+
+// openTable opens one table. A file that is missing or has another length is damage.
+func (db *DB) openTable(number, size uint64) (*levels.Table, error) {
+	name := tableName(number)
+	f, err := db.options.FS.Open(db.path(name))
+	if vfs.IsNotExist(err) {
+		return nil, corrupt.Shape(name, 0, "file", "one, as the manifest names it", "none")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open table: %w", err)
+	}
+	r, err := table.Open(f, name, number, db.blocks)
+	if err != nil {
+		return nil, err
+	}
+	if uint64(r.Size()) != size {
+		r.Close()
+		return nil, corrupt.Shape(name, 0, "length of file", size, r.Size())
+	}
+	return &levels.Table{
+		Number: number, Size: size, Properties: r.Properties(), Reader: r, Released: db.release,
+	}, nil
+}
+
+// adopt takes a state and its tables as the store's own.
+func (db *DB) adopt(state *manifest.State, set *levels.Set) {
+	db.durable.Store(state)
+	db.nextFile.Store(state.NextFile)
+	db.floor = Version(state.Floor)
+	db.applied.Store(&applied{
+		sequence:  state.LastSequence,
+		version:   Version(state.LastVersion),
+		position:  Position{Index: state.PositionIndex, Term: state.PositionTerm},
+		horizon:   Horizon{Version: Version(state.HorizonVersion), ExpiryMillis: state.HorizonExpiry},
+		unordered: state.Unordered,
+	})
+	db.view.Store(newView(memtable.New(), nil, set))
+}

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// Limits of one row and one batch. They bound what one allocation, one block and one memtable
+// can cost; the callers' own limits are lower.
+const (
+	// MaxKeyBytes leaves room for an escaped 64 KiB user key with its prefixes.
+	MaxKeyBytes = 256 << 10
+	// MaxValueBytes is the largest value that the store may ever hold in one row.
+	MaxValueBytes = 64 << 20
+	// MaxBatchBytes bounds one atomic step: it is held in memory whole, twice for a moment.
+	MaxBatchBytes = 128 << 20
+)
+
+// Options are the settings of one store. The zero value is usable. Nothing in it may change
+// while the store is open; everything may change between two openings.
+type Options struct {
+	// FS is where all files live. Default: the machine's file system.
+	FS vfs.FS
+
+	// MemtableBytes is how much is gathered in memory before it is written as one table; at most
+	// three such memtables exist (one filling, two being written). Default 16 MiB: large enough
+	// that a table is near TableBytes, so that each level-0 table costs one sequential write of
+	// about 0.1 s, and small enough that a dozen shards on a node need less than 600 MiB at
+	// worst. Bounds 64 KiB to 1 GiB. A batch larger than this gets a memtable of its own.
+	MemtableBytes int
+
+	// CacheBytes bounds the cache of uncompressed blocks. Default 64 MiB, negative for none.
+	CacheBytes int
+
+	// BlockBytes is where a data block is cut, before compression. Default 8 KiB: halves the
+	// index of 4 KiB blocks at little cost to point reads. Bounds 1 KiB to 64 KiB. A larger
+	// value gets a block of its own.
+	BlockBytes int
+
+	// TableBytes is where compaction cuts tables. Default 16 MiB: a compaction step then moves
+	// about 200 MiB at most, and a store of 100 GiB has 6,400 open files. Bounds 64 KiB to 256 MiB.
+	TableBytes int
+
+	// LevelBytes is the size of level 1; each further level is ten times larger. Default 64 MiB:
+	// four memtables, so that emptying level 0 rewrites about as much as it adds.
+	LevelBytes int
+
+	// CompactCount is the number of level-0 tables that starts a compaction. Default 4.
+	CompactCount int
+
+	// StopCount is the number of level-0 tables at which flushes, and soon Apply, wait for
+	// compaction: every read looks into each of them. Default 12, at least CompactCount + 1.
+	StopCount int
+
+	// RetainVersions keeps every version of a key that a read at Horizon().Version or above can
+	// see. Without it (the default, for embedded use) only the newest row of each key and what
+	// open snapshots see is kept, versions must not decrease, and a read below the newest
+	// version fails with ErrSnapshotTooOld.
+	RetainVersions bool
+
+	// Logger receives what an operator may want to know, never keys or values. Default: silence.
+	Logger *slog.Logger
+
+	// OnFailure is called once, with the cause, when the store refuses further writes. It runs
+	// on the goroutine that noticed, without locks; it must return soon and not call Close.
+	OnFailure func(error)
+}
+
+func (o Options) withDefaults() Options {
+	setDefault(&o.MemtableBytes, 16<<20)
+	setDefault(&o.CacheBytes, 64<<20)
+	setDefault(&o.BlockBytes, 8<<10)
+	setDefault(&o.TableBytes, 16<<20)
+	setDefault(&o.LevelBytes, 64<<20)
+	setDefault(&o.CompactCount, 4)
+	setDefault(&o.StopCount, max(12, o.CompactCount+1))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func(error) {}
+	}
+	return o
+}
+
+func setDefault(field *int, value int) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+// Validate reports every setting that is out of its bounds.
+func (o Options) Validate() error {
+	o = o.withDefaults()
+	return errors.Join(
+		within("MemtableBytes", o.MemtableBytes, 64<<10, 1<<30),
+		within("BlockBytes", o.BlockBytes, 1<<10, 64<<10),
+		within("TableBytes", o.TableBytes, 64<<10, 256<<20),
+		within("LevelBytes", o.LevelBytes, 64<<10, 1<<40),
+		within("CompactCount", o.CompactCount, 1, 64),
+		within("StopCount", o.StopCount, o.CompactCount+1, 128),
+	)
+}
+
+func within(name string, value, least, most int) error {
+	if value < least || value > most {
+		return fmt.Errorf("engine options: %s is %d, must be between %d and %d", name, value, least, most)
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/retain"
+	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// outputs writes the rows that a filter keeps as one table, or as several of about cutBytes. Its
+// tables are synced; their names are made durable by installEdit.
+type outputs struct {
+	db       *DB
+	filter   *retain.Filter
+	cutBytes int // 0 for one table
+
+	file   vfs.File
+	writer *table.Writer
+	number uint64
+	user   []byte // key of the last row written
+	done   []*levels.Table
+}
+
+// add writes a row if it is needed.
+func (o *outputs) add(r *record.Row) error {
+	row := *r
+	if !o.filter.Keep(&row) {
+		return nil
+	}
+	full := o.cutBytes > 0 && o.writer != nil && o.writer.Size() >= o.cutBytes
+	if full && !bytes.Equal(o.user, row.User) { // all rows of a key stay in one table
+		if err := o.cut(); err != nil {
+			return err
+		}
+	}
+	if o.writer == nil {
+		if err := o.open(); err != nil {
+			return err
+		}
+	}
+	o.user = append(o.user[:0], row.User...)
+	return o.writer.Add(&row)
+}
+
+func (o *outputs) open() error {
+	o.number = o.db.nextFile.Add(1) - 1
+	f, err := o.db.options.FS.Create(o.db.path(tableName(o.number)))
+	if err != nil {
+		return fmt.Errorf("create table: %w", err)
+	}
+	o.file, o.writer = f, table.NewWriter(f, o.number, o.db.options.BlockBytes)
+	return nil
+}
+
+// cut completes the table and opens it for reading, which checks what reached the disk's cache.
+func (o *outputs) cut() error {
+	_, size, err := o.writer.Finish()
+	o.writer = nil
+	if closeErr := o.file.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("close table %06d: %w", o.number, closeErr)
+	}
+	if err != nil {
+		return err
+	}
+	t, err := o.db.openTable(o.number, size)
+	if err == nil {
+		o.done = append(o.done, t)
+	}
+	return err
+}
+
+// finish gives the tables, in order of keys.
+func (o *outputs) finish() ([]*levels.Table, error) {
+	if o.writer != nil {
+		if err := o.cut(); err != nil {
+			o.abandon()
+			return nil, err
+		}
+	}
+	return o.done, nil
+}
+
+// abandon closes what is open. The files stay; the next Open removes them.
+func (o *outputs) abandon() {
+	if o.writer != nil {
+		o.file.Close()
+		o.writer = nil
+	}
+	for _, t := range o.done {
+		t.Reader.Close()
+	}
+	o.done = nil
+}
+
+func placeAt(level int, tables []*levels.Table) []levels.Placed {
+	placed := make([]levels.Placed, len(tables))
+	for i, t := range tables {
+		placed[i] = levels.Placed{Level: level, Table: t}
+	}
+	return placed
+}
+
+func totalBytes(tables []*levels.Table) (n uint64) {
+	for _, t := range tables {
+		n += t.Size
+	}
+	return n
+}

@@ -1,0 +1,41 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/manifest"
+)
+
+// Verify reads every byte of every file of the store, past the cache, with all checks, and
+// compares files, manifest and memory. The first damage is returned as a CorruptionError.
+func (db *DB) Verify(ctx context.Context) error {
+	db.install.Lock()
+	state, v := db.durable.Load(), db.acquire()
+	var found *manifest.State
+	var err error
+	if v != nil {
+		found, err = manifest.Load(db.options.FS, db.dir)
+	}
+	db.install.Unlock()
+	if v == nil {
+		return ErrClosed
+	}
+	defer v.unref()
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if found == nil || !slices.Equal(found.Encode(), state.Encode()) {
+		return corrupt.Shape(manifest.Name, 0, "manifest", "the last state installed", "another one or none")
+	}
+	for _, tables := range v.set.Levels {
+		for _, t := range tables {
+			if err := t.Reader.Verify(ctx); err != nil {
+				return fmt.Errorf("verify: %w", err)
+			}
+		}
+	}
+	return nil
+}
