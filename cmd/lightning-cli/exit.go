@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// The exit codes. Scripts depend on them.
+const (
+	exitOK          = 0
+	exitUnexpected  = 1
+	exitUsage       = 2
+	exitNotFound    = 3
+	exitCondition   = 4
+	exitUnavailable = 5 // nothing was executed
+	exitUnknown     = 6 // a write may or may not have been executed
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ cause error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func (e usageError) Error() string { return e.cause.Error() }
+func (e usageError) Unwrap() error { return e.cause }
+
+// Answers that are no failures of the cluster, but not what was asked for either.
+var (
+	errNotFound  = errors.New("not found")
+	errCondition = errors.New("the condition does not hold; nothing was written")
+)
+
+func exitCode(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errNotFound):
+		return exitNotFound
+	case errors.Is(err, errCondition):
+		return exitCondition
+	}
+	var e *api.Error
+	if !errors.As(err, &e) {
+		return exitUnexpected
+	}
+	return exitCodeOf(e.Code)
+}
+
+func exitCodeOf(c api.Code) int {
+	switch c {
+	case api.CodeInvalid, api.CodeTooLarge, api.CodeCrossShard:
+		return exitUsage
+	case api.CodeNotInteger:
+		return exitCondition
+	case api.CodeUnknownOutcome, api.CodeReleased:
+		return exitUnknown
+	}
+	if api.Row(c).Retry {
+		return exitUnavailable
+	}
+	return exitUnexpected
+}
+
+// report says on stderr what went wrong and what to do next. command is where cobra got to.
+func (a *app) report(command *cobra.Command, err error) {
+	if err == nil {
+		return
+	}
+	_, _ = fmt.Fprintf(a.stderr, "lightning-cli: %v\n", err) // nowhere to report that stderr is closed
+	var usage usageError
+	var e *api.Error
+	switch {
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintf(a.stderr, "next: %s --help\n", command.CommandPath())
+	case errors.As(err, &e):
+		_, _ = fmt.Fprintf(a.stderr, "next: %s\n", api.Row(e.Code).Next)
+	}
+}
