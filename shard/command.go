@@ -67,9 +67,17 @@ const minOpBytes = 5
 // Validate reports why a command can never be applied. Apply checks the same again, because
 // what is checked only before the proposal does not hold in the log.
 func (c *Command) Validate() error {
-	if err := checkRequest(c.Request); err != nil {
-		return err
+	if refusal := checkRequest(c.Request); refusal != nil {
+		return refusal
 	}
+	if refusal := c.check(); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
+// check reports an operation or a batch that is malformed or beyond a limit.
+func (c *Command) check() *api.Error {
 	if len(c.Batch.Ops) == 0 {
 		return api.Errorf(api.CodeInvalid, "a batch needs an operation")
 	}
@@ -90,7 +98,7 @@ func (c *Command) Validate() error {
 	return nil
 }
 
-func checkRequest(r api.RequestID) error {
+func checkRequest(r api.RequestID) *api.Error {
 	if r.IsZero() {
 		if r != (api.RequestID{}) {
 			return api.Errorf(api.CodeInvalid, "a request id needs a sequence from 1 on")
@@ -103,7 +111,7 @@ func checkRequest(r api.RequestID) error {
 	return nil
 }
 
-func checkOp(op *api.Op) error {
+func checkOp(op *api.Op) *api.Error {
 	switch {
 	case len(op.Key) == 0:
 		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")

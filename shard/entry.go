@@ -25,13 +25,13 @@ type Entry struct {
 }
 
 const (
-	entryFormat        = 1
-	entryHeaderBytes   = 1 + 8 + 8
-	entryChecksumBytes = 4
-	minEncodedCommand  = 1 + 2 // its length, opcode and evaluation version
-	maxEntryCommands   = 1024  // one entry's results are one uninterrupted step of apply
-	uvarintBytes       = binary.MaxVarintLen64
-	maxCeilingAheadMs  = 500 // DESIGN section 9: a ceiling is at most that far ahead
+	entryFormat           = 1
+	entryHeaderBytes      = 1 + 8 + 8
+	entryChecksumBytes    = 4
+	minEncodedCommand     = 1 + 2 // its length, opcode and evaluation version
+	maxEntryCommands      = 1024  // one entry's results are one uninterrupted step of apply
+	uvarintBytes          = binary.MaxVarintLen64
+	maxCeilingAheadMillis = 500 // DESIGN section 9: a ceiling is at most that far ahead
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

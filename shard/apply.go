@@ -1,0 +1,174 @@
+package shard
+
+import (
+	"fmt"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/router"
+)
+
+// apply evaluates one entry into the run. Its result is a []Answer, one for each command, and
+// nil for an entry that only changes the membership.
+func (m *Machine) apply(r *run, e *raft.Entry) ([]Answer, error) {
+	if e.Configuration != nil {
+		r.state.beginTerm(e.Term)
+		r.membership = e.Configuration
+		r.members.add(*e.Configuration)
+		r.position = engine.Position{Index: uint64(e.Index), Term: uint64(e.Term)}
+		return nil, nil
+	}
+	entry, err := DecodeEntry(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	commands := make([]decoded, len(entry.Commands))
+	for i, raw := range entry.Commands {
+		if commands[i], err = decodeCommand(raw); err != nil {
+			return nil, fmt.Errorf("command %d: %w", i, err)
+		}
+	}
+	if len(commands) > 0 && commands[0].opcode != opWrite {
+		// Maintenance reads the engine alone, so what the run holds goes there first.
+		if err := m.commit(r); err != nil {
+			return nil, err
+		}
+	}
+	r.state.beginTerm(e.Term)
+	r.state.ceilingMillis = max(r.state.ceilingMillis, entry.CeilingMillis)
+	answers := make([]Answer, len(commands))
+	leading := true
+	for i := range commands {
+		leading = leading && commands[i].opcode != opWrite
+		if answers[i], err = m.applyCommand(r, &commands[i], entry.Time, leading); err != nil {
+			return nil, fmt.Errorf("command %d: %w", i, err)
+		}
+	}
+	r.position = engine.Position{Index: uint64(e.Index), Term: uint64(e.Term)}
+	return answers, nil
+}
+
+// applyCommand gives a command its version and evaluates it. leading says that no write stands
+// before it in its entry; only then does a tick sweep, so that what it sees does not depend on
+// how entries were grouped into runs (S1).
+func (m *Machine) applyCommand(r *run, c *decoded, proposed api.Version, leading bool) (Answer, error) {
+	v := r.state.nextVersion(proposed)
+	switch c.opcode {
+	case opConfigure:
+		return Answer{}, m.applyConfigure(r, c.configure)
+	case opTick:
+		if leading {
+			return Answer{}, r.sweep(v.Millis())
+		}
+		return Answer{}, nil
+	default:
+		return r.applyWrite(&c.write, v)
+	}
+}
+
+// applyConfigure initialises a fresh shard; later ones do nothing.
+func (m *Machine) applyConfigure(r *run, c configuration) error {
+	if c.shard != m.id {
+		return fmt.Errorf("shard %d: the log configures shard %d", m.id, c.shard)
+	}
+	if r.state.configured {
+		return nil
+	}
+	r.state.configured = true
+	r.state.shard = c.shard
+	r.state.arc = router.Arc{Start: c.start, End: c.end}
+	r.state.epoch = c.epoch
+	r.state.retentionMillis = c.retentionMillis
+	return nil
+}
+
+// applyWrite decides what a command comes to. The order of the checks is part of its meaning:
+// ownership, the request id, the deadline, the form, the operations.
+func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
+	if refusal := r.state.checkOwnership(c); refusal != nil {
+		return Answer{Err: refusal}, nil
+	}
+	now := v.Millis()
+	if c.Request.IsZero() {
+		return r.evaluate(c, v)
+	}
+	if refusal := checkRequest(c.Request); refusal != nil {
+		return Answer{Err: refusal}, nil
+	}
+	a, err := r.admit(c.Request, now)
+	if err != nil {
+		return Answer{}, err
+	}
+	if a.refusal != nil {
+		return Answer{Err: a.refusal}, nil
+	}
+	if a.duplicate != nil {
+		return *a.duplicate, r.touch(c.Request, a, now)
+	}
+	answer, err := r.evaluate(c, v)
+	if err != nil || !kept(answer) {
+		return answer, err
+	}
+	if err := r.touch(c.Request, a, now); err != nil {
+		return Answer{}, err
+	}
+	raw, err := encodeAnswer(answer)
+	if err != nil {
+		return Answer{}, err
+	}
+	r.putSystem(answerKey(c.Request.Session, c.Request.Sequence), raw)
+	return answer, nil
+}
+
+// kept reports whether an answer is one to keep for duplicates: what evaluation came to. A
+// refusal before evaluation executed nothing, so the same request may be tried again.
+func kept(a Answer) bool {
+	return a.Err == nil || a.Err == errNotInteger || a.Err == errAnswerTooLarge
+}
+
+// checkOwnership refuses a command that was routed by another epoch, or that names a slot which
+// is not this shard's (S5).
+func (s *state) checkOwnership(c *Command) *api.Error {
+	if refusal := s.checkEpoch(c.Epoch); refusal != nil {
+		return refusal
+	}
+	for i := range c.Batch.Ops {
+		if slot := router.Slot(c.Batch.Namespace, c.Batch.Ops[i].Key); !s.arc.Contains(slot) {
+			return s.stale("slot %d is not in the arc %s of shard %d", slot, s.arc, s.shard)
+		}
+	}
+	return nil
+}
+
+func (s *state) checkEpoch(e api.Epoch) *api.Error {
+	switch {
+	case !s.configured:
+		return s.stale("the shard has no arc yet")
+	case e != s.epoch:
+		return s.stale("routed by epoch %d of shard %d, which is at epoch %d", e, s.shard, s.epoch)
+	}
+	return nil
+}
+
+func (s *state) stale(format string, args ...any) *api.Error {
+	err := api.Errorf(api.CodeStaleMap, format, args...)
+	err.Shard, err.Epoch = s.shard, s.epoch
+	return err
+}
+
+// evaluate checks deadline and form, runs the operations, and adds what they change to the run.
+func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
+	if c.DeadlineMillis != 0 && v.Millis() > c.DeadlineMillis {
+		return Answer{Err: api.Errorf(api.CodeExpired, "the shard's time is %d ms past the deadline", v.Millis()-c.DeadlineMillis)}, nil
+	}
+	if refusal := c.check(); refusal != nil {
+		return Answer{Err: refusal}, nil
+	}
+	e := evaluator{version: v, lookup: r.row}
+	answer, err := e.run(&c.Batch)
+	if err == nil && answer.Err == nil && answer.Result.Applied {
+		r.putRows(e.writes, v)
+	}
+	return answer, err
+}

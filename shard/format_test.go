@@ -1,0 +1,332 @@
+package shard
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/router"
+)
+
+// fullCommand uses every field and every kind of operation.
+func fullCommand() Command {
+	return Command{
+		Request: api.RequestID{
+			Session:  api.SessionID{CreatedMillis: 1_790_000_000_000, Random: 0x0123456789abcdef},
+			Sequence: 300, Floor: 299,
+		},
+		DeadlineMillis: 1_790_000_005_000,
+		Epoch:          7,
+		Batch: api.Batch{Namespace: 5, Ops: []api.Op{
+			{Kind: api.OpPut, Key: []byte("k"), Value: []byte("value"), Expiry: api.Expiry{Mode: api.ExpiryAt, Millis: 1_790_000_009_000},
+				Condition: api.Condition{Kind: api.ConditionVersion, Version: 9}, ReturnPrevious: true},
+			{Kind: api.OpDelete, Key: []byte{0, 1}, Condition: api.Condition{Kind: api.ConditionPresent}},
+			{Kind: api.OpIncrement, Key: []byte("n"), Delta: -2},
+			{Kind: api.OpExpire, Key: []byte("e"), Expiry: api.Expiry{Mode: api.ExpiryAfter, Millis: 128}},
+		}},
+	}
+}
+
+func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
+	minimal := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("k"), Value: []byte{}}}}}
+	checkGolden(t, "command-write", EncodeCommand(fullCommand()))
+	checkGolden(t, "command-write-minimal", EncodeCommand(minimal))
+	checkGolden(t, "command-tick", encodeTick())
+	checkGolden(t, "command-configure", encodeConfigure(configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}))
+	checkGolden(t, "entry", EncodeEntry(Entry{
+		Time: api.VersionAt(1_790_000_000_123) + 4, CeilingMillis: 1_790_000_000_623,
+		Commands: [][]byte{encodeTick(), EncodeCommand(minimal)},
+	}))
+	checkGolden(t, "key-data", dataKey(0x01020304, []byte("a\x00b")))
+	checkGolden(t, "key-session", sessionKey(api.SessionID{CreatedMillis: 1, Random: 2}))
+	checkGolden(t, "key-answer", answerKey(api.SessionID{CreatedMillis: 1, Random: 2}, 3))
+	checkGolden(t, "row-value", encodeValue([]byte("value")))
+	checkGolden(t, "row-session", session{floor: 300, lastUsedMillis: 1_790_000_000_000}.encode())
+	checkGolden(t, "row-state", (&state{
+		configured: true, shard: 3, arc: router.Arc{Start: 5461, End: 10922}, epoch: 1, retentionMillis: 10_000,
+		last: api.VersionAt(1_790_000_000_123) + 4, term: 5, ceilingMillis: 1_790_000_000_623, earlierCeilingMillis: 1_790_000_000_000,
+		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
+		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
+	}).encode())
+	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
+		{Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Number: -3},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, "row-answer", answer)
+}
+
+func TestDecodersReadWhatEarlierBuildsWrote(t *testing.T) {
+	c, err := DecodeCommand(readGolden(t, "command-write"))
+	if err != nil || !reflect.DeepEqual(c, fullCommand()) {
+		t.Errorf("command: %+v, %v", c, err)
+	}
+	e, err := DecodeEntry(readGolden(t, "entry"))
+	if err != nil || e.Time.Millis() != 1_790_000_000_123 || e.CeilingMillis != 1_790_000_000_623 || len(e.Commands) != 2 {
+		t.Errorf("entry: %+v, %v", e, err)
+	}
+	d, err := decodeCommand(readGolden(t, "command-configure"))
+	if want := (configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}); err != nil || d.configure != want {
+		t.Errorf("configure: %+v, %v", d, err)
+	}
+	s, err := decodeState(readGolden(t, "row-state"))
+	if err != nil || !s.configured || s.shard != 3 || s.arc != (router.Arc{Start: 5461, End: 10922}) || s.sessions != 2 || s.sweepFrom.Random != 2 {
+		t.Errorf("state: %+v, %v", s, err)
+	}
+	a, err := decodeAnswer(readGolden(t, "row-answer"))
+	if err != nil || !a.Result.Applied || string(a.Result.Ops[0].Previous) != "old" || a.Result.Ops[1].Number != -3 {
+		t.Errorf("answer: %+v, %v", a, err)
+	}
+}
+
+// randomCommand makes commands that Validate accepts, large ones rarely.
+func randomCommand(rng *rand.Rand) Command {
+	c := Command{Epoch: api.Epoch(rng.Uint64N(1 << 20)), Batch: api.Batch{Namespace: api.Namespace(rng.Uint32())}}
+	if rng.IntN(2) == 0 {
+		c.DeadlineMillis = rng.Uint64()
+	}
+	if rng.IntN(2) == 0 {
+		c.Request = api.RequestID{Session: api.SessionID{CreatedMillis: rng.Uint64(), Random: rng.Uint64()}, Sequence: 1 + rng.Uint64N(1<<40)}
+		c.Request.Floor = c.Request.Sequence - min(c.Request.Sequence, rng.Uint64N(2000))
+	}
+	for range 1 + rng.IntN(5) {
+		op := api.Op{
+			Kind: api.OpKind(1 + rng.IntN(4)), Key: randomBytes(rng, 1, 30), ReturnPrevious: rng.IntN(2) == 0,
+			Condition: api.Condition{Kind: api.ConditionKind(rng.IntN(4))},
+			Expiry:    api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
+		}
+		if hasMillis(op.Expiry.Mode) {
+			op.Expiry.Millis = rng.Uint64()
+		}
+		if op.Condition.Kind == api.ConditionVersion {
+			op.Condition.Version = api.Version(rng.Uint64())
+		}
+		switch op.Kind {
+		case api.OpPut:
+			op.Value = randomBytes(rng, 0, 300)
+		case api.OpIncrement:
+			op.Delta = int64(rng.Uint64())
+		case api.OpExpire:
+			if op.Expiry.Mode == api.ExpiryKeep {
+				op.Expiry.Mode = api.ExpiryNone
+			}
+		}
+		c.Batch.Ops = append(c.Batch.Ops, op)
+	}
+	return c
+}
+
+func randomBytes(rng *rand.Rand, least, most int) []byte {
+	b := make([]byte, least+rng.IntN(most-least+1))
+	for i := range b {
+		b[i] = byte(rng.Uint32())
+	}
+	return b
+}
+
+// What Validate accepts must be decodable: an entry that is not stops every replica.
+func TestEveryValidCommandSurvivesItsEncoding(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 2000 {
+		c := randomCommand(rng)
+		if err := c.Validate(); err != nil {
+			t.Fatalf("%+v: %v", c, err)
+		}
+		raw := EncodeCommand(c)
+		if len(raw) > commandSize(&c) {
+			t.Fatalf("%d bytes were estimated, %d written", commandSize(&c), len(raw))
+		}
+		got, err := DecodeCommand(raw)
+		if err != nil || !reflect.DeepEqual(got, c) {
+			t.Fatalf("%+v came back as %+v, %v", c, got, err)
+		}
+	}
+}
+
+func TestTheLargestCommandsFitIntoAnEntry(t *testing.T) {
+	value := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: make([]byte, api.MaxKeyBytes), Value: make([]byte, api.MaxValueBytes)}}}}
+	if err := value.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	raw := EncodeCommand(value)
+	if len(raw) > maxCommandBytes {
+		t.Fatalf("a value of the largest size takes %d bytes, above %d", len(raw), maxCommandBytes)
+	}
+	if _, err := DecodeEntry(EncodeEntry(Entry{Time: 1, Commands: [][]byte{raw}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := DecodeEntry(EncodeEntry(Entry{Time: 1, Commands: [][]byte{make([]byte, maxCommandBytes)}})); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDamagedEntriesAreRefused(t *testing.T) {
+	good := EncodeEntry(Entry{Time: 1 << 20, CeilingMillis: 7, Commands: [][]byte{encodeTick(), EncodeCommand(fullCommand())}})
+	for i := range good {
+		for bit := range 8 {
+			bad := bytes.Clone(good)
+			bad[i] ^= 1 << bit
+			if _, err := DecodeEntry(bad); !errors.Is(err, ErrCorruptEntry) {
+				t.Fatalf("bit %d of byte %d flipped: %v", bit, i, err)
+			}
+		}
+	}
+	for n := range good {
+		if _, err := DecodeEntry(good[:n]); !errors.Is(err, ErrCorruptEntry) {
+			t.Fatalf("cut to %d bytes: %v", n, err)
+		}
+	}
+}
+
+func TestUnknownCommandsAreNamed(t *testing.T) {
+	for _, raw := range [][]byte{{9, 1}, {1, 2}, {2, 0}, {3, 2, 1}} {
+		_, err := decodeCommand(raw)
+		var unknown *UnknownCommandError
+		if !errors.As(err, &unknown) || unknown.Opcode != raw[0] || unknown.Evaluation != raw[1] {
+			t.Errorf("%x: %v", raw, err)
+		}
+	}
+}
+
+func TestDecodersRefuseWhatNoEncoderWrites(t *testing.T) {
+	write := EncodeCommand(fullCommand())
+	for name, raw := range map[string][]byte{
+		"nothing":              {},
+		"an opcode alone":      {1},
+		"trailing bytes":       append(bytes.Clone(write), 0),
+		"trailing after tick":  {2, 1, 0},
+		"an unknown flag":      {1, 1, 4, 1, 0, 0},
+		"a long uvarint":       {1, 1, 0, 0x81, 0x00, 0, 0},
+		"a uvarint over 64":    {1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 0},
+		"a large namespace":    {1, 1, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x10, 0},
+		"more ops than bytes":  {1, 1, 0, 1, 0, 0xff, 0xff, 0x03},
+		"a key that is longer": {1, 1, 0, 1, 0, 1, 2, 0, 0, 0, 9, 'k'},
+		"an unknown kind":      {1, 1, 0, 1, 0, 1, 9, 0, 0, 0, 1, 'k'},
+		"a deadline of 0":      {1, 1, 2, 0, 1, 0, 0},
+		"an arc turned round":  {3, 1, 3, 9, 8, 1, 1},
+	} {
+		if _, err := decodeCommand(raw); !errors.Is(err, errMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := DecodeCommand(encodeTick()); err == nil {
+		t.Error("a tick was decoded as a write")
+	}
+}
+
+func TestEngineKeysSortAsUserKeysDo(t *testing.T) {
+	rng := testkit.Rand(t)
+	keys := [][]byte{{}, {0}, {0, 0}, {0, 1}, {0, 0xff}, {1}, {0xff}, {0xff, 0}, []byte("a"), []byte("a\x00"), []byte("ab")}
+	for range 80 {
+		k := randomBytes(rng, 0, 6)
+		for i := range k {
+			k[i] = []byte{0, 1, 2, 'a', 0xfe, 0xff}[k[i]%6]
+		}
+		keys = append(keys, k)
+	}
+	for _, a := range keys {
+		for _, b := range keys {
+			ka, kb := dataKey(1, a), dataKey(1, b)
+			if bytes.Compare(ka, kb) != bytes.Compare(a, b) {
+				t.Fatalf("%x and %x sort as %x and %x do not", a, b, ka, kb)
+			}
+			if !bytes.Equal(a, b) && bytes.HasPrefix(kb, ka) {
+				t.Fatalf("%x is a prefix of %x", ka, kb)
+			}
+			if len(a) == 0 || len(b) == 0 {
+				continue
+			}
+			lower, upper := dataBounds(1, a, b)
+			for _, k := range keys {
+				inside := bytes.Compare(lower, dataKey(1, k)) <= 0 && bytes.Compare(dataKey(1, k), upper) < 0
+				if want := bytes.Compare(a, k) <= 0 && bytes.Compare(k, b) < 0; inside != want && len(k) > 0 {
+					t.Fatalf("%x within [%x, %x): %t", k, a, b, inside)
+				}
+			}
+		}
+		ns, back, err := decodeDataKey(nil, dataKey(1, a))
+		if err != nil || ns != 1 || !bytes.Equal(back, a) {
+			t.Fatalf("%x came back as %x, %v", a, back, err)
+		}
+	}
+	all := slices.Clone(keys)
+	lower, upper := dataBounds(1, nil, nil)
+	for _, k := range all {
+		if key := dataKey(1, k); bytes.Compare(key, lower) < 0 || bytes.Compare(key, upper) >= 0 {
+			t.Fatalf("%x is outside its namespace", k)
+		}
+		if key := dataKey(2, k); bytes.Compare(key, upper) < 0 {
+			t.Fatalf("%x of namespace 2 is inside namespace 1", k)
+		}
+	}
+}
+
+func FuzzDecodeEntry(f *testing.F) {
+	f.Add([]byte{})
+	f.Add(readGolden(f, "entry"))
+	f.Add(EncodeEntry(Entry{Time: 1, Commands: [][]byte{EncodeCommand(fullCommand()), encodeTick()}}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e, err := DecodeEntry(data)
+		if err != nil {
+			return
+		}
+		if again := EncodeEntry(e); !bytes.Equal(again, data) {
+			t.Fatalf("%x was decoded, and encodes to %x", data, again)
+		}
+	})
+}
+
+func FuzzDecodeCommand(f *testing.F) {
+	for _, name := range []string{"command-write", "command-write-minimal", "command-tick", "command-configure"} {
+		f.Add(readGolden(f, name))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := decodeCommand(data)
+		if err != nil {
+			return
+		}
+		var again []byte
+		switch d.opcode {
+		case opWrite:
+			again = EncodeCommand(d.write)
+			_ = d.write.Validate()
+		case opTick:
+			again = encodeTick()
+		case opConfigure:
+			again = encodeConfigure(d.configure)
+		}
+		if !bytes.Equal(again, data) {
+			t.Fatalf("%x was decoded, and encodes to %x", data, again)
+		}
+	})
+}
+
+func FuzzDecodeRows(f *testing.F) {
+	for _, name := range []string{"key-data", "key-session", "row-value", "row-session", "row-state", "row-answer"} {
+		f.Add(readGolden(f, name))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if ns, key, err := decodeDataKey(nil, data); err == nil && !bytes.Equal(dataKey(ns, key), data) {
+			t.Fatalf("key %x does not come back", data)
+		}
+		if s, err := decodeState(data); err == nil && !bytes.Equal(s.encode(), data) {
+			t.Fatalf("state %x does not come back", data)
+		}
+		if s, err := decodeSession(data); err == nil && !bytes.Equal(s.encode(), data) {
+			t.Fatalf("session %x does not come back", data)
+		}
+		if a, err := decodeAnswer(data); err == nil {
+			if again, err := encodeAnswer(a); err != nil || !bytes.Equal(again, data) {
+				t.Fatalf("answer %x comes back as %x, %v", data, again, err)
+			}
+		}
+		_, _ = decodeValue(data)
+		_, _, _ = sessionOfKey(data)
+	})
+}

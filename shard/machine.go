@@ -1,0 +1,183 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// Machine is the state of one replica: it implements raft.StateMachine over an engine. Apply and
+// Install are called from one goroutine at a time; everything else is safe for concurrent use.
+type Machine struct {
+	// Set by openMachine, never written again.
+	id     api.ShardID
+	store  *store
+	logger *slog.Logger
+
+	// applied is the state after the last batch, as the engine holds it. Written by Apply and
+	// Install; what it points to is never changed.
+	applied atomic.Pointer[state]
+}
+
+var _ raft.StateMachine = (*Machine)(nil)
+
+func openMachine(o Options) (*Machine, error) {
+	settings := o.Engine
+	settings.FS, settings.Logger, settings.OnFailure, settings.RetainVersions = o.FS, o.Logger, o.OnFailure, true
+	m := &Machine{id: o.ID, logger: o.Logger}
+	var loaded state
+	s, err := openStore(o.FS, o.Dir, settings, o.Logger, func(db *engine.DB, members *memberLog) (err error) {
+		loaded, err = m.load(db, members)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open shard %d: %w", o.ID, err)
+	}
+	m.store = s
+	m.applied.Store(&loaded)
+	return m, nil
+}
+
+// load reads the rows that Machine keeps in memory, and refuses an engine that is another
+// shard's or whose rows do not fit its position.
+func (m *Machine) load(db *engine.DB, members *memberLog) (state, error) {
+	raw, ok, err := db.Get(stateKey(), engine.MaxVersion)
+	if err != nil {
+		return state{}, fmt.Errorf("read state row: %w", err)
+	}
+	if ok != (db.Applied() != engine.Position{}) {
+		return state{}, fmt.Errorf("engine at index %d: state row present is %t: %w", db.Applied().Index, ok, engine.ErrCorrupt)
+	}
+	if !ok {
+		return state{}, nil
+	}
+	s, err := decodeState(raw.Value)
+	if err != nil {
+		return state{}, err
+	}
+	if s.configured && s.shard != m.id {
+		return state{}, fmt.Errorf("the directory holds shard %d, not shard %d", s.shard, m.id)
+	}
+	raw, ok, err = db.Get(configurationKey(), engine.MaxVersion)
+	if err != nil || !ok {
+		return s, err
+	}
+	c, err := raft.UnmarshalConfiguration(raw.Value)
+	if err != nil {
+		return state{}, fmt.Errorf("read membership row: %w", err)
+	}
+	members.add(c)
+	return s, nil
+}
+
+// state is the state after the last applied batch. Callers must not change it.
+func (m *Machine) state() *state { return m.applied.Load() }
+
+// Apply implements raft.StateMachine. The results are []Answer.
+func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
+	h, err := m.store.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer h.release()
+	results := make([]any, len(entries))
+	r := newRun(h, *m.state())
+	last := h.db.Applied().Index
+	for i := range entries {
+		e := &entries[i]
+		if uint64(e.Index) <= last {
+			return nil, fmt.Errorf("apply to shard %d: entry %d comes after entry %d", m.id, e.Index, last)
+		}
+		last = uint64(e.Index)
+		if r.full() {
+			if err := m.commit(r); err != nil {
+				return nil, err
+			}
+		}
+		answers, err := m.apply(r, e)
+		if err != nil {
+			return nil, fmt.Errorf("apply entry %d of term %d to shard %d: %w", e.Index, e.Term, m.id, err)
+		}
+		results[i] = answers
+	}
+	if err := m.commit(r); err != nil {
+		return nil, err
+	}
+	return results, nil
+}
+
+// commit commits a run and then publishes what it made of the state.
+func (m *Machine) commit(r *run) error {
+	if err := r.commit(); err != nil {
+		return fmt.Errorf("shard %d: %w", m.id, err)
+	}
+	s := r.state
+	m.applied.Store(&s)
+	return nil
+}
+
+// Durable implements raft.StateMachine.
+func (m *Machine) Durable() raft.State {
+	h, err := m.store.acquire()
+	if err != nil {
+		return raft.State{}
+	}
+	defer h.release()
+	p := h.db.Durable()
+	h.members.forget(p)
+	return h.members.at(p)
+}
+
+// Flush implements raft.StateMachine.
+func (m *Machine) Flush() error {
+	h, err := m.store.acquire()
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	if err := h.db.Flush(); err != nil {
+		return fmt.Errorf("flush shard %d: %w", m.id, err)
+	}
+	return nil
+}
+
+// Checkpoint implements raft.StateMachine.
+func (m *Machine) Checkpoint(dir string) (raft.State, error) {
+	h, err := m.store.acquire()
+	if err != nil {
+		return raft.State{}, err
+	}
+	defer h.release()
+	defer h.members.pin()()
+	p, err := h.db.Checkpoint(dir)
+	if err != nil {
+		return raft.State{}, fmt.Errorf("checkpoint shard %d: %w", m.id, err)
+	}
+	return h.members.at(p), nil
+}
+
+// Install implements raft.StateMachine. Reads that hold the old engine finish on it.
+func (m *Machine) Install(dir string) error {
+	var loaded state
+	err := m.store.install(dir, func(db *engine.DB, members *memberLog) (err error) {
+		if db.Applied() == (engine.Position{}) {
+			return errors.New("the checkpoint is empty")
+		}
+		loaded, err = m.load(db, members)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("install checkpoint into shard %d: %w", m.id, err)
+	}
+	m.applied.Store(&loaded)
+	m.logger.Info("checkpoint installed", "shard", uint64(m.id), "shard_time", loaded.last.String())
+	return nil
+}
+
+// close waits for readers and closes the engine.
+func (m *Machine) close() error { return m.store.close() }

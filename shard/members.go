@@ -1,0 +1,63 @@
+package shard
+
+import (
+	"sync"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// memberLog knows the membership at every position of one engine from the durable one on. It
+// is a cache: the newest membership is a row of the engine, and right after opening that row is
+// all there is. Safe for concurrent use.
+type memberLog struct {
+	mu   sync.Mutex           // a leaf
+	list []raft.Configuration // oldest first
+	// pins counts checkpoints being made, whose position is not known yet.
+	pins int
+}
+
+func (l *memberLog) add(c raft.Configuration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, c)
+}
+
+// at is the raft state at a position.
+func (l *memberLog) at(p engine.Position) raft.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := raft.State{Index: api.Index(p.Index), Term: api.Term(p.Term)}
+	for _, c := range l.list {
+		if uint64(c.Index) <= p.Index {
+			s.Configuration = c
+		}
+	}
+	return s
+}
+
+// forget drops the memberships before the one at a durable position, unless a checkpoint may
+// still ask for them.
+func (l *memberLog) forget(durable engine.Position) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.pins > 0 {
+		return
+	}
+	for len(l.list) > 1 && uint64(l.list[1].Index) <= durable.Index {
+		l.list = l.list[1:]
+	}
+}
+
+// pin keeps forget away until the returned function is called.
+func (l *memberLog) pin() (unpin func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pins++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.pins--
+	}
+}

@@ -1,0 +1,278 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// Limits of the proposer.
+const (
+	// maxEntryBytes is where an entry is full. A single larger command gets an entry alone.
+	// Replication sends whole entries; 256 KiB take about 2 ms on a gigabit link, so that an
+	// entry behind it does not wait long.
+	maxEntryBytes = 256 << 10
+
+	// maxInFlight entries hide the latency of the log and the network; more would only make
+	// smaller entries, because what waits is packed together.
+	maxInFlight = 4
+
+	// maxQueueCommands and maxQueueBytes bound what waits: sixteen full entries, or four of the
+	// largest commands. Beyond them a command is refused at once, since it would wait for longer
+	// than its caller.
+	maxQueueCommands = 16 * maxEntryCommands
+	maxQueueBytes    = 4 * api.MaxEntryBytes
+
+	// maxCommandBytes is the largest encoded command that fits into an entry.
+	maxCommandBytes = api.MaxEntryBytes - entryHeaderBytes - 2*uvarintBytes - entryChecksumBytes
+)
+
+// pending is what a proposal comes to.
+type pending interface {
+	// Wait returns the result of apply, []Answer.
+	Wait(ctx context.Context) (any, api.Index, error)
+}
+
+// proposer packs waiting commands into entries and gives each waiter its own answer. Safe for
+// concurrent use.
+type proposer struct {
+	// Set by newProposer, never written again.
+	propose func(data []byte) pending
+	clock   *hybridClock
+	ctx     context.Context // ends when the proposer is closed
+	cancel  context.CancelFunc
+	wake    chan struct{} // capacity 1: the queue may have something
+	slots   chan struct{} // one token for each entry in flight
+	loops   sync.WaitGroup
+
+	// queue is a leaf.
+	queue struct {
+		sync.Mutex
+		closed  bool
+		waiting []*waiter
+		bytes   int
+	}
+}
+
+// waiter is one caller's command on its way.
+type waiter struct {
+	// command is encoded; nil asks for a tick.
+	command []byte
+	// taken is set by whoever decides first: the loop that proposes it, or the caller that
+	// gives up. Only a command that nobody proposed was certainly not executed.
+	taken atomic.Bool
+	// done has capacity 1 and gets exactly one value once the loop has taken the waiter.
+	done chan settled
+}
+
+type settled struct {
+	answer Answer
+	err    error
+}
+
+func newProposer(propose func([]byte) pending, c *hybridClock) *proposer {
+	p := &proposer{
+		propose: propose, clock: c,
+		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxInFlight),
+	}
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	return p
+}
+
+func (p *proposer) start() {
+	p.loops.Add(1)
+	go p.loop()
+}
+
+// close refuses what waits and what comes, and waits until nothing is in flight. Entries in
+// flight may yet be applied; their waiters are told that the outcome is unknown.
+func (p *proposer) close() {
+	p.queue.Lock()
+	p.queue.closed = true
+	p.queue.Unlock()
+	p.cancel()
+	p.loops.Wait()
+}
+
+// submit proposes an encoded command, or a tick when it is nil, and waits for its answer.
+func (p *proposer) submit(ctx context.Context, command []byte) (Answer, error) {
+	w := &waiter{command: command, done: make(chan settled, 1)}
+	if err := p.enqueue(w); err != nil {
+		return Answer{}, err
+	}
+	select {
+	case s := <-w.done:
+		return s.answer, s.err
+	case <-ctx.Done():
+		if w.taken.CompareAndSwap(false, true) {
+			return Answer{}, api.Errorf(api.CodeExpired, "not proposed: %w", context.Cause(ctx))
+		}
+	}
+	// It is proposed, so its outcome is open; an answer that came in the meantime still counts.
+	select {
+	case s := <-w.done:
+		return s.answer, s.err
+	default:
+		return Answer{}, api.Errorf(api.CodeUnknownOutcome, "proposed, and not answered in time: %w", context.Cause(ctx))
+	}
+}
+
+func (p *proposer) enqueue(w *waiter) error {
+	p.queue.Lock()
+	defer p.queue.Unlock()
+	switch {
+	case p.queue.closed:
+		return api.Errorf(api.CodeShuttingDown, "the shard is closing")
+	case len(p.queue.waiting) >= maxQueueCommands:
+		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", len(p.queue.waiting))
+	case p.queue.bytes+len(w.command) > maxQueueBytes:
+		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", p.queue.bytes)
+	}
+	p.queue.waiting = append(p.queue.waiting, w)
+	p.queue.bytes += len(w.command)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// loop proposes whenever something waits and fewer than maxInFlight entries are on their way.
+// It takes the slot first, so that what comes while all slots are busy is packed together.
+func (p *proposer) loop() {
+	defer p.loops.Done()
+	defer p.refuseAll()
+	for {
+		select {
+		case <-p.wake:
+		case <-p.ctx.Done():
+			return
+		}
+		for {
+			select {
+			case p.slots <- struct{}{}:
+			case <-p.ctx.Done():
+				return
+			}
+			entry := p.take()
+			if len(entry) == 0 {
+				<-p.slots
+				break
+			}
+			p.send(entry)
+		}
+	}
+}
+
+// take drains the queue up to one entry. Waiters that gave up are dropped.
+func (p *proposer) take() []*waiter {
+	p.queue.Lock()
+	defer p.queue.Unlock()
+	var entry []*waiter
+	size, n := 0, 0
+	for _, w := range p.queue.waiting {
+		if len(entry) > 0 && (len(entry) == maxEntryCommands-1 || size+len(w.command) > maxEntryBytes) {
+			break
+		}
+		n++
+		p.queue.bytes -= len(w.command)
+		if w.taken.CompareAndSwap(false, true) {
+			entry = append(entry, w)
+			size += len(w.command)
+		}
+	}
+	clear(p.queue.waiting[:n])
+	p.queue.waiting = p.queue.waiting[n:]
+	return entry
+}
+
+// send proposes one entry; its slot is freed when it is settled. All ticks of an entry are one,
+// and stand first, where they may clean up.
+func (p *proposer) send(entry []*waiter) {
+	commands := make([][]byte, 0, len(entry)+1)
+	ticks := 0
+	for _, w := range entry {
+		if w.command == nil {
+			ticks = 1
+		}
+	}
+	if ticks == 1 {
+		commands = append(commands, encodeTick())
+	}
+	for _, w := range entry {
+		if w.command != nil {
+			commands = append(commands, w.command)
+		}
+	}
+	t := p.clock.begin(len(commands))
+	data := EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
+	proposal := p.propose(data)
+	p.loops.Add(1)
+	go p.complete(proposal, t, entry, ticks)
+}
+
+// complete waits for one entry and tells its waiters.
+func (p *proposer) complete(proposal pending, t api.Version, entry []*waiter, ticks int) {
+	defer p.loops.Done()
+	defer func() { <-p.slots }()
+	result, _, err := proposal.Wait(p.ctx)
+	var answers []Answer
+	if err == nil {
+		var ok bool
+		if answers, ok = result.([]Answer); !ok {
+			err = api.Errorf(api.CodeInternal, "apply answered with a %T", result)
+		}
+	}
+	err = classify(err)
+	if err == nil || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
+		p.clock.settle(t)
+	}
+	next := ticks
+	for _, w := range entry {
+		s := settled{err: err}
+		if err == nil && w.command != nil {
+			if next >= len(answers) {
+				s.err = api.Errorf(api.CodeInternal, "apply gave %d answers to an entry of more commands", len(answers))
+			} else {
+				s.answer = answers[next]
+			}
+			next++
+		}
+		w.done <- s
+	}
+}
+
+// classify makes sure that whatever went wrong after a proposal says so: what has no code of its
+// own leaves the outcome open (P6).
+func classify(err error) error {
+	var known *api.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	return api.Errorf(api.CodeUnknownOutcome, "proposed: %w", err)
+}
+
+// refuseAll tells what still waits that nothing was proposed.
+func (p *proposer) refuseAll() {
+	p.queue.Lock()
+	waiting := p.queue.waiting
+	p.queue.waiting, p.queue.bytes = nil, 0
+	p.queue.Unlock()
+	for _, w := range waiting {
+		if w.taken.CompareAndSwap(false, true) {
+			w.done <- settled{err: api.Errorf(api.CodeShuttingDown, "the shard is closing")}
+		}
+	}
+}
+
+// tick moves shard time to the leader's clock, or beyond what waits before it.
+func (p *proposer) tick(ctx context.Context) error {
+	if _, err := p.submit(ctx, nil); err != nil {
+		return fmt.Errorf("move shard time: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,162 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/router"
+)
+
+// maxReadTicks bounds how often a read moves shard time. Once is enough unless the wall clock
+// jumps about: the tick's time is at or above the wall clock by which rows were undecided. What
+// is undecided after that counts as live, which is always consistent, only late.
+const maxReadTicks = 2
+
+// view is one engine snapshot together with the time at which it is read.
+type view struct {
+	snapshot *engine.Snapshot
+	state    state // of the snapshot
+	at       api.Version
+	// wallMillis is the wall clock when the read began. A row whose expiry lies above the time
+	// of the view but not above the wall clock is undecided.
+	wallMillis uint64
+	undecided  bool
+}
+
+// live judges the expiry of a row (S3).
+func (v *view) live(expiryMillis uint64) bool {
+	if expired(expiryMillis, v.at.Millis()) {
+		return false
+	}
+	if expired(expiryMillis, v.wallMillis) {
+		v.undecided = true
+	}
+	return true
+}
+
+// read gives use a linearizable view at which the shard's epoch is the caller's. If use comes
+// upon an undecided row, shard time is moved and use is called again, from the start.
+func (s *Shard) read(ctx context.Context, epoch api.Epoch, use func(*view) error) error {
+	// The ceiling is loaded before leadership is confirmed. So it was committed by the terms up
+	// to the confirmed one, and every later leader starts above it, whatever happens here next.
+	limit := api.VersionAt(s.machine.state().ceilingMillis)
+	if _, err := s.group.ReadIndex(ctx); err != nil {
+		return s.hint(err)
+	}
+	wallMillis := ^uint64(0)
+	for ticks := 0; ; ticks++ {
+		t, wall := s.clock.readTime(limit, s.machine.state().last)
+		wallMillis = min(wallMillis, wall)
+		undecided, err := s.viewAt(epoch, t, wallMillis, use)
+		if err != nil {
+			return readError(err)
+		}
+		if !undecided || ticks == maxReadTicks {
+			return nil
+		}
+		if err := s.proposer.tick(ctx); err != nil {
+			return s.tickError(err)
+		}
+	}
+}
+
+// viewAt takes a snapshot and lets use read it at t, or later if the snapshot itself is: every
+// command up to the snapshot's shard time is in it, and every later one gets a version above.
+func (s *Shard) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (undecided bool, err error) {
+	h, err := s.machine.store.acquire()
+	if err != nil {
+		return false, err
+	}
+	defer h.release()
+	v := view{snapshot: h.db.Snapshot(), wallMillis: wallMillis}
+	defer v.snapshot.Close()
+	if v.state, err = readState(v.snapshot); err != nil {
+		return false, fmt.Errorf("shard %d: %w", s.options.ID, err)
+	}
+	if refusal := v.state.checkEpoch(epoch); refusal != nil {
+		return false, refusal
+	}
+	v.at = max(t, v.state.last)
+	err = use(&v)
+	return v.undecided, err
+}
+
+func readState(snapshot *engine.Snapshot) (state, error) {
+	raw, ok, err := snapshot.Get(stateKey(), engine.MaxVersion)
+	if err != nil || !ok {
+		return state{}, err
+	}
+	return decodeState(raw.Value)
+}
+
+// readError gives a code to errors of the engine: what it cannot read it does not serve (P4).
+func readError(err error) error {
+	var known *api.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, engine.ErrClosed):
+		return api.Errorf(api.CodeShuttingDown, "%w", err)
+	default:
+		return api.Errorf(api.CodeStoreFailed, "%w", err)
+	}
+}
+
+// tickError is what a failed tick means to a read: reads have no outcome that could be unknown.
+func (s *Shard) tickError(err error) error {
+	if api.CodeOf(err) == api.CodeUnknownOutcome {
+		return api.Errorf(api.CodeUnavailable, "%w", err)
+	}
+	return s.hint(err)
+}
+
+// Get reads keys linearizably and in one snapshot: one item for each key, in their order. The
+// caller owns the returned values; Item.Key is the caller's key. It fails with ErrTooLarge when
+// there are more than api.MaxBatchOps keys or the values are together over api.MaxBatchBytes.
+func (s *Shard) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+	if len(keys) > api.MaxBatchOps {
+		return nil, api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
+	}
+	for _, k := range keys {
+		if refusal := checkOp(&api.Op{Kind: api.OpDelete, Key: k}); refusal != nil {
+			return nil, refusal
+		}
+	}
+	var items []api.Item
+	err := s.read(ctx, epoch, func(v *view) (err error) {
+		items, err = v.get(ns, keys)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+	items := make([]api.Item, len(keys))
+	size := 0
+	for i, k := range keys {
+		if slot := router.Slot(ns, k); !v.state.arc.Contains(slot) {
+			return nil, v.state.stale("slot %d is not in the arc %s of shard %d", slot, v.state.arc, v.state.shard)
+		}
+		items[i].Key = k
+		found, ok, err := v.snapshot.Get(dataKey(ns, k), engine.MaxVersion)
+		if err != nil {
+			return nil, fmt.Errorf("read a row: %w", err)
+		}
+		if !ok || !v.live(found.ExpiryMillis) {
+			continue
+		}
+		if size += len(found.Value); size > api.MaxBatchBytes {
+			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxBatchBytes)
+		}
+		if err := fill(&items[i], found, true); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}

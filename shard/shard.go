@@ -1,0 +1,201 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// defaultRetentionMillis is how long a fresh shard keeps versions that nobody has a snapshot of.
+// Ten seconds are enough for a reader that works through pages, or gathers shards, at one
+// version, and short enough that what is overwritten soon leaves the disk. It is replicated:
+// every replica forgets by the same rule.
+const defaultRetentionMillis = uint64(10 * time.Second / time.Millisecond)
+
+// Shard is one replica of a shard. Safe for concurrent use.
+type Shard struct {
+	// Set by Open, never written again.
+	options  Options
+	machine  *Machine
+	clock    *hybridClock
+	proposer *proposer
+	group    *raft.Group
+
+	ctx     context.Context // ends when the shard is closed
+	cancel  context.CancelFunc
+	closing sync.Once
+	loops   sync.WaitGroup
+}
+
+// Open opens a replica and joins its group.
+func Open(host *raft.Host, o Options) (*Shard, error) {
+	o = o.withDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	m, err := openMachine(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Shard{options: o, machine: m, clock: &hybridClock{wall: o.Clock}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.clock.raise(m.state().last)
+	s.proposer = newProposer(s.propose, s.clock)
+	s.group, err = host.Start(raft.GroupOptions{
+		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, StateMachine: m,
+		Tick: s.firstEntry, OnLeader: s.onLeader,
+	})
+	if err != nil {
+		s.cancel()
+		return nil, errors.Join(fmt.Errorf("open shard %d: %w", o.ID, err), m.close())
+	}
+	s.proposer.start()
+	s.loops.Add(1)
+	go s.upkeepLoop()
+	return s, nil
+}
+
+func (s *Shard) propose(data []byte) pending { return s.group.Propose(data) }
+
+// firstEntry is what a new leader proposes before it is ready: a tick, by which the term gets a
+// time above everything that earlier leaders used, and the arc of a shard that has none.
+func (s *Shard) firstEntry() []byte {
+	var commands [][]byte
+	if !s.machine.state().configured {
+		commands = append(commands, encodeConfigure(configuration{
+			shard: s.options.ID, start: s.options.Arc.Start, end: s.options.Arc.End, epoch: s.options.Epoch,
+			retentionMillis: defaultRetentionMillis,
+		}))
+	}
+	commands = append(commands, encodeTick())
+	t := s.clock.stamp(len(commands))
+	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
+}
+
+// onLeader runs when the first entry of a term is applied here.
+func (s *Shard) onLeader(term api.Term) {
+	s.clock.raise(s.machine.state().last)
+	s.options.Logger.Info("leading", "shard", uint64(s.options.ID), "term", uint64(term))
+}
+
+// Apply writes a batch through the group and returns what it came to. An error that matches
+// api.ErrUnknownOutcome leaves open whether it was, or will be, applied.
+func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
+	if err := c.Validate(); err != nil {
+		return api.Result{}, err
+	}
+	encoded := EncodeCommand(c)
+	if len(encoded) > maxCommandBytes {
+		return api.Result{}, api.Errorf(api.CodeTooLarge, "a command of %d bytes is over the limit of %d", len(encoded), maxCommandBytes)
+	}
+	if !s.group.IsReadyLeader() {
+		return api.Result{}, s.notLeader()
+	}
+	answer, err := s.proposer.submit(ctx, encoded)
+	if err != nil {
+		return api.Result{}, s.hint(err)
+	}
+	if answer.Err != nil {
+		return api.Result{}, answer.Err
+	}
+	return answer.Result, nil
+}
+
+func (s *Shard) notLeader() error {
+	err := api.Errorf(api.CodeNotLeader, "shard %d is led by another node", s.options.ID)
+	err.Shard = s.options.ID
+	if leader, _ := s.group.Leader(); leader != s.group.Replica().Node {
+		err.Leader = leader
+	}
+	return err
+}
+
+// hint adds the shard to an error that does not name it. Errors may be shared, so it copies.
+func (s *Shard) hint(err error) error {
+	var e *api.Error
+	if !errors.As(err, &e) || e.Shard != 0 {
+		return err
+	}
+	named := *e
+	named.Shard = s.options.ID
+	named.Message = err.Error()
+	return &named
+}
+
+// ID is the shard's.
+func (s *Shard) ID() api.ShardID { return s.options.ID }
+
+// Group is the Raft group of this replica.
+func (s *Shard) Group() *raft.Group { return s.group }
+
+// Leader is the node that leads as far as this replica knows, empty when it knows none.
+func (s *Shard) Leader() (api.NodeID, api.Term) { return s.group.Leader() }
+
+// Status is what this replica reports about itself.
+func (s *Shard) Status() *pb.ReplicaStatus {
+	g := s.group.Status()
+	return &pb.ReplicaStatus{
+		ShardId: uint64(s.options.ID), Role: g.Role, Term: uint64(g.Term),
+		CommitIndex: uint64(g.Commit), AppliedIndex: uint64(g.Applied), DurableIndex: uint64(g.Durable),
+		LeaderId: string(g.Leader), FirstLogIndex: uint64(g.FirstLog), LastLogIndex: uint64(g.LastLog),
+		SnapshotsInstalled: g.SnapshotsInstalled,
+	}
+}
+
+// Flush makes everything applied so far durable in the engine.
+func (s *Shard) Flush() error { return s.machine.Flush() }
+
+// Snapshot flushes the engine and cuts the log behind what it then holds.
+func (s *Shard) Snapshot() error {
+	if err := s.group.Snapshot(); err != nil {
+		return fmt.Errorf("snapshot shard %d: %w", s.options.ID, err)
+	}
+	return nil
+}
+
+// upkeepLoop lets the leader of an idle shard move shard time while data waits for it.
+func (s *Shard) upkeepLoop() {
+	defer s.loops.Done()
+	ticker := time.NewTicker(s.options.UpkeepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+			s.maybeTick()
+		}
+	}
+}
+
+// maybeTick ticks if this replica leads and the state is due for it. A tick that fails is made
+// up for by the next one.
+func (s *Shard) maybeTick() {
+	now := clock.Millis(s.options.Clock)
+	if !s.group.IsReadyLeader() || !s.machine.state().wantsTick(now, uint64(s.options.UpkeepInterval.Milliseconds())) {
+		return
+	}
+	if err := s.proposer.tick(s.ctx); err != nil {
+		s.options.Logger.Debug("upkeep", "shard", uint64(s.options.ID), "error", err)
+	}
+}
+
+// Close leaves the group and closes the engine. It waits for everything in flight; writes whose
+// outcome is open by then are told so.
+func (s *Shard) Close() error {
+	var err error
+	s.closing.Do(func() {
+		s.cancel()
+		s.loops.Wait()
+		s.proposer.close()
+		err = errors.Join(s.group.Close(), s.machine.close())
+	})
+	return err
+}

@@ -1,0 +1,135 @@
+package shard
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/router"
+)
+
+// state is everything that apply remembers between entries but rows of keys and sessions. It is
+// one row of the engine, written with every batch (S6).
+type state struct {
+	// What the configure command set. configured is false for a fresh shard, which owns no slot.
+	configured bool
+	shard      api.ShardID
+	arc        router.Arc
+	epoch      api.Epoch
+	// retentionMillis is how long versions are kept that nobody has a snapshot of.
+	retentionMillis uint64
+
+	// last is shard time: the version of the last command or tick (S2).
+	last api.Version
+	// term is the term of the last entry.
+	term api.Term
+	// ceilingMillis is the highest ceiling so far: no leader has used a time above it.
+	ceilingMillis uint64
+	// earlierCeilingMillis is the highest ceiling of the terms before term: its leader starts above.
+	earlierCeilingMillis uint64
+
+	// lastWrite is the version of the last command that changed a row.
+	lastWrite api.Version
+	// latestExpiryMillis is the highest expiry that was ever written.
+	latestExpiryMillis uint64
+
+	// sessions is the number of session rows.
+	sessions uint64
+	// sweptMillis is when idle sessions were last looked for, and sweepFrom where to go on.
+	sweptMillis uint64
+	sweepFrom   api.SessionID
+}
+
+const stateFormat = 1
+
+// encode writes the state row:
+//
+//	format u8 = 1 | configured u8 | all other fields in the order of the struct, uvarint, but
+//	the random half of sweepFrom, u64
+func (s *state) encode() []byte {
+	dst := make([]byte, 0, 128)
+	dst = append(dst, stateFormat)
+	dst = appendFlag(dst, s.configured)
+	for _, v := range []uint64{
+		uint64(s.shard), uint64(s.arc.Start), uint64(s.arc.End), uint64(s.epoch), s.retentionMillis,
+		uint64(s.last), uint64(s.term), s.ceilingMillis, s.earlierCeilingMillis,
+		uint64(s.lastWrite), s.latestExpiryMillis, s.sessions, s.sweptMillis, s.sweepFrom.CreatedMillis,
+	} {
+		dst = binary.AppendUvarint(dst, v)
+	}
+	return binary.BigEndian.AppendUint64(dst, s.sweepFrom.Random)
+}
+
+func decodeState(row []byte) (state, error) {
+	r := reader{rest: row}
+	if format := r.byte(); r.bad || format != stateFormat {
+		return state{}, fmt.Errorf("decode state row: format: %w", errMalformed)
+	}
+	s := state{configured: r.flag(), shard: api.ShardID(r.uvarint())}
+	start, end := r.uvarint(), r.uvarint()
+	if start > end || end > api.SlotCount {
+		r.fail()
+	}
+	s.arc = router.Arc{Start: uint32(start), End: uint32(end)}
+	s.epoch = api.Epoch(r.uvarint())
+	s.retentionMillis = r.uvarint()
+	s.last = api.Version(r.uvarint())
+	s.term = api.Term(r.uvarint())
+	s.ceilingMillis = r.uvarint()
+	s.earlierCeilingMillis = r.uvarint()
+	s.lastWrite = api.Version(r.uvarint())
+	s.latestExpiryMillis = r.uvarint()
+	s.sessions = r.uvarint()
+	s.sweptMillis = r.uvarint()
+	s.sweepFrom.CreatedMillis = r.uvarint()
+	s.sweepFrom.Random = r.uint64()
+	if err := r.done(); err != nil {
+		return state{}, fmt.Errorf("decode state row: %w", err)
+	}
+	return s, nil
+}
+
+// beginTerm notes the term of an entry before anything of it is evaluated.
+func (s *state) beginTerm(t api.Term) {
+	if t > s.term {
+		s.term, s.earlierCeilingMillis = t, s.ceilingMillis
+	}
+}
+
+// nextVersion is the version of the next command of an entry proposed at t (S2): not before the
+// entry's time, above every earlier version, and above every time that a leader of an earlier
+// term may have used for a read (S3).
+func (s *state) nextVersion(t api.Version) api.Version {
+	v := max(t, s.last+1, api.VersionAt(s.earlierCeilingMillis)+1)
+	s.last = v
+	s.ceilingMillis = max(s.ceilingMillis, v.Millis())
+	return v
+}
+
+// horizon is what the engine may forget: what was overwritten, deleted or had expired a
+// retention ago.
+func (s *state) horizon() engine.Horizon {
+	now := s.last.Millis()
+	if now <= s.retentionMillis {
+		return engine.Horizon{}
+	}
+	at := now - s.retentionMillis
+	return engine.Horizon{Version: engine.Version(api.VersionAt(at)), ExpiryMillis: at}
+}
+
+// wantsTime reports whether data waits for shard time to move before it may leave the disk.
+func (s *state) wantsTime() bool {
+	h := s.horizon()
+	return s.latestExpiryMillis > h.ExpiryMillis || uint64(s.lastWrite) > uint64(h.Version)
+}
+
+// wantsTick reports whether an idle shard's leader should tick: once an interval, while data
+// waits for time to move or there are sessions to look through.
+func (s *state) wantsTick(wallMillis, intervalMillis uint64) bool {
+	return s.wantsTime() && s.last.Millis()+intervalMillis <= wallMillis ||
+		s.sessions > 0 && s.sweptMillis+intervalMillis <= wallMillis
+}
+
+// rowVersion is the version of the state row and of every other row that is not a user's.
+func (s *state) rowVersion() engine.Version { return engine.Version(max(s.last, 1)) }
