@@ -19,16 +19,6 @@ func (d *decoder) byte() byte {
 	return v
 }
 
-func (d *decoder) uint64() uint64 {
-	if d.bad || len(d.rest) < 8 {
-		d.bad = true
-		return 0
-	}
-	v := binary.LittleEndian.Uint64(d.rest)
-	d.rest = d.rest[8:]
-	return v
-}
-
 func (d *decoder) uvarint() uint64 {
 	if d.bad {
 		return 0
@@ -51,6 +41,23 @@ func (d *decoder) bytes(n uint64) []byte {
 	v := d.rest[:n:n]
 	d.rest = d.rest[n:]
 	return v
+}
+
+// bool accepts 0 and 1 only.
+func (d *decoder) bool() bool {
+	v := d.byte()
+	if v > 1 {
+		d.bad = true
+	}
+	return v == 1
+}
+
+// end fails unless every field fitted and nothing is left.
+func (d *decoder) end() error {
+	if d.bad || len(d.rest) != 0 {
+		return errFrameMalformed
+	}
+	return nil
 }
 
 // field is a length and that many bytes.

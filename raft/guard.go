@@ -1,0 +1,167 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// guardedLog stands between hashicorp/raft and a LogStore. It stops the group at the first
+// failure, refuses to delete what the state machine does not hold (R4), and keeps what a
+// snapshot on its way will need.
+//
+// The library panics when the term cannot be written or a committed entry cannot be read.
+// What disks do must not end the process that way, and no answer can be invented either. So
+// after the group was stopped the library's goroutine is ended where it stands: its deferred
+// calls run, which answer its caller with no and stop its replication, and nothing after the
+// failure does (R5).
+type guardedLog struct {
+	store   LogStore
+	durable func() api.Index
+	fail    func(error)
+
+	// mu is a leaf.
+	mu   sync.Mutex
+	pins map[*uint64]struct{}
+}
+
+func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
+	return &guardedLog{store: store, durable: durable, fail: fail, pins: make(map[*uint64]struct{})}
+}
+
+// pin keeps the entry at index and all after it until unpin is called.
+func (g *guardedLog) pin(index uint64) (unpin func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	p := &index
+	g.pins[p] = struct{}{}
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.pins, p)
+	}
+}
+
+// failed reports err to the group, unless it only says that something is absent or closed.
+func (g *guardedLog) failed(err error) bool {
+	if err == nil || errors.Is(err, hraft.ErrLogNotFound) || err.Error() == errKeyNotFound.Error() || errors.Is(err, errLogClosed) {
+		return false
+	}
+	g.fail(err)
+	return true
+}
+
+// FirstIndex implements hraft.LogStore.
+func (g *guardedLog) FirstIndex() (uint64, error) { return g.store.FirstIndex() }
+
+// LastIndex implements hraft.LogStore.
+func (g *guardedLog) LastIndex() (uint64, error) { return g.store.LastIndex() }
+
+// GetLog implements hraft.LogStore. It does not return if the entry is damaged.
+func (g *guardedLog) GetLog(index uint64, out *hraft.Log) error {
+	err := g.store.GetLog(index, out)
+	if g.failed(err) {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// StoreLog implements hraft.LogStore.
+func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.Log{e}) }
+
+// StoreLogs implements hraft.LogStore.
+func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
+	err := g.checkGap(entries)
+	if err == nil {
+		err = g.store.StoreLogs(entries)
+	}
+	g.failed(err)
+	return err
+}
+
+// checkGap lets entries leave a gap only if the state machine holds what is missing.
+func (g *guardedLog) checkGap(entries []*hraft.Log) error {
+	last, err := g.store.LastIndex()
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if first := entries[0].Index; first > last+1 && first > uint64(g.durable())+1 {
+		return fmt.Errorf("store entry %d: the log ends at %d and the state machine at %d", first, last, g.durable())
+	}
+	return nil
+}
+
+// DeleteRange implements hraft.LogStore.
+func (g *guardedLog) DeleteRange(start, end uint64) error {
+	durable := uint64(g.durable())
+	switch {
+	case start > durable: // a suffix that conflicts with the leader's
+	case end <= durable: // a prefix that is not needed any more
+		if end = g.unpinned(end); end < start {
+			return nil
+		}
+	default:
+		err := fmt.Errorf("delete entries %d to %d: the state machine holds up to %d", start, end, durable)
+		g.fail(err)
+		return err
+	}
+	err := g.store.DeleteRange(start, end)
+	g.failed(err)
+	return err
+}
+
+// unpinned is the last index up to end that no pin keeps.
+func (g *guardedLog) unpinned(end uint64) uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for p := range g.pins {
+		if *p <= end {
+			end = max(*p, 1) - 1
+		}
+	}
+	return end
+}
+
+// Set implements hraft.StableStore.
+func (g *guardedLog) Set(key, value []byte) error {
+	err := g.store.Set(key, value)
+	g.failed(err)
+	return err
+}
+
+// Get implements hraft.StableStore.
+func (g *guardedLog) Get(key []byte) ([]byte, error) {
+	value, err := g.store.Get(key)
+	g.failed(err)
+	return value, err
+}
+
+// SetUint64 implements hraft.StableStore. It does not return if the term cannot be written.
+func (g *guardedLog) SetUint64(key []byte, value uint64) error {
+	err := g.store.SetUint64(key, value)
+	if err == nil {
+		return nil
+	}
+	g.fail(err)
+	if string(key) == keyCurrentTerm {
+		runtime.Goexit()
+	}
+	return err
+}
+
+// GetUint64 implements hraft.StableStore.
+func (g *guardedLog) GetUint64(key []byte) (uint64, error) {
+	value, err := g.store.GetUint64(key)
+	g.failed(err)
+	return value, err
+}
+
+var _ interface {
+	hraft.LogStore
+	hraft.StableStore
+} = (*guardedLog)(nil)

@@ -1,0 +1,234 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// HostOptions configures a Host. Node, Dir, FS and Peers are required.
+type HostOptions struct {
+	Node api.NodeID
+	// Dir holds the logs and, in Dir/staging, snapshots on their way. It must be on the same
+	// file system as the state machines, which link and rename files into and out of it.
+	Dir string
+	FS  vfs.FS
+	// Storage keeps the logs; the host closes it. Default: a BoltStorage in Dir, whose files
+	// bbolt opens by itself, whatever FS is.
+	Storage Storage
+	Peers   *peers.Pool
+	// Clock is used for log lines and the library's metrics only. Default: the machine's.
+	Clock clock.Clock
+	// Logger. Default: none.
+	Logger *slog.Logger
+	// OnFailure is called once, on a goroutine of its own, when the storage of a group failed
+	// for good. That group acknowledges nothing from then on; the process should exit. It must
+	// return, and must not call Close itself.
+	OnFailure func(error)
+	Timing    Timing
+}
+
+func (o HostOptions) withDefaults() HostOptions {
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if o.OnFailure == nil {
+		o.OnFailure = func(error) {}
+	}
+	o.Timing = o.Timing.withDefaults()
+	return o
+}
+
+// Validate reports every problem.
+func (o HostOptions) Validate() error {
+	var problems []error
+	for _, p := range []struct {
+		missing bool
+		what    string
+	}{{o.Node == "", "node id"}, {o.Dir == "", "directory"}, {o.FS == nil, "file system"}, {o.Peers == nil, "peers"}} {
+		if p.missing {
+			problems = append(problems, fmt.Errorf("raft host: no %s", p.what))
+		}
+	}
+	return errors.Join(append(problems, o.withDefaults().Timing.Validate())...)
+}
+
+// Host runs the groups of one node. Safe for concurrent use.
+type Host struct {
+	opts HostOptions
+	mux  *mux
+
+	failOnce sync.Once
+	wg       sync.WaitGroup // the call of OnFailure
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		closed bool
+		groups map[GroupID]*Group // nil value: being started
+	}
+}
+
+// NewHost prepares the directory; it starts no group.
+func NewHost(o HostOptions) (*Host, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	// What a crash left of snapshots on their way is worth nothing.
+	if err := o.FS.RemoveAll(o.Dir + "/staging"); err != nil {
+		return nil, fmt.Errorf("clear staging directory: %w", err)
+	}
+	if err := o.FS.MkdirAll(o.Dir + "/staging"); err != nil {
+		return nil, fmt.Errorf("make staging directory: %w", err)
+	}
+	if o.Storage == nil {
+		s, err := NewBoltStorage(BoltOptions{Dir: o.Dir, FS: vfs.OS()})
+		if err != nil {
+			return nil, err
+		}
+		o.Storage = s
+	}
+	h := &Host{opts: o}
+	h.mux = newMux(o.Node, o.Peers, o.Clock, o.Logger, h.Suspect)
+	h.mu.groups = make(map[GroupID]*Group)
+	return h, nil
+}
+
+// RegisterServices adds the service that peers talk to. The server must be made with
+// ServerOptions.
+func (h *Host) RegisterServices(r grpc.ServiceRegistrar) { peerv1.RegisterRaftServer(r, h.mux) }
+
+// Start starts a group. Its storage and its state machine must fit together; if they do not,
+// the error says how, and nothing was changed.
+func (h *Host) Start(o GroupOptions) (*Group, error) {
+	if o.StateMachine == nil || o.Tick == nil {
+		return nil, fmt.Errorf("start group %s: no state machine or no tick", o.ID)
+	}
+	if err := h.reserve(o.ID); err != nil {
+		return nil, err
+	}
+	g, err := startGroup(h, o)
+	h.mu.Lock()
+	closed := h.mu.closed
+	if err != nil || closed {
+		delete(h.mu.groups, o.ID)
+	} else {
+		h.mu.groups[o.ID] = g
+	}
+	h.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("start group %s: %w", o.ID, err)
+	}
+	if closed {
+		return nil, errors.Join(api.ErrShuttingDown, g.Close())
+	}
+	return g, nil
+}
+
+// reserve keeps a second group of the same id from starting.
+func (h *Host) reserve(id GroupID) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.closed {
+		return api.ErrShuttingDown
+	}
+	if _, ok := h.mu.groups[id]; ok {
+		return fmt.Errorf("start group %s: it runs already", id)
+	}
+	h.mu.groups[id] = nil
+	return nil
+}
+
+func (h *Host) remove(g *Group) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.mu.groups[g.id] == g {
+		delete(h.mu.groups, g.id)
+	}
+}
+
+// groups are those that run.
+func (h *Host) groups() []*Group {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	groups := make([]*Group, 0, len(h.mu.groups))
+	for _, g := range h.mu.groups {
+		if g != nil {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
+// Suspect is a hint that node may be dead: the groups that it leads look for a new leader
+// sooner. A wrong hint costs nothing, because a leader that lives keeps being heard.
+func (h *Host) Suspect(node api.NodeID) {
+	for _, g := range h.groups() {
+		g.suspect(node)
+	}
+}
+
+// fail calls OnFailure at the first failure of any group.
+func (h *Host) fail(err error) {
+	h.failOnce.Do(func() {
+		h.opts.Logger.Error("raft storage failed", "error", err)
+		h.wg.Go(func() { h.opts.OnFailure(err) })
+	})
+}
+
+// handOver is how long Close tries to give leaderships away.
+const handOver = time.Second
+
+// Close gives away the leaderships it can within a second, stops every group and closes the
+// storage. Proposals on their way fail.
+func (h *Host) Close() error {
+	h.mu.Lock()
+	if h.mu.closed {
+		h.mu.Unlock()
+		return nil
+	}
+	h.mu.closed = true
+	h.mu.Unlock()
+	groups := h.groups()
+	h.handOver(groups)
+	var wg sync.WaitGroup
+	errs := make([]error, len(groups))
+	for i, g := range groups {
+		wg.Go(func() { errs[i] = g.Close() })
+	}
+	wg.Wait()
+	h.mux.close()
+	h.wg.Wait()
+	return errors.Join(append(errs, h.opts.Storage.Close())...)
+}
+
+// handOver transfers one leadership at a time: the library may stay stuck in an interrupted
+// transfer (hashicorp/raft issue 696), and this replica is going away anyway.
+func (h *Host) handOver(groups []*Group) {
+	ctx, cancel := context.WithTimeout(context.Background(), handOver)
+	defer cancel()
+	for _, g := range groups {
+		if ctx.Err() != nil {
+			return
+		}
+		if err := g.TransferLeadership(ctx); err != nil && !errors.Is(err, api.ErrNotLeader) {
+			h.opts.Logger.Info("leadership not handed over", "group", g.id, "error", err)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package raft
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+	"github.com/klauspost/compress/zstd"
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/peers"
+)
+
+// A snapshot travels on a stream of its own: the request, then data frames whose payload is
+// the uncompressed length (uvarint) and one zstd block, and one answer at the end. There is no
+// limit on the whole, only on the time without progress.
+
+const (
+	// snapshotChunkBytes is the uncompressed data of one frame.
+	snapshotChunkBytes = 1 << 20
+	// snapshotStall is how long a transfer may make no progress.
+	snapshotStall = 20 * time.Second
+	// snapshotSwitch is how long the receiver may take to put a complete snapshot in place.
+	snapshotSwitch = 2 * time.Minute
+)
+
+var (
+	errSnapshotStalled = errors.New("the snapshot made no progress")
+	errSnapshotShort   = errors.New("the snapshot ended early")
+)
+
+// sendSnapshot streams data to a node and returns the replica's answer.
+func (m *mux) sendSnapshot(parent context.Context, node api.NodeID, request *frame, data io.Reader) (answer, error) {
+	conn, err := m.pool.Conn(node, peers.Bulk)
+	if err != nil {
+		return answer{}, err
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	stalled := time.AfterFunc(snapshotStall, func() { cancel(errSnapshotStalled) })
+	defer stalled.Stop()
+	stream, err := peerv1.NewRaftClient(conn).InstallSnapshot(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return answer{}, stalledOr(ctx, err)
+	}
+	err = stream.Send(&peerv1.RaftSnapshotPart{Frame: request.encode()})
+	if err == nil {
+		err = sendChunks(stream, request, data, stalled)
+	}
+	// A failed send only says that the stream is over; the answer says why.
+	if err != nil && !errors.Is(err, io.EOF) {
+		return answer{}, stalledOr(ctx, err)
+	}
+	stalled.Reset(snapshotSwitch)
+	reply, err := stream.CloseAndRecv()
+	if err != nil {
+		return answer{}, stalledOr(ctx, err)
+	}
+	return decodeSnapshotReply(node, reply)
+}
+
+func stalledOr(ctx context.Context, err error) error {
+	if errors.Is(context.Cause(ctx), errSnapshotStalled) {
+		return errSnapshotStalled
+	}
+	return err
+}
+
+func decodeSnapshotReply(node api.NodeID, reply *peerv1.RaftFrames) (answer, error) {
+	if len(reply.Frames) != 1 {
+		return answer{}, errFrameMalformed
+	}
+	f, err := decodeFrame(reply.Frames[0])
+	if err != nil {
+		return answer{}, err
+	}
+	if f.flags&flagError != 0 {
+		return answer{}, &remoteError{node: node, text: string(f.payload)}
+	}
+	return answer{payload: f.payload, from: f.from}, nil
+}
+
+func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *frame, data io.Reader, stalled *time.Timer) error {
+	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return fmt.Errorf("start compression: %w", err)
+	}
+	defer encoder.Close()
+	chunk := make([]byte, snapshotChunkBytes)
+	for {
+		n, err := io.ReadFull(data, chunk)
+		if n > 0 {
+			payload := encoder.EncodeAll(chunk[:n], binary.AppendUvarint(nil, uint64(n)))
+			f := frame{kind: kindSnapshotData, group: request.group, from: request.from, to: request.to, payload: payload}
+			if err := stream.Send(&peerv1.RaftSnapshotPart{Frame: f.encode()}); err != nil {
+				return err
+			}
+			stalled.Reset(snapshotStall)
+		}
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read snapshot: %w", err)
+		}
+	}
+}
+
+// InstallSnapshot implements peerv1.RaftServer: it feeds one snapshot to the library.
+func (m *mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames]) error {
+	part, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	request, err := decodeFrame(part.Frame)
+	if err != nil {
+		return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
+	}
+	payload, err := m.install(stream, &request)
+	return stream.SendAndClose(&peerv1.RaftFrames{Frames: [][]byte{request.answer(payload, err).encode()}})
+}
+
+func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *frame) ([]byte, error) {
+	t, err := m.hosted(request.group, request.to)
+	if err != nil {
+		return nil, err
+	}
+	if request.kind != kindInstall {
+		return nil, errFrameMalformed
+	}
+	command, err := decodeInstall(request.payload, request.from)
+	if err != nil {
+		return nil, err
+	}
+	if !m.installs.TryAcquire(1) {
+		return nil, fmt.Errorf("this node receives %d snapshots already", maxInstalls)
+	}
+	defer m.installs.Release(1)
+	if err := t.owner.admitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term); err != nil {
+		return nil, err
+	}
+	chunks := make(chan []byte)
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	// The pump ends when the handler returns: gRPC then cancels the stream.
+	if !m.run(func() { cancel(pumpChunks(ctx, stream, chunks)) }) {
+		return nil, errTransportClosed
+	}
+	decompressor, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*snapshotChunkBytes))
+	if err != nil {
+		return nil, fmt.Errorf("start decompression: %w", err)
+	}
+	reader := &snapshotReader{chunks: chunks, ctx: ctx, closed: t.ctx, zstd: decompressor, left: command.Size}
+	defer reader.stop()
+	return t.deliverSnapshot(command, reader)
+}
+
+// pumpChunks verifies data frames and hands their payloads over, until the stream ends.
+func pumpChunks(ctx context.Context, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], chunks chan<- []byte) error {
+	for {
+		part, err := stream.Recv()
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return errSnapshotShort // unless all of it was read before
+			}
+			return err
+		}
+		f, err := decodeFrame(part.Frame)
+		if err != nil {
+			return err
+		}
+		select {
+		case chunks <- f.payload:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// deliverSnapshot queues the request for the library and waits for its answer, however long
+// the library takes: it reads from data until the end or an error.
+func (t *transport) deliverSnapshot(command *hraft.InstallSnapshotRequest, data io.Reader) ([]byte, error) {
+	response := make(chan hraft.RPCResponse, 1)
+	t.mu.Lock()
+	queued := len(t.consumer) < maxQueuedUrgent
+	if queued {
+		t.consumer <- hraft.RPC{Command: command, Reader: data, RespChan: response}
+	}
+	t.mu.Unlock()
+	if !queued {
+		return nil, errBusy
+	}
+	select {
+	case r := <-response:
+		return encodeRPCResponse(r)
+	case <-t.ctx.Done():
+		return nil, errTransportClosed
+	}
+}
+
+// snapshotReader is the uncompressed snapshot as the library reads it: exactly the announced
+// size, or an error.
+type snapshotReader struct {
+	chunks <-chan []byte
+	ctx    context.Context // of the stream
+	closed context.Context // of the transport
+
+	// mu is held while a chunk is awaited, which ends when ctx or closed does.
+	mu   sync.Mutex
+	zstd *zstd.Decoder
+	left int64 // bytes of the announced size not yet read
+	buf  []byte
+	rest []byte // part of buf
+	err  error  // sticky
+}
+
+// stop ends the reading: the library may still hold the reader when the group is closed.
+func (r *snapshotReader) stop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.err = errTransportClosed
+	}
+	r.zstd.Close()
+}
+
+// Read implements io.Reader.
+func (r *snapshotReader) Read(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.rest) == 0 && r.err == nil {
+		if r.left == 0 {
+			r.err = io.EOF
+		} else {
+			r.err = r.next()
+		}
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// next decompresses one more chunk.
+func (r *snapshotReader) next() error {
+	stalled := time.NewTimer(snapshotStall)
+	defer stalled.Stop()
+	var payload []byte
+	select {
+	case payload = <-r.chunks:
+	case <-stalled.C:
+		return errSnapshotStalled
+	case <-r.ctx.Done():
+		return context.Cause(r.ctx)
+	case <-r.closed.Done():
+		return errTransportClosed
+	}
+	d := decoder{rest: payload}
+	size := d.uvarint()
+	if d.bad || size == 0 || size > snapshotChunkBytes || int64(size) > r.left {
+		return errFrameMalformed
+	}
+	var err error
+	r.buf, err = r.zstd.DecodeAll(d.rest, r.buf[:0])
+	if err != nil {
+		return fmt.Errorf("decompress snapshot: %w", err)
+	}
+	if uint64(len(r.buf)) != size {
+		return errFrameMalformed
+	}
+	r.rest, r.left = r.buf, r.left-int64(size)
+	return nil
+}

@@ -1,0 +1,309 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/peers"
+)
+
+// instance is one run of hashicorp/raft for a group, from NewRaft to Shutdown.
+type instance struct {
+	group     *Group
+	raft      *hraft.Raft
+	transport *transport
+
+	hints    chan struct{} // capacity 1: the leader may be dead
+	inflight chan inflightProposal
+
+	// stop ends our loops; stopped is closed when the library's goroutines have ended.
+	stop     chan struct{}
+	stopped  chan struct{}
+	stopOnce sync.Once
+
+	// mu is a leaf. It keeps goroutines from being added when close waits.
+	mu struct {
+		sync.Mutex
+		closed bool
+	}
+	wg sync.WaitGroup
+}
+
+var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
+
+func newInstance(g *Group) (*instance, error) {
+	i := &instance{
+		group: g, hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxQueuedProposals),
+		stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	i.transport = newTransport(g.host.mux, g.id, g.replica, g.host.opts.Timing, i)
+	r, err := i.newRaft()
+	if err != nil {
+		return nil, errors.Join(err, i.transport.Close())
+	}
+	i.raft = r
+	return i, nil
+}
+
+// newRaft starts the library on a goroutine of its own: guardedLog may end it (R5), and the
+// library panics when it cannot read the log.
+func (i *instance) newRaft() (r *hraft.Raft, err error) {
+	err = errLibraryEnded
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				err = fmt.Errorf("hashicorp/raft did not start: %v", p)
+			}
+		}()
+		g := i.group
+		r, err = hraft.NewRaft(g.libraryConfig(), g.applier, g.log, g.log, g.snapshots, i.transport)
+	}()
+	<-done
+	return r, err
+}
+
+// libraryConfig sets every field on purpose; docs/decisions has the reasons in one place.
+func (g *Group) libraryConfig() *hraft.Config {
+	t := g.host.opts.Timing
+	return &hraft.Config{
+		ProtocolVersion:    hraft.ProtocolVersionMax,
+		HeartbeatTimeout:   t.HeartbeatTimeout,
+		ElectionTimeout:    t.ElectionTimeout,
+		CommitTimeout:      t.CommitTimeout,
+		LeaderLeaseTimeout: t.LeaderLease,
+		MaxAppendEntries:   t.MaxAppendEntries,
+		SnapshotInterval:   t.SnapshotInterval,
+		SnapshotThreshold:  t.SnapshotThreshold,
+		TrailingLogs:       t.TrailingLogs,
+		LocalID:            hraft.ServerID(g.replica.String()),
+		Logger:             libraryLogger(g.logger, g.host.opts.Clock),
+		// The state machine is its own snapshot.
+		NoSnapshotRestoreOnStart: true,
+		// A removed replica is stopped by whoever removed it.
+		ShutdownOnRemove: false,
+		// The library's metrics have no group in their names.
+		NoLegacyTelemetry: true,
+		BatchApplyCh:      false,
+	}
+}
+
+// start lets messages in and starts our loops.
+func (i *instance) start() {
+	i.group.host.mux.attach(i.transport)
+	i.wg.Go(i.proposeLoop)
+	i.wg.Go(i.completeLoop)
+	i.wg.Go(i.leadLoop)
+}
+
+// run starts a goroutine that close waits for; false when the instance is closed.
+func (i *instance) run(f func()) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.mu.closed {
+		return false
+	}
+	i.wg.Go(f)
+	return true
+}
+
+// close stops the library and our loops. The order matters: the library's goroutines may be
+// waiting in the transport, and ours for the library's futures.
+func (i *instance) close() {
+	i.stopOnce.Do(func() {
+		i.mu.Lock()
+		i.mu.closed = true
+		i.mu.Unlock()
+		i.group.readyTerm.Store(0)
+		close(i.stop)
+		ended := i.raft.Shutdown()
+		_ = i.transport.Close() // never fails
+		_ = ended.Error()       // never fails
+		close(i.stopped)
+		i.wg.Wait()
+	})
+}
+
+// currentTerm implements transportOwner.
+func (i *instance) currentTerm() uint64 {
+	if i.group.failed() {
+		return math.MaxUint64
+	}
+	return i.raft.CurrentTerm()
+}
+
+// failed implements transportOwner.
+func (i *instance) failed() bool { return i.group.failed() }
+
+// snapshotSent implements transportOwner.
+func (i *instance) snapshotSent() { i.group.sent.Add(1) }
+
+var (
+	errSnapshotOld       = errors.New("the snapshot is older than what is applied here")
+	errSnapshotConflicts = errors.New("the log conflicts with the snapshot and is being repaired")
+)
+
+// admitSnapshot implements transportOwner. The library keeps a log whose entry at the
+// snapshot's index has another term, and then neither accepts entries after it nor another
+// snapshot to any effect (hashicorp/raft issue 697). So the suffix goes first, with the library
+// stopped, because it keeps the last index in memory.
+func (i *instance) admitSnapshot(index, term, leaderTerm uint64) error {
+	g := i.group
+	if leaderTerm < i.raft.CurrentTerm() {
+		return nil // the library refuses it by itself
+	}
+	if index < g.applier.applied.Load() {
+		return errSnapshotOld
+	}
+	var e hraft.Log
+	if err := g.store.GetLog(index, &e); err != nil || e.Term == term {
+		return nil // not there, or the same history; damage shows when the library reads it
+	}
+	g.requestRestart("the log conflicts with a snapshot", func() error { return truncateFrom(g.store, index) })
+	return errSnapshotConflicts
+}
+
+func truncateFrom(store LogStore, index uint64) error {
+	last, err := store.LastIndex()
+	if err != nil {
+		return err
+	}
+	return store.DeleteRange(index, last)
+}
+
+// successor is a voter to give the leadership to: one that is connected.
+func (i *instance) successor() (string, bool) {
+	for _, s := range i.raft.GetConfiguration().Configuration().Servers {
+		if s.Suffrage != hraft.Voter || string(s.ID) == i.transport.local {
+			continue
+		}
+		l, err := i.group.host.mux.link(nodeOf(s.Address), peers.Control)
+		if err == nil && l.isConnected() {
+			return string(s.ID), true
+		}
+	}
+	return "", false
+}
+
+// leadership is what leadLoop keeps between events.
+type leadership struct {
+	term      uint64 // of the latest election won
+	since     <-chan time.Time
+	tick      *Proposal
+	retry     <-chan time.Time
+	unhint    <-chan time.Time
+	transfers bool // every tick so far was refused because of a transfer
+}
+
+const (
+	// tickRetry is short beside an election and long beside a tick.
+	tickRetry = 20 * time.Millisecond
+	// hintLasts is how long a hint shortens the timeouts if no election follows.
+	hintLasts = 2 * time.Second
+)
+
+// leadLoop follows the leadership of this replica: it makes a new leader ready and handles
+// hints.
+func (i *instance) leadLoop() {
+	var l leadership
+	for {
+		var ticked <-chan struct{}
+		if l.tick != nil {
+			ticked = l.tick.done
+		}
+		select {
+		case leads := <-i.raft.LeaderCh():
+			i.onLeadership(&l, leads)
+		case <-ticked:
+			i.onTick(&l)
+		case <-l.retry:
+			i.proposeTick(&l)
+		case <-l.since:
+			i.onStuck(&l)
+		case <-i.hints:
+			i.setTimeouts(i.group.host.opts.Timing.LeaderLease, i.group.host.opts.Timing.LeaderLease)
+			l.unhint = time.After(hintLasts)
+		case <-l.unhint:
+			i.onHintOver(&l)
+		case <-i.stop:
+			return
+		}
+	}
+}
+
+// onLeadership handles a change. The library's channel keeps only the newest one, so a second
+// true means that the leadership was lost and won again.
+func (i *instance) onLeadership(l *leadership, leads bool) {
+	i.group.readyTerm.Store(0)
+	unhint, led := l.unhint, l.term
+	*l = leadership{unhint: unhint}
+	if !leads {
+		i.transport.lead(led + 1)
+		return
+	}
+	l.term = i.raft.CurrentTerm()
+	l.transfers = true
+	l.since = time.After(3 * i.group.host.opts.Timing.ElectionTimeout)
+	i.transport.lead(l.term)
+	if l.unhint != nil {
+		i.onHintOver(l)
+	}
+	i.proposeTick(l)
+}
+
+func (i *instance) proposeTick(l *leadership) {
+	l.retry = nil
+	l.tick = i.group.Propose(i.group.opts.Tick())
+}
+
+// onTick makes the leader ready, or tries again while it leads.
+func (i *instance) onTick(l *leadership) {
+	err := l.tick.err
+	l.tick = nil
+	term := i.raft.CurrentTerm()
+	if i.raft.State() != hraft.Leader || i.group.failed() {
+		return // LeaderCh will say so
+	}
+	if err == nil && term == l.term {
+		l.since = nil
+		i.group.everReady.Store(true)
+		i.group.elections.Add(1)
+		i.group.readyTerm.Store(term)
+		i.group.logger.Info("leads raft group", "term", term)
+		if i.group.opts.OnLeader != nil {
+			i.group.opts.OnLeader(api.Term(term))
+		}
+		return
+	}
+	l.transfers = l.transfers && errors.Is(err, hraft.ErrLeadershipTransferInProgress)
+	l.retry = time.After(tickRetry)
+}
+
+// onStuck restarts a leader that takes no proposals because of a transfer that ended long ago
+// (hashicorp/raft issue 696).
+func (i *instance) onStuck(l *leadership) {
+	l.since = nil
+	if l.transfers && i.raft.State() == hraft.Leader {
+		i.group.requestRestart("an interrupted leadership transfer blocks it", func() error { return nil })
+	}
+}
+
+func (i *instance) onHintOver(l *leadership) {
+	l.unhint = nil
+	i.setTimeouts(i.group.host.opts.Timing.HeartbeatTimeout, i.group.host.opts.Timing.ElectionTimeout)
+}
+
+func (i *instance) setTimeouts(heartbeat, election time.Duration) {
+	c := i.raft.ReloadableConfig()
+	c.HeartbeatTimeout, c.ElectionTimeout = heartbeat, election
+	if err := i.raft.ReloadConfig(c); err != nil {
+		i.group.logger.Error("raft timeouts not changed", "error", err)
+	}
+}

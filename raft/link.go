@@ -1,0 +1,324 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/peers"
+)
+
+// link is the asking half of one lane to one node: one stream that carries the requests of all
+// groups and brings their answers back. It reconnects for ever until it is closed.
+type link struct {
+	node   api.NodeID
+	lane   peers.Lane
+	pool   *peers.Pool
+	onLost func(api.NodeID) // the stream broke after it had worked; nil for lanes that do not care
+
+	// budget bounds the bytes that wait to be sent.
+	budget *semaphore.Weighted
+	wake   chan struct{} // capacity 1: there is something to send
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		connected bool
+		ready     chan struct{} // closed while connected
+		sequence  uint64
+		pending   map[uint64]*call
+		queue     []*call
+	}
+}
+
+// call is one request on its way.
+type call struct {
+	link     *link
+	sequence uint64
+	frame    []byte
+	weight   int64
+	done     chan answer // capacity 1
+}
+
+type answer struct {
+	payload []byte
+	from    string
+	err     error
+}
+
+var (
+	errLinkBroken = errors.New("the connection broke")
+	errLinkClosed = errors.New("the connection is closed")
+)
+
+const (
+	// maxLinkBytes bounds what waits in one link: a few of the largest entries.
+	maxLinkBytes = 4 * api.MaxEntryBytes
+	// maxBatchBytes is when a message is full; a larger frame travels alone.
+	maxBatchBytes = 1 << 20
+	// callOverheadBytes is what a waiting call costs besides its payload.
+	callOverheadBytes = 512
+	reconnectWait     = 20 * time.Millisecond
+)
+
+func newLink(pool *peers.Pool, node api.NodeID, lane peers.Lane, onLost func(api.NodeID)) *link {
+	l := &link{
+		node: node, lane: lane, pool: pool, onLost: onLost,
+		budget: semaphore.NewWeighted(maxLinkBytes), wake: make(chan struct{}, 1),
+	}
+	l.mu.ready = make(chan struct{})
+	l.mu.pending = make(map[uint64]*call)
+	return l
+}
+
+// waitReady returns when the stream is up.
+func (l *link) waitReady(ctx context.Context) error {
+	l.mu.Lock()
+	ready := l.mu.ready
+	l.mu.Unlock()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("reach node %s: %w", l.node, context.Cause(ctx))
+	}
+}
+
+func (l *link) isConnected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.connected
+}
+
+// start queues a request. The answer arrives on the call's done channel, an error if the
+// stream breaks. The caller must call forget when it stops waiting.
+func (l *link) start(ctx context.Context, f *frame) (*call, error) {
+	weight := min(int64(len(f.payload)+callOverheadBytes), maxLinkBytes)
+	if err := l.budget.Acquire(ctx, weight); err != nil {
+		return nil, fmt.Errorf("send to node %s: %w", l.node, context.Cause(ctx))
+	}
+	c := &call{link: l, weight: weight, done: make(chan answer, 1)}
+	l.mu.Lock()
+	if !l.mu.connected {
+		l.mu.Unlock()
+		l.budget.Release(weight)
+		return nil, fmt.Errorf("send to node %s: %w", l.node, errLinkBroken)
+	}
+	l.mu.sequence++
+	c.sequence = l.mu.sequence
+	l.mu.pending[c.sequence] = c
+	l.mu.Unlock()
+
+	f.sequence = c.sequence
+	c.frame = f.encode()
+	l.mu.Lock()
+	if l.mu.pending[c.sequence] != c { // broke meanwhile; done has the error
+		l.mu.Unlock()
+		l.budget.Release(weight)
+		return c, nil
+	}
+	l.mu.queue = append(l.mu.queue, c)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return c, nil
+}
+
+// forget drops a call: its answer is not wanted any more.
+func (c *call) forget() {
+	c.link.mu.Lock()
+	delete(c.link.mu.pending, c.sequence)
+	c.link.mu.Unlock()
+}
+
+// wait returns the answer or why there is none.
+func (c *call) wait(ctx context.Context) (answer, error) {
+	select {
+	case a := <-c.done:
+		return a, a.err
+	case <-ctx.Done():
+		c.forget()
+		return answer{}, fmt.Errorf("wait for node %s: %w", c.link.node, context.Cause(ctx))
+	}
+}
+
+// ask is start and wait, after waiting for the stream to be up.
+func (l *link) ask(ctx context.Context, f *frame) (answer, error) {
+	if err := l.waitReady(ctx); err != nil {
+		return answer{}, err
+	}
+	c, err := l.start(ctx, f)
+	if err != nil {
+		return answer{}, err
+	}
+	return c.wait(ctx)
+}
+
+// loop keeps the stream up until ctx ends.
+func (l *link) loop(ctx context.Context) {
+	for ctx.Err() == nil {
+		worked, _ := l.runStream(ctx)
+		if worked && l.onLost != nil && ctx.Err() == nil {
+			l.onLost(l.node)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(reconnectWait):
+		}
+	}
+}
+
+// runStream opens one stream and serves it until it breaks. It reports whether it ever was up.
+func (l *link) runStream(parent context.Context) (worked bool, err error) {
+	conn, err := l.pool.Conn(l.node, l.lane)
+	if err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithCancel(parent)
+	stream, err := peerv1.NewRaftClient(conn).Exchange(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		cancel()
+		return false, err
+	}
+	l.connect()
+	received := make(chan error, 1)
+	go func() {
+		received <- l.receive(stream)
+		cancel()
+	}()
+	err = l.send(ctx, stream)
+	cancel()
+	if rerr := <-received; rerr != nil {
+		err = rerr
+	}
+	l.disconnect(err)
+	return true, err
+}
+
+func (l *link) connect() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.connected = true
+	close(l.mu.ready)
+}
+
+// disconnect fails everything that waits.
+func (l *link) disconnect(cause error) {
+	l.mu.Lock()
+	l.mu.connected = false
+	l.mu.ready = make(chan struct{})
+	pending, queue := l.mu.pending, l.mu.queue
+	l.mu.pending, l.mu.queue = make(map[uint64]*call), nil
+	l.mu.Unlock()
+	for _, c := range queue {
+		l.budget.Release(c.weight)
+	}
+	err := fmt.Errorf("node %s: %w: %w", l.node, errLinkBroken, cause)
+	for _, c := range pending {
+		c.done <- answer{err: err}
+	}
+}
+
+// send takes what is queued, puts it into messages, and waits for more.
+func (l *link) send(ctx context.Context, stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]) error {
+	for {
+		calls := l.takeQueue()
+		if len(calls) == 0 {
+			select {
+			case <-l.wake:
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		for len(calls) > 0 {
+			var m peerv1.RaftFrames
+			n, size, weight := 0, 0, int64(0)
+			for n < len(calls) && (n == 0 || size+len(calls[n].frame) <= maxBatchBytes) {
+				m.Frames = append(m.Frames, calls[n].frame)
+				size += len(calls[n].frame)
+				weight += calls[n].weight
+				n++
+			}
+			err := stream.Send(&m)
+			l.budget.Release(weight)
+			calls = calls[n:]
+			if err != nil {
+				for _, c := range calls {
+					l.budget.Release(c.weight)
+				}
+				return err
+			}
+		}
+	}
+}
+
+// takeQueue empties the queue and leaves out the calls that nobody waits for any more.
+func (l *link) takeQueue() []*call {
+	l.mu.Lock()
+	queue := l.mu.queue
+	l.mu.queue = nil
+	wanted := queue[:0]
+	var dropped int64
+	for _, c := range queue {
+		if l.mu.pending[c.sequence] == c {
+			wanted = append(wanted, c)
+		} else {
+			dropped += c.weight
+		}
+	}
+	l.mu.Unlock()
+	l.budget.Release(dropped)
+	return wanted
+}
+
+// receive hands out answers until the stream ends. A damaged frame ends it: what else the
+// stream would bring cannot be trusted.
+func (l *link) receive(stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]) error {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		for _, b := range m.Frames {
+			f, err := decodeFrame(b)
+			if err != nil {
+				return err
+			}
+			l.deliver(&f)
+		}
+	}
+}
+
+func (l *link) deliver(f *frame) {
+	l.mu.Lock()
+	c := l.mu.pending[f.sequence]
+	delete(l.mu.pending, f.sequence)
+	l.mu.Unlock()
+	if c == nil { // too late
+		return
+	}
+	a := answer{payload: f.payload, from: f.from}
+	if f.flags&flagError != 0 {
+		a.err = &remoteError{node: l.node, text: string(f.payload)}
+	}
+	c.done <- a
+}
+
+// remoteError is the peer's answer that it could not do what was asked.
+type remoteError struct {
+	node api.NodeID
+	text string
+}
+
+// Error implements error.
+func (e *remoteError) Error() string { return fmt.Sprintf("node %s: %s", e.node, e.text) }

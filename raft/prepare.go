@@ -1,0 +1,107 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	hraft "github.com/hashicorp/raft"
+)
+
+// prepare checks before every start that the log and the state machine fit together, finishes
+// what a crash interrupted, and bootstraps a new replica. A replica whose log was lost or
+// replaced must not run: it could vote twice in one term.
+func (g *Group) prepare() error {
+	state := g.opts.StateMachine.Durable()
+	first, err := g.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	if last == 0 && state.Index == 0 {
+		return g.bootstrap()
+	}
+	term, err := g.store.GetUint64([]byte(keyCurrentTerm))
+	if err != nil && err.Error() != errKeyNotFound.Error() {
+		return err
+	}
+	switch {
+	case term < uint64(state.Term) || term == 0:
+		return fmt.Errorf("the raft log was lost or replaced: it knows term %d, the state machine holds entry %d of term %d",
+			term, state.Index, state.Term)
+	case state.Index > 0 && len(state.Configuration.Servers) == 0:
+		return fmt.Errorf("the state machine holds entry %d but no membership", state.Index)
+	case last > uint64(state.Index) && first > uint64(state.Index)+1:
+		return fmt.Errorf("the raft log begins at %d but the state machine holds only up to %d: it has lost data", first, state.Index)
+	}
+	if err := g.dropConflict(state); err != nil {
+		return err
+	}
+	return g.verifyLog(state, term)
+}
+
+// bootstrap writes the first entry of a new group. Both writes may be repeated after a crash,
+// and the entry is the same on every initial voter, so it does not matter who starts first.
+func (g *Group) bootstrap() error {
+	if !slices.Contains(g.opts.Voters, g.replica) {
+		return nil
+	}
+	var c Configuration
+	for _, v := range g.opts.Voters {
+		c.Servers = append(c.Servers, Server{Replica: v, Voter: true})
+	}
+	_, err := g.store.GetUint64([]byte(keyCurrentTerm))
+	switch {
+	case err == nil: // an interrupted bootstrap, or a vote before it
+	case err.Error() != errKeyNotFound.Error():
+		return err
+	default:
+		if err := g.store.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
+			return err
+		}
+	}
+	return g.store.StoreLog(&hraft.Log{
+		Index: 1, Term: 1, Type: hraft.LogConfiguration, Data: hraft.EncodeConfiguration(c.toLibrary()),
+	})
+}
+
+// dropConflict deletes the suffix that contradicts the state machine: a crash may have come
+// between the installation of a snapshot and the repair of the log (see admitSnapshot).
+func (g *Group) dropConflict(state State) error {
+	var e hraft.Log
+	err := g.store.GetLog(uint64(state.Index), &e)
+	if errors.Is(err, hraft.ErrLogNotFound) {
+		return nil
+	}
+	if err != nil || e.Term == uint64(state.Term) {
+		return err
+	}
+	g.logger.Warn("raft log conflicts with the state machine and is cut", "from", state.Index)
+	return truncateFrom(g.store, uint64(state.Index))
+}
+
+// verifyLog reads every entry that the library will read, so that damage is found now and not
+// in the middle of its start.
+func (g *Group) verifyLog(state State, term uint64) error {
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	// At least the last entry, which the library reads even if the state machine holds it.
+	for index := max(min(uint64(state.Index)+1, last), 1); index <= last; index++ {
+		var e hraft.Log
+		if err := g.store.GetLog(index, &e); err != nil {
+			return err
+		}
+		if e.Term > term {
+			return fmt.Errorf("the raft log was lost or replaced: it knows term %d, entry %d is of term %d", term, index, e.Term)
+		}
+	}
+	if _, err := g.store.Get([]byte(keyLastVoteCand)); err != nil && err.Error() != errKeyNotFound.Error() {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package raft
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/peers"
+)
+
+// A probe asks a replica whether it has not gone beyond a term. The answer is a load of an
+// atomic: no main loop, no disk. See readindex.go for what it proves.
+type probe struct {
+	group  GroupID
+	to     string
+	term   api.Term
+	answer chan<- bool // capacity for every probe of the round
+}
+
+// prober sends the probes of all groups to one node, those that wait together in one frame. A
+// frame carries only probes that were asked for before it was made, and its answer counts only
+// for them.
+type prober struct {
+	mux  *mux
+	node api.NodeID
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		waiting []probe
+		running bool
+	}
+}
+
+// maxProbesPerFrame bounds a frame; there are never more groups with waiting reads than that
+// on a node without its being a sign of something wrong.
+const maxProbesPerFrame = 4096
+
+// ask queues p. Every probe gets one answer, false if the node cannot be reached in time.
+func (p *prober) ask(q probe, timeout time.Duration) {
+	p.mu.Lock()
+	p.mu.waiting = append(p.mu.waiting, q)
+	start := !p.mu.running
+	p.mu.running = true
+	p.mu.Unlock()
+	if start && !p.mux.run(func() { p.loop(timeout) }) {
+		p.fail()
+	}
+}
+
+// fail answers everything that waits with no, because the mux is closed.
+func (p *prober) fail() {
+	p.mu.Lock()
+	waiting := p.mu.waiting
+	p.mu.waiting, p.mu.running = nil, false
+	p.mu.Unlock()
+	for _, q := range waiting {
+		q.answer <- false
+	}
+}
+
+// loop runs as long as probes wait, one frame at a time.
+func (p *prober) loop(timeout time.Duration) {
+	for {
+		p.mu.Lock()
+		batch := p.mu.waiting
+		p.mu.waiting = nil
+		if len(batch) > maxProbesPerFrame {
+			batch, p.mu.waiting = batch[:maxProbesPerFrame:maxProbesPerFrame], batch[maxProbesPerFrame:]
+		}
+		if len(batch) == 0 {
+			p.mu.running = false
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+		granted, err := p.send(batch, timeout)
+		for i, q := range batch {
+			q.answer <- err == nil && granted[i] == 1
+		}
+	}
+}
+
+// send asks one frame of probes; byte i of the answer is 1 if probe i is granted.
+func (p *prober) send(batch []probe, timeout time.Duration) ([]byte, error) {
+	l, err := p.mux.link(p.node, peers.Control)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(p.mux.ctx, timeout)
+	defer cancel()
+	a, err := l.ask(ctx, &frame{kind: kindProbe, from: string(p.mux.node), to: string(p.node), payload: encodeProbes(batch)})
+	if err != nil {
+		return nil, err
+	}
+	if len(a.payload) != len(batch) {
+		return nil, errFrameMalformed
+	}
+	return a.payload, nil
+}
+
+func encodeProbes(batch []probe) []byte {
+	b := binary.AppendUvarint(nil, uint64(len(batch)))
+	for _, q := range batch {
+		b = binary.AppendUvarint(b, uint64(q.group))
+		b = binary.AppendUvarint(b, uint64(q.term))
+		b = appendField(b, []byte(q.to))
+	}
+	return b
+}
+
+// answerProbe grants each probe whose replica is here and whose term is not beyond the asked one.
+func (m *mux) answerProbe(payload []byte) ([]byte, error) {
+	d := decoder{rest: payload}
+	count := d.uvarint()
+	if d.bad || count > maxProbesPerFrame {
+		return nil, fmt.Errorf("probe: %w", errFrameMalformed)
+	}
+	granted := make([]byte, 0, count)
+	for range count {
+		group, term, to := GroupID(d.uvarint()), d.uvarint(), string(d.field())
+		if d.bad {
+			return nil, fmt.Errorf("probe: %w", errFrameMalformed)
+		}
+		granted = appendBool(granted, m.grants(group, to, term))
+	}
+	return granted, d.end()
+}
+
+func (m *mux) grants(g GroupID, to string, term uint64) bool {
+	t, err := m.hosted(g, to)
+	return err == nil && t.currentTerm() <= term
+}

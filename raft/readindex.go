@@ -1,0 +1,185 @@
+package raft
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/seededbug"
+)
+
+// Reading linearizably by term probe.
+//
+// The leader of term T notes its commit index c, asks the other voters whether they have not
+// gone beyond T, and serves once a majority, itself included, says so and c is applied. A later
+// leader needs votes of a majority, and each voter publishes the new term before its vote
+// leaves. Some voter is in both majorities; it answered "not beyond T" after the read began, so
+// it voted later, and nothing newer than c was acknowledged before the read began. Clocks and
+// pauses play no part. The library's VerifyLeader does not prove this: it counts answers to
+// messages that were sent before the call.
+
+// readQueue holds the reads that wait for the next round.
+type readQueue struct {
+	wake chan struct{} // capacity 1
+
+	// mu is a leaf.
+	mu      sync.Mutex
+	waiting []*pendingRead
+	closed  bool
+}
+
+type pendingRead struct {
+	done  chan struct{} // closed after the fields below are set
+	index uint64
+	err   error
+}
+
+// maxWaitingReads bounds the reads of one group that wait for a round.
+const maxWaitingReads = 1 << 16
+
+// ReadIndex returns an index such that a read of the state machine at or after it sees every
+// write acknowledged before the call, and waits until it is applied. NOT_LEADER if this
+// replica does not lead or is not ready; UNAVAILABLE if no majority confirmed that it does.
+func (g *Group) ReadIndex(ctx context.Context) (api.Index, error) {
+	if err := g.unwell(); err != nil {
+		return 0, err
+	}
+	if seededbug.Enabled(seededbug.SkipReadIndex) && g.everReady.Load() {
+		// The bug: whoever led once answers from what it has.
+		return api.Index(g.applier.applied.Load()), nil
+	}
+	r, err := g.reads.add()
+	if err != nil {
+		return 0, err
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		return 0, api.Errorf(api.CodeExpired, "confirm leadership of group %s: %w", g.id, ctx.Err())
+	}
+	if r.err != nil {
+		return 0, r.err
+	}
+	if err := g.applier.wait(ctx, r.index, g.closing); err != nil {
+		return 0, err
+	}
+	return api.Index(r.index), nil
+}
+
+func (q *readQueue) add() (*pendingRead, error) {
+	r := &pendingRead{done: make(chan struct{})}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.closed:
+		return nil, api.Errorf(api.CodeShuttingDown, "the group is closed")
+	case len(q.waiting) == maxWaitingReads:
+		return nil, api.Errorf(api.CodeOverloaded, "%d reads wait already", maxWaitingReads)
+	}
+	q.waiting = append(q.waiting, r)
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return r, nil
+}
+
+func (q *readQueue) take(last bool) []*pendingRead {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	waiting := q.waiting
+	q.waiting = nil
+	q.closed = last
+	return waiting
+}
+
+// readLoop confirms the leadership once for all reads that arrived before.
+func (g *Group) readLoop() {
+	finish := func(reads []*pendingRead, index uint64, err error) {
+		for _, r := range reads {
+			r.index, r.err = index, err
+			close(r.done)
+		}
+	}
+	for {
+		select {
+		case <-g.reads.wake:
+			if reads := g.reads.take(false); len(reads) > 0 {
+				index, err := g.confirm()
+				finish(reads, index, err)
+			}
+		case <-g.closing:
+			finish(g.reads.take(true), 0, api.Errorf(api.CodeShuttingDown, "group %s is closed", g.id))
+			return
+		}
+	}
+}
+
+// confirm runs one round and returns the read index.
+func (g *Group) confirm() (uint64, error) {
+	i := g.current.Load()
+	term, err := g.readyLeader()
+	if err != nil {
+		return 0, err
+	}
+	index := i.raft.CommitIndex()
+	servers := i.raft.GetConfiguration().Configuration().Servers
+	if !i.majorityWithin(servers, term) {
+		return 0, api.Errorf(api.CodeUnavailable, "no majority of group %s confirmed that this node leads it", g.id)
+	}
+	// The round proves something only about the leader and the membership it began with.
+	if again, err := g.readyLeader(); err != nil || again != term {
+		return 0, g.notLeader("group %s is not led by this node any more", g.id)
+	}
+	if !slices.Equal(servers, i.raft.GetConfiguration().Configuration().Servers) {
+		return 0, api.Errorf(api.CodeUnavailable, "the members of group %s changed during a read", g.id)
+	}
+	return index, nil
+}
+
+// majorityWithin asks the voters and reports whether a majority has not gone beyond term.
+// Members without a vote are not asked.
+func (i *instance) majorityWithin(servers []hraft.Server, term uint64) bool {
+	voters, granted, asked := 0, 0, 0
+	answers := make(chan bool, len(servers))
+	for _, s := range servers {
+		if s.Suffrage != hraft.Voter {
+			continue
+		}
+		voters++
+		if string(s.ID) == i.transport.local {
+			granted++
+		}
+	}
+	needed := voters/2 + 1
+	if granted >= needed {
+		return true
+	}
+	timeout := i.group.host.opts.Timing.HeartbeatTimeout
+	for _, s := range servers {
+		if s.Suffrage == hraft.Voter && string(s.ID) != i.transport.local {
+			asked++
+			q := probe{group: i.group.id, to: string(s.ID), term: api.Term(term), answer: answers}
+			i.group.host.mux.prober(nodeOf(s.Address)).ask(q, timeout)
+		}
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for ; asked > 0 && granted < needed; asked-- {
+		select {
+		case ok := <-answers:
+			if ok {
+				granted++
+			}
+		case <-timer.C:
+			return false
+		case <-i.stop:
+			return false
+		}
+	}
+	return granted >= needed
+}

@@ -1,0 +1,221 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// snapshotStore is hashicorp/raft's SnapshotStore over a persistent state machine. There is no
+// snapshot at rest: what the machine holds durably is the snapshot (R4).
+//
+//   - List names that state.
+//   - A local snapshot is a flush: Create's sink receives nothing, and closing it means that
+//     the machine has made everything durable that the library wants to cut from the log.
+//   - Open of the durable state, which happens to send it to a follower, makes a fresh
+//     checkpoint and streams it.
+//   - A snapshot from the leader is written to a staging directory, verified, and opened by the
+//     id of its sink, to be handed to the machine.
+type snapshotStore struct {
+	machine StateMachine
+	fs      vfs.FS
+	staging string // directory of this replica, emptied at start
+	log     *guardedLog
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		sequence uint64
+		received map[string]*receivedSnapshot // complete and not yet installed, by sink id
+	}
+}
+
+// durableID is the id of the snapshot that List names.
+const durableID = "durable"
+
+func newSnapshotStore(machine StateMachine, fsys vfs.FS, staging string, log *guardedLog) *snapshotStore {
+	s := &snapshotStore{machine: machine, fs: fsys, staging: staging, log: log}
+	s.mu.received = make(map[string]*receivedSnapshot)
+	return s
+}
+
+func (s *snapshotStore) nextName(prefix string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.sequence++
+	return fmt.Sprintf("%s-%d", prefix, s.mu.sequence)
+}
+
+func snapshotMeta(id string, state State, size int64) *hraft.SnapshotMeta {
+	return &hraft.SnapshotMeta{
+		Version: hraft.SnapshotVersionMax, ID: id, Index: uint64(state.Index), Term: uint64(state.Term),
+		Configuration:      state.Configuration.toLibrary(),
+		ConfigurationIndex: uint64(state.Configuration.Index), Size: size,
+	}
+}
+
+// List implements hraft.SnapshotStore.
+func (s *snapshotStore) List() ([]*hraft.SnapshotMeta, error) {
+	state := s.machine.Durable()
+	if state.Index == 0 {
+		return nil, nil
+	}
+	return []*hraft.SnapshotMeta{snapshotMeta(durableID, state, 0)}, nil
+}
+
+// Open implements hraft.SnapshotStore.
+func (s *snapshotStore) Open(id string) (*hraft.SnapshotMeta, io.ReadCloser, error) {
+	if id == durableID {
+		return s.openCheckpoint()
+	}
+	s.mu.Lock()
+	r := s.mu.received[id]
+	delete(s.mu.received, id)
+	s.mu.Unlock()
+	if r == nil {
+		return nil, nil, fmt.Errorf("snapshot %s is not here", id)
+	}
+	return snapshotMeta(id, r.state, 0), r, nil
+}
+
+// openCheckpoint makes a fresh checkpoint to send. While it is open, the log keeps what comes
+// after it, so that the follower needs no second snapshot.
+func (s *snapshotStore) openCheckpoint() (*hraft.SnapshotMeta, io.ReadCloser, error) {
+	dir := s.staging + "/" + s.nextName("send")
+	unpin := s.log.pin(uint64(s.machine.Durable().Index))
+	state, err := s.machine.Checkpoint(dir)
+	if err != nil {
+		unpin()
+		return nil, nil, errors.Join(fmt.Errorf("checkpoint: %w", err), s.fs.RemoveAll(dir))
+	}
+	source, err := newSnapshotSource(s.fs, dir, state)
+	if err != nil {
+		unpin()
+		return nil, nil, errors.Join(err, s.fs.RemoveAll(dir))
+	}
+	return snapshotMeta(durableID, state, source.size), &sentSnapshot{snapshotSource: source, unpin: unpin}, nil
+}
+
+// sentSnapshot is a checkpoint that is being sent.
+type sentSnapshot struct {
+	*snapshotSource
+	unpin func()
+}
+
+// Close implements io.Closer.
+func (s *sentSnapshot) Close() error {
+	s.unpin()
+	return errors.Join(s.closeFile(), s.fs.RemoveAll(s.dir))
+}
+
+// Create implements hraft.SnapshotStore.
+func (s *snapshotStore) Create(_ hraft.SnapshotVersion, index, term uint64, _ hraft.Configuration, _ uint64, _ hraft.Transport) (hraft.SnapshotSink, error) {
+	return &snapshotSink{store: s, id: s.nextName("receive"), index: index, term: term}, nil
+}
+
+// snapshotSink implements hraft.SnapshotSink.
+type snapshotSink struct {
+	store       *snapshotStore
+	id          string
+	index, term uint64
+	// flushed is set by the local snapshot, which writes nothing.
+	flushed bool
+	writer  *snapshotWriter // nil until the first byte
+}
+
+// ID implements hraft.SnapshotSink.
+func (k *snapshotSink) ID() string { return k.id }
+
+// Write implements io.Writer.
+func (k *snapshotSink) Write(p []byte) (int, error) {
+	if k.writer == nil {
+		w, err := newSnapshotWriter(k.store.fs, k.store.staging+"/"+k.id)
+		if err != nil {
+			return 0, err
+		}
+		k.writer = w
+	}
+	return k.writer.Write(p)
+}
+
+// Close implements io.Closer. A snapshot that was received whole becomes one that Open finds.
+func (k *snapshotSink) Close() error {
+	if k.flushed {
+		return nil
+	}
+	if k.writer == nil {
+		return errSnapshotShort
+	}
+	err := k.writer.finish()
+	if err == nil {
+		if got := k.writer.header.state; uint64(got.Index) != k.index || uint64(got.Term) != k.term {
+			err = fmt.Errorf("snapshot holds index %d of term %d, announced were %d and %d", got.Index, got.Term, k.index, k.term)
+		}
+	}
+	if err != nil {
+		return errors.Join(err, k.Cancel())
+	}
+	k.store.mu.Lock()
+	defer k.store.mu.Unlock()
+	k.store.mu.received[k.id] = &receivedSnapshot{fs: k.store.fs, dir: k.writer.dir, state: k.writer.header.state}
+	return nil
+}
+
+// Cancel implements hraft.SnapshotSink.
+func (k *snapshotSink) Cancel() error {
+	if k.writer == nil {
+		return nil
+	}
+	return k.writer.abandon()
+}
+
+// receivedSnapshot is a complete snapshot in a staging directory. The library passes it to the
+// state machine adapter as a reader; nobody reads it.
+type receivedSnapshot struct {
+	fs    vfs.FS
+	dir   string
+	state State
+}
+
+var errNotReadable = errors.New("a received snapshot is installed, not read")
+
+// Read implements io.Reader.
+func (r *receivedSnapshot) Read([]byte) (int, error) { return 0, errNotReadable }
+
+// Close implements io.Closer: what the machine did not consume goes away.
+func (r *receivedSnapshot) Close() error { return r.fs.RemoveAll(r.dir) }
+
+// localSnapshot implements hraft.FSMSnapshot: persisting it is flushing the machine.
+type localSnapshot struct {
+	machine StateMachine
+	applied api.Index // when it was taken
+	fail    func(error)
+}
+
+// Persist implements hraft.FSMSnapshot. When it returns nil the library cuts its log up to
+// what was applied when the snapshot was taken.
+func (l *localSnapshot) Persist(sink hraft.SnapshotSink) error {
+	k, ok := sink.(*snapshotSink)
+	if !ok {
+		return fmt.Errorf("snapshot sink is a %T", sink)
+	}
+	if err := l.machine.Flush(); err != nil {
+		err = fmt.Errorf("flush state machine: %w", err)
+		l.fail(err)
+		return err
+	}
+	if durable := l.machine.Durable().Index; durable < l.applied {
+		return fmt.Errorf("state machine flushed up to %d, applied was %d", durable, l.applied)
+	}
+	k.flushed = true
+	return nil
+}
+
+// Release implements hraft.FSMSnapshot.
+func (l *localSnapshot) Release() {}

@@ -1,0 +1,336 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/peers"
+)
+
+// transport is one group's view of the mux: hashicorp/raft's Transport with pre-vote. Closing
+// it takes this group off the mux and nothing else.
+type transport struct {
+	mux    *mux
+	group  GroupID
+	local  string // this replica's id, which is also its address
+	timing Timing
+	// owner answers what a transport cannot know by itself.
+	owner transportOwner
+
+	consumer chan hraft.RPC
+	// replies follow the order of consumer: the library's main loop answers in that order.
+	replies chan pendingReply
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // the reply loop
+
+	// mu orders pushes to consumer and replies, and guards the eras; it is a leaf.
+	mu struct {
+		sync.Mutex
+		minTerm uint64
+		eras    map[uint64]era
+	}
+}
+
+// transportOwner is the group as its transport needs it.
+type transportOwner interface {
+	// currentTerm is the term that the library has published, or more than any if it has not
+	// started.
+	currentTerm() uint64
+	// admitSnapshot refuses a snapshot that the library would not handle safely.
+	admitSnapshot(index, term, leaderTerm uint64) error
+	// failed reports whether the group's storage failed.
+	failed() bool
+	// snapshotSent counts.
+	snapshotSent()
+}
+
+// era is the context of the calls that replicate for one term. It ends when the term's
+// leadership ends, so that a call may wait for a peer as long as that takes.
+type era struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+type pendingReply struct {
+	frame    *frame
+	response <-chan hraft.RPCResponse
+	reply    func(*frame)
+}
+
+const (
+	// maxQueuedMessages bounds what waits for a group's main loop. Heartbeats and votes may
+	// take half of it: they are worth nothing when they are late.
+	maxQueuedMessages = 128
+	maxQueuedUrgent   = maxQueuedMessages / 2
+
+	// appendTimeout bounds the wait for a follower that is connected: its write of a large
+	// batch and the queue before it, not an outage, which breaks the connection.
+	appendTimeout = 5 * time.Second
+
+	// maxAppendBytes bounds the entries of one message, unless the first alone is larger.
+	maxAppendBytes = 4 << 20
+)
+
+var errTransportClosed = errors.New("the group is closed")
+
+var errEraEnded = errors.New("this replica does not lead any more")
+
+func newTransport(m *mux, g GroupID, local ReplicaID, timing Timing, owner transportOwner) *transport {
+	t := &transport{
+		mux: m, group: g, local: local.String(), timing: timing, owner: owner,
+		consumer: make(chan hraft.RPC, maxQueuedMessages),
+		// One more than can wait: the message that the main loop works on.
+		replies: make(chan pendingReply, maxQueuedMessages+1),
+	}
+	t.ctx, t.cancel = context.WithCancel(m.ctx)
+	t.mu.eras = make(map[uint64]era)
+	t.wg.Go(t.replyLoop)
+	return t
+}
+
+func (t *transport) currentTerm() uint64 { return t.owner.currentTerm() }
+
+// accept queues a request for the library and never blocks.
+func (t *transport) accept(f *frame, reply func(*frame)) error {
+	command, err := decodeRequest(f)
+	if err != nil {
+		return err
+	}
+	response := make(chan hraft.RPCResponse, 1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil {
+		return errTransportClosed
+	}
+	limit := maxQueuedMessages
+	if a, ok := command.(*hraft.AppendEntriesRequest); !ok || isHeartbeat(a) {
+		limit = maxQueuedUrgent
+	}
+	if len(t.consumer) >= limit || len(t.replies) == cap(t.replies) {
+		return errBusy
+	}
+	t.consumer <- hraft.RPC{Command: command, RespChan: response}
+	t.replies <- pendingReply{frame: f, response: response, reply: reply}
+	return nil
+}
+
+// replyLoop sends the library's answers back.
+func (t *transport) replyLoop() {
+	for {
+		select {
+		case p := <-t.replies:
+			select {
+			case r := <-p.response:
+				payload, err := encodeRPCResponse(r)
+				p.reply(p.frame.answer(payload, err))
+			case <-t.ctx.Done():
+				p.reply(p.frame.answer(nil, errTransportClosed))
+			}
+		case <-t.ctx.Done():
+			return
+		}
+	}
+}
+
+func encodeRPCResponse(r hraft.RPCResponse) ([]byte, error) {
+	if r.Error != nil {
+		return nil, r.Error
+	}
+	return encodeResponse(r.Response)
+}
+
+// isHeartbeat recognizes what the library's heartbeat goroutine sends.
+func isHeartbeat(r *hraft.AppendEntriesRequest) bool {
+	return r.Term != 0 && r.PrevLogEntry == 0 && r.PrevLogTerm == 0 && len(r.Entries) == 0 && r.LeaderCommitIndex == 0
+}
+
+// Consumer implements hraft.Transport.
+func (t *transport) Consumer() <-chan hraft.RPC { return t.consumer }
+
+// LocalAddr implements hraft.Transport.
+func (t *transport) LocalAddr() hraft.ServerAddress { return hraft.ServerAddress(t.local) }
+
+// EncodePeer implements hraft.Transport.
+func (t *transport) EncodePeer(_ hraft.ServerID, a hraft.ServerAddress) []byte { return []byte(a) }
+
+// DecodePeer implements hraft.Transport.
+func (t *transport) DecodePeer(b []byte) hraft.ServerAddress { return hraft.ServerAddress(b) }
+
+// SetHeartbeatHandler implements hraft.Transport and ignores the handler: it would run beside
+// the library's main loop and could change the term under it (hashicorp/raft issue 695).
+func (t *transport) SetHeartbeatHandler(func(hraft.RPC)) {}
+
+// Close implements hraft.WithClose: it detaches the group and ends its calls.
+func (t *transport) Close() error {
+	t.mux.detach(t)
+	t.mu.Lock()
+	t.cancel()
+	t.mu.Unlock()
+	t.wg.Wait()
+	return nil
+}
+
+// lead says from which term on this replica may replicate: calls of earlier terms end.
+func (t *transport) lead(minTerm uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.minTerm = minTerm
+	for term, e := range t.mu.eras {
+		if term < minTerm {
+			e.cancel()
+			delete(t.mu.eras, term)
+		}
+	}
+}
+
+// eraContext is the context for replication in a term.
+func (t *transport) eraContext(term uint64) (context.Context, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if term < t.mu.minTerm {
+		return nil, errEraEnded
+	}
+	e, ok := t.mu.eras[term]
+	if !ok {
+		e.ctx, e.cancel = context.WithCancel(t.ctx)
+		t.mu.eras[term] = e
+	}
+	return e.ctx, nil
+}
+
+// ask sends one request on a lane and waits for the answer no longer than timeout.
+func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind frameKind, payload []byte, timeout time.Duration) (answer, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+	defer cancel()
+	l, err := t.linkTo(to, lane)
+	if err != nil {
+		return answer{}, err
+	}
+	return l.ask(ctx, t.request(to, kind, payload))
+}
+
+func (t *transport) request(to hraft.ServerAddress, kind frameKind, payload []byte) *frame {
+	return &frame{kind: kind, group: t.group, from: t.local, to: string(to), payload: payload}
+}
+
+func (t *transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, error) {
+	id, err := ParseReplicaID(string(to))
+	if err != nil {
+		return nil, err
+	}
+	return t.mux.link(id.Node, lane)
+}
+
+// AppendEntries implements hraft.Transport. Entries beyond the byte limit are cut off the
+// request in place: the library takes what the request holds afterwards as sent.
+func (t *transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) error {
+	if isHeartbeat(args) {
+		a, err := t.ask(to, peers.Control, kindAppendEntries, encodeAppendEntries(args), t.timing.HeartbeatTimeout)
+		if err != nil {
+			return err
+		}
+		return decodeAppendEntriesResponse(a.payload, a.from, resp)
+	}
+	trimEntries(args)
+	era, err := t.eraContext(args.Term)
+	if err != nil {
+		return err
+	}
+	l, err := t.linkTo(to, peers.Log)
+	if err != nil {
+		return err
+	}
+	// Waiting for the connection has no deadline of its own. The library backs off up to ten
+	// seconds when calls fail, and a peer that comes back would then wait that long for entries.
+	if err := l.waitReady(era); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(era, appendTimeout)
+	defer cancel()
+	a, err := l.ask(ctx, t.request(to, kindAppendEntries, encodeAppendEntries(args)))
+	if err != nil {
+		return err
+	}
+	return decodeAppendEntriesResponse(a.payload, a.from, resp)
+}
+
+// trimEntries bounds a request by bytes; the library bounds it by count only.
+func trimEntries(r *hraft.AppendEntriesRequest) {
+	size := 0
+	for i, e := range r.Entries {
+		size += len(e.Data) + entryOverheadBytes
+		if i > 0 && size > maxAppendBytes {
+			clear(r.Entries[i:])
+			r.Entries = r.Entries[:i]
+			return
+		}
+	}
+}
+
+// RequestVote implements hraft.Transport.
+func (t *transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestVoteRequest, resp *hraft.RequestVoteResponse) error {
+	a, err := t.ask(to, peers.Control, kindRequestVote, encodeRequestVote(args), t.timing.ElectionTimeout)
+	if err != nil {
+		return err
+	}
+	resp.RPCHeader, resp.Term, resp.Granted, err = decodeGrant(a.payload, a.from)
+	return err
+}
+
+// RequestPreVote implements hraft.WithPreVote.
+func (t *transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestPreVoteRequest, resp *hraft.RequestPreVoteResponse) error {
+	a, err := t.ask(to, peers.Control, kindPreVote, encodePreVote(args), t.timing.ElectionTimeout)
+	if err != nil {
+		return err
+	}
+	resp.RPCHeader, resp.Term, resp.Granted, err = decodeGrant(a.payload, a.from)
+	return err
+}
+
+// TimeoutNow implements hraft.Transport.
+func (t *transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
+	_, err := t.ask(to, peers.Control, kindTimeoutNow, appendVersion(nil, args.RPCHeader), t.timing.ElectionTimeout)
+	return err
+}
+
+// InstallSnapshot implements hraft.Transport.
+func (t *transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.InstallSnapshotRequest, resp *hraft.InstallSnapshotResponse, data io.Reader) error {
+	id, err := ParseReplicaID(string(to))
+	if err != nil {
+		return err
+	}
+	era, err := t.eraContext(args.Term)
+	if err != nil {
+		return err
+	}
+	a, err := t.mux.sendSnapshot(era, id.Node, t.request(to, kindInstall, encodeInstall(args)), data)
+	if err != nil {
+		return fmt.Errorf("send snapshot of group %s to %s: %w", t.group, to, err)
+	}
+	t.owner.snapshotSent()
+	resp.RPCHeader, resp.Term, resp.Success, err = decodeGrant(a.payload, a.from)
+	return err
+}
+
+var _ interface {
+	hraft.Transport
+	hraft.WithPreVote
+	hraft.WithClose
+} = (*transport)(nil)
+
+// nodeOf is the node of a replica id in the library's form; empty if there is none.
+func nodeOf(address hraft.ServerAddress) api.NodeID {
+	id, err := ParseReplicaID(string(address))
+	if err != nil {
+		return ""
+	}
+	return id.Node
+}
