@@ -1,0 +1,246 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// Config is what a node is told from outside. Flags, the environment and a YAML file all fill
+// it through one table, see settings; docs/config.md is generated from the same table.
+// Nothing of it changes while the node runs.
+type Config struct {
+	ConfigFile      string
+	DataDir         string
+	Name            string
+	Host            string
+	AdvertiseHost   string
+	RESPPort        uint16
+	GRPCPort        uint16
+	HTTPPort        uint16
+	GossipPort      uint16
+	Join            []string
+	BootstrapExpect int
+	Shards          int
+	Zone            string
+	ClusterName     string
+	Insecure        bool
+	LogLevel        string
+
+	MemtableBytes     int64
+	CacheBytes        int64
+	HeartbeatTimeout  time.Duration
+	SnapshotThreshold uint64
+	TrailingLogs      uint64
+	SnapshotInterval  time.Duration
+}
+
+// maxShards bounds the shards of a new cluster: every group costs goroutines, timers and an
+// engine on each of its nodes, so hundreds are the most that a cluster is meant to hold.
+const maxShards = 256
+
+// settings is the table of everything that can be set. Each row adds one flag; the environment
+// variable and the YAML key are derived from the flag's name.
+func settings(c *Config, fs *pflag.FlagSet) {
+	fs.StringVar(&c.ConfigFile, "config", "", "YAML file with settings; flags and environment win over it")
+	fs.StringVar(&c.DataDir, "data-dir", "", "directory for everything the node keeps (required)")
+	fs.StringVar(&c.Name, "name", "", "name of the node, unique in the cluster (default: the host's name)")
+	fs.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on; anything but loopback needs --insecure until TLS exists")
+	fs.StringVar(&c.AdvertiseHost, "advertise-host", "", "host or address under which other nodes and clients reach this node (default: --host)")
+	fs.Uint16Var(&c.RESPPort, "resp-port", 6379, "port of the Redis protocol")
+	fs.Uint16Var(&c.GRPCPort, "grpc-port", 8379, "port of gRPC, for clients and between nodes")
+	fs.Uint16Var(&c.HTTPPort, "http-port", 9379, "port of HTTP: /livez, /readyz, /metrics")
+	fs.Uint16Var(&c.GossipPort, "gossip-port", 5379, "port of gossip, TCP and UDP")
+	fs.StringSliceVar(&c.Join, "join", nil, "gossip addresses (host:port) or DNS names of other nodes, comma-separated; asked again for ever")
+	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "form a new cluster with exactly this many nodes, once; without it and without --join the node is a cluster of its own")
+	fs.IntVar(&c.Shards, "shards", 0, fmt.Sprintf("shards of a new cluster, at most %d (default: one per founding node)", maxShards))
+	fs.StringVar(&c.Zone, "zone", "", "failure zone of the node, shown in the map")
+	fs.StringVar(&c.ClusterName, "cluster-name", "lightning", "gossip label; nodes with different labels do not talk")
+	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback without TLS and credentials: anyone who reaches the ports owns the data")
+	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
+	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
+	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
+	fs.Uint64Var(&c.SnapshotThreshold, "raft-snapshot-threshold", 8192, "entries after which a group may flush and cut its log")
+	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 8192, "entries kept behind the cut for followers that lag")
+	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 30*time.Second, "how often a group looks whether to cut its log")
+}
+
+// ConfigError lists everything that is wrong with the settings.
+type ConfigError struct{ Problems []string }
+
+// Error implements error.
+func (e *ConfigError) Error() string {
+	return "configuration: " + strings.Join(e.Problems, "; ")
+}
+
+// LoadConfig fills a Config from the command line, the environment (looked up by lookupEnv) and
+// the file named by --config, in this order of precedence, and validates it. The error is
+// pflag.ErrHelp when help was asked for, else a *ConfigError.
+func LoadConfig(args []string, lookupEnv func(string) (string, bool)) (Config, error) {
+	var c Config
+	fs := pflag.NewFlagSet("lightning-node start", pflag.ContinueOnError)
+	fs.Usage = func() {}
+	settings(&c, fs)
+	if err := fs.Parse(args); err != nil {
+		if errors.Is(err, pflag.ErrHelp) {
+			return c, err
+		}
+		return c, &ConfigError{Problems: []string{err.Error()}}
+	}
+	problems := unexpectedArguments(fs)
+	problems = append(problems, fillFromEnvironment(fs, lookupEnv)...)
+	problems = append(problems, fillFromFile(fs, c.ConfigFile)...)
+	c.withDefaults()
+	problems = append(problems, c.validate()...)
+	if len(problems) > 0 {
+		return c, &ConfigError{Problems: problems}
+	}
+	return c, nil
+}
+
+func unexpectedArguments(fs *pflag.FlagSet) []string {
+	if fs.NArg() == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("unexpected argument %q: settings are given as --name=value", fs.Arg(0))}
+}
+
+func envName(flag string) string {
+	return "LIGHTNING_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func yamlKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+func fillFromEnvironment(fs *pflag.FlagSet, lookupEnv func(string) (string, bool)) []string {
+	var problems []string
+	fs.VisitAll(func(f *pflag.Flag) {
+		value, ok := lookupEnv(envName(f.Name))
+		if !ok || f.Changed {
+			return
+		}
+		if err := fs.Set(f.Name, value); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %v", envName(f.Name), err))
+		}
+	})
+	return problems
+}
+
+func fillFromFile(fs *pflag.FlagSet, name string) []string {
+	if name == "" {
+		return nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var values map[string]any
+	if err := yaml.Unmarshal(data, &values); err != nil {
+		return []string{fmt.Sprintf("%s: %v", name, err)}
+	}
+	var problems []string
+	fs.VisitAll(func(f *pflag.Flag) {
+		value, ok := values[yamlKey(f.Name)]
+		delete(values, yamlKey(f.Name))
+		if !ok || f.Changed {
+			return
+		}
+		if err := fs.Set(f.Name, yamlText(value)); err != nil {
+			problems = append(problems, fmt.Sprintf("%s: %s: %v", name, yamlKey(f.Name), err))
+		}
+	})
+	for key := range values {
+		problems = append(problems, fmt.Sprintf("%s: unknown setting %q", name, key))
+	}
+	return problems
+}
+
+// yamlText writes a YAML value as a flag would be written.
+func yamlText(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	items := make([]string, len(list))
+	for i, v := range list {
+		items[i] = fmt.Sprint(v)
+	}
+	return strings.Join(items, ",")
+}
+
+func (c *Config) withDefaults() {
+	if c.Name == "" {
+		// A node without a name is refused by validate, so an unknown host name is not lost.
+		c.Name, _ = os.Hostname()
+	}
+	if c.AdvertiseHost == "" {
+		c.AdvertiseHost = c.Host
+	}
+}
+
+// maxNameBytes keeps a name within the 512 bytes that gossip carries per node.
+const maxNameBytes = 64
+
+func (c *Config) validate() []string {
+	var problems []string
+	refuse := func(bad bool, format string, args ...any) {
+		if bad {
+			problems = append(problems, fmt.Sprintf(format, args...))
+		}
+	}
+	refuse(c.DataDir == "", "--data-dir is required")
+	refuse(c.Name == "", "--name is required: the host has no name")
+	refuse(len(c.Name) > maxNameBytes, "--name is longer than %d bytes", maxNameBytes)
+	refuse(c.BootstrapExpect < 0, "--bootstrap-expect must not be negative")
+	refuse(c.BootstrapExpect > 1 && len(c.Join) == 0, "--bootstrap-expect %d needs --join with the addresses of the others", c.BootstrapExpect)
+	refuse(c.Shards < 0 || c.Shards > maxShards, "--shards must be from 1 to %d", maxShards)
+	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")
+	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
+	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")
+	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
+	refuse(c.CacheBytes < 0, "--cache-bytes must not be negative")
+	if _, err := parseLevel(c.LogLevel); err != nil {
+		problems = append(problems, err.Error())
+	}
+	problems = append(problems, c.validateHosts()...)
+	return append(problems, c.validatePorts()...)
+}
+
+func (c *Config) validateHosts() []string {
+	ip := net.ParseIP(c.Host)
+	switch {
+	case ip == nil && c.Host != "localhost":
+		return []string{fmt.Sprintf("--host %q is not an IP address", c.Host)}
+	case ip != nil && !ip.IsLoopback() && !c.Insecure:
+		return []string{fmt.Sprintf("--host %s is not loopback: without TLS and credentials anyone who reaches the port owns the data; add --insecure to accept that", c.Host)}
+	}
+	if advertised := net.ParseIP(c.AdvertiseHost); advertised != nil && advertised.IsUnspecified() {
+		return []string{fmt.Sprintf("--advertise-host %s cannot be dialled: name the address that the other nodes use", c.AdvertiseHost)}
+	}
+	return nil
+}
+
+func (c *Config) validatePorts() []string {
+	var problems []string
+	used := map[uint16]string{}
+	for _, p := range []struct {
+		flag string
+		port uint16
+	}{{"--resp-port", c.RESPPort}, {"--grpc-port", c.GRPCPort}, {"--http-port", c.HTTPPort}, {"--gossip-port", c.GossipPort}} {
+		if p.port == 0 {
+			problems = append(problems, p.flag+" must not be 0")
+			continue
+		}
+		if other, taken := used[p.port]; taken {
+			problems = append(problems, fmt.Sprintf("%s and %s are both %d", other, p.flag, p.port))
+		}
+		used[p.port] = p.flag
+	}
+	return problems
+}

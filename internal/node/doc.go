@@ -1,0 +1,25 @@
+// Package node turns a Config into a running node: it opens the data directory, listens, joins
+// the gossip, forms or finds the cluster, opens the replicas that the map gives to this node,
+// and serves. It is wiring: every mechanism lives in the packages it connects.
+//
+// # Life of a node
+//
+//  1. Lock the data directory, read or make the node's identity, listen on every port. Whatever
+//     is wrong with the settings, the disk or the ports ends the process here.
+//  2. Join the gossip. From now on other nodes can find this one.
+//  3. Form a cluster, join one, or remember the one it belongs to (package meta/pledge).
+//  4. Open the meta replica if the map gives this node one, follow the map, register.
+//  5. Open the shard replicas of the map, again whenever the map changes.
+//  6. Serve until told to stop or until the disk fails.
+//
+// # Goroutines
+//
+// Run starts one goroutine for each server and one that follows the map. All of them end
+// before Run returns.
+//
+// # Invariants
+//
+//   - N1: a node id is written once, before the node talks to anyone, and never changes.
+//   - N2: a directory with files but without an identity is refused, never adopted.
+//   - N3: after the first failed write or fsync nothing is acknowledged and the process ends.
+package node

@@ -1,0 +1,94 @@
+package node
+
+import (
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/meta/pledge"
+	"github.com/lightning-db/lightning/server/http"
+	"github.com/lightning-db/lightning/server/resp"
+	"github.com/lightning-db/lightning/server/rpc"
+)
+
+// faces are the servers on this node's ports.
+type faces struct {
+	listeners *listeners
+	resp      *resp.Server
+	rpc       *rpc.Server
+	http      *http.Server
+	// ended collects why servers ended; one place for each.
+	ended   chan error
+	started bool
+}
+
+func (n *node) newFaces(metrics *http.Metrics) *faces {
+	return &faces{
+		listeners: &n.listeners,
+		resp: resp.New(resp.Options{
+			Store: n.server, Node: n.id, Version: version,
+			Observe: func(command string, code api.Code, took time.Duration) { metrics.Request("resp", command, code, took) },
+			Clock:   n.clock,
+			Logger:  n.logger.With("part", "resp"),
+		}),
+		rpc: rpc.New(rpc.Options{
+			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(),
+			Register: []func(grpc.ServiceRegistrar){
+				n.host.RegisterServices, n.follower.RegisterServices, pledge.NewService(n.pledges).RegisterServices,
+			},
+			Observe: metrics.Request,
+			Clock:   n.clock,
+			Logger:  n.logger.With("part", "grpc"),
+		}),
+		http: http.New(http.Options{
+			Alive: n.server.Alive, Ready: n.ready, Metrics: metrics, Logger: n.logger.With("part", "http"),
+		}),
+		ended: make(chan error, 3),
+	}
+}
+
+// serve starts the servers. The channel yields an error if one of them ends unasked.
+func (f *faces) serve() <-chan error {
+	f.started = true
+	broken := make(chan error, 1)
+	run := func(serve func() error) {
+		err := serve()
+		if err != nil {
+			select {
+			case broken <- err:
+			default: // the first one is enough to stop the node
+			}
+		}
+		f.ended <- err
+	}
+	go run(func() error { return f.resp.Serve(f.listeners.resp) })
+	go run(func() error { return f.rpc.Serve(f.listeners.grpc) })
+	go run(func() error { return f.http.Serve(f.listeners.http) })
+	return broken
+}
+
+// stopClients stops the face whose clients cannot be told to go elsewhere; gRPC goes on, because
+// peers and the hand-over of leadership need it, and so do probes.
+func (f *faces) stopClients() error { return f.resp.Close() }
+
+// Close stops every server and waits for them.
+func (f *faces) Close() error {
+	err := errors.Join(f.resp.Close(), f.rpc.Close(), f.http.Close())
+	if f.started {
+		for range cap(f.ended) {
+			<-f.ended
+		}
+		f.started = false
+	}
+	return err
+}
+
+// ready adds to the server's view what only the wiring knows.
+func (n *node) ready() error {
+	if reason := n.waiting.Load(); reason != nil && *reason != "" {
+		return errors.New(*reason)
+	}
+	return n.server.Ready()
+}

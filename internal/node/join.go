@@ -1,0 +1,180 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/membership"
+	"github.com/lightning-db/lightning/meta"
+	"github.com/lightning-db/lightning/meta/pledge"
+)
+
+// soloExpect makes a node that was told of nobody form a cluster of its own.
+const soloExpect = 1
+
+// join brings the node into its cluster and keeps its replicas as the map says until ctx ends.
+func (n *node) join(ctx context.Context) error {
+	cluster, err := pledge.Form(ctx, pledge.FormOptions{
+		Store:    n.pledges,
+		Shards:   n.config.Shards,
+		Members:  n.seenMembers,
+		Caller:   pledge.NewCaller(n.pool),
+		Entropy:  n.entropy,
+		Logger:   n.logger,
+		Progress: func(reason string) { n.waiting.Store(&reason) },
+	})
+	n.waiting.Store(nil)
+	var lost *pledge.LostPledgeError
+	switch {
+	case errors.As(err, &lost):
+		return &RefusedError{err}
+	case err != nil && ctx.Err() == nil:
+		return &DataDirError{n.config.DataDir, fmt.Errorf("find the cluster: %w", err)}
+	case err != nil:
+		return err
+	}
+	n.logger.Info("cluster known", "cluster", cluster.ID, "founders", len(cluster.Founders), "founder", cluster.FoundedBy(n.id))
+	err = n.members.Update(func(i *membership.Info) { i.Stage, i.Cluster = membership.Joined, cluster.ID })
+	if err != nil {
+		return fmt.Errorf("gossip the cluster: %w", err)
+	}
+	if err := n.openMeta(cluster); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.register(ctx) })
+	group.Go(func() error { return n.followMap(ctx) })
+	return group.Wait()
+}
+
+// expect is what pledge.Form is to wait for.
+func (n *node) expect() int {
+	if n.config.BootstrapExpect == 0 && len(n.config.Join) == 0 {
+		return soloExpect
+	}
+	return n.config.BootstrapExpect
+}
+
+func (n *node) seenMembers() []pledge.Seen {
+	var seen []pledge.Seen
+	for _, m := range n.members.Members() {
+		seen = append(seen, pledge.Seen{Node: m.Node, Expect: m.Expect, Joined: m.Stage == membership.Joined})
+	}
+	return seen
+}
+
+// openMeta opens this node's meta replica, if it has one, and begins to follow the map.
+func (n *node) openMeta(cluster pledge.Cluster) error {
+	if meta.HasReplica(cluster, n.id) {
+		local, err := meta.Open(n.host, meta.Options{
+			Dir: n.config.DataDir + "/meta", FS: n.fs, Self: n.id, Cluster: cluster, Logger: n.logger.With("group", "meta"),
+		})
+		if err != nil {
+			return &DataDirError{n.config.DataDir, fmt.Errorf("open the meta replica: %w", err)}
+		}
+		n.meta.Store(local)
+	}
+	n.follower.Start(cluster, n.meta.Load())
+	return nil
+}
+
+const (
+	registerLimit = 10 * time.Second // of one attempt, then it is logged and tried again
+	registerPause = 500 * time.Millisecond
+)
+
+// register puts this node and its addresses into the map. Without a majority of the meta group
+// it takes as long as that lasts; only a refusal ends it early.
+func (n *node) register(ctx context.Context) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, registerLimit)
+		err := n.follower.Register(attempt, n.description())
+		cancel()
+		var known *meta.KnownNameError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &known):
+			return &RefusedError{err}
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		n.logger.Warn("not registered yet: is a majority of the meta group up?", "error", err)
+		pause := time.NewTimer(registerPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+func (n *node) description() *pb.Node {
+	return &pb.Node{
+		Id: string(n.id), Name: n.config.Name, Zone: n.config.Zone,
+		GrpcAddress:   n.advertise(n.config.GRPCPort),
+		RespAddress:   n.advertise(n.config.RESPPort),
+		HttpAddress:   n.advertise(n.config.HTTPPort),
+		GossipAddress: n.members.GossipAddress(),
+	}
+}
+
+// followMap opens replicas as maps arrive, until ctx ends or something cannot be opened. It does
+// not wait for register: after a restart of all nodes the map of last time is what the groups,
+// the meta group among them, find their majority by.
+func (n *node) followMap(ctx context.Context) error {
+	changed := make(chan struct{}, 1)
+	cancel := n.follower.Subscribe(func(m *pb.ClusterMap) {
+		n.onMap(m)
+		select {
+		case changed <- struct{}{}:
+		default: // a wake-up is waiting already; the reader takes the newest map
+		}
+	})
+	defer cancel()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+			if err := n.replicas.openMissing(ctx, n.follower.Map()); err != nil {
+				return &DataDirError{n.config.DataDir, err}
+			}
+		}
+	}
+}
+
+// onMap tells everyone who needs the map. It is quick and does no I/O.
+func (n *node) onMap(m *pb.ClusterMap) {
+	// A map whose shards are not placed yet routes nothing.
+	if len(m.Shards) > 0 {
+		if _, err := n.router.Update(m); err != nil {
+			n.logger.Error("cluster map refused", "revision", m.Revision, "error", err)
+		}
+	}
+	known := make([]membership.Known, 0, len(m.Nodes))
+	for _, other := range m.Nodes {
+		known = append(known, membership.Known{
+			Node: api.NodeID(other.Id), GRPCAddress: other.GrpcAddress, GossipAddress: other.GossipAddress,
+		})
+	}
+	n.members.Learn(known)
+}
+
+// watchGossip hints the groups at nodes that are gone. It ends when membership closes.
+func (n *node) watchGossip() {
+	for e := range n.members.Events() {
+		n.logger.Info("gossip", "event", string(e.Kind), "node", e.Member.Node, "name", e.Member.Name)
+		switch e.Kind {
+		case membership.NodeDied, membership.NodeLeft, membership.NodeRestarted:
+			n.host.Suspect(e.Member.Node)
+		}
+	}
+}

@@ -1,0 +1,322 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/network"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/session"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/membership"
+	"github.com/lightning-db/lightning/meta"
+	"github.com/lightning-db/lightning/meta/pledge"
+	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/server"
+	"github.com/lightning-db/lightning/server/http"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// node is one running node. Run makes, runs and closes it.
+type node struct {
+	// Set while the node is assembled, never written again.
+	config    Config
+	id        api.NodeID
+	fs        vfs.FS
+	clock     clock.Clock
+	entropy   entropy.Source
+	logger    *slog.Logger
+	lock      io.Closer
+	listeners listeners
+	members   *membership.Membership
+	pool      *peers.Pool
+	host      *raft.Host
+	pledges   *pledge.Store
+	follower  *meta.Follower
+	router    *router.Router
+	replicas  *replicas
+	server    *server.Server
+	faces     *faces
+
+	// Written by join, loaded by anyone.
+	meta    atomic.Pointer[meta.Meta]
+	waiting atomic.Pointer[string] // why the cluster has not formed
+
+	// failure is the first storage failure; failed is closed after it is stored.
+	failure atomic.Pointer[error]
+	failed  chan struct{}
+}
+
+// Run runs a node until ctx ends, which is no error, or until it cannot go on. ExitCode tells
+// what kind of end an error is.
+func Run(ctx context.Context, config Config, logs io.Writer) (err error) {
+	level, err := parseLevel(config.LogLevel)
+	if err != nil {
+		return &ConfigError{Problems: []string{err.Error()}}
+	}
+	n := &node{
+		config:  config,
+		fs:      vfs.OS(),
+		clock:   clock.Real{},
+		entropy: entropy.System(),
+		logger:  slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})).With("node", config.Name),
+		failed:  make(chan struct{}),
+	}
+	defer func() { err = n.verdict(errors.Join(err, n.close())) }()
+	if err := n.assemble(); err != nil {
+		return err
+	}
+	return n.run(ctx)
+}
+
+// verdict is how the node ended. A storage failure is the cause of whatever else went wrong.
+func (n *node) verdict(err error) error {
+	if cause := n.failure.Load(); cause != nil {
+		return &StorageError{*cause}
+	}
+	return err
+}
+
+// fail is called by everything that writes, with the first write or fsync that failed.
+func (n *node) fail(cause error) {
+	if n.failure.CompareAndSwap(nil, &cause) {
+		n.logger.Error("storage failed, the node stops", "error", cause)
+		close(n.failed)
+	}
+}
+
+func (n *node) storageError() error {
+	if cause := n.failure.Load(); cause != nil {
+		return *cause
+	}
+	return nil
+}
+
+// assemble opens and connects everything that needs no other node.
+func (n *node) assemble() error {
+	var err error
+	if n.id, n.lock, err = openDataDir(n.fs, n.config.DataDir, n.entropy); err != nil {
+		return err
+	}
+	n.logger.Info("starting", "version", BuildVersion(), "id", n.id, "data", n.config.DataDir)
+	if n.listeners, err = listen(n.config); err != nil {
+		return err
+	}
+	if n.pledges, err = pledge.OpenStore(n.fs, n.config.DataDir, n.id, n.config.Name, n.expect()); err != nil {
+		return &DataDirError{n.config.DataDir, err}
+	}
+	if err := n.startGossip(); err != nil {
+		return err
+	}
+	n.pool = peers.New(peers.Options{Network: network.TCP{}, Resolver: n.members, Credentials: insecure.NewCredentials()})
+	if err := n.openRaft(); err != nil {
+		return &DataDirError{n.config.DataDir, err}
+	}
+	n.router = router.New()
+	n.follower, err = meta.OpenFollower(meta.FollowerOptions{
+		Dir: n.config.DataDir, FS: n.fs, Self: n.id, Peers: n.pool, Members: n.memberIDs, Logger: n.logger,
+	})
+	if err != nil {
+		return &DataDirError{n.config.DataDir, err}
+	}
+	n.replicas = n.newReplicas()
+	metrics := http.NewMetrics(version, n.id, n.replicaStatus)
+	n.server = n.newServer(metrics)
+	n.faces = n.newFaces(metrics)
+	return nil
+}
+
+func (n *node) startGossip() error {
+	stage, cluster := membership.Empty, ""
+	state := n.pledges.State()
+	switch {
+	case state.Cluster != nil:
+		stage, cluster = membership.Joined, state.Cluster.ID
+	case state.Pledge != nil:
+		stage = membership.Pledged
+	}
+	bind := net.JoinHostPort(listenHost(n.config.Host), strconv.Itoa(int(n.config.GossipPort)))
+	var err error
+	n.members, err = membership.Start(membership.Options{
+		Info: membership.Info{
+			Node: n.id, Name: n.config.Name, Zone: n.config.Zone, Expect: n.expect(), Stage: stage, Cluster: cluster,
+			GRPCAddress: n.advertise(n.config.GRPCPort),
+			RESPAddress: n.advertise(n.config.RESPPort),
+			HTTPAddress: n.advertise(n.config.HTTPPort),
+		},
+		Bind:      bind,
+		Advertise: n.config.AdvertiseHost,
+		Join:      n.config.Join,
+		Label:     n.config.ClusterName,
+		Clock:     n.clock,
+		Entropy:   n.entropy,
+		Logger:    n.logger.With("part", "gossip"),
+	})
+	if err != nil {
+		return &AddressError{Flag: "--gossip-port", Address: bind, Cause: err}
+	}
+	return nil
+}
+
+func (n *node) openRaft() error {
+	storage, err := raft.NewBoltStorage(raft.BoltOptions{
+		Dir: n.config.DataDir + "/raft", FS: n.fs,
+	})
+	if err != nil {
+		return err
+	}
+	n.host, err = raft.NewHost(raft.HostOptions{
+		Node: n.id, Dir: n.config.DataDir, FS: n.fs, Storage: storage, Peers: n.pool,
+		Clock: n.clock, Logger: n.logger, OnFailure: n.fail,
+		Timing: raft.Timing{
+			HeartbeatTimeout:  n.config.HeartbeatTimeout,
+			SnapshotInterval:  n.config.SnapshotInterval,
+			SnapshotThreshold: n.config.SnapshotThreshold,
+			TrailingLogs:      n.config.TrailingLogs,
+		},
+	})
+	return err
+}
+
+func (n *node) newReplicas() *replicas {
+	r := &replicas{
+		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host,
+		engine: engine.Options{MemtableBytes: int(n.config.MemtableBytes), CacheBytes: int(n.config.CacheBytes)},
+		logger: n.logger, onFailure: n.fail,
+	}
+	r.mu.open = make(map[api.ShardID]*shard.Shard)
+	return r
+}
+
+func (n *node) newServer(metrics *http.Metrics) *server.Server {
+	return server.New(server.Options{
+		Node: n.id, Name: n.config.Name, Version: version,
+		View: n.follower, Router: n.router, Peers: n.pool,
+		Local: func(id api.ShardID) (server.Shard, bool) {
+			s, ok := n.replicas.shard(id)
+			return s, ok
+		},
+		Sessions:  session.New(n.entropy, n.clock),
+		Replicas:  n.replicaStatus,
+		Liveness:  n.liveness,
+		Failed:    n.storageError,
+		OnForward: metrics.Forwarded,
+		Entropy:   n.entropy,
+		Clock:     n.clock,
+		Logger:    n.logger,
+	})
+}
+
+func (n *node) memberIDs() []api.NodeID {
+	var ids []api.NodeID
+	for _, m := range n.members.Members() {
+		ids = append(ids, m.Node)
+	}
+	return ids
+}
+
+func (n *node) advertise(port uint16) string {
+	return net.JoinHostPort(n.config.AdvertiseHost, strconv.Itoa(int(port)))
+}
+
+// run serves until ctx ends, the disk fails, a face breaks, or the cluster refuses the node.
+func (n *node) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	broken := n.faces.serve()
+	gossip := make(chan struct{})
+	go func() { defer close(gossip); n.watchGossip() }()
+	joined := make(chan error, 1)
+	go func() { joined <- n.join(ctx) }()
+
+	var end error
+	select {
+	case <-ctx.Done():
+		n.logger.Info("stopping")
+		end = <-joined
+	case <-n.failed:
+		cancel()
+		end = <-joined
+	case err := <-broken:
+		cancel()
+		<-joined
+		end = err
+	case end = <-joined:
+	}
+	n.stopServing()
+	<-gossip
+	if errors.Is(end, context.Canceled) {
+		return nil
+	}
+	return end
+}
+
+const leaveLimit = time.Second
+
+// stopServing ends what others see of this node, clients first, so that what they sent is
+// answered while the groups still work.
+func (n *node) stopServing() {
+	leave, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	if err := errors.Join(n.faces.stopClients(), n.server.Close()); err != nil {
+		n.logger.Warn("stop serving", "error", err)
+	}
+	if err := n.members.Leave(leave); err != nil {
+		n.logger.Debug("leave gossip", "error", err)
+	}
+	if err := n.members.Close(); err != nil {
+		n.logger.Warn("stop gossip", "error", err)
+	}
+}
+
+// close closes what assemble and join opened, the last first. Parts that were never opened are nil.
+func (n *node) close() error {
+	var errs []error
+	closing := func(what string, part interface{ Close() error }) {
+		if err := part.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", what, err))
+		}
+	}
+	if n.host != nil {
+		closing("raft", n.host)
+	}
+	n.listeners.close()
+	if n.faces != nil {
+		closing("servers", n.faces)
+	}
+	if n.follower != nil {
+		closing("map follower", n.follower)
+	}
+	if n.replicas != nil {
+		if err := n.replicas.close(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if m := n.meta.Load(); m != nil {
+		closing("meta replica", m)
+	}
+	if n.members != nil {
+		closing("gossip", n.members)
+	}
+	if n.pool != nil {
+		n.pool.Close()
+	}
+	if n.lock != nil {
+		closing("data directory", n.lock)
+	}
+	return errors.Join(errs...)
+}

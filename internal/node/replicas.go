@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// maxConcurrentOpens bounds how many replicas open at once: each does a few fsyncs that can
+// overlap, and reads its tables' indexes.
+const maxConcurrentOpens = 8
+
+// replicas holds the shard replicas of this node. Safe for concurrent use.
+type replicas struct {
+	// Set by newReplicas, never written again.
+	self      api.NodeID
+	dir       string
+	fs        vfs.FS
+	clock     clock.Clock
+	host      *raft.Host
+	engine    engine.Options
+	logger    *slog.Logger
+	onFailure func(error)
+
+	// mu is a leaf: no I/O is done while it is held.
+	mu struct {
+		sync.RWMutex
+		open map[api.ShardID]*shard.Shard
+	}
+}
+
+// shard returns the local replica of a shard.
+func (r *replicas) shard(id api.ShardID) (*shard.Shard, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	s, ok := r.mu.open[id]
+	return s, ok
+}
+
+// all returns the open replicas.
+func (r *replicas) all() []*shard.Shard {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	list := make([]*shard.Shard, 0, len(r.mu.open))
+	for _, s := range r.mu.open {
+		list = append(list, s)
+	}
+	return list
+}
+
+// openMissing opens the replicas that m gives to this node and that are not open yet. It is
+// called from one goroutine.
+func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap) error {
+	var group errgroup.Group
+	group.SetLimit(maxConcurrentOpens)
+	for _, description := range m.Shards {
+		incarnation, ours := r.incarnation(description)
+		if _, isOpen := r.shard(api.ShardID(description.Id)); !ours || isOpen || ctx.Err() != nil {
+			continue
+		}
+		group.Go(func() error { return r.open(description, incarnation) })
+	}
+	return group.Wait()
+}
+
+func (r *replicas) incarnation(s *pb.Shard) (uint64, bool) {
+	for _, replica := range s.Replicas {
+		if replica.NodeId == string(r.self) {
+			return replica.Incarnation, true
+		}
+	}
+	return 0, false
+}
+
+func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
+	id := api.ShardID(description.Id)
+	var voters []raft.ReplicaID
+	for _, v := range description.Replicas {
+		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
+	}
+	s, err := shard.Open(r.host, shard.Options{
+		ID:          id,
+		Incarnation: incarnation,
+		Dir:         r.dir + "/" + strconv.FormatUint(description.Id, 10) + "-" + strconv.FormatUint(incarnation, 10),
+		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
+		Epoch:       api.Epoch(description.Epoch),
+		Voters:      voters,
+		Engine:      r.engine,
+		FS:          r.fs,
+		Clock:       r.clock,
+		Logger:      r.logger.With("shard", description.Id),
+		OnFailure:   r.onFailure,
+	})
+	if err != nil {
+		return fmt.Errorf("open shard %d: %w", id, err)
+	}
+	r.mu.Lock()
+	r.mu.open[id] = s
+	r.mu.Unlock()
+	r.logger.Info("replica open", "shard", description.Id, "incarnation", incarnation)
+	return nil
+}
+
+// close closes every replica, in parallel because each may have something to flush.
+func (r *replicas) close() error {
+	var group errgroup.Group
+	group.SetLimit(maxConcurrentOpens)
+	for _, s := range r.all() {
+		group.Go(s.Close)
+	}
+	return group.Wait()
+}
