@@ -37,7 +37,7 @@ type edit struct {
 	to   *node
 }
 
-// change is a set of edits that a crash keeps all or none of (V2).
+// change is a set of edits that a crash keeps all or none of (D2).
 type change []edit
 
 // entry identifies a name.
@@ -105,7 +105,7 @@ func (m *Mem) settleLocked(dir *node) {
 }
 
 // CrashClone returns the disk as a crash at this moment would leave it. The origin goes on
-// unharmed; neither sees the other's later changes (V4). Safe to call while others use m.
+// unharmed; neither sees the other's later changes (D4). Safe to call while others use m.
 func (m *Mem) CrashClone(o CrashOptions) *Mem {
 	if o.BlockBytes == 0 {
 		o.BlockBytes = pageBytes

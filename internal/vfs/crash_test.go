@@ -11,7 +11,7 @@ import (
 	"github.com/lightning-db/lightning/internal/testkit"
 )
 
-// TestCrashKeepsWhatWasSynced runs short histories and says what each kind of crash leaves (V1, V2).
+// TestCrashKeepsWhatWasSynced runs short histories and says what each kind of crash leaves (D1, D2).
 func TestCrashKeepsWhatWasSynced(t *testing.T) {
 	tests := []struct {
 		name string
@@ -180,7 +180,7 @@ func TestEqualSeedsGiveEqualClones(t *testing.T) {
 	}
 }
 
-// TestCloneAndOriginAreIndependent proves V4 in both directions, for appends and overwrites.
+// TestCloneAndOriginAreIndependent proves D4 in both directions, for appends and overwrites.
 func TestCloneAndOriginAreIndependent(t *testing.T) {
 	m := NewMem()
 	f := must(m.Create("a"))(t)
@@ -229,7 +229,7 @@ func TestCloneHasNoLocksAndKeepsHardLinks(t *testing.T) {
 	wantFile(t, clone, "b", "y")
 }
 
-// TestFailedSyncLosesTheBytes proves V3: a second sync that succeeds does not bring them back.
+// TestFailedSyncLosesTheBytes proves D3: a second sync that succeeds does not bring them back.
 func TestFailedSyncLosesTheBytes(t *testing.T) {
 	m := NewMem()
 	rules := NewRules(Rule{Ops: OpSync, Err: syscall.EIO})

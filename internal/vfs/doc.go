@@ -31,10 +31,10 @@
 //
 // # Invariants
 //
-//   - V1: bytes that File.Sync reported durable, under a name that SyncDir reported durable, are
+//   - D1: bytes that File.Sync reported durable, under a name that SyncDir reported durable, are
 //     in every crash clone until they are removed or replaced.
-//   - V2: a rename is atomic in every crash clone: the new name holds the old file or the new one.
-//   - V3: after a failed Sync the bytes that it should have written count as lost, even if a later
+//   - D2: a rename is atomic in every crash clone: the new name holds the old file or the new one.
+//   - D3: after a failed Sync the bytes that it should have written count as lost, even if a later
 //     Sync succeeds. This is what Linux does, and why a failed sync must not be retried.
-//   - V4: a crash clone shares no state with its origin: neither sees the other's later changes.
+//   - D4: a crash clone shares no state with its origin: neither sees the other's later changes.
 package vfs

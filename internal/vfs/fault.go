@@ -33,7 +33,7 @@ func (s *ShortWrite) Error() string { return "short write: " + s.Err.Error() }
 func (s *ShortWrite) Unwrap() error { return s.Err }
 
 // NewFault returns inner with the failures that injector picks. A call that fails is not passed
-// on, except that a failed Sync on a Mem loses what it should have written (V3).
+// on, except that a failed Sync on a Mem loses what it should have written (D3).
 func NewFault(inner FS, injector Injector) FS { return &faultFS{inner, injector} }
 
 type faultFS struct {

@@ -19,7 +19,7 @@ type contents struct {
 	// before is what was synced before the file was truncated or overwritten: until the next
 	// sync a crash may bring it back. Nil if there was none.
 	before []byte
-	// lost are the parts of data whose sync failed: a later sync does not bring them to disk (V3).
+	// lost are the parts of data whose sync failed: a later sync does not bring them to disk (D3).
 	lost []span
 }
 
