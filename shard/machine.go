@@ -179,5 +179,16 @@ func (m *Machine) Install(dir string) error {
 	return nil
 }
 
+// diskBytes is the size of the engine's tables, 0 once it is closed.
+func (m *Machine) diskBytes() uint64 {
+	h, err := m.store.acquire()
+	if err != nil {
+		return 0
+	}
+	defer h.release()
+	metrics := h.db.Metrics()
+	return metrics.Bytes()
+}
+
 // close waits for readers and closes the engine.
 func (m *Machine) close() error { return m.store.close() }

@@ -145,7 +145,7 @@ func (s *Shard) Status() *pb.ReplicaStatus {
 		ShardId: uint64(s.options.ID), Role: g.Role, Term: uint64(g.Term),
 		CommitIndex: uint64(g.Commit), AppliedIndex: uint64(g.Applied), DurableIndex: uint64(g.Durable),
 		LeaderId: string(g.Leader), FirstLogIndex: uint64(g.FirstLog), LastLogIndex: uint64(g.LastLog),
-		SnapshotsInstalled: g.SnapshotsInstalled,
+		SnapshotsInstalled: g.SnapshotsInstalled, DiskBytes: s.machine.diskBytes(),
 	}
 }
 
