@@ -243,10 +243,10 @@ func (m *Mem) Link(oldName, newName string) error {
 	dir, base, err := m.parentLocked(newName)
 	switch {
 	case err != nil:
-	case n.isDir():
-		err = syscall.EPERM
 	case base == "" || dir.names[base] != nil:
 		err = syscall.EEXIST
+	case n.isDir():
+		err = syscall.EPERM
 	default:
 		m.changeLocked(edit{dir, base, n})
 	}
