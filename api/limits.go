@@ -29,6 +29,10 @@ const (
 	MaxScanPageItems = 1024
 	MaxScanPageBytes = 1 << 20
 
+	// MaxReplyBytes bounds the values that one read of many keys answers; they are in memory
+	// together on the node that the client talks to.
+	MaxReplyBytes = 64 << 20
+
 	// MaxSessionWindow bounds the answers that a shard keeps for one session.
 	MaxSessionWindow = 1024
 )

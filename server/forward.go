@@ -1,0 +1,185 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// forward sends one request to another node. The connection must stand before the request is
+// sent: then a peer that is down is a certain "not executed" and not an unknown outcome.
+func (s *Server) forward(ctx context.Context, node api.NodeID, op string, kind access, call func(peerv1.ForwardClient) error) error {
+	conn, err := s.opts.Peers.Conn(node, peers.Forward)
+	if err != nil {
+		return fmt.Errorf("forward %s: %w", op, err)
+	}
+	if err := ready(ctx, conn, node); err != nil {
+		s.opts.OnForward(op, api.CodeOf(err))
+		return err
+	}
+	err = api.FromStatus(call(peerv1.NewForwardClient(conn)), kind == write)
+	s.opts.OnForward(op, api.CodeOf(err))
+	return err
+}
+
+// ready waits until conn stands. A dial that fails ends the wait: another replica is asked then.
+func ready(ctx context.Context, conn *grpc.ClientConn, node api.NodeID) error {
+	for {
+		state := conn.GetState()
+		switch state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.Idle:
+			conn.Connect()
+		case connectivity.TransientFailure:
+			return api.Errorf(api.CodeUnavailable, "node %s cannot be reached", node)
+		case connectivity.Shutdown:
+			return api.Errorf(api.CodeShuttingDown, "the node is stopping")
+		}
+		if !conn.WaitForStateChange(ctx, state) {
+			return api.Errorf(api.CodeExpired, "node %s was not reached in time", node)
+		}
+	}
+}
+
+// apply runs a command at a place. encoded is the same command for the wire, made when needed.
+func (s *Server) apply(ctx context.Context, at place, c shard.Command) (api.Result, error) {
+	if at.local != nil {
+		return at.local.Apply(ctx, c)
+	}
+	var res *peerv1.ForwardApplyResponse
+	req := &peerv1.ForwardApplyRequest{ShardId: uint64(at.shard.ID), Command: shard.EncodeCommand(c)}
+	err := s.forward(ctx, at.node, "apply", write, func(client peerv1.ForwardClient) (err error) {
+		res, err = client.Apply(ctx, req)
+		return err
+	})
+	if err != nil {
+		return api.Result{}, err
+	}
+	return resultFromPeer(res), nil
+}
+
+// get reads keys of one shard at a place. It may answer fewer than asked, at least one.
+func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+	if at.local != nil {
+		return getSome(ctx, at.local, at.shard.Epoch, ns, keys)
+	}
+	var res *peerv1.ForwardGetResponse
+	req := &peerv1.ForwardGetRequest{ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys}
+	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
+		res, err = client.Get(ctx, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(res.Items) == 0 || len(res.Items) > len(keys) {
+		return nil, api.Errorf(api.CodeInternal, "node %s answered %d of %d keys", at.node, len(res.Items), len(keys))
+	}
+	items := itemsFromPeer(res.Items)
+	for i := range items {
+		items[i].Key = keys[i]
+	}
+	return items, nil
+}
+
+// scanPage reads one page of a range of one shard at a place.
+func (s *Server) scanPage(ctx context.Context, at place, r api.Range) (shard.Page, error) {
+	if at.local != nil {
+		return at.local.Scan(ctx, at.shard.Epoch, r)
+	}
+	var res *peerv1.ForwardScanPageResponse
+	req := &peerv1.ForwardScanPageRequest{
+		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(r.Namespace),
+		Start: r.Start, End: r.End, Reverse: r.Reverse, Limit: r.Limit, KeysOnly: r.KeysOnly,
+	}
+	err := s.forward(ctx, at.node, "scan", read, func(client peerv1.ForwardClient) (err error) {
+		res, err = client.ScanPage(ctx, req)
+		return err
+	})
+	if err != nil {
+		return shard.Page{}, err
+	}
+	return shard.Page{
+		Items: itemsFromPeer(res.Items), Arc: router.Arc{Start: res.StartSlot, End: res.EndSlot},
+		More: res.More, Resume: res.Resume,
+	}, nil
+}
+
+// count counts the keys of one shard at a place.
+func (s *Server) count(ctx context.Context, at place, ns api.Namespace) (uint64, error) {
+	if at.local != nil {
+		return at.local.Count(ctx, at.shard.Epoch, ns)
+	}
+	var res *peerv1.ForwardCountResponse
+	req := &peerv1.ForwardCountRequest{ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns)}
+	err := s.forward(ctx, at.node, "count", read, func(client peerv1.ForwardClient) (err error) {
+		res, err = client.Count(ctx, req)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return res.Count, nil
+}
+
+// cursor asks another node where a SCAN cursor of its goes on.
+func (s *Server) cursor(ctx context.Context, node api.NodeID, handle uint64) (position, bool, error) {
+	var res *peerv1.ForwardCursorResponse
+	err := s.forward(ctx, node, "cursor", read, func(client peerv1.ForwardClient) (err error) {
+		res, err = client.Cursor(ctx, &peerv1.ForwardCursorRequest{Handle: handle})
+		return err
+	})
+	if err != nil {
+		return position{}, false, err
+	}
+	return position{slot: api.Slot(res.Slot), start: res.Start}, res.Found && res.Slot < api.SlotCount, nil
+}
+
+func resultFromPeer(m *peerv1.ForwardApplyResponse) api.Result {
+	res := api.Result{Applied: m.Applied, FailedOp: int(m.FailedOp), Version: api.Version(m.Version)}
+	if len(m.Results) > 0 {
+		res.Ops = make([]api.OpResult, len(m.Results))
+	}
+	for i, o := range m.Results {
+		res.Ops[i] = api.OpResult{Existed: o.Existed, Previous: o.Previous, PreviousVersion: api.Version(o.PreviousVersion), Number: o.Number}
+	}
+	return res
+}
+
+func resultToPeer(res api.Result) *peerv1.ForwardApplyResponse {
+	m := &peerv1.ForwardApplyResponse{Applied: res.Applied, FailedOp: uint32(res.FailedOp), Version: uint64(res.Version)}
+	for _, o := range res.Ops {
+		m.Results = append(m.Results, &peerv1.ForwardOpResult{
+			Existed: o.Existed, Previous: o.Previous, PreviousVersion: uint64(o.PreviousVersion), Number: o.Number,
+		})
+	}
+	return m
+}
+
+func itemsFromPeer(list []*peerv1.ForwardItem) []api.Item {
+	items := make([]api.Item, len(list))
+	for i, m := range list {
+		items[i] = api.Item{Key: m.Key, Value: m.Value, Version: api.Version(m.Version), ExpiryMillis: m.ExpiryMs, Found: m.Found}
+	}
+	return items
+}
+
+func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
+	list := make([]*peerv1.ForwardItem, len(items))
+	for i, item := range items {
+		list[i] = &peerv1.ForwardItem{Value: item.Value, Version: uint64(item.Version), ExpiryMs: item.ExpiryMillis, Found: item.Found}
+		if withKeys {
+			list[i].Key = item.Key
+		}
+	}
+	return list
+}

@@ -1,0 +1,129 @@
+package server
+
+import (
+	"context"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// forwardService answers what other nodes pass on. It runs requests on this node or refuses
+// them (V3); it retries nothing, because who forwarded does.
+type forwardService struct {
+	peerv1.UnimplementedForwardServer
+	server *Server
+}
+
+// ForwardService is peerv1.Forward of this node.
+func (s *Server) ForwardService() peerv1.ForwardServer { return forwardService{server: s} }
+
+// replica finds a local replica, or tells the sender to look elsewhere.
+func (f forwardService) replica(id uint64) (Shard, error) {
+	sh, ok := f.server.opts.Local(api.ShardID(id))
+	if !ok {
+		return nil, &api.Error{Code: api.CodeNotLeader, Message: "this node holds no replica of the shard", Shard: api.ShardID(id)}
+	}
+	return sh, nil
+}
+
+// Apply implements peerv1.ForwardServer.
+func (f forwardService) Apply(ctx context.Context, req *peerv1.ForwardApplyRequest) (*peerv1.ForwardApplyResponse, error) {
+	ctx, leave, err := f.server.gate.enter(ctx, int64(len(req.Command)))
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	defer leave()
+	command, err := shard.DecodeCommand(req.Command)
+	if err != nil {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "forwarded command: %w", err))
+	}
+	if _, err := checkBatch(&command.Batch); err != nil {
+		return nil, api.ToStatus(err)
+	}
+	sh, err := f.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	res, err := sh.Apply(ctx, command)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return resultToPeer(res), nil
+}
+
+// Get implements peerv1.ForwardServer.
+func (f forwardService) Get(ctx context.Context, req *peerv1.ForwardGetRequest) (*peerv1.ForwardGetResponse, error) {
+	ctx, leave, err := f.server.gate.enter(ctx, 0)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	defer leave()
+	sh, err := f.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	if len(req.Keys) == 0 {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "forwarded read of no keys"))
+	}
+	if err := checkKeys(api.Namespace(req.Namespace), req.Keys); err != nil {
+		return nil, api.ToStatus(err)
+	}
+	items, err := getSome(ctx, sh, api.Epoch(req.Epoch), api.Namespace(req.Namespace), req.Keys)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ForwardGetResponse{Items: itemsToPeer(items, false)}, nil
+}
+
+// ScanPage implements peerv1.ForwardServer.
+func (f forwardService) ScanPage(ctx context.Context, req *peerv1.ForwardScanPageRequest) (*peerv1.ForwardScanPageResponse, error) {
+	ctx, leave, err := f.server.gate.enter(ctx, api.MaxScanPageBytes)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	defer leave()
+	sh, err := f.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	r := api.Range{
+		Namespace: api.Namespace(req.Namespace), Start: req.Start, End: req.End,
+		Reverse: req.Reverse, Limit: req.Limit, KeysOnly: req.KeysOnly,
+	}
+	if err := checkRange(&r); err != nil {
+		return nil, api.ToStatus(err)
+	}
+	page, err := sh.Scan(ctx, api.Epoch(req.Epoch), r)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ForwardScanPageResponse{
+		Items: itemsToPeer(page.Items, true), StartSlot: page.Arc.Start, EndSlot: page.Arc.End,
+		More: page.More, Resume: page.Resume,
+	}, nil
+}
+
+// Count implements peerv1.ForwardServer.
+func (f forwardService) Count(ctx context.Context, req *peerv1.ForwardCountRequest) (*peerv1.ForwardCountResponse, error) {
+	ctx, leave, err := f.server.gate.enter(ctx, 0)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	defer leave()
+	sh, err := f.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	count, err := sh.Count(ctx, api.Epoch(req.Epoch), api.Namespace(req.Namespace))
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ForwardCountResponse{Count: count}, nil
+}
+
+// Cursor implements peerv1.ForwardServer.
+func (f forwardService) Cursor(_ context.Context, req *peerv1.ForwardCursorRequest) (*peerv1.ForwardCursorResponse, error) {
+	at, found := f.server.cursors.resolve(req.Handle)
+	return &peerv1.ForwardCursorResponse{Found: found, Slot: uint32(at.slot), Start: at.start}, nil
+}

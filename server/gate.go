@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// gate counts what is being worked on, refuses what would be too much, and closes.
+type gate struct {
+	maxCount int64
+	maxBytes int64
+	// closing is canceled when the grace of close is over.
+	closing context.Context
+	cancel  context.CancelCauseFunc
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		count  int64
+		bytes  int64
+		closed bool
+		idle   chan struct{} // closed when the gate is closed and nothing is inside
+	}
+}
+
+func newGate(maxCount, maxBytes int64) *gate {
+	g := &gate{maxCount: maxCount, maxBytes: maxBytes}
+	g.closing, g.cancel = context.WithCancelCause(context.Background())
+	g.mu.idle = make(chan struct{})
+	return g
+}
+
+// enter admits a request that holds bytes of memory, or says why not. The context ends with
+// ctx, or when the gate loses patience while it closes. Every admitted request calls leave once.
+func (g *gate) enter(ctx context.Context, bytes int64) (_ context.Context, leave func(), _ error) {
+	if err := g.admit(bytes); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(g.closing, func() { cancel(context.Cause(g.closing)) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		g.leave(bytes)
+	}, nil
+}
+
+func (g *gate) admit(bytes int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case g.mu.closed:
+		return api.Errorf(api.CodeShuttingDown, "the node is stopping")
+	case g.mu.count >= g.maxCount:
+		return api.Errorf(api.CodeOverloaded, "%d requests are being worked on, the limit; slow down", g.maxCount)
+	case g.mu.bytes+bytes > g.maxBytes && g.mu.count > 0:
+		return api.Errorf(api.CodeOverloaded, "requests of %d bytes are being worked on, the limit is %d; slow down", g.mu.bytes, g.maxBytes)
+	}
+	g.mu.count++
+	g.mu.bytes += bytes
+	return nil
+}
+
+func (g *gate) leave(bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.count--
+	g.mu.bytes -= bytes
+	if g.mu.closed && g.mu.count == 0 {
+		close(g.mu.idle)
+	}
+}
+
+// close admits nobody any more, waits for grace, cancels what is still inside and waits for it.
+func (g *gate) close(grace time.Duration) {
+	g.mu.Lock()
+	first := !g.mu.closed
+	g.mu.closed = true
+	if first && g.mu.count == 0 {
+		close(g.mu.idle)
+	}
+	g.mu.Unlock()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-g.mu.idle:
+	case <-timer.C:
+		g.cancel(api.Errorf(api.CodeShuttingDown, "the node is stopping"))
+		<-g.mu.idle
+	}
+	g.cancel(nil)
+}

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// deadlineSlack is added to the deadline that a command carries into the log, where it is
+// compared with the leader's clock: clocks may differ by up to 5 s before a version is refused,
+// and a command must not be refused only because a clock is ahead. What the deadline prevents is
+// a write that is applied long after its caller was told that its outcome is unknown.
+const deadlineSlack = 5000
+
+// Apply implements api.KV.
+func (s *Server) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
+	bytes, err := checkBatch(&b)
+	if err != nil {
+		return api.Result{}, err
+	}
+	ctx, leave, err := s.gate.enter(ctx, int64(bytes))
+	if err != nil {
+		return api.Result{}, err
+	}
+	defer leave()
+	ctx, cancel := s.withDeadline(ctx)
+	defer cancel()
+	return s.applyBatch(ctx, b)
+}
+
+// applyBatch runs a checked batch. ctx has a deadline.
+func (s *Server) applyBatch(ctx context.Context, b api.Batch) (api.Result, error) {
+	request := b.Request
+	if request.IsZero() {
+		id, release := s.opts.Sessions.Begin()
+		defer release()
+		request = id
+	}
+	b.Request = api.RequestID{}
+	command := shard.Command{Request: request, DeadlineMillis: s.commandDeadline(ctx), Batch: b}
+	var res api.Result
+	err := s.route(ctx, router.Slot(b.Namespace, b.Ops[0].Key), write, func(ctx context.Context, at place) (err error) {
+		for i := range b.Ops {
+			if !at.shard.Arc.Contains(router.Slot(b.Namespace, b.Ops[i].Key)) {
+				return errCrossShard()
+			}
+		}
+		command.Epoch = at.shard.Epoch
+		res, err = s.apply(ctx, at, command)
+		return err
+	})
+	return res, err
+}
+
+func errCrossShard() error {
+	return api.Errorf(api.CodeCrossShard, "the keys of a batch must live on one shard; keys with one {hash tag} do")
+}
+
+// commandDeadline turns the deadline of ctx into shard time.
+func (s *Server) commandDeadline(ctx context.Context) uint64 {
+	deadline, _ := ctx.Deadline()
+	remaining := max(deadline.Sub(clock.Real{}.Now()), 0)
+	return clock.Millis(s.opts.Clock) + uint64(remaining.Milliseconds()) + deadlineSlack
+}
+
+// Get implements api.KV.
+func (s *Server) Get(ctx context.Context, ns api.Namespace, key []byte) (api.Item, error) {
+	items, err := s.MultiGet(ctx, ns, [][]byte{key})
+	if err != nil {
+		return api.Item{}, err
+	}
+	return items[0], nil
+}
+
+// MultiGet implements api.KV. Each shard is read by its own leader, all of them in parallel.
+func (s *Server) MultiGet(ctx context.Context, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+	if err := checkKeys(ns, keys); err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	bytes := 0
+	for _, key := range keys {
+		bytes += len(key)
+	}
+	ctx, leave, err := s.gate.enter(ctx, int64(bytes))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := s.withDeadline(ctx)
+	defer cancel()
+	m := multiGet{server: s, ns: ns, keys: keys, items: make([]api.Item, len(keys))}
+	if err := m.run(ctx); err != nil {
+		return nil, err
+	}
+	return m.items, nil
+}
+
+// groups splits the keys with the given indexes by the shard that owns them now. Keys that share
+// a shard keep their order.
+func (s *Server) groups(ns api.Namespace, count int, key func(i int) []byte) ([][]int, error) {
+	table := s.opts.Router.Table()
+	if table == nil {
+		return nil, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+	}
+	place := make(map[api.ShardID]int)
+	var groups [][]int
+	for i := range count {
+		id := table.ShardOf(router.Slot(ns, key(i))).ID
+		at, ok := place[id]
+		if !ok {
+			at = len(groups)
+			place[id] = at
+			groups = append(groups, nil)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	return groups, nil
+}
+
+// multiGet is one MultiGet under way. Each group writes its own items.
+type multiGet struct {
+	server *Server
+	ns     api.Namespace
+	keys   [][]byte
+	items  []api.Item
+	bytes  replyBudget
+}
+
+func (m *multiGet) run(ctx context.Context) error {
+	if len(m.keys) == 1 {
+		return m.readGroup(ctx, []int{0})
+	}
+	groups, err := m.server.groups(m.ns, len(m.keys), func(i int) []byte { return m.keys[i] })
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, group := range groups {
+		g.Go(func() error { return m.readGroup(ctx, group) })
+	}
+	return g.Wait()
+}
+
+// readGroup reads the keys with the given indexes. They lived on one shard when they were
+// grouped; if that is so no more, each turn reads those that live with the first.
+func (m *multiGet) readGroup(ctx context.Context, group []int) error {
+	for len(group) > 0 {
+		var taken, left []int
+		var items []api.Item
+		err := m.server.route(ctx, router.Slot(m.ns, m.keys[group[0]]), read, func(ctx context.Context, at place) (err error) {
+			taken, left = taken[:0], left[:0]
+			var keys [][]byte
+			for _, i := range group {
+				if at.shard.Arc.Contains(router.Slot(m.ns, m.keys[i])) {
+					taken, keys = append(taken, i), append(keys, m.keys[i])
+				} else {
+					left = append(left, i)
+				}
+			}
+			items, err = m.server.get(ctx, at, m.ns, keys)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for n := range items {
+			m.items[taken[n]] = items[n]
+			if err := m.bytes.add(len(items[n].Value)); err != nil {
+				return err
+			}
+		}
+		group = append(append([]int(nil), taken[len(items):]...), left...)
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package server
+
+import "github.com/lightning-db/lightning/api"
+
+// checkKey refuses a key that no shard takes (V4).
+func checkKey(key []byte) error {
+	switch {
+	case len(key) == 0:
+		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")
+	case len(key) > api.MaxKeyBytes:
+		return api.Errorf(api.CodeTooLarge, "key of %d bytes is over the limit of %d bytes", len(key), api.MaxKeyBytes)
+	}
+	return nil
+}
+
+func checkNamespace(ns api.Namespace) error {
+	if ns != 0 {
+		return api.Errorf(api.CodeInvalid, "namespace %d does not exist; there is only namespace 0", ns)
+	}
+	return nil
+}
+
+// checkKeys refuses a read of several keys that is too much (V4).
+func checkKeys(ns api.Namespace, keys [][]byte) error {
+	if err := checkNamespace(ns); err != nil {
+		return err
+	}
+	if len(keys) > api.MaxBatchOps {
+		return api.Errorf(api.CodeTooLarge, "request for %d keys is over the limit of %d keys", len(keys), api.MaxBatchOps)
+	}
+	for _, key := range keys {
+		if err := checkKey(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkBatch refuses a batch that no shard takes (V4) and tells its size.
+func checkBatch(b *api.Batch) (bytes int, err error) {
+	if err := checkNamespace(b.Namespace); err != nil {
+		return 0, err
+	}
+	switch {
+	case len(b.Ops) == 0:
+		return 0, api.Errorf(api.CodeInvalid, "a batch needs at least one operation")
+	case len(b.Ops) > api.MaxBatchOps:
+		return 0, api.Errorf(api.CodeTooLarge, "batch of %d operations is over the limit of %d operations", len(b.Ops), api.MaxBatchOps)
+	}
+	for i := range b.Ops {
+		op := &b.Ops[i]
+		if err := checkKey(op.Key); err != nil {
+			return 0, err
+		}
+		if len(op.Value) > api.MaxValueBytes {
+			return 0, api.Errorf(api.CodeTooLarge, "value of %d bytes is over the limit of %d bytes", len(op.Value), api.MaxValueBytes)
+		}
+		bytes += len(op.Key) + len(op.Value)
+	}
+	if bytes > api.MaxBatchBytes {
+		return 0, api.Errorf(api.CodeTooLarge, "batch of %d bytes is over the limit of %d bytes", bytes, api.MaxBatchBytes)
+	}
+	return bytes, nil
+}
+
+// checkRange refuses a range whose bounds are too long (V4). The smallest bound above the longest
+// key is one byte longer than a key may be.
+func checkRange(r *api.Range) error {
+	if err := checkNamespace(r.Namespace); err != nil {
+		return err
+	}
+	for _, bound := range [][]byte{r.Start, r.End} {
+		if len(bound) > api.MaxKeyBytes+1 {
+			return api.Errorf(api.CodeTooLarge, "bound of %d bytes is over the limit of %d bytes for a key", len(bound), api.MaxKeyBytes)
+		}
+	}
+	return nil
+}

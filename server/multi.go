@@ -1,0 +1,135 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// replyBudget bounds the values of one answer, which is in memory whole.
+type replyBudget struct{ used atomic.Int64 }
+
+func (b *replyBudget) add(n int) error {
+	if b.used.Add(int64(n)) > api.MaxReplyBytes {
+		return api.Errorf(api.CodeTooLarge, "the values asked for are together over the limit of %d bytes; ask for fewer keys at once", api.MaxReplyBytes)
+	}
+	return nil
+}
+
+const (
+	// maxGetKeys bounds the keys of one read of a shard, which is one snapshot held open.
+	maxGetKeys = 1024
+	// maxGetBytes is where an answer is full. With one more read, which a shard bounds to
+	// api.MaxBatchBytes, it still fits into a message.
+	maxGetBytes = api.MaxValueBytes / 2
+)
+
+// getSome reads the first keys from a replica: all of them, unless their values are large. A
+// shard refuses a read whose values are together over its limit; then fewer keys are read.
+func getSome(ctx context.Context, sh Shard, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+	var items []api.Item
+	bytes, count := 0, maxGetKeys
+	for len(items) < len(keys) && bytes < maxGetBytes {
+		chunk := keys[len(items):min(len(items)+count, len(keys))]
+		got, err := sh.Get(ctx, epoch, ns, chunk)
+		if errors.Is(err, api.ErrTooLarge) && len(chunk) > 1 {
+			count = max(len(chunk)/4, 1)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(got) != len(chunk) {
+			return nil, api.Errorf(api.CodeInternal, "a replica answered %d of %d keys", len(got), len(chunk))
+		}
+		for i := range got {
+			bytes += len(got[i].Value)
+		}
+		items = append(items, got...)
+	}
+	return items, nil
+}
+
+// ApplyEach runs operations that need not be one batch: atomically per shard, in parallel over
+// shards, each shard's in the order given. The results are in the order of ops. After an error
+// some of the shards' operations may have been executed, and the error says so.
+func (s *Server) ApplyEach(ctx context.Context, ns api.Namespace, ops []api.Op) ([]api.OpResult, error) {
+	bytes, err := checkBatch(&api.Batch{Namespace: ns, Ops: ops})
+	if err != nil {
+		return nil, err
+	}
+	ctx, leave, err := s.gate.enter(ctx, int64(bytes))
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	ctx, cancel := s.withDeadline(ctx)
+	defer cancel()
+	groups, err := s.groups(ns, len(ops), func(i int) []byte { return ops[i].Key })
+	if err != nil {
+		return nil, err
+	}
+	results := make([]api.OpResult, len(ops))
+	errs := make([]error, len(groups))
+	// No errgroup: the shards that can answer are to be done although another one cannot.
+	var g errgroup.Group
+	for n, group := range groups {
+		g.Go(func() error {
+			errs[n] = s.applyGroup(ctx, ns, ops, group, results)
+			return nil
+		})
+	}
+	_ = g.Wait()
+	return results, partialError(errs)
+}
+
+// applyGroup runs the operations with the given indexes as one batch, or one by one if they
+// live on one shard no more.
+func (s *Server) applyGroup(ctx context.Context, ns api.Namespace, ops []api.Op, group []int, results []api.OpResult) error {
+	batch := api.Batch{Namespace: ns, Ops: make([]api.Op, len(group))}
+	for n, i := range group {
+		batch.Ops[n] = ops[i]
+	}
+	res, err := s.applyBatch(ctx, batch)
+	if errors.Is(err, api.ErrCrossShard) && len(group) > 1 {
+		errs := make([]error, len(group))
+		for n, i := range group {
+			errs[n] = s.applyGroup(ctx, ns, ops, []int{i}, results)
+		}
+		return partialError(errs)
+	}
+	if err != nil {
+		return err
+	}
+	for n := range min(len(group), len(res.Ops)) {
+		results[group[n]] = res.Ops[n]
+	}
+	return nil
+}
+
+// partialError joins the errors of the shards. Only if every shard certainly executed nothing is
+// that true of the whole.
+func partialError(errs []error) error {
+	var first error
+	failed := 0
+	mayHaveRun := false
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		failed++
+		runs := api.Row(api.CodeOf(err)).Outcome == api.MayHaveRun
+		if first == nil || runs && !mayHaveRun {
+			first = err
+		}
+		mayHaveRun = mayHaveRun || runs
+	}
+	if first == nil || len(errs) == 1 || failed == len(errs) && !mayHaveRun {
+		return first
+	}
+	return api.Errorf(api.CodeUnknownOutcome, "%d of %d parts failed, the rest may have been executed: %w", failed, len(errs), first)
+}

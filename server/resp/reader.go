@@ -1,0 +1,327 @@
+package resp
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// Bounds of a request. What is over a bound of ours but within Redis' own is read, thrown away
+// and answered with an error that names the limit, so that the client sees why; what is over
+// Redis' bounds ends the connection, as it does there.
+const (
+	// maxArgCount lets DEL and MGET name as many keys as a batch may have.
+	maxArgCount = api.MaxBatchOps + 16
+	// maxCommandBytes bounds the arguments of one command together.
+	maxCommandBytes = api.MaxBatchBytes
+	// maxLineBytes bounds an inline command and the lines with counts and lengths (Redis:
+	// PROTO_INLINE_MAX_SIZE).
+	maxLineBytes = 64 << 10
+	// maxProtocolArgCount and maxProtocolBulkBytes are Redis' own bounds.
+	maxProtocolArgCount  = 1 << 20
+	maxProtocolBulkBytes = 512 << 20
+	// largeCommandBytes is where a command counts as large: up to here the memory is bounded by
+	// the number of connections, beyond by the number of large commands.
+	largeCommandBytes = 64 << 10
+)
+
+// protocolError is a request that cannot be read on behind; its text is Redis'.
+type protocolError string
+
+// Error implements error.
+func (e protocolError) Error() string { return "Protocol error: " + string(e) }
+
+// reader takes requests off a connection. It holds at most one request and a fixed buffer.
+type reader struct {
+	in *bufio.Reader
+	// reserve is called once for a request that is larger than largeCommandBytes, before memory
+	// is taken for it.
+	reserve func() error
+	// midCommand is true while part of a request has been read.
+	midCommand bool
+}
+
+func newReader(in io.Reader, reserve func() error) *reader {
+	return &reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve}
+}
+
+// request is what one client sent at once.
+type request struct {
+	args [][]byte
+	// refused says why the request is not to be run; args then hold only what was read before.
+	refused error
+
+	bytes    int
+	reserved bool
+}
+
+// next reads one request. Its arguments are the caller's. An error ends the connection.
+func (r *reader) next() (request, error) {
+	for {
+		r.midCommand = false
+		first, err := r.in.ReadByte()
+		if err != nil {
+			return request{}, err
+		}
+		r.midCommand = true
+		if err := r.in.UnreadByte(); err != nil {
+			return request{}, err
+		}
+		var q request
+		if first == '*' {
+			err = r.multibulk(&q)
+		} else {
+			err = r.inline(&q)
+		}
+		if err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return request{}, err
+		}
+		if len(q.args) > 0 || q.refused != nil {
+			return q, nil
+		}
+	}
+}
+
+// line reads up to a line feed and takes the line end off. The result is valid until the next read.
+func (r *reader) line(tooLong string) ([]byte, error) {
+	line, err := r.in.ReadSlice('\n')
+	if err == nil {
+		return bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'}), nil
+	}
+	whole := append([]byte(nil), line...)
+	for errors.Is(err, bufio.ErrBufferFull) {
+		if len(whole) > maxLineBytes {
+			return nil, protocolError(tooLong)
+		}
+		line, err = r.in.ReadSlice('\n')
+		whole = append(whole, line...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(whole[:len(whole)-1], []byte{'\r'}), nil
+}
+
+// number reads a line that is a sign of one byte and a decimal number.
+func (r *reader) number(tooLong, invalid string) (int64, error) {
+	line, err := r.line(tooLong)
+	if err != nil {
+		return 0, err
+	}
+	n, ok := parseNumber(line[1:])
+	if !ok {
+		return 0, protocolError(invalid)
+	}
+	return n, nil
+}
+
+// parseNumber is strict, as Redis is: no plus sign, no spaces, no leading zeros.
+func parseNumber(b []byte) (int64, bool) {
+	if len(b) == 0 || len(b) > 20 || b[0] == '+' || b[0] == '0' && len(b) > 1 || b[0] == '-' && (len(b) == 1 || b[1] == '0') {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	return n, err == nil
+}
+
+func (r *reader) multibulk(q *request) error {
+	count, err := r.number("too big mbulk count string", "invalid multibulk length")
+	if err != nil {
+		return err
+	}
+	if count > maxProtocolArgCount {
+		return protocolError("invalid multibulk length")
+	}
+	if count > maxArgCount {
+		q.refuse("command of %d arguments is over the limit of %d", count, maxArgCount)
+	}
+	for range count {
+		if err := r.bulk(q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *request) refuse(format string, args ...any) {
+	if q.refused == nil {
+		q.refused = api.Errorf(api.CodeTooLarge, format, args...)
+		if len(q.args) > 1 {
+			q.args = q.args[:1]
+		}
+	}
+}
+
+// argOverheadBytes is what an argument costs beside its bytes.
+const argOverheadBytes = 32
+
+func (r *reader) bulk(q *request) error {
+	size, err := r.bulkLength()
+	if err != nil {
+		return err
+	}
+	q.bytes += int(size) + argOverheadBytes
+	switch {
+	case size > api.MaxValueBytes:
+		q.refuse("argument of %d bytes is over the limit of %d bytes for a value", size, api.MaxValueBytes)
+	case q.bytes > maxCommandBytes+argOverheadBytes*len(q.args):
+		q.refuse("command of more than %d bytes is over the limit", maxCommandBytes)
+	}
+	if q.refused != nil {
+		if _, err := io.CopyN(io.Discard, r.in, size); err != nil {
+			return err
+		}
+		return r.bulkEnd()
+	}
+	if !q.reserved && q.bytes > largeCommandBytes {
+		q.reserved = true
+		if err := r.reserve(); err != nil {
+			return err
+		}
+	}
+	arg := make([]byte, size)
+	if _, err := io.ReadFull(r.in, arg); err != nil {
+		return err
+	}
+	q.args = append(q.args, arg)
+	return r.bulkEnd()
+}
+
+func (r *reader) bulkLength() (int64, error) {
+	first, err := r.in.ReadByte()
+	if err != nil {
+		return 0, err
+	}
+	if first != '$' {
+		return 0, protocolError(fmt.Sprintf("expected '$', got '%c'", printable(first)))
+	}
+	if err := r.in.UnreadByte(); err != nil {
+		return 0, err
+	}
+	size, err := r.number("too big bulk count string", "invalid bulk length")
+	if err != nil {
+		return 0, err
+	}
+	if size < 0 || size > maxProtocolBulkBytes {
+		return 0, protocolError("invalid bulk length")
+	}
+	return size, nil
+}
+
+func printable(c byte) byte {
+	if c < ' ' || c > '~' {
+		return '?'
+	}
+	return c
+}
+
+// bulkEnd reads the line end behind a bulk. Redis does not look at it; we do, because what is
+// not there shows that the two sides have lost step.
+func (r *reader) bulkEnd() error {
+	var end [2]byte
+	if _, err := io.ReadFull(r.in, end[:]); err != nil {
+		return err
+	}
+	if end != [2]byte{'\r', '\n'} {
+		return protocolError("expected the end of a bulk")
+	}
+	return nil
+}
+
+func (r *reader) inline(q *request) error {
+	line, err := r.line("too big inline request")
+	if err != nil {
+		return err
+	}
+	args, ok := splitInline(line)
+	if !ok {
+		return protocolError("unbalanced quotes in request")
+	}
+	q.args = args
+	return nil
+}
+
+// splitInline splits a line as Redis' sdssplitargs does: blanks separate, double quotes know
+// escapes, single quotes only \'.
+func splitInline(line []byte) ([][]byte, bool) {
+	var args [][]byte
+	for {
+		line = bytes.TrimLeft(line, " \t\r\n\v\f\x00")
+		if len(line) == 0 {
+			return args, true
+		}
+		arg, rest, ok := splitArg(line)
+		if !ok {
+			return nil, false
+		}
+		args, line = append(args, arg), rest
+	}
+}
+
+func splitArg(line []byte) (arg, rest []byte, ok bool) {
+	arg = []byte{}
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; c {
+		case ' ', '\t', '\r', '\n', '\v', '\f', 0:
+			return arg, line[i:], true
+		case '"', '\'':
+			quoted, n, closed := splitQuoted(line[i+1:], c)
+			end := i + 1 + n
+			if !closed || end < len(line) && !isBlank(line[end]) {
+				return nil, nil, false
+			}
+			return append(arg, quoted...), line[end:], true
+		default:
+			arg = append(arg, c)
+		}
+	}
+	return arg, nil, true
+}
+
+func isBlank(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' || c == 0 }
+
+// splitQuoted reads up to the closing quote and tells how many bytes it took with it.
+func splitQuoted(line []byte, quote byte) (arg []byte, n int, closed bool) {
+	for i := 0; i < len(line); i++ {
+		c := line[i]
+		switch {
+		case c == quote:
+			return arg, i + 1, true
+		case c != '\\' || i+1 == len(line):
+			arg = append(arg, c)
+		case quote == '\'':
+			if line[i+1] == '\'' {
+				i++
+			}
+			arg = append(arg, line[i])
+		default:
+			var taken int
+			arg, taken = appendEscape(arg, line[i+1:])
+			i += taken
+		}
+	}
+	return nil, 0, false
+}
+
+var escapes = map[byte]byte{'n': '\n', 'r': '\r', 't': '\t', 'b': '\b', 'a': '\a'}
+
+// appendEscape decodes what stands behind a backslash; line is not empty.
+func appendEscape(arg, line []byte) (_ []byte, taken int) {
+	if line[0] == 'x' && len(line) >= 3 {
+		if n, err := strconv.ParseUint(string(line[1:3]), 16, 8); err == nil {
+			return append(arg, byte(n)), 3
+		}
+	}
+	if c, ok := escapes[line[0]]; ok {
+		return append(arg, c), 1
+	}
+	return append(arg, line[0]), 1
+}

@@ -1,0 +1,28 @@
+// Package rpc serves gRPC: the public services KV and Cluster, Forward between nodes, health
+// and reflection, and whatever other packages of the node register on the same port.
+//
+// It is not the implementation of the operations: it translates messages into operations of an
+// api.KV and errors into status codes, by the table in package api.
+//
+// # The life of a request
+//
+//  1. gRPC decodes the message, within api.MaxMessageBytes.
+//  2. An interceptor measures, turns a panic into INTERNAL, and maps the error.
+//  3. The handler translates the message, calls the KV and translates the answer.
+//
+// # Goroutines
+//
+// gRPC starts one goroutine per request; Serve is the caller's. Close ends the requests that
+// only wait (GetMap, health Watch), lets the others end for a moment, cancels the rest and waits
+// for all.
+//
+// # Locks
+//
+// None.
+//
+// # Invariants
+//
+//   - C1: every error of ours that leaves this package carries ErrorDetail.
+//   - C2: a request id of a client reaches the KV unchanged.
+//   - C3: no request makes the process panic.
+package rpc

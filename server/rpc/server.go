@@ -1,0 +1,192 @@
+package rpc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/clock"
+)
+
+// View is the cluster map as this node knows it; *meta.Follower implements it.
+type View interface {
+	Map() *pb.ClusterMap
+	Wait(ctx context.Context, after uint64) (*pb.ClusterMap, error)
+	Master() api.NodeID
+}
+
+// Status tells about this node; *server.Server implements it.
+type Status interface {
+	Status() *pb.StatusResponse
+	Leaders() []*pb.ShardLeader
+	Ready() error
+}
+
+// Options are the settings of a Server. KV, View and Status are required. Nothing in it changes
+// while the server runs.
+type Options struct {
+	KV     api.KV
+	View   View
+	Status Status
+	// Forward is peerv1.Forward of this node. Default: not served.
+	Forward peerv1.ForwardServer
+	// Register adds the services of other packages. Default: none.
+	Register []func(grpc.ServiceRegistrar)
+	// MaxStreams bounds the requests that one connection may have at once. Default 1024.
+	MaxStreams uint32
+
+	// Observe is told of every request of KV, Cluster and Forward: the protocol ("grpc" or
+	// "forward"), the method in lower case, the code of its error or empty, and the time it took.
+	// Default: nobody is told.
+	Observe func(protocol, op string, code api.Code, took time.Duration)
+	Clock   clock.Clock  // default: the machine's
+	Logger  *slog.Logger // default: silence
+}
+
+func (o Options) withDefaults() Options {
+	if o.MaxStreams == 0 {
+		o.MaxStreams = 1024
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, string, api.Code, time.Duration) {}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Server serves gRPC. Safe for concurrent use.
+type Server struct {
+	opts Options
+	grpc *grpc.Server
+	// closing ends the requests that only wait.
+	closing context.Context
+	cancel  context.CancelFunc
+}
+
+// Keepalive. Clients and peers ping every 10 s; a server that finds that too often would cut
+// them off, so it allows twice as many.
+const (
+	minPingInterval  = 5 * time.Second
+	keepaliveTime    = 20 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	handshakeTimeout = 5 * time.Second
+)
+
+// New makes a Server. It starts no goroutine.
+func New(o Options) *Server {
+	s := &Server{opts: o.withDefaults()}
+	s.closing, s.cancel = context.WithCancel(context.Background())
+	s.grpc = grpc.NewServer(
+		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
+		grpc.MaxSendMsgSize(api.MaxMessageBytes),
+		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
+		grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.UnaryInterceptor(s.onUnary),
+		grpc.StreamInterceptor(s.onStream),
+		grpc.WaitForHandlers(true),
+	)
+	pb.RegisterKVServer(s.grpc, kvService{kv: s.opts.KV})
+	pb.RegisterClusterServer(s.grpc, clusterService{server: s})
+	if s.opts.Forward != nil {
+		peerv1.RegisterForwardServer(s.grpc, s.opts.Forward)
+	}
+	grpc_health_v1.RegisterHealthServer(s.grpc, healthService{server: s})
+	for _, register := range s.opts.Register {
+		register(s.grpc)
+	}
+	reflection.Register(s.grpc)
+	return s
+}
+
+// Serve accepts connections until Close, then returns nil. It closes the listener.
+func (s *Server) Serve(ln net.Listener) error {
+	if err := s.grpc.Serve(ln); err != nil && s.closing.Err() == nil {
+		return fmt.Errorf("serve gRPC: %w", err)
+	}
+	return nil
+}
+
+// closeGrace is how long requests may take to end once Close is called. It is longer than what
+// server.Server grants them. The streams of peers do not end by themselves.
+const closeGrace = 3 * time.Second
+
+// Close stops accepting, lets requests end, cancels what is left and waits for all handlers.
+func (s *Server) Close() error {
+	s.cancel()
+	timer := time.AfterFunc(closeGrace, s.grpc.Stop)
+	defer timer.Stop()
+	s.grpc.GracefulStop()
+	s.grpc.Stop()
+	return nil
+}
+
+func (s *Server) onUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (res any, err error) {
+	began := s.opts.Clock.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(info.FullMethod, p)
+		}
+		s.observe(info.FullMethod, began, err)
+		err = api.ToStatus(err)
+	}()
+	return handler(ctx, req)
+}
+
+func (s *Server) onStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	began := s.opts.Clock.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(info.FullMethod, p)
+		}
+		s.observe(info.FullMethod, began, err)
+		err = api.ToStatus(err)
+	}()
+	return handler(srv, stream)
+}
+
+// panicked is the error of a handler that panicked, which is our bug (C3).
+func (s *Server) panicked(method string, p any) error {
+	s.opts.Logger.Error("a request panicked", "method", method, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return api.Errorf(api.CodeInternal, "internal error in %s; see the node's log", method)
+}
+
+// observe tells of requests to the services whose methods are known, so that nobody can make up
+// metrics. The streams of other services last as long as their connections.
+func (s *Server) observe(method string, began time.Time, err error) {
+	service, op, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	protocol := ""
+	switch service {
+	case pb.KV_ServiceDesc.ServiceName, pb.Cluster_ServiceDesc.ServiceName:
+		protocol = "grpc"
+	case peerv1.Forward_ServiceDesc.ServiceName:
+		protocol = "forward"
+	default:
+		return
+	}
+	code := api.CodeOf(err)
+	if err != nil {
+		if e, ok := api.FromStatus(err, false).(*api.Error); ok {
+			code = e.Code
+		}
+	}
+	s.opts.Observe(protocol, strings.ToLower(op), code, s.opts.Clock.Now().Sub(began))
+}

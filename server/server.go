@@ -1,0 +1,156 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// Shard is a replica on this node; *shard.Shard implements it.
+type Shard interface {
+	Apply(ctx context.Context, c shard.Command) (api.Result, error)
+	Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error)
+	Scan(ctx context.Context, epoch api.Epoch, r api.Range) (shard.Page, error)
+	Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error)
+	// Leader is who leads the shard as this replica believes, empty when unknown.
+	Leader() (api.NodeID, api.Term)
+}
+
+// View is the cluster map as this node knows it; *meta.Follower implements it.
+type View interface {
+	// Map is the newest map, nil before the cluster has formed.
+	Map() *pb.ClusterMap
+	// Wait returns a map whose revision is above after, when there is one.
+	Wait(ctx context.Context, after uint64) (*pb.ClusterMap, error)
+	// Master is the leader of the meta group, empty when unknown.
+	Master() api.NodeID
+}
+
+// Connector gives connections to other nodes; *peers.Pool implements it.
+type Connector interface {
+	Conn(node api.NodeID, lane peers.Lane) (*grpc.ClientConn, error)
+}
+
+// Sessions gives out request ids; *session.Allocator implements it.
+type Sessions interface {
+	Begin() (id api.RequestID, release func())
+}
+
+// Options are the settings of a Server. Fields without a default are required. Nothing in it
+// changes while the server runs.
+type Options struct {
+	// Node, Name and Version say who this is.
+	Node    api.NodeID
+	Name    string
+	Version string
+
+	View   View
+	Router *router.Router
+	Peers  Connector
+	// Local finds the replica that this node holds of a shard.
+	Local    func(api.ShardID) (Shard, bool)
+	Sessions Sessions
+
+	// Replicas describes all local replicas, for Status and Ready. Default: none.
+	Replicas func() []*pb.ReplicaStatus
+	// Liveness tells what gossip believes of each node, for Status. Default: nothing.
+	Liveness func() []*pb.NodeStatus
+	// Failed is the error that stopped this node's storage, nil while it is well. Default: well.
+	Failed func() error
+	// OnForward is told of every request that was sent to another node and how it ended; code is
+	// empty for success. It must not block. Default: nobody is told.
+	OnForward func(op string, code api.Code)
+
+	// Timeout is the time of a request whose caller set no deadline. Default 5 s: several times
+	// the longest failover, and short enough for a person to wait.
+	Timeout time.Duration
+	// AttemptTimeout is how long one node may take to answer before another one is tried.
+	// Default 2 s: a node that has been silent for so long has been replaced as leader.
+	AttemptTimeout time.Duration
+	// MaxInFlightBytes bounds the memory of the requests that are being worked on; beyond it
+	// requests are refused as OVERLOADED. Default 512 MiB: 64 of the largest values.
+	MaxInFlightBytes int64
+	// MaxInFlight bounds the number of requests that are being worked on. Default 16384.
+	MaxInFlight int64
+
+	Entropy entropy.Source
+	Clock   clock.Clock  // default: the machine's
+	Logger  *slog.Logger // default: silence
+}
+
+func (o Options) withDefaults() Options {
+	if o.Replicas == nil {
+		o.Replicas = func() []*pb.ReplicaStatus { return nil }
+	}
+	if o.Liveness == nil {
+		o.Liveness = func() []*pb.NodeStatus { return nil }
+	}
+	if o.Failed == nil {
+		o.Failed = func() error { return nil }
+	}
+	if o.OnForward == nil {
+		o.OnForward = func(string, api.Code) {}
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 5 * time.Second
+	}
+	if o.AttemptTimeout == 0 {
+		o.AttemptTimeout = 2 * time.Second
+	}
+	if o.MaxInFlightBytes == 0 {
+		o.MaxInFlightBytes = 512 << 20
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = 16384
+	}
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Server runs operations. Safe for concurrent use. It implements api.KV.
+type Server struct {
+	// Set by New, never written again.
+	opts    Options
+	gate    *gate
+	cursors *cursorTable
+	jitter  *jitter
+}
+
+var _ api.KV = (*Server)(nil)
+
+// New makes a Server. It starts no goroutine.
+func New(o Options) *Server {
+	o = o.withDefaults()
+	return &Server{
+		opts:    o,
+		gate:    newGate(o.MaxInFlight, o.MaxInFlightBytes),
+		cursors: newCursorTable(maxCursorCount, o.Entropy),
+		jitter:  newJitter(o.Entropy),
+	}
+}
+
+// Close refuses new operations, waits a moment for those that run, cancels the rest and waits
+// for them.
+func (s *Server) Close() error {
+	s.gate.close(closeGrace)
+	return nil
+}
+
+// closeGrace lets requests that are being committed end with an answer; a request that needs
+// longer is waiting for a leader that this node will not see any more.
+const closeGrace = 2 * time.Second
