@@ -27,7 +27,7 @@ quick: ## the inner loop: vet, policy, tests of the packages changed since origi
 
 .PHONY: lint
 lint: ## gofmt, go vet and staticcheck over both modules
-	@unformatted=$$(gofmt -l $$(git ls-files --cached --others --exclude-standard '*.go')); \
+	@unformatted=$$(gofmt -l .); \
 	if [[ -n $$unformatted ]]; then echo "not formatted by gofmt:" $$unformatted; exit 1; fi
 	go vet ./...
 	go vet -tags seededbug ./internal/seededbug
