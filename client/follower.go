@@ -122,11 +122,13 @@ func (f *follower) poll(ctx context.Context) bool {
 	if context.Cause(ctx) == errCut {
 		return true
 	}
-	conn.suspect()
-	if !f.warned && ctx.Err() != context.Canceled {
-		f.warned = true
-		f.logger.Warn("cannot fetch the cluster map", "address", conn.address, "error", err)
+	if ctx.Err() == context.Canceled {
+		return false // the client is being closed
 	}
+	if judge(err, false, true).unreachable {
+		conn.suspect()
+	}
+	f.warn("cannot fetch the cluster map", conn.address, "error", err)
 	return false
 }
 

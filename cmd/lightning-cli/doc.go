@@ -25,6 +25,6 @@
 //
 // # Invariants
 //
-//   - L1: exit code 0 means that what was asked for was done; the others are the table in exit.go.
-//   - L2: get writes the value's bytes as they are, unless stdout is a terminal.
+//   - Y1: exit code 0 means that what was asked for was done; the others are the table in exit.go.
+//   - Y2: get writes the value's bytes as they are, unless stdout is a terminal.
 package main

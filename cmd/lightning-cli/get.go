@@ -42,7 +42,7 @@ func (a *app) get(cmd *cobra.Command, c *client.Client, key []byte) error {
 	return a.printValue(item.Value)
 }
 
-// printValue keeps L2.
+// printValue keeps Y2.
 func (a *app) printValue(value []byte) error {
 	if _, err := a.stdout.Write(value); err != nil {
 		return fmt.Errorf("write the value: %w", err)

@@ -28,8 +28,4 @@
 // # Locks
 //
 // failures.Mutex is a leaf.
-//
-// # Invariants
-//
-//   - X1: every file that was listed is counted as loaded, refused or failed.
 package main

@@ -72,7 +72,7 @@ func (f *failures) error(step string) error {
 }
 
 // forEach does work for every file in some workers, and counts. Files that ctx leaves undone
-// count as failed (X1).
+// count as failed, so that every file of the list is counted.
 func forEach(ctx context.Context, workers int, files []*file, p *progress, work func(*file) (int, error)) *failures {
 	failed := &failures{}
 	queue := make(chan *file)

@@ -14,8 +14,4 @@
 // # Locks
 //
 // None.
-//
-// # Invariants
-//
-// None of its own.
 package main

@@ -24,5 +24,5 @@
 //
 // # Invariants
 //
-//   - F1: a write under one request id runs at most once.
+//   - J1: a write under one request id runs at most once.
 package fakecluster

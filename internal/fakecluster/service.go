@@ -65,7 +65,7 @@ func (n *Node) refuse(key []byte) error {
 	return nil
 }
 
-// applyLocked keeps F1.
+// applyLocked keeps J1.
 func (c *Cluster) applyLocked(r *pb.BatchRequest) (*pb.BatchResponse, error) {
 	id := r.GetRequestId()
 	session := api.SessionID{CreatedMillis: id.GetSessionCreatedMs(), Random: id.GetSessionRandom()}

@@ -29,9 +29,9 @@
 //
 // # Invariants
 //
-//   - N1: within a session sequences strictly increase from 1, and no two requests share one.
-//   - N2: the floor of a request never exceeds the sequence of a request of its session that was
+//   - Q1: within a session sequences strictly increase from 1, and no two requests share one.
+//   - Q2: the floor of a request never exceeds the sequence of a request of its session that was
 //     begun and is not released, itself included.
-//   - N3: sequence - floor is below half of api.MaxSessionWindow in every request.
-//   - N4: releasing twice is releasing once.
+//   - Q3: sequence - floor is below half of api.MaxSessionWindow in every request.
+//   - Q4: releasing twice is releasing once.
 package session

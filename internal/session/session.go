@@ -110,19 +110,19 @@ func (w *window) young(now time.Time) bool {
 	return age >= 0 && age < maxAge.Milliseconds()
 }
 
-// room keeps N3.
+// room keeps Q3.
 func (w *window) room() bool { return w.next-w.floor < windowSequences }
 
 func (w *window) release(sequence uint64) {
 	if sequence < w.floor {
-		return // N4: the floor has passed it, so its bit belongs to another sequence
+		return // Q4: the floor has passed it, so its bit belongs to another sequence
 	}
 	word, bit := w.bit(sequence)
 	w.released[word] |= bit
 	for w.floor < w.next {
 		word, bit := w.bit(w.floor)
 		if w.released[word]&bit == 0 {
-			return // N2: this one is outstanding
+			return // Q2: this one is outstanding
 		}
 		w.released[word] &^= bit
 		w.floor++

@@ -31,7 +31,7 @@ func TestSequencesIncreaseAndFloorFollowsTheLowestOutstanding(t *testing.T) {
 
 	releaseSecond()
 	fourth, releaseFourth := a.Begin()
-	wantRequest(t, fourth, 4, 1) // N2: the first is outstanding
+	wantRequest(t, fourth, 4, 1) // Q2: the first is outstanding
 
 	releaseFirst()
 	fifth, releaseFifth := a.Begin()
@@ -54,7 +54,7 @@ func TestReleasingTwiceIsReleasingOnce(t *testing.T) {
 		_, release := a.Begin()
 		releases = append(releases, release)
 	}
-	releaseFirst() // N4
+	releaseFirst() // Q4
 	id, _ := a.Begin()
 	if id.Sequence != 1 {
 		t.Fatalf("after a double release the full session got %+v, want a new session", id)
@@ -76,7 +76,7 @@ func TestAFullWindowStartsAnotherSessionAndRoomIsUsedAgain(t *testing.T) {
 	}
 	other, releaseOther := a.Begin()
 	if other.Session == stuck.Session {
-		t.Fatalf("N3: the window is full and sequence %d with floor %d was given", other.Sequence, other.Floor)
+		t.Fatalf("Q3: the window is full and sequence %d with floor %d was given", other.Sequence, other.Floor)
 	}
 	wantRequest(t, other, 1, 1)
 	releaseStuck()
@@ -119,7 +119,7 @@ func TestAClockThatIsSetBackStartsAnotherSession(t *testing.T) {
 	}
 }
 
-// model is what N1 to N3 say, told naively: every outstanding request of every session.
+// model is what Q1 to Q3 say, told naively: every outstanding request of every session.
 type model struct {
 	mu          sync.Mutex
 	outstanding map[api.SessionID]map[uint64]bool
@@ -129,7 +129,7 @@ type model struct {
 
 // begin is called before another goroutine may release, but not atomically with Begin: requests
 // that other goroutines begin or release meanwhile can only make the model's lowest outstanding
-// sequence higher than the floor that Begin saw, which N2 allows. A request that enters the model
+// sequence higher than the floor that Begin saw, which Q2 allows. A request that enters the model
 // late is compared with every floor that was given meanwhile.
 func (m *model) begin(t *testing.T, id api.RequestID) {
 	m.mu.Lock()
@@ -138,21 +138,21 @@ func (m *model) begin(t *testing.T, id api.RequestID) {
 		m.given[id.Session], m.outstanding[id.Session] = map[uint64]bool{}, map[uint64]bool{}
 	}
 	if m.given[id.Session][id.Sequence] {
-		t.Errorf("N1: sequence %d was given twice", id.Sequence)
+		t.Errorf("Q1: sequence %d was given twice", id.Sequence)
 	}
 	m.given[id.Session][id.Sequence] = true
 	m.outstanding[id.Session][id.Sequence] = true
 	m.highest[id.Session] = max(m.highest[id.Session], id.Floor)
 	if floor := m.highest[id.Session]; floor > id.Sequence {
-		t.Errorf("N2: floor %d was given before sequence %d was released", floor, id.Sequence)
+		t.Errorf("Q2: floor %d was given before sequence %d was released", floor, id.Sequence)
 	}
 	for sequence := range m.outstanding[id.Session] {
 		if id.Floor > sequence {
-			t.Errorf("N2: floor %d passes sequence %d, which may still be sent", id.Floor, sequence)
+			t.Errorf("Q2: floor %d passes sequence %d, which may still be sent", id.Floor, sequence)
 		}
 	}
 	if id.Sequence-id.Floor >= windowSequences {
-		t.Errorf("N3: sequence %d, floor %d", id.Sequence, id.Floor)
+		t.Errorf("Q3: sequence %d, floor %d", id.Sequence, id.Floor)
 	}
 }
 
