@@ -5,6 +5,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+# Modules of their own, so that what they need does not become the users' dependencies.
+NESTED := examples/loadtree tests
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
@@ -26,18 +28,19 @@ quick: ## the inner loop: vet, policy, tests of the packages changed since origi
 	if [[ -n $$packages ]]; then echo "go test" $$packages; go test $$packages; else echo "no package changed"; fi
 
 .PHONY: lint
-lint: ## gofmt, go vet and staticcheck over both modules
+lint: ## gofmt, go vet and staticcheck over all modules
 	@unformatted=$$(gofmt -l .); \
 	if [[ -n $$unformatted ]]; then echo "not formatted by gofmt:" $$unformatted; exit 1; fi
-	go vet ./...
+	@for module in . $(NESTED); do \
+		echo "lint $$module"; \
+		(cd $$module && go vet ./... && go run $(STATICCHECK) ./...); \
+	done
 	go vet -tags seededbug ./internal/seededbug
-	go run $(STATICCHECK) ./...
-	cd tests && go vet ./...
-	cd tests && go run $(STATICCHECK) ./...
 
 .PHONY: test
 test: ## every test that CI runs: units, policy, fuzz corpora, then clusters of real processes
 	go test $(RACE) -timeout 10m ./...
+	cd examples/loadtree && go test ./...
 	cd tests && go test -count=1 -p 1 -timeout 15m ./...
 
 .PHONY: fuzz
