@@ -182,6 +182,10 @@ func (f *former) call(ctx context.Context, node api.NodeID, p *Pledge) (State, e
 func (f *former) act(state State, v verdict) (Cluster, bool, error) {
 	switch {
 	case v.lost != nil:
+		// Unless it is only this round that did not know of a pledge taken meanwhile.
+		if now, err := f.o.Store.show(); err != nil || now.Pledge != state.Pledge {
+			return Cluster{}, false, err
+		}
 		return Cluster{}, false, &LostPledgeError{Node: state.Node, Cluster: v.lost.ID}
 	case v.form:
 		c, err := f.o.Store.form()
