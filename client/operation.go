@@ -119,7 +119,8 @@ func (c *Client) learn(op *operation, to *connection, v *verdict) (redirected bo
 		return false
 	}
 	shard := t.ShardOf(op.slot).ID
-	if v.err.Code == api.CodeNotLeader && v.err.Leader != "" && v.err.Shard == shard {
+	about := v.err.Shard == shard || v.err.Shard == 0
+	if v.err.Code == api.CodeNotLeader && v.err.Leader != "" && about {
 		c.router.SetLeader(shard, v.err.Leader)
 		op.redirects++
 		return op.redirects <= maxRedirects

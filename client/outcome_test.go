@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -157,6 +158,20 @@ func TestFinalErrorsAreNotRetried(t *testing.T) {
 		if api.CodeOf(err) != code || attempts.Load() != 1 {
 			t.Errorf("%s: got %v after %d attempts", code, err, attempts.Load())
 		}
+	}
+}
+
+func TestASlowClockIsNamedWhenANewIDIsRefused(t *testing.T) {
+	cluster, c := start(t, 1)
+	cluster.Node(0).SetIntercept(refuseWith(api.CodeReleased))
+	_, err := increment(t.Context(), c, []byte("k"), api.RequestID{})
+	if !errors.Is(err, api.ErrReleased) || !strings.Contains(err.Error(), "clock") {
+		t.Errorf("own id: %v", err)
+	}
+	id, release := c.NewRequest()
+	defer release()
+	if _, err := increment(t.Context(), c, []byte("k"), id); !errors.Is(err, api.ErrReleased) || strings.Contains(err.Error(), "clock") {
+		t.Errorf("the caller's id: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -36,7 +37,8 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	if err := validateBatch(b); err != nil {
 		return api.Result{}, err
 	}
-	if b.Request.IsZero() {
+	own := b.Request.IsZero()
+	if own {
 		id, release := c.sessions.Begin()
 		defer release()
 		b.Request = id
@@ -49,6 +51,11 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 		response, err = to.kv.Batch(ctx, request, o...)
 		return err
 	})
+	if own && op.attempts == 1 && errors.Is(err, api.ErrReleased) {
+		// Nobody can have released an id that is new: to the shard its session is too old.
+		err = api.Errorf(api.CodeReleased, "apply: a new request id is refused, so nothing was executed; "+
+			"is this machine's clock more than half an hour slow? %w", err)
+	}
 	if err != nil {
 		return api.Result{}, err
 	}
