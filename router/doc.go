@@ -21,6 +21,6 @@
 //
 // # Invariants
 //
-//   - R1: the arcs of a Table tile the slots: each slot belongs to exactly one shard.
-//   - R2: the revision of the table that a Router serves never goes down.
+//   - T1: the arcs of a Table tile the slots: each slot belongs to exactly one shard.
+//   - T2: the revision of the table that a Router serves never goes down.
 package router

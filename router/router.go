@@ -12,7 +12,7 @@ import (
 type Router struct {
 	table atomic.Pointer[Table]
 
-	// update serialises Update, so that its check and its store are one step (R2).
+	// update serialises Update, so that its check and its store are one step (T2).
 	update sync.Mutex
 
 	// leaders is a leaf: nothing is locked and no I/O is done while it is held. It holds only

@@ -57,7 +57,7 @@ type Table struct {
 // maxShards is what an index in Table.slots can name; DESIGN foresees hundreds of shards.
 const maxShards = 1 << 16
 
-// NewTable builds a table. It fails unless the arcs tile the slots exactly (R1) and ids are
+// NewTable builds a table. It fails unless the arcs tile the slots exactly (T1) and ids are
 // unique. The map must not be changed afterwards.
 func NewTable(m *pb.ClusterMap) (*Table, error) {
 	if m == nil {

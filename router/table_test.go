@@ -60,7 +60,7 @@ func TestTableFindsTheShardOfEverySlot(t *testing.T) {
 	}
 }
 
-// R1.
+// T1.
 func TestTableRefusesArcsThatDoNotTile(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*pb.ClusterMap)
@@ -89,7 +89,7 @@ func TestTableRefusesArcsThatDoNotTile(t *testing.T) {
 	}
 }
 
-// R2.
+// T2.
 func TestRouterIgnoresOlderMaps(t *testing.T) {
 	r := New()
 	if r.Table() != nil {

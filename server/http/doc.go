@@ -20,5 +20,5 @@
 //
 // # Invariants
 //
-//   - H1: every label of a metric has a bounded number of values.
+//   - O1: every label of a metric has a bounded number of values.
 package http

@@ -52,10 +52,10 @@ func outcome(code api.Code) string {
 	if code == "" {
 		return "ok"
 	}
-	return string(api.Row(code).Code) // only the codes of the table (H1)
+	return string(api.Row(code).Code) // only the codes of the table (O1)
 }
 
-// Request counts a request. protocol and op must come from fixed lists (H1).
+// Request counts a request. protocol and op must come from fixed lists (O1).
 func (m *Metrics) Request(protocol, op string, code api.Code, took time.Duration) {
 	m.requests.WithLabelValues(protocol, op, outcome(code)).Inc()
 	m.seconds.WithLabelValues(protocol, op).Observe(took.Seconds())

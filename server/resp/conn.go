@@ -138,7 +138,7 @@ func (c *conn) dispatch(q request) (name string, err error) {
 }
 
 // call runs a handler. A panic is our bug: it ends this connection with an error, and the node
-// goes on (E4).
+// goes on (U4).
 func (c *conn) call(cmd *command, args [][]byte) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -150,7 +150,7 @@ func (c *conn) call(cmd *command, args [][]byte) (err error) {
 	return cmd.run(c.server.ctx, c, args)
 }
 
-// reserveLarge waits for the right to hold a large command (E3).
+// reserveLarge waits for the right to hold a large command (U3).
 func (c *conn) reserveLarge() error {
 	select {
 	case c.server.large <- struct{}{}:

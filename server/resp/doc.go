@@ -26,9 +26,9 @@
 //
 // # Invariants
 //
-//   - E1: a handler that returns an error has written nothing.
-//   - E2: one request gets one reply, in order.
-//   - E3: the memory of requests that are being read is bounded by the number of connections
+//   - U1: a handler that returns an error has written nothing.
+//   - U2: one request gets one reply, in order.
+//   - U3: the memory of requests that are being read is bounded by the number of connections
 //     times largeCommandBytes plus the number of large commands times maxCommandBytes.
-//   - E4: no input makes the process panic; a handler that panics costs its connection only.
+//   - U4: no input makes the process panic; a handler that panics costs its connection only.
 package resp
