@@ -75,7 +75,7 @@ func appendOpResult(dst []byte, o *api.OpResult) []byte {
 
 // decodeAnswer decodes what encodeAnswer wrote. The result aliases data.
 func decodeAnswer(data []byte) (Answer, error) {
-	r := reader{rest: data}
+	r := byteReader{rest: data}
 	if format := r.byte(); r.bad || format != answerFormat {
 		return Answer{}, fmt.Errorf("decode answer: format: %w", errMalformed)
 	}
@@ -96,7 +96,7 @@ func decodeAnswer(data []byte) (Answer, error) {
 	return a, nil
 }
 
-func readResult(r *reader) api.Result {
+func readResult(r *byteReader) api.Result {
 	var res api.Result
 	res.Applied = r.flag()
 	failed := r.uvarint()
@@ -116,7 +116,7 @@ func readResult(r *reader) api.Result {
 	return res
 }
 
-func readOpResult(r *reader, o *api.OpResult) {
+func readOpResult(r *byteReader, o *api.OpResult) {
 	flags := r.byte()
 	if flags&^(resultExisted|resultPrevious) != 0 {
 		r.fail()

@@ -8,18 +8,18 @@ import (
 // errMalformed is what every decoder of this package returns for bytes that no encoder wrote.
 var errMalformed = errors.New("malformed")
 
-// reader takes values off the front of a byte slice. After the first value that is not there,
+// byteReader takes values off the front of a byte slice. After the first value that is not there,
 // not minimal or out of range, bad is set and every further read yields zero.
-type reader struct {
+type byteReader struct {
 	rest []byte
 	bad  bool
 }
 
-func (r *reader) fail() {
+func (r *byteReader) fail() {
 	r.bad, r.rest = true, nil
 }
 
-func (r *reader) byte() byte {
+func (r *byteReader) byte() byte {
 	if len(r.rest) < 1 {
 		r.fail()
 		return 0
@@ -30,7 +30,7 @@ func (r *reader) byte() byte {
 }
 
 // flag is a byte that is 0 or 1.
-func (r *reader) flag() bool {
+func (r *byteReader) flag() bool {
 	b := r.byte()
 	if b > 1 {
 		r.fail()
@@ -38,7 +38,7 @@ func (r *reader) flag() bool {
 	return b == 1
 }
 
-func (r *reader) uint64() uint64 {
+func (r *byteReader) uint64() uint64 {
 	if len(r.rest) < 8 {
 		r.fail()
 		return 0
@@ -49,7 +49,7 @@ func (r *reader) uint64() uint64 {
 }
 
 // uvarint accepts the shortest encoding only, so that equal values have equal bytes.
-func (r *reader) uvarint() uint64 {
+func (r *byteReader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest)
 	if n <= 0 || n > 1 && r.rest[n-1] == 0 {
 		r.fail()
@@ -60,7 +60,7 @@ func (r *reader) uvarint() uint64 {
 }
 
 // varint is a zigzag number.
-func (r *reader) varint() int64 {
+func (r *byteReader) varint() int64 {
 	u := r.uvarint()
 	v := int64(u >> 1)
 	if u&1 != 0 {
@@ -71,7 +71,7 @@ func (r *reader) varint() int64 {
 
 // bytes takes a length and that many bytes. The result aliases the input and has no spare
 // capacity; nothing is allocated for a length that is not there.
-func (r *reader) bytes() []byte {
+func (r *byteReader) bytes() []byte {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
 		r.fail()
@@ -84,7 +84,7 @@ func (r *reader) bytes() []byte {
 
 // count reads a number of elements of which each takes at least minBytes, so that no slice is
 // made larger than the input can fill.
-func (r *reader) count(limit uint64, minBytes int) int {
+func (r *byteReader) count(limit uint64, minBytes int) int {
 	n := r.uvarint()
 	if n > limit || n > uint64(len(r.rest)/minBytes) {
 		r.fail()
@@ -94,7 +94,7 @@ func (r *reader) count(limit uint64, minBytes int) int {
 }
 
 // done reports whether everything was read and nothing is left.
-func (r *reader) done() error {
+func (r *byteReader) done() error {
 	if r.bad || len(r.rest) != 0 {
 		return errMalformed
 	}

@@ -237,7 +237,7 @@ type configuration struct {
 }
 
 func decodeCommand(data []byte) (decoded, error) {
-	r := reader{rest: data}
+	r := byteReader{rest: data}
 	code, version := opcode(r.byte()), evaluation(r.byte())
 	if r.bad {
 		return decoded{}, fmt.Errorf("decode command: %w", errMalformed)
@@ -262,7 +262,7 @@ func decodeCommand(data []byte) (decoded, error) {
 	return d, nil
 }
 
-func readWrite(r *reader) (Command, error) {
+func readWrite(r *byteReader) (Command, error) {
 	var c Command
 	flags := r.byte()
 	if flags&^(writeHasRequest|writeHasDeadline) != 0 {
@@ -302,7 +302,7 @@ func readWrite(r *reader) (Command, error) {
 	return c, nil
 }
 
-func readOp(r *reader, op *api.Op) {
+func readOp(r *byteReader, op *api.Op) {
 	op.Kind = api.OpKind(r.byte())
 	flags := r.byte()
 	if flags&^opReturnPrevious != 0 {
@@ -344,7 +344,7 @@ func encodeConfigure(c configuration) []byte {
 	return binary.AppendUvarint(dst, c.retentionMillis)
 }
 
-func readConfigure(r *reader) configuration {
+func readConfigure(r *byteReader) configuration {
 	c := configuration{shard: api.ShardID(r.uvarint())}
 	start, end := r.uvarint(), r.uvarint()
 	if start >= end || end > api.SlotCount {

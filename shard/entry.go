@@ -68,7 +68,7 @@ func DecodeEntry(data []byte) (Entry, error) {
 	if got := crc32.Checksum(body, castagnoli); got != sum {
 		return Entry{}, fmt.Errorf("decode entry of %d bytes: checksum %08x, expected %08x: %w", len(data), got, sum, ErrCorruptEntry)
 	}
-	r := reader{rest: body}
+	r := byteReader{rest: body}
 	if format := r.byte(); format != entryFormat {
 		return Entry{}, fmt.Errorf("decode entry: format %d is not known to this build: run a newer one on this node", format)
 	}

@@ -31,9 +31,20 @@ const (
 	maxCommandBytes = api.MaxEntryBytes - entryHeaderBytes - 2*uvarintBytes - entryChecksumBytes
 )
 
-// pending is what a proposal comes to.
-type pending interface {
-	// Wait returns the result of apply, []Answer.
+// log is where a proposer puts its entries.
+type log interface {
+	// Propose offers an entry. It does not block.
+	Propose(data []byte) proposal
+	// Term is the current term, at or above that of everything proposed so far.
+	Term() api.Term
+	// Applied is shard time here.
+	Applied() api.Version
+}
+
+// proposal is an entry on its way.
+type proposal interface {
+	// Wait returns the result of apply, []Answer. An error that is not UNKNOWN_OUTCOME, or of
+	// that class, means that the entry was not and will not be applied.
 	Wait(ctx context.Context) (any, api.Index, error)
 }
 
@@ -41,13 +52,13 @@ type pending interface {
 // concurrent use.
 type proposer struct {
 	// Set by newProposer, never written again.
-	propose func(data []byte) pending
-	clock   *hybridClock
-	ctx     context.Context // ends when the proposer is closed
-	cancel  context.CancelFunc
-	wake    chan struct{} // capacity 1: the queue may have something
-	slots   chan struct{} // one token for each entry in flight
-	loops   sync.WaitGroup
+	log    log
+	clock  *hybridClock
+	ctx    context.Context // ends when the proposer is closed
+	cancel context.CancelFunc
+	wake   chan struct{} // capacity 1: the queue may have something
+	slots  chan struct{} // one token for each entry in flight
+	loops  sync.WaitGroup
 
 	// queue is a leaf.
 	queue struct {
@@ -74,9 +85,9 @@ type settled struct {
 	err    error
 }
 
-func newProposer(propose func([]byte) pending, c *hybridClock) *proposer {
+func newProposer(l log, c *hybridClock) *proposer {
 	p := &proposer{
-		propose: propose, clock: c,
+		log: l, clock: c,
 		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxInFlight),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -208,18 +219,18 @@ func (p *proposer) send(entry []*waiter) {
 			commands = append(commands, w.command)
 		}
 	}
-	t := p.clock.begin(len(commands))
+	t := p.clock.begin(len(commands), p.log.Applied())
 	data := EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
-	proposal := p.propose(data)
+	proposed := p.log.Propose(data)
 	p.loops.Add(1)
-	go p.complete(proposal, t, entry, ticks)
+	go p.complete(proposed, t, entry, ticks)
 }
 
 // complete waits for one entry and tells its waiters.
-func (p *proposer) complete(proposal pending, t api.Version, entry []*waiter, ticks int) {
+func (p *proposer) complete(proposed proposal, t api.Version, entry []*waiter, ticks int) {
 	defer p.loops.Done()
 	defer func() { <-p.slots }()
-	result, _, err := proposal.Wait(p.ctx)
+	result, _, err := proposed.Wait(p.ctx)
 	var answers []Answer
 	if err == nil {
 		var ok bool
@@ -230,6 +241,8 @@ func (p *proposer) complete(proposal pending, t api.Version, entry []*waiter, ti
 	err = classify(err)
 	if err == nil || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
 		p.clock.settle(t)
+	} else {
+		p.clock.abandon(t, p.log.Term())
 	}
 	next := ticks
 	for _, w := range entry {

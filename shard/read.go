@@ -15,6 +15,18 @@ import (
 // is undecided after that counts as live, which is always consistent, only late.
 const maxReadTicks = 2
 
+// reader answers reads from one replica. Safe for concurrent use.
+type reader struct {
+	id      api.ShardID
+	machine *Machine
+	clock   *hybridClock
+	// confirm returns when this replica is known to have led after the call began, and has
+	// applied everything that was acknowledged before it.
+	confirm func(ctx context.Context) error
+	// tick moves shard time to the leader's clock or beyond.
+	tick func(ctx context.Context) error
+}
+
 // view is one engine snapshot together with the time at which it is read.
 type view struct {
 	snapshot *engine.Snapshot
@@ -39,34 +51,34 @@ func (v *view) live(expiryMillis uint64) bool {
 
 // read gives use a linearizable view at which the shard's epoch is the caller's. If use comes
 // upon an undecided row, shard time is moved and use is called again, from the start.
-func (s *Shard) read(ctx context.Context, epoch api.Epoch, use func(*view) error) error {
+func (r *reader) read(ctx context.Context, epoch api.Epoch, use func(*view) error) error {
 	// The ceiling is loaded before leadership is confirmed. So it was committed by the terms up
 	// to the confirmed one, and every later leader starts above it, whatever happens here next.
-	limit := api.VersionAt(s.machine.state().ceilingMillis)
-	if _, err := s.group.ReadIndex(ctx); err != nil {
-		return s.hint(err)
+	limit := api.VersionAt(r.machine.state().ceilingMillis)
+	if err := r.confirm(ctx); err != nil {
+		return hint(err, r.id)
 	}
 	wallMillis := ^uint64(0)
 	for ticks := 0; ; ticks++ {
-		t, wall := s.clock.readTime(limit, s.machine.state().last)
+		t, wall := r.clock.readTime(limit, r.machine.state())
 		wallMillis = min(wallMillis, wall)
-		undecided, err := s.viewAt(epoch, t, wallMillis, use)
+		undecided, err := r.viewAt(epoch, t, wallMillis, use)
 		if err != nil {
 			return readError(err)
 		}
 		if !undecided || ticks == maxReadTicks {
 			return nil
 		}
-		if err := s.proposer.tick(ctx); err != nil {
-			return s.tickError(err)
+		if err := r.tick(ctx); err != nil {
+			return r.tickError(err)
 		}
 	}
 }
 
 // viewAt takes a snapshot and lets use read it at t, or later if the snapshot itself is: every
 // command up to the snapshot's shard time is in it, and every later one gets a version above.
-func (s *Shard) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (undecided bool, err error) {
-	h, err := s.machine.store.acquire()
+func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (undecided bool, err error) {
+	h, err := r.machine.store.acquire()
 	if err != nil {
 		return false, err
 	}
@@ -74,7 +86,7 @@ func (s *Shard) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use fu
 	v := view{snapshot: h.db.Snapshot(), wallMillis: wallMillis}
 	defer v.snapshot.Close()
 	if v.state, err = readState(v.snapshot); err != nil {
-		return false, fmt.Errorf("shard %d: %w", s.options.ID, err)
+		return false, fmt.Errorf("shard %d: %w", r.id, err)
 	}
 	if refusal := v.state.checkEpoch(epoch); refusal != nil {
 		return false, refusal
@@ -106,17 +118,17 @@ func readError(err error) error {
 }
 
 // tickError is what a failed tick means to a read: reads have no outcome that could be unknown.
-func (s *Shard) tickError(err error) error {
+func (r *reader) tickError(err error) error {
 	if api.CodeOf(err) == api.CodeUnknownOutcome {
 		return api.Errorf(api.CodeUnavailable, "%w", err)
 	}
-	return s.hint(err)
+	return hint(err, r.id)
 }
 
 // Get reads keys linearizably and in one snapshot: one item for each key, in their order. The
 // caller owns the returned values; Item.Key is the caller's key. It fails with ErrTooLarge when
 // there are more than api.MaxBatchOps keys or the values are together over api.MaxBatchBytes.
-func (s *Shard) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 	if len(keys) > api.MaxBatchOps {
 		return nil, api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
 	}
@@ -126,7 +138,7 @@ func (s *Shard) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys
 		}
 	}
 	var items []api.Item
-	err := s.read(ctx, epoch, func(v *view) (err error) {
+	err := r.read(ctx, epoch, func(v *view) (err error) {
 		items, err = v.get(ns, keys)
 		return err
 	})

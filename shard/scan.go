@@ -32,14 +32,14 @@ const (
 )
 
 // Scan reads one page of a range, linearizably and in one snapshot. The caller owns its bytes.
-func (s *Shard) Scan(ctx context.Context, epoch api.Epoch, r api.Range) (Page, error) {
+func (r *reader) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (Page, error) {
 	// The resume key after the longest key is one byte longer.
-	if len(r.Start) > api.MaxKeyBytes+1 || len(r.End) > api.MaxKeyBytes+1 {
+	if len(rng.Start) > api.MaxKeyBytes+1 || len(rng.End) > api.MaxKeyBytes+1 {
 		return Page{}, api.Errorf(api.CodeTooLarge, "a bound of the range is over the limit of %d bytes for keys", api.MaxKeyBytes)
 	}
 	var page Page
-	err := s.read(ctx, epoch, func(v *view) (err error) {
-		page, err = v.page(r)
+	err := r.read(ctx, epoch, func(v *view) (err error) {
+		page, err = v.page(rng)
 		return err
 	})
 	if err != nil {
@@ -137,9 +137,9 @@ func fill(item *api.Item, row engine.Row, withValue bool) error {
 
 // Count counts the live keys of a namespace, linearizably and in one snapshot. It reads every
 // row: on a large shard it takes as long as a full scan.
-func (s *Shard) Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error) {
+func (r *reader) Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error) {
 	var count uint64
-	err := s.read(ctx, epoch, func(v *view) error {
+	err := r.read(ctx, epoch, func(v *view) error {
 		count = 0
 		rows := 0
 		return v.walk(ns, nil, nil, false, func(row engine.Row) (bool, error) {

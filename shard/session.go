@@ -50,7 +50,7 @@ func (s session) encode() []byte {
 }
 
 func decodeSession(b []byte) (session, error) {
-	r := reader{rest: b}
+	r := byteReader{rest: b}
 	if format := r.byte(); r.bad || format != sessionFormat {
 		return session{}, fmt.Errorf("decode session row: format: %w", errMalformed)
 	}

@@ -22,9 +22,8 @@ const defaultRetentionMillis = uint64(10 * time.Second / time.Millisecond)
 // Shard is one replica of a shard. Safe for concurrent use.
 type Shard struct {
 	// Set by Open, never written again.
+	reader   // Get, Scan and Count
 	options  Options
-	machine  *Machine
-	clock    *hybridClock
 	proposer *proposer
 	group    *raft.Group
 
@@ -44,10 +43,10 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{options: o, machine: m, clock: &hybridClock{wall: o.Clock}}
+	s := &Shard{options: o, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: o.Clock}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.clock.raise(m.state().last)
-	s.proposer = newProposer(s.propose, s.clock)
+	s.proposer = newProposer((*groupLog)(s), s.clock)
+	s.reader.confirm, s.reader.tick = s.confirm, s.proposer.tick
 	s.group, err = host.Start(raft.GroupOptions{
 		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, StateMachine: m,
 		Tick: s.firstEntry, OnLeader: s.onLeader,
@@ -62,7 +61,25 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	return s, nil
 }
 
-func (s *Shard) propose(data []byte) pending { return s.group.Propose(data) }
+// groupLog is the Raft group as the proposer uses it.
+type groupLog Shard
+
+// Propose implements log.
+func (l *groupLog) Propose(data []byte) proposal { return l.group.Propose(data) }
+
+// Term implements log.
+func (l *groupLog) Term() api.Term {
+	_, term := l.group.Leader()
+	return term
+}
+
+// Applied implements log.
+func (l *groupLog) Applied() api.Version { return l.machine.state().last }
+
+func (s *Shard) confirm(ctx context.Context) error {
+	_, err := s.group.ReadIndex(ctx)
+	return err
+}
 
 // firstEntry is what a new leader proposes before it is ready: a tick, by which the term gets a
 // time above everything that earlier leaders used, and the arc of a shard that has none.
@@ -75,13 +92,12 @@ func (s *Shard) firstEntry() []byte {
 		}))
 	}
 	commands = append(commands, encodeTick())
-	t := s.clock.stamp(len(commands))
+	t := s.clock.stamp(len(commands), s.machine.state().last)
 	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
 }
 
 // onLeader runs when the first entry of a term is applied here.
 func (s *Shard) onLeader(term api.Term) {
-	s.clock.raise(s.machine.state().last)
 	s.options.Logger.Info("leading", "shard", uint64(s.options.ID), "term", uint64(term))
 }
 
@@ -100,7 +116,7 @@ func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
 	}
 	answer, err := s.proposer.submit(ctx, encoded)
 	if err != nil {
-		return api.Result{}, s.hint(err)
+		return api.Result{}, hint(err, s.options.ID)
 	}
 	if answer.Err != nil {
 		return api.Result{}, answer.Err
@@ -118,13 +134,13 @@ func (s *Shard) notLeader() error {
 }
 
 // hint adds the shard to an error that does not name it. Errors may be shared, so it copies.
-func (s *Shard) hint(err error) error {
+func hint(err error, shard api.ShardID) error {
 	var e *api.Error
 	if !errors.As(err, &e) || e.Shard != 0 {
 		return err
 	}
 	named := *e
-	named.Shard = s.options.ID
+	named.Shard = shard
 	named.Message = err.Error()
 	return &named
 }

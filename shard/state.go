@@ -62,7 +62,7 @@ func (s *state) encode() []byte {
 }
 
 func decodeState(row []byte) (state, error) {
-	r := reader{rest: row}
+	r := byteReader{rest: row}
 	if format := r.byte(); r.bad || format != stateFormat {
 		return state{}, fmt.Errorf("decode state row: format: %w", errMalformed)
 	}
