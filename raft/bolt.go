@@ -4,12 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
-
-	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
-	"go.etcd.io/bbolt"
 
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft/boltlog"
 )
 
 // BoltOptions configures a BoltStorage. Dir and FS are required.
@@ -32,9 +29,16 @@ const defaultCacheBytes = 16 << 20
 type BoltStorage struct {
 	opts BoltOptions
 
-	// mu is a leaf.
+	// mu is held while a file is opened or closed.
 	mu   sync.Mutex
-	open map[string]*boltLog // by file name
+	open map[string]*storedLog // by file name
+}
+
+// storedLog leaves its storage when it is closed.
+type storedLog struct {
+	*boltlog.Log
+	storage *BoltStorage
+	name    string
 }
 
 // NewBoltStorage makes the directory if needed.
@@ -45,11 +49,8 @@ func NewBoltStorage(o BoltOptions) (*BoltStorage, error) {
 	if err := o.FS.MkdirAll(o.Dir); err != nil {
 		return nil, fmt.Errorf("make raft log directory: %w", err)
 	}
-	return &BoltStorage{opts: o, open: make(map[string]*boltLog)}, nil
+	return &BoltStorage{opts: o, open: make(map[string]*storedLog)}, nil
 }
-
-// A second process on the same files would otherwise wait for ever.
-const boltLockTimeout = time.Second
 
 // Open implements Storage.
 func (s *BoltStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
@@ -59,35 +60,34 @@ func (s *BoltStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
 	if s.open[name] != nil {
 		return nil, fmt.Errorf("open raft log %s: it is open already", name)
 	}
-	db, err := raftboltdb.New(raftboltdb.Options{
-		Path: s.opts.Dir + "/" + name,
-		// The free list is rebuilt on open instead of being rewritten by every commit.
-		BoltOptions: &bbolt.Options{Timeout: boltLockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
-	})
+	l, err := boltlog.Open(s.opts.Dir+"/"+name, s.opts.CacheBytes)
 	if err != nil {
 		return nil, fmt.Errorf("open raft log %s: %w", name, err)
 	}
 	// A crash must not forget the name of a file that holds a vote.
 	if err := s.opts.FS.SyncDir(s.opts.Dir); err != nil {
-		return nil, errors.Join(fmt.Errorf("sync raft log directory: %w", err), db.Close())
+		return nil, errors.Join(fmt.Errorf("sync raft log directory: %w", err), l.Close())
 	}
-	l, err := newBoltLog(db, s.opts.CacheBytes)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open raft log %s: %w", name, err), db.Close())
+	stored := &storedLog{Log: l, storage: s, name: name}
+	s.open[name] = stored
+	return stored, nil
+}
+
+// Close implements io.Closer.
+func (l *storedLog) Close() error {
+	l.storage.mu.Lock()
+	defer l.storage.mu.Unlock()
+	delete(l.storage.open, l.name)
+	if err := l.Log.Close(); err != nil {
+		return fmt.Errorf("close raft log %s: %w", l.name, err)
 	}
-	l.onClose = func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.open, name)
-	}
-	s.open[name] = l
-	return l, nil
+	return nil
 }
 
 // Close implements Storage.
 func (s *BoltStorage) Close() error {
 	s.mu.Lock()
-	logs := make([]*boltLog, 0, len(s.open))
+	logs := make([]*storedLog, 0, len(s.open))
 	for _, l := range s.open {
 		logs = append(logs, l)
 	}

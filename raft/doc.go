@@ -1,2 +1,65 @@
-// Package raft runs many hashicorp/raft groups on one node.
+// Package raft runs many hashicorp/raft groups on one node: a Host per node, a Group per
+// replica, a StateMachine under each, given by the caller.
+//
+// It is not a consensus algorithm, which is hashicorp/raft's, and it does not know what it
+// replicates. It is what that library needs around it: a transport that many groups share, a
+// log behind a seam, snapshots of a state machine that is persistent by itself, reads that are
+// linearizable, and guards for the places where the library is known to be wrong. No other
+// package of the module imports the library.
+//
+// # The life of a proposal
+//
+//  1. Group.Propose queues it; proposeLoop gives it to the library, in order.
+//  2. The library's main loop writes it to the log, through guardedLog, and syncs it.
+//  3. A pipeline per follower carries it in AppendEntries, through link, to the peer's mux.
+//  4. The follower's main loop writes and syncs it and answers.
+//  5. The leader counts a majority; applier gives the entry to the state machine, once.
+//  6. completeLoop hands the machine's result to whoever waits for the Proposal.
+//
+// # The life of a read
+//
+//  1. Group.ReadIndex joins the reads that wait for the next round.
+//  2. readLoop notes the commit index and asks the other voters, one frame per node for all
+//     groups, whether they have not gone beyond the leader's term (see readindex.go).
+//  3. A majority says so, the leader still leads, the commit index is applied: the caller reads.
+//
+// # The life of a snapshot
+//
+//  1. A follower needs entries that are cut; the library opens the durable snapshot.
+//  2. The state machine writes a checkpoint, which is streamed, compressed, on the Bulk lane.
+//  3. The follower's sink writes it to a staging directory and verifies every file.
+//  4. The state machine switches to it atomically; the library continues after it.
+//
+// # Goroutines
+//
+//   - superviseLoop and readLoop, per Group: started by startGroup, end at Group.Close.
+//   - proposeLoop, completeLoop, leadLoop, per instance of the library: end at instance.close.
+//     The library's own end there too.
+//   - replyLoop, per transport, and answerLoop, per pipeline: end at their Close.
+//   - link.loop, per node and lane, with a receiver per stream; prober.loop while probes wait;
+//     a receiver per incoming stream: end at mux.close.
+//   - The call of HostOptions.OnFailure; Host.Close waits for it.
+//
+// # Locks
+//
+// Every mutex is a leaf but two: BoltStorage's, held while a file is opened or closed, and
+// snapshotReader's, held while a chunk is awaited. Neither takes another lock of this package.
+//
+// # Invariants
+//
+//   - R1: a replica's identity is its node and incarnation, for votes, addresses and messages. A
+//     message for a replica that is not here is answered with an error, never by another one.
+//   - R2: a term and a vote are durable before the answer that depends on them leaves the node.
+//     The vote is one record.
+//   - R3: the state machine gets every committed command and membership exactly once per run, in
+//     order, and never one that it holds durably.
+//   - R4: an entry is deleted from the front of the log only when the state machine holds it
+//     durably, and from the end only when it does not.
+//   - R5: after the first failed write or damaged record of its log, or the first error of its
+//     state machine, a group writes, sends, votes, applies and acknowledges nothing.
+//   - R6: a read index is confirmed by a majority of the voters, asked after the read arrived.
+//   - R7: an error other than UNKNOWN_OUTCOME from a Proposal means that it is in no log.
+//   - R8: no message of one group can block another's: queues are bounded, and what does not fit
+//     is refused or dropped.
+//   - R9: what arrives from a peer or from disk is used only after its CRC32C was checked.
 package raft

@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"sync"
 
@@ -49,7 +50,7 @@ func (g *guardedLog) pin(index uint64) (unpin func()) {
 
 // failed reports err to the group, unless it only says that something is absent or closed.
 func (g *guardedLog) failed(err error) bool {
-	if err == nil || errors.Is(err, hraft.ErrLogNotFound) || err.Error() == errKeyNotFound.Error() || errors.Is(err, errLogClosed) {
+	if err == nil || errors.Is(err, hraft.ErrLogNotFound) || isKeyNotFound(err) || errors.Is(err, fs.ErrClosed) {
 		return false
 	}
 	g.fail(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // A snapshot travels on a stream of its own: the request, then data frames whose payload is
@@ -37,7 +38,7 @@ var (
 )
 
 // sendSnapshot streams data to a node and returns the replica's answer.
-func (m *mux) sendSnapshot(parent context.Context, node api.NodeID, request *frame, data io.Reader) (answer, error) {
+func (m *mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) (answer, error) {
 	conn, err := m.pool.Conn(node, peers.Bulk)
 	if err != nil {
 		return answer{}, err
@@ -50,7 +51,7 @@ func (m *mux) sendSnapshot(parent context.Context, node api.NodeID, request *fra
 	if err != nil {
 		return answer{}, stalledOr(ctx, err)
 	}
-	err = stream.Send(&peerv1.RaftSnapshotPart{Frame: request.encode()})
+	err = stream.Send(&peerv1.RaftSnapshotPart{Frame: request.Encode()})
 	if err == nil {
 		err = sendChunks(stream, request, data, stalled)
 	}
@@ -75,19 +76,19 @@ func stalledOr(ctx context.Context, err error) error {
 
 func decodeSnapshotReply(node api.NodeID, reply *peerv1.RaftFrames) (answer, error) {
 	if len(reply.Frames) != 1 {
-		return answer{}, errFrameMalformed
+		return answer{}, wire.ErrMalformed
 	}
-	f, err := decodeFrame(reply.Frames[0])
+	f, err := wire.DecodeFrame(reply.Frames[0])
 	if err != nil {
 		return answer{}, err
 	}
-	if f.flags&flagError != 0 {
-		return answer{}, &remoteError{node: node, text: string(f.payload)}
+	if f.Failed() {
+		return answer{}, &remoteError{node: node, text: string(f.Payload)}
 	}
-	return answer{payload: f.payload, from: f.from}, nil
+	return answer{payload: f.Payload, from: f.From}, nil
 }
 
-func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *frame, data io.Reader, stalled *time.Timer) error {
+func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame, data io.Reader, stalled *time.Timer) error {
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return fmt.Errorf("start compression: %w", err)
@@ -98,8 +99,8 @@ func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv
 		n, err := io.ReadFull(data, chunk)
 		if n > 0 {
 			payload := encoder.EncodeAll(chunk[:n], binary.AppendUvarint(nil, uint64(n)))
-			f := frame{kind: kindSnapshotData, group: request.group, from: request.from, to: request.to, payload: payload}
-			if err := stream.Send(&peerv1.RaftSnapshotPart{Frame: f.encode()}); err != nil {
+			f := wire.Frame{Kind: wire.KindSnapshotData, Group: request.Group, From: request.From, To: request.To, Payload: payload}
+			if err := stream.Send(&peerv1.RaftSnapshotPart{Frame: f.Encode()}); err != nil {
 				return err
 			}
 			stalled.Reset(snapshotStall)
@@ -119,23 +120,23 @@ func (m *mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnaps
 	if err != nil {
 		return err
 	}
-	request, err := decodeFrame(part.Frame)
+	request, err := wire.DecodeFrame(part.Frame)
 	if err != nil {
 		return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
 	}
 	payload, err := m.install(stream, &request)
-	return stream.SendAndClose(&peerv1.RaftFrames{Frames: [][]byte{request.answer(payload, err).encode()}})
+	return stream.SendAndClose(&peerv1.RaftFrames{Frames: [][]byte{request.Answer(payload, err).Encode()}})
 }
 
-func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *frame) ([]byte, error) {
-	t, err := m.hosted(request.group, request.to)
+func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame) ([]byte, error) {
+	t, err := m.hosted(GroupID(request.Group), request.To)
 	if err != nil {
 		return nil, err
 	}
-	if request.kind != kindInstall {
-		return nil, errFrameMalformed
+	if request.Kind != wire.KindInstall {
+		return nil, wire.ErrMalformed
 	}
-	command, err := decodeInstall(request.payload, request.from)
+	command, err := wire.DecodeInstall(request.Payload, request.From)
 	if err != nil {
 		return nil, err
 	}
@@ -172,12 +173,12 @@ func pumpChunks(ctx context.Context, stream grpc.ClientStreamingServer[peerv1.Ra
 			}
 			return err
 		}
-		f, err := decodeFrame(part.Frame)
+		f, err := wire.DecodeFrame(part.Frame)
 		if err != nil {
 			return err
 		}
 		select {
-		case chunks <- f.payload:
+		case chunks <- f.Payload:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -264,18 +265,18 @@ func (r *snapshotReader) next() error {
 	case <-r.closed.Done():
 		return errTransportClosed
 	}
-	d := decoder{rest: payload}
-	size := d.uvarint()
-	if d.bad || size == 0 || size > snapshotChunkBytes || int64(size) > r.left {
-		return errFrameMalformed
+	d := wire.Decoder{Rest: payload}
+	size := d.Uvarint()
+	if d.Bad || size == 0 || size > snapshotChunkBytes || int64(size) > r.left {
+		return wire.ErrMalformed
 	}
 	var err error
-	r.buf, err = r.zstd.DecodeAll(d.rest, r.buf[:0])
+	r.buf, err = r.zstd.DecodeAll(d.Rest, r.buf[:0])
 	if err != nil {
 		return fmt.Errorf("decompress snapshot: %w", err)
 	}
 	if uint64(len(r.buf)) != size {
-		return errFrameMalformed
+		return wire.ErrMalformed
 	}
 	r.rest, r.left = r.buf, r.left-int64(size)
 	return nil

@@ -91,7 +91,7 @@ func (g *Group) libraryConfig() *hraft.Config {
 		ShutdownOnRemove: false,
 		// The library's metrics have no group in their names.
 		NoLegacyTelemetry: true,
-		BatchApplyCh:      false,
+		BatchApplyCh:      true,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // link is the asking half of one lane to one node: one stream that carries the requests of all
@@ -99,8 +100,8 @@ func (l *link) isConnected() bool {
 
 // start queues a request. The answer arrives on the call's done channel, an error if the
 // stream breaks. The caller must call forget when it stops waiting.
-func (l *link) start(ctx context.Context, f *frame) (*call, error) {
-	weight := min(int64(len(f.payload)+callOverheadBytes), maxLinkBytes)
+func (l *link) start(ctx context.Context, f *wire.Frame) (*call, error) {
+	weight := min(int64(len(f.Payload)+callOverheadBytes), maxLinkBytes)
 	if err := l.budget.Acquire(ctx, weight); err != nil {
 		return nil, fmt.Errorf("send to node %s: %w", l.node, context.Cause(ctx))
 	}
@@ -116,8 +117,8 @@ func (l *link) start(ctx context.Context, f *frame) (*call, error) {
 	l.mu.pending[c.sequence] = c
 	l.mu.Unlock()
 
-	f.sequence = c.sequence
-	c.frame = f.encode()
+	f.Sequence = c.sequence
+	c.frame = f.Encode()
 	l.mu.Lock()
 	if l.mu.pending[c.sequence] != c { // broke meanwhile; done has the error
 		l.mu.Unlock()
@@ -152,7 +153,7 @@ func (c *call) wait(ctx context.Context) (answer, error) {
 }
 
 // ask is start and wait, after waiting for the stream to be up.
-func (l *link) ask(ctx context.Context, f *frame) (answer, error) {
+func (l *link) ask(ctx context.Context, f *wire.Frame) (answer, error) {
 	if err := l.waitReady(ctx); err != nil {
 		return answer{}, err
 	}
@@ -290,7 +291,7 @@ func (l *link) receive(stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1
 			return err
 		}
 		for _, b := range m.Frames {
-			f, err := decodeFrame(b)
+			f, err := wire.DecodeFrame(b)
 			if err != nil {
 				return err
 			}
@@ -299,17 +300,17 @@ func (l *link) receive(stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1
 	}
 }
 
-func (l *link) deliver(f *frame) {
+func (l *link) deliver(f *wire.Frame) {
 	l.mu.Lock()
-	c := l.mu.pending[f.sequence]
-	delete(l.mu.pending, f.sequence)
+	c := l.mu.pending[f.Sequence]
+	delete(l.mu.pending, f.Sequence)
 	l.mu.Unlock()
 	if c == nil { // too late
 		return
 	}
-	a := answer{payload: f.payload, from: f.from}
-	if f.flags&flagError != 0 {
-		a.err = &remoteError{node: l.node, text: string(f.payload)}
+	a := answer{payload: f.Payload, from: f.From}
+	if f.Failed() {
+		a.err = &remoteError{node: l.node, text: string(f.Payload)}
 	}
 	c.done <- a
 }

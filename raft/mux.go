@@ -16,6 +16,7 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // mux is the transport of a node: it carries the messages of every group over one stream per
@@ -192,9 +193,9 @@ func batchAnswers(b []byte, more <-chan []byte) *peerv1.RaftFrames {
 }
 
 func (m *mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames], answers chan<- []byte) error {
-	reply := func(f *frame) {
+	reply := func(f *wire.Frame) {
 		select {
-		case answers <- f.encode():
+		case answers <- f.Encode():
 		default:
 		}
 	}
@@ -204,7 +205,7 @@ func (m *mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.
 			return err
 		}
 		for _, b := range message.Frames {
-			f, err := decodeFrame(b)
+			f, err := wire.DecodeFrame(b)
 			if err != nil {
 				m.logger.Warn("raft stream ended by a bad frame", "error", err)
 				return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
@@ -215,18 +216,18 @@ func (m *mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.
 }
 
 // handle never blocks: the stream carries all groups.
-func (m *mux) handle(f *frame, reply func(*frame)) {
-	if f.kind == kindProbe {
-		payload, err := m.answerProbe(f.payload)
-		reply(f.answer(payload, err))
+func (m *mux) handle(f *wire.Frame, reply func(*wire.Frame)) {
+	if f.Kind == wire.KindProbe {
+		payload, err := m.answerProbe(f.Payload)
+		reply(f.Answer(payload, err))
 		return
 	}
-	t, err := m.hosted(f.group, f.to)
+	t, err := m.hosted(GroupID(f.Group), f.To)
 	if err == nil {
 		err = t.accept(f, reply)
 	}
 	if err != nil {
-		reply(f.answer(nil, err))
+		reply(f.Answer(nil, err))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // pipeline keeps a few AppendEntries requests to one follower on their way at once. It fails
@@ -88,7 +89,7 @@ func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.A
 	if p.ctx.Err() != nil {
 		return nil, context.Cause(p.ctx)
 	}
-	c, err := p.link.start(p.ctx, p.transport.request(p.to, kindAppendEntries, encodeAppendEntries(args)))
+	c, err := p.link.start(p.ctx, p.transport.request(p.to, wire.KindAppendEntries, wire.EncodeAppendEntries(args)))
 	if err != nil {
 		p.cancel(err)
 		return nil, err
@@ -155,7 +156,7 @@ func (p *pipeline) await(f *appendFuture) error {
 	if err != nil {
 		return fmt.Errorf("append entries to %s: %w", p.to, err)
 	}
-	if err := decodeAppendEntriesResponse(a.payload, a.from, f.response); err != nil {
+	if err := wire.DecodeAppendEntriesResponse(a.payload, a.from, f.response); err != nil {
 		return fmt.Errorf("append entries to %s: %w", p.to, err)
 	}
 	if !f.response.Success || f.response.Term > f.request.Term {

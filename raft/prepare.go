@@ -25,7 +25,7 @@ func (g *Group) prepare() error {
 		return g.bootstrap()
 	}
 	term, err := g.store.GetUint64([]byte(keyCurrentTerm))
-	if err != nil && err.Error() != errKeyNotFound.Error() {
+	if err != nil && !isKeyNotFound(err) {
 		return err
 	}
 	switch {
@@ -56,7 +56,7 @@ func (g *Group) bootstrap() error {
 	_, err := g.store.GetUint64([]byte(keyCurrentTerm))
 	switch {
 	case err == nil: // an interrupted bootstrap, or a vote before it
-	case err.Error() != errKeyNotFound.Error():
+	case !isKeyNotFound(err):
 		return err
 	default:
 		if err := g.store.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
@@ -100,7 +100,7 @@ func (g *Group) verifyLog(state State, term uint64) error {
 			return fmt.Errorf("the raft log was lost or replaced: it knows term %d, entry %d is of term %d", term, index, e.Term)
 		}
 	}
-	if _, err := g.store.Get([]byte(keyLastVoteCand)); err != nil && err.Error() != errKeyNotFound.Error() {
+	if _, err := g.store.Get([]byte(keyLastVoteCand)); err != nil && !isKeyNotFound(err) {
 		return err
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // A probe asks a replica whether it has not gone beyond a term. The answer is a load of an
@@ -92,12 +93,12 @@ func (p *prober) send(batch []probe, timeout time.Duration) ([]byte, error) {
 	}
 	ctx, cancel := context.WithTimeout(p.mux.ctx, timeout)
 	defer cancel()
-	a, err := l.ask(ctx, &frame{kind: kindProbe, from: string(p.mux.node), to: string(p.node), payload: encodeProbes(batch)})
+	a, err := l.ask(ctx, &wire.Frame{Kind: wire.KindProbe, From: string(p.mux.node), To: string(p.node), Payload: encodeProbes(batch)})
 	if err != nil {
 		return nil, err
 	}
 	if len(a.payload) != len(batch) {
-		return nil, errFrameMalformed
+		return nil, wire.ErrMalformed
 	}
 	return a.payload, nil
 }
@@ -107,27 +108,27 @@ func encodeProbes(batch []probe) []byte {
 	for _, q := range batch {
 		b = binary.AppendUvarint(b, uint64(q.group))
 		b = binary.AppendUvarint(b, uint64(q.term))
-		b = appendField(b, []byte(q.to))
+		b = wire.AppendField(b, []byte(q.to))
 	}
 	return b
 }
 
 // answerProbe grants each probe whose replica is here and whose term is not beyond the asked one.
 func (m *mux) answerProbe(payload []byte) ([]byte, error) {
-	d := decoder{rest: payload}
-	count := d.uvarint()
-	if d.bad || count > maxProbesPerFrame {
-		return nil, fmt.Errorf("probe: %w", errFrameMalformed)
+	d := wire.Decoder{Rest: payload}
+	count := d.Uvarint()
+	if d.Bad || count > maxProbesPerFrame {
+		return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 	}
 	granted := make([]byte, 0, count)
 	for range count {
-		group, term, to := GroupID(d.uvarint()), d.uvarint(), string(d.field())
-		if d.bad {
-			return nil, fmt.Errorf("probe: %w", errFrameMalformed)
+		group, term, to := GroupID(d.Uvarint()), d.Uvarint(), string(d.Field())
+		if d.Bad {
+			return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 		}
-		granted = appendBool(granted, m.grants(group, to, term))
+		granted = wire.AppendBool(granted, m.grants(group, to, term))
 	}
-	return granted, d.end()
+	return granted, d.End()
 }
 
 func (m *mux) grants(g GroupID, to string, term uint64) bool {

@@ -10,6 +10,7 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // GroupID names a Raft group. A shard's group has the number of its shard.
@@ -101,27 +102,27 @@ var errConfiguration = errors.New("malformed configuration")
 
 // UnmarshalConfiguration decodes what Marshal wrote and refuses anything else.
 func UnmarshalConfiguration(b []byte) (Configuration, error) {
-	d := decoder{rest: b}
-	if format := d.byte(); d.bad || format != configurationFormat {
+	d := wire.Decoder{Rest: b}
+	if format := d.Byte(); d.Bad || format != configurationFormat {
 		return Configuration{}, errConfiguration
 	}
-	c := Configuration{Index: api.Index(d.uvarint())}
-	count := d.uvarint()
-	if d.bad || count > maxServers {
+	c := Configuration{Index: api.Index(d.Uvarint())}
+	count := d.Uvarint()
+	if d.Bad || count > maxServers {
 		return Configuration{}, errConfiguration
 	}
 	for range count {
-		voter := d.byte()
-		incarnation := d.uvarint()
-		node := d.bytes(d.uvarint())
-		if d.bad || voter > 1 || len(node) == 0 {
+		voter := d.Byte()
+		incarnation := d.Uvarint()
+		node := d.Bytes(d.Uvarint())
+		if d.Bad || voter > 1 || len(node) == 0 {
 			return Configuration{}, errConfiguration
 		}
 		c.Servers = append(c.Servers, Server{
 			Replica: ReplicaID{Node: api.NodeID(node), Incarnation: incarnation}, Voter: voter == 1,
 		})
 	}
-	if len(d.rest) != 0 {
+	if len(d.Rest) != 0 {
 		return Configuration{}, errConfiguration
 	}
 	return c, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // A snapshot is the files of a checkpoint, one after the other:
@@ -31,6 +32,8 @@ const (
 	maxFileNameBytes       = 255
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 var errSnapshotMalformed = errors.New("malformed snapshot")
 
 type snapshotFile struct {
@@ -46,10 +49,10 @@ type snapshotHeader struct {
 func (h *snapshotHeader) encode() []byte {
 	b := binary.AppendUvarint(nil, uint64(h.state.Index))
 	b = binary.AppendUvarint(b, uint64(h.state.Term))
-	b = appendField(b, h.state.Configuration.Marshal())
+	b = wire.AppendField(b, h.state.Configuration.Marshal())
 	b = binary.AppendUvarint(b, uint64(len(h.files)))
 	for _, f := range h.files {
-		b = appendField(b, []byte(f.name))
+		b = wire.AppendField(b, []byte(f.name))
 		b = binary.AppendUvarint(b, uint64(f.size))
 	}
 	out := append([]byte(snapshotMagic), 0, 0, 0, 0)
@@ -59,25 +62,25 @@ func (h *snapshotHeader) encode() []byte {
 }
 
 func decodeSnapshotHeader(b []byte) (*snapshotHeader, error) {
-	d := decoder{rest: b}
-	h := &snapshotHeader{state: State{Index: api.Index(d.uvarint()), Term: api.Term(d.uvarint())}}
-	configuration, err := UnmarshalConfiguration(d.field())
+	d := wire.Decoder{Rest: b}
+	h := &snapshotHeader{state: State{Index: api.Index(d.Uvarint()), Term: api.Term(d.Uvarint())}}
+	configuration, err := UnmarshalConfiguration(d.Field())
 	if err != nil {
 		return nil, err
 	}
 	h.state.Configuration = configuration
-	count := d.uvarint()
-	if d.bad || count > maxSnapshotFiles {
+	count := d.Uvarint()
+	if d.Bad || count > maxSnapshotFiles {
 		return nil, errSnapshotMalformed
 	}
 	for range count {
-		f := snapshotFile{name: string(d.field()), size: int64(d.uvarint())}
-		if d.bad || f.size < 0 || !plainFileName(f.name) {
+		f := snapshotFile{name: string(d.Field()), size: int64(d.Uvarint())}
+		if d.Bad || f.size < 0 || !plainFileName(f.name) {
 			return nil, errSnapshotMalformed
 		}
 		h.files = append(h.files, f)
 	}
-	if d.end() != nil {
+	if d.End() != nil {
 		return nil, errSnapshotMalformed
 	}
 	return h, nil

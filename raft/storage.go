@@ -15,7 +15,8 @@ import (
 //   - a record is verified on every read from disk; damage is an error, never an answer;
 //   - storing at or below the last index replaces the suffix; storing beyond the next index
 //     drops everything before; the indexes held are one range without holes;
-//   - a missing entry is hraft.ErrLogNotFound, a missing key an error with the text "not found".
+//   - a missing entry is hraft.ErrLogNotFound, a missing key an error with the text "not found";
+//   - after Close every call that would touch the disk fails with fs.ErrClosed.
 //
 // Safe for concurrent use by one writer and many readers.
 type LogStore interface {
@@ -32,3 +33,12 @@ type Storage interface {
 	// Close closes what is still open.
 	Close() error
 }
+
+// The keys that hashicorp/raft uses and this package reads.
+const (
+	keyCurrentTerm  = "CurrentTerm"
+	keyLastVoteCand = "LastVoteCand"
+)
+
+// isKeyNotFound compares the text, as the library does, which has no error for it.
+func isKeyNotFound(err error) bool { return err.Error() == "not found" }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // transport is one group's view of the mux: hashicorp/raft's Transport with pre-vote. Closing
@@ -60,9 +61,9 @@ type era struct {
 }
 
 type pendingReply struct {
-	frame    *frame
+	frame    *wire.Frame
 	response <-chan hraft.RPCResponse
-	reply    func(*frame)
+	reply    func(*wire.Frame)
 }
 
 const (
@@ -99,8 +100,8 @@ func newTransport(m *mux, g GroupID, local ReplicaID, timing Timing, owner trans
 func (t *transport) currentTerm() uint64 { return t.owner.currentTerm() }
 
 // accept queues a request for the library and never blocks.
-func (t *transport) accept(f *frame, reply func(*frame)) error {
-	command, err := decodeRequest(f)
+func (t *transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
+	command, err := wire.DecodeRequest(f)
 	if err != nil {
 		return err
 	}
@@ -130,9 +131,9 @@ func (t *transport) replyLoop() {
 			select {
 			case r := <-p.response:
 				payload, err := encodeRPCResponse(r)
-				p.reply(p.frame.answer(payload, err))
+				p.reply(p.frame.Answer(payload, err))
 			case <-t.ctx.Done():
-				p.reply(p.frame.answer(nil, errTransportClosed))
+				p.reply(p.frame.Answer(nil, errTransportClosed))
 			}
 		case <-t.ctx.Done():
 			return
@@ -144,7 +145,7 @@ func encodeRPCResponse(r hraft.RPCResponse) ([]byte, error) {
 	if r.Error != nil {
 		return nil, r.Error
 	}
-	return encodeResponse(r.Response)
+	return wire.EncodeResponse(r.Response)
 }
 
 // isHeartbeat recognizes what the library's heartbeat goroutine sends.
@@ -207,7 +208,7 @@ func (t *transport) eraContext(term uint64) (context.Context, error) {
 }
 
 // ask sends one request on a lane and waits for the answer no longer than timeout.
-func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind frameKind, payload []byte, timeout time.Duration) (answer, error) {
+func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind wire.Kind, payload []byte, timeout time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
 	l, err := t.linkTo(to, lane)
@@ -217,8 +218,8 @@ func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind frameKind,
 	return l.ask(ctx, t.request(to, kind, payload))
 }
 
-func (t *transport) request(to hraft.ServerAddress, kind frameKind, payload []byte) *frame {
-	return &frame{kind: kind, group: t.group, from: t.local, to: string(to), payload: payload}
+func (t *transport) request(to hraft.ServerAddress, kind wire.Kind, payload []byte) *wire.Frame {
+	return &wire.Frame{Kind: kind, Group: uint64(t.group), From: t.local, To: string(to), Payload: payload}
 }
 
 func (t *transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, error) {
@@ -233,11 +234,11 @@ func (t *transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, erro
 // request in place: the library takes what the request holds afterwards as sent.
 func (t *transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) error {
 	if isHeartbeat(args) {
-		a, err := t.ask(to, peers.Control, kindAppendEntries, encodeAppendEntries(args), t.timing.HeartbeatTimeout)
+		a, err := t.ask(to, peers.Control, wire.KindAppendEntries, wire.EncodeAppendEntries(args), t.timing.HeartbeatTimeout)
 		if err != nil {
 			return err
 		}
-		return decodeAppendEntriesResponse(a.payload, a.from, resp)
+		return wire.DecodeAppendEntriesResponse(a.payload, a.from, resp)
 	}
 	trimEntries(args)
 	era, err := t.eraContext(args.Term)
@@ -255,18 +256,18 @@ func (t *transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 	}
 	ctx, cancel := context.WithTimeout(era, appendTimeout)
 	defer cancel()
-	a, err := l.ask(ctx, t.request(to, kindAppendEntries, encodeAppendEntries(args)))
+	a, err := l.ask(ctx, t.request(to, wire.KindAppendEntries, wire.EncodeAppendEntries(args)))
 	if err != nil {
 		return err
 	}
-	return decodeAppendEntriesResponse(a.payload, a.from, resp)
+	return wire.DecodeAppendEntriesResponse(a.payload, a.from, resp)
 }
 
 // trimEntries bounds a request by bytes; the library bounds it by count only.
 func trimEntries(r *hraft.AppendEntriesRequest) {
 	size := 0
 	for i, e := range r.Entries {
-		size += len(e.Data) + entryOverheadBytes
+		size += len(e.Data) + wire.EntryOverheadBytes
 		if i > 0 && size > maxAppendBytes {
 			clear(r.Entries[i:])
 			r.Entries = r.Entries[:i]
@@ -277,27 +278,27 @@ func trimEntries(r *hraft.AppendEntriesRequest) {
 
 // RequestVote implements hraft.Transport.
 func (t *transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestVoteRequest, resp *hraft.RequestVoteResponse) error {
-	a, err := t.ask(to, peers.Control, kindRequestVote, encodeRequestVote(args), t.timing.ElectionTimeout)
+	a, err := t.ask(to, peers.Control, wire.KindRequestVote, wire.EncodeRequestVote(args), t.timing.ElectionTimeout)
 	if err != nil {
 		return err
 	}
-	resp.RPCHeader, resp.Term, resp.Granted, err = decodeGrant(a.payload, a.from)
+	resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
 	return err
 }
 
 // RequestPreVote implements hraft.WithPreVote.
 func (t *transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestPreVoteRequest, resp *hraft.RequestPreVoteResponse) error {
-	a, err := t.ask(to, peers.Control, kindPreVote, encodePreVote(args), t.timing.ElectionTimeout)
+	a, err := t.ask(to, peers.Control, wire.KindPreVote, wire.EncodePreVote(args), t.timing.ElectionTimeout)
 	if err != nil {
 		return err
 	}
-	resp.RPCHeader, resp.Term, resp.Granted, err = decodeGrant(a.payload, a.from)
+	resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
 	return err
 }
 
 // TimeoutNow implements hraft.Transport.
 func (t *transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
-	_, err := t.ask(to, peers.Control, kindTimeoutNow, appendVersion(nil, args.RPCHeader), t.timing.ElectionTimeout)
+	_, err := t.ask(to, peers.Control, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader), t.timing.ElectionTimeout)
 	return err
 }
 
@@ -311,12 +312,12 @@ func (t *transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	a, err := t.mux.sendSnapshot(era, id.Node, t.request(to, kindInstall, encodeInstall(args)), data)
+	a, err := t.mux.sendSnapshot(era, id.Node, t.request(to, wire.KindInstall, wire.EncodeInstall(args)), data)
 	if err != nil {
 		return fmt.Errorf("send snapshot of group %s to %s: %w", t.group, to, err)
 	}
 	t.owner.snapshotSent()
-	resp.RPCHeader, resp.Term, resp.Success, err = decodeGrant(a.payload, a.from)
+	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(a.payload, a.from)
 	return err
 }
 

@@ -1,4 +1,4 @@
-package raft
+package boltlog
 
 import (
 	"bytes"
@@ -6,26 +6,29 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"sync"
+	"time"
 
 	hraft "github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
 )
 
-// boltStore is the part of raftboltdb.BoltStore that a boltLog uses; tests put a failing one
-// in its place.
-type boltStore interface {
+// database is the part of raftboltdb.BoltStore that a Log uses; tests put a failing one in its
+// place.
+type database interface {
 	hraft.LogStore
 	Set(key, value []byte) error
 	Get(key []byte) ([]byte, error)
 	Close() error
 }
 
-// boltLog makes a LogStore of raft-boltdb's store: it adds a checksum to every record, makes
-// the vote one record, keeps the range of indexes without holes, and fails for good after the
-// first failed write. docs/formats/raft-log.md draws the records.
-type boltLog struct {
-	db      boltStore
-	onClose func()
+// Log makes the log of a Raft replica of raft-boltdb's store: it adds a checksum to every
+// record, makes the vote one record, keeps the range of indexes without holes, and fails for
+// good after the first failed write. Safe for concurrent use.
+type Log struct {
+	db database
 
 	// writeMu orders writers. Held during I/O; taken before mu.
 	writeMu sync.Mutex
@@ -44,16 +47,23 @@ type boltLog struct {
 
 // The keys that hashicorp/raft uses, and our record that holds the last two together.
 const (
-	keyCurrentTerm  = "CurrentTerm"
 	keyLastVoteTerm = "LastVoteTerm"
 	keyLastVoteCand = "LastVoteCand"
 	keyVote         = "Vote"
 )
 
+// keyFormat holds the format of the records, in every file.
+const (
+	keyFormat  = "Format"
+	fileFormat = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // errKeyNotFound has the text that hashicorp/raft compares.
 var errKeyNotFound = errors.New("not found")
 
-var errLogClosed = errors.New("raft log is closed")
+var errClosed = fmt.Errorf("raft log: %w", fs.ErrClosed)
 
 // DamageError says that a record was read back other than it was written. The log serves no
 // such record.
@@ -67,8 +77,29 @@ func (e *DamageError) Error() string {
 	return fmt.Sprintf("raft log: record %s is damaged: %s", e.Record, e.Reason)
 }
 
-func newBoltLog(db boltStore, cacheBytes int) (*boltLog, error) {
-	l := &boltLog{db: db, cache: newTailCache(cacheBytes)}
+// A second process on the same file would otherwise wait for ever.
+const lockTimeout = time.Second
+
+// Open opens the log in the file path, creating it if it is missing. The caller makes the name
+// durable. The newest entries are kept in memory, up to cacheBytes.
+func Open(path string, cacheBytes int) (*Log, error) {
+	db, err := raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		// The free list is rebuilt on open instead of being rewritten by every commit.
+		BoltOptions: &bbolt.Options{Timeout: lockTimeout, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType},
+	})
+	if err != nil {
+		return nil, err
+	}
+	l, err := newLog(db, cacheBytes)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return l, nil
+}
+
+func newLog(db database, cacheBytes int) (*Log, error) {
+	l := &Log{db: db, cache: newTailCache(cacheBytes)}
 	first, err := db.FirstIndex()
 	if err != nil {
 		return nil, fmt.Errorf("read first index: %w", err)
@@ -78,25 +109,42 @@ func newBoltLog(db boltStore, cacheBytes int) (*boltLog, error) {
 		return nil, fmt.Errorf("read last index: %w", err)
 	}
 	l.mu.first, l.mu.last = first, last
-	return l, nil
+	return l, l.checkFormat()
+}
+
+// checkFormat stamps a new file and refuses one of another format.
+func (l *Log) checkFormat() error {
+	format, err := l.GetUint64([]byte(keyFormat))
+	switch {
+	case err == nil && format == fileFormat:
+		return nil
+	case err == nil:
+		return fmt.Errorf("the log is of format %d, this program knows %d", format, fileFormat)
+	case !errors.Is(err, errKeyNotFound):
+		return err
+	}
+	if _, err := l.getStable("CurrentTerm"); err == nil || l.mu.last != 0 {
+		return &DamageError{Record: keyFormat, Reason: "missing"}
+	}
+	return l.SetUint64([]byte(keyFormat), fileFormat)
 }
 
 // FirstIndex implements hraft.LogStore.
-func (l *boltLog) FirstIndex() (uint64, error) {
+func (l *Log) FirstIndex() (uint64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.mu.first, nil
 }
 
 // LastIndex implements hraft.LogStore.
-func (l *boltLog) LastIndex() (uint64, error) {
+func (l *Log) LastIndex() (uint64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return l.mu.last, nil
 }
 
 // GetLog implements hraft.LogStore. The entry's data is shared: nobody may change it.
-func (l *boltLog) GetLog(index uint64, out *hraft.Log) error {
+func (l *Log) GetLog(index uint64, out *hraft.Log) error {
 	if l.cache.get(index, out) {
 		return nil
 	}
@@ -122,19 +170,19 @@ func (l *boltLog) GetLog(index uint64, out *hraft.Log) error {
 	return fmt.Errorf("read entry %d: %w", index, err)
 }
 
-func (l *boltLog) holds(index uint64) bool {
+func (l *Log) holds(index uint64) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return index != 0 && index >= l.mu.first && index <= l.mu.last
 }
 
 // do runs one call of the database, which panics when its own pages are damaged.
-func (l *boltLog) do(f func() error) (err error) {
+func (l *Log) do(f func() error) (err error) {
 	l.mu.RLock()
 	closed := l.mu.closed
 	l.mu.RUnlock()
 	if closed {
-		return errLogClosed
+		return errClosed
 	}
 	defer func() {
 		if p := recover(); p != nil {
@@ -179,10 +227,10 @@ func sealEntry(e *hraft.Log) (*hraft.Log, error) {
 }
 
 // StoreLog implements hraft.LogStore.
-func (l *boltLog) StoreLog(e *hraft.Log) error { return l.StoreLogs([]*hraft.Log{e}) }
+func (l *Log) StoreLog(e *hraft.Log) error { return l.StoreLogs([]*hraft.Log{e}) }
 
 // StoreLogs implements hraft.LogStore. The entries' data must not change afterwards.
-func (l *boltLog) StoreLogs(entries []*hraft.Log) error {
+func (l *Log) StoreLogs(entries []*hraft.Log) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -218,7 +266,7 @@ func (l *boltLog) StoreLogs(entries []*hraft.Log) error {
 // makeRoom deletes what may not stay when the next entry stored is first: the suffix that it
 // replaces, or everything if it leaves a gap. Dying between this and the store is harmless:
 // what is gone was either never acknowledged or is held by the state machine.
-func (l *boltLog) makeRoom(first uint64) error {
+func (l *Log) makeRoom(first uint64) error {
 	l.mu.RLock()
 	haveFirst, haveLast := l.mu.first, l.mu.last
 	l.mu.RUnlock()
@@ -233,13 +281,13 @@ func (l *boltLog) makeRoom(first uint64) error {
 }
 
 // DeleteRange implements hraft.LogStore. The range must touch an end of the log.
-func (l *boltLog) DeleteRange(start, end uint64) error {
+func (l *Log) DeleteRange(start, end uint64) error {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	return l.deleteLocked(start, end)
 }
 
-func (l *boltLog) deleteLocked(start, end uint64) error {
+func (l *Log) deleteLocked(start, end uint64) error {
 	l.mu.RLock()
 	first, last := l.mu.first, l.mu.last
 	l.mu.RUnlock()
@@ -268,7 +316,7 @@ func (l *boltLog) deleteLocked(start, end uint64) error {
 
 // write runs one write of the database. After the first failure nothing is written any more:
 // what the disk holds is not known, so a later success would prove nothing.
-func (l *boltLog) write(what string, f func() error) error {
+func (l *Log) write(what string, f func() error) error {
 	l.mu.RLock()
 	failed, closed := l.mu.failed, l.mu.closed
 	l.mu.RUnlock()
@@ -276,7 +324,7 @@ func (l *boltLog) write(what string, f func() error) error {
 		return failed
 	}
 	if closed {
-		return errLogClosed
+		return errClosed
 	}
 	err := l.do(f)
 	if err == nil {
@@ -291,7 +339,7 @@ func (l *boltLog) write(what string, f func() error) error {
 
 // Set implements hraft.StableStore. The candidate completes the vote whose term SetUint64
 // staged: both become durable in one record, or neither.
-func (l *boltLog) Set(key, value []byte) error {
+func (l *Log) Set(key, value []byte) error {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	if string(key) != keyLastVoteCand {
@@ -302,7 +350,7 @@ func (l *boltLog) Set(key, value []byte) error {
 }
 
 // SetUint64 implements hraft.StableStore.
-func (l *boltLog) SetUint64(key []byte, value uint64) error {
+func (l *Log) SetUint64(key []byte, value uint64) error {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	if string(key) == keyLastVoteTerm {
@@ -313,7 +361,7 @@ func (l *boltLog) SetUint64(key []byte, value uint64) error {
 }
 
 // setLocked writes value | crc32c(key | value).
-func (l *boltLog) setLocked(key string, value []byte) error {
+func (l *Log) setLocked(key string, value []byte) error {
 	record := binary.LittleEndian.AppendUint32(bytes.Clone(value), stableChecksum(key, value))
 	return l.write("set "+key, func() error { return l.db.Set([]byte(key), record) })
 }
@@ -323,7 +371,7 @@ func stableChecksum(key string, value []byte) uint32 {
 }
 
 // Get implements hraft.StableStore.
-func (l *boltLog) Get(key []byte) ([]byte, error) {
+func (l *Log) Get(key []byte) ([]byte, error) {
 	if string(key) == keyLastVoteCand {
 		_, candidate, err := l.vote()
 		return candidate, err
@@ -332,7 +380,7 @@ func (l *boltLog) Get(key []byte) ([]byte, error) {
 }
 
 // GetUint64 implements hraft.StableStore.
-func (l *boltLog) GetUint64(key []byte) (uint64, error) {
+func (l *Log) GetUint64(key []byte) (uint64, error) {
 	if string(key) == keyLastVoteTerm {
 		term, _, err := l.vote()
 		return term, err
@@ -347,7 +395,7 @@ func (l *boltLog) GetUint64(key []byte) (uint64, error) {
 	return binary.LittleEndian.Uint64(b), nil
 }
 
-func (l *boltLog) vote() (term uint64, candidate []byte, err error) {
+func (l *Log) vote() (term uint64, candidate []byte, err error) {
 	b, err := l.getStable(keyVote)
 	if err != nil {
 		return 0, nil, err
@@ -358,7 +406,7 @@ func (l *boltLog) vote() (term uint64, candidate []byte, err error) {
 	return binary.LittleEndian.Uint64(b), b[8:], nil
 }
 
-func (l *boltLog) getStable(key string) ([]byte, error) {
+func (l *Log) getStable(key string) ([]byte, error) {
 	var record []byte
 	err := l.do(func() (err error) {
 		record, err = l.db.Get([]byte(key))
@@ -381,7 +429,7 @@ func (l *boltLog) getStable(key string) ([]byte, error) {
 }
 
 // Close implements io.Closer. A second call does nothing.
-func (l *boltLog) Close() error {
+func (l *Log) Close() error {
 	l.writeMu.Lock()
 	defer l.writeMu.Unlock()
 	l.mu.Lock()
@@ -391,7 +439,6 @@ func (l *boltLog) Close() error {
 	if closed {
 		return nil
 	}
-	l.onClose()
 	if err := l.db.Close(); err != nil {
 		return fmt.Errorf("close raft log: %w", err)
 	}
