@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,11 +43,18 @@ func (n *Node) Status(ctx context.Context) (*pb.StatusResponse, error) {
 // Leaders maps each shard to the node that leads it: of those that say so of themselves, the one
 // with the highest term. Nodes that do not answer are left out.
 func (c *Cluster) Leaders(ctx context.Context) map[uint64]*Node {
+	leaders, _ := c.leaders(ctx)
+	return leaders
+}
+
+// leaders also returns why nodes were left out.
+func (c *Cluster) leaders(ctx context.Context) (map[uint64]*Node, error) {
 	answers := make([]*pb.StatusResponse, len(c.Nodes))
+	problems := make([]error, len(c.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.Nodes {
 		if n.Running() {
-			wg.Go(func() { answers[i], _ = n.Status(ctx) })
+			wg.Go(func() { answers[i], problems[i] = n.Status(ctx) })
 		}
 	}
 	wg.Wait()
@@ -53,12 +62,12 @@ func (c *Cluster) Leaders(ctx context.Context) map[uint64]*Node {
 	terms := make(map[uint64]uint64)
 	for i, a := range answers {
 		for _, r := range a.GetReplicas() {
-			if r.Role == "leader" && r.Term > terms[r.ShardId] {
+			if strings.EqualFold(r.Role, "leader") && r.Term > terms[r.ShardId] {
 				leaders[r.ShardId], terms[r.ShardId] = c.Nodes[i], r.Term
 			}
 		}
 	}
-	return leaders
+	return leaders, errors.Join(problems...)
 }
 
 // LeaderOfMost waits until every shard has a leader and returns the node that leads most shards,
@@ -68,14 +77,14 @@ func (c *Cluster) LeaderOfMost(limit time.Duration) (*Node, []uint64) {
 	led := make(map[*Node][]uint64)
 	Eventually(c.t, limit, "a leader for every shard", func() error {
 		clear(led)
-		leaders := c.Leaders(context.Background())
+		leaders, problem := c.leaders(context.Background())
 		shards, err := c.shards(context.Background())
 		if err != nil {
 			return err
 		}
 		for _, s := range shards {
 			if leaders[s] == nil {
-				return fmt.Errorf("shard %d has no leader", s)
+				return errors.Join(fmt.Errorf("shard %d has no leader", s), problem)
 			}
 			led[leaders[s]] = append(led[leaders[s]], s)
 		}
