@@ -218,8 +218,8 @@ func (r *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, e
 		if err != nil {
 			return api.SessionID{}, err
 		}
-		rows++
 		if !s.idle(id, nowMillis) {
+			rows++
 			ok = it.SeekGE(append(appendSessionPrefix(nil, id), answerRow+1))
 			continue
 		}
