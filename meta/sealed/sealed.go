@@ -27,8 +27,8 @@ const (
 	headerBytes = 16
 	checksumAt  = 12
 
-	// maxPayloadBytes bounds what Decode believes and Encode writes. A map of a thousand nodes and
-	// hundreds of shards is below 1 MiB.
+	// maxPayloadBytes bounds what Encode writes. A map of a thousand nodes and hundreds of shards is
+	// below 1 MiB.
 	maxPayloadBytes = 64 << 20
 )
 
@@ -51,15 +51,19 @@ func Encode(kind Kind, m proto.Message) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	length := len(b) - headerBytes
-	if length > maxPayloadBytes {
+	if length := len(b) - headerBytes; length > maxPayloadBytes {
 		return nil, fmt.Errorf("%d bytes exceed the limit of %d", length, maxPayloadBytes)
 	}
 	copy(b, magic)
 	b[4], b[5] = byte(kind), format
-	binary.LittleEndian.PutUint32(b[8:], uint32(length))
-	binary.LittleEndian.PutUint32(b[checksumAt:], checksum(b))
+	seal(b)
 	return b, nil
+}
+
+// seal fills in length and checksum.
+func seal(b []byte) {
+	binary.LittleEndian.PutUint32(b[8:], uint32(len(b)-headerBytes))
+	binary.LittleEndian.PutUint32(b[checksumAt:], checksum(b))
 }
 
 func checksum(b []byte) uint32 {
