@@ -52,6 +52,7 @@ type DB struct {
 		flushed  uint64        // number of the last sealed memtable that is durable
 		failed   *FailedError  // the first failure
 		stopping bool          // Close has begun
+		detached bool          // the loops have ended: files are not this store's to remove
 		changed  chan struct{} // closed, and replaced, when any of this or the view changes
 		released []*levels.Table
 	}
@@ -148,8 +149,11 @@ func (db *DB) Close() error {
 	db.mu.Unlock()
 	close(db.stop)
 	db.loops.Wait()
-	db.removeReleased()
 
+	db.mu.Lock()
+	db.mu.detached = true
+	db.mu.Unlock()
+	db.removeReleased()
 	db.mu.Lock()
 	old := db.replaceViewLocked(func(*view) *view { return nil })
 	db.mu.Unlock()

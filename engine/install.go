@@ -89,12 +89,12 @@ func closeNew(e edit) {
 // belong to somebody else by then.
 func (db *DB) release(t *levels.Table) {
 	db.mu.Lock()
-	stopping := db.mu.stopping
-	if !stopping {
+	detached := db.mu.detached
+	if !detached {
 		db.mu.released = append(db.mu.released, t)
 	}
 	db.mu.Unlock()
-	if stopping {
+	if detached {
 		t.Reader.Close()
 		return
 	}

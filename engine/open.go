@@ -58,20 +58,16 @@ func Open(dir string, o Options) (*DB, error) {
 
 // load makes the first view of what is on the disk.
 func (db *DB) load() error {
-	names, err := db.options.FS.List(db.dir)
-	if err != nil {
-		return err
-	}
 	state, err := manifest.Load(db.options.FS, db.dir)
 	if err != nil {
 		return err
 	}
 	if state == nil {
-		if state, err = db.create(names); err != nil {
+		if state, err = db.create(); err != nil {
 			return err
 		}
 	}
-	if err := db.removeLeftovers(names, state); err != nil {
+	if err := db.removeLeftovers(state); err != nil {
 		return err
 	}
 	set, err := db.openTables(state)
@@ -84,7 +80,11 @@ func (db *DB) load() error {
 
 // create makes an empty store, but only where there is none: a lost manifest must not turn a
 // store into an empty one (E6).
-func (db *DB) create(names []string) (*manifest.State, error) {
+func (db *DB) create() (*manifest.State, error) {
+	names, err := db.options.FS.List(db.dir)
+	if err != nil {
+		return nil, err
+	}
 	for _, name := range names {
 		if strings.HasSuffix(name, tableSuffix) {
 			return nil, corrupt.Shape(manifest.Name, 0, "manifest", "a file, as there are tables", "none")
@@ -96,7 +96,11 @@ func (db *DB) create(names []string) (*manifest.State, error) {
 
 // removeLeftovers deletes what a crash left behind: tables that no manifest names and temporary
 // files.
-func (db *DB) removeLeftovers(names []string, state *manifest.State) error {
+func (db *DB) removeLeftovers(state *manifest.State) error {
+	names, err := db.options.FS.List(db.dir)
+	if err != nil {
+		return err
+	}
 	known := make(map[string]bool, len(state.Tables))
 	for _, t := range state.Tables {
 		known[tableName(t.Number)] = true

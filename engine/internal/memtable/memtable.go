@@ -56,6 +56,9 @@ func (m *Memtable) Empty() bool { return m.next(none, 0) == none }
 // Add inserts the rows of a batch. Row i gets the sequence first+i. It tells whether the
 // memtable keeps buf itself; the caller must then not write to it any more.
 func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
+	if len(rows) == 0 {
+		return false
+	}
 	chunk, start, adopted := m.arena.addData(buf)
 	for i, r := range rows {
 		if r.Version < m.least.Load() {

@@ -1,0 +1,220 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// settleLimit is far more than compactions of these sizes take on a loaded machine.
+const settleLimit = 30 * time.Second
+
+// diskUse counts the tables on a disk and their bytes.
+func diskUse(t *testing.T, fs vfs.FS) (tables int, size int64) {
+	t.Helper()
+	names, err := fs.List("db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !strings.HasSuffix(name, tableSuffix) {
+			continue
+		}
+		f, err := fs.Open("db/" + name)
+		if err != nil {
+			continue // removed meanwhile
+		}
+		n, _ := f.Size()
+		f.Close()
+		tables, size = tables+1, size+n
+	}
+	return tables, size
+}
+
+// churnValue does not compress.
+func churnValue(random *rand.Rand) []byte {
+	value := make([]byte, 200)
+	for i := range value {
+		value[i] = byte(random.Uint32())
+	}
+	return value
+}
+
+func TestOverwrittenRowsLeaveTheDisk(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		fs := vfs.NewMem()
+		o := small(fs)
+		o.RetainVersions = retain
+		db := mustOpen(t, "db", o)
+		random := rand.New(rand.NewPCG(1, 1))
+		const keys, rounds = 1000, 30
+		for i := range keys * rounds {
+			apply(t, db, func(b *Batch) {
+				b.Put(fmt.Appendf(nil, "key%04d", random.IntN(keys)), churnValue(random), 0, 0)
+				b.SetPosition(Position{Index: uint64(i + 1)})
+				b.SetHorizon(Horizon{Version: db.LastVersion()})
+			})
+		}
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		// 1,000 rows of 220 bytes live; level 0, its garbage quarter and one old level above the live rows.
+		const most = 4 * keys * 220
+		testkit.Eventually(t, settleLimit, func() bool {
+			tables, size := diskUse(t, fs)
+			return size < most && tables <= 20
+		}, "retain=%v: overwritten rows stay on the disk", retain)
+		mustClose(t, db)
+	}
+}
+
+func TestDeletedRowsLeaveTheDisk(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		fs := vfs.NewMem()
+		o := small(fs)
+		o.RetainVersions = retain
+		db := mustOpen(t, "db", o)
+		random := rand.New(rand.NewPCG(2, 1))
+		for i := range 5000 {
+			apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%05d", i), churnValue(random), 0, 0) })
+		}
+		for i := range 5000 {
+			apply(t, db, func(b *Batch) { b.Delete(fmt.Appendf(nil, "key%05d", i), 0) })
+		}
+		apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: db.LastVersion()}) })
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, settleLimit, func() bool {
+			tables, _ := diskUse(t, fs)
+			return tables == 0
+		}, "retain=%v: deleted rows stay on the disk", retain)
+		mustClose(t, db)
+	}
+}
+
+func TestExpiredRowsLeaveTheDiskWhenTheHorizonPasses(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		fs := vfs.NewMem()
+		o := small(fs)
+		o.RetainVersions = retain
+		db := mustOpen(t, "db", o)
+		random := rand.New(rand.NewPCG(3, 1))
+		for i := range 5000 {
+			apply(t, db, func(b *Batch) {
+				b.Put(fmt.Appendf(nil, "key%05d", i), churnValue(random), 0, uint64(1000+i))
+			})
+		}
+		advance := func(millis uint64) {
+			apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: db.LastVersion(), ExpiryMillis: millis}) })
+			if err := db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		advance(3500)
+		testkit.Eventually(t, settleLimit, func() bool {
+			_, size := diskUse(t, fs)
+			return size < 5000*220*3/4
+		}, "retain=%v: half of the rows have expired", retain)
+		advance(6000)
+		testkit.Eventually(t, settleLimit, func() bool {
+			tables, _ := diskUse(t, fs)
+			return tables == 0
+		}, "retain=%v: all rows have expired", retain)
+		mustClose(t, db)
+	}
+}
+
+func TestSmallFlushesOfAscendingKeysKeepTheNumberOfTablesBounded(t *testing.T) {
+	fs := vfs.NewMem()
+	db := mustOpen(t, "db", small(fs))
+	for i := range 400 {
+		apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%05d", i), []byte("value"), 0, 0) })
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	testkit.Eventually(t, settleLimit, func() bool {
+		tables, _ := diskUse(t, fs)
+		return tables < 24
+	})
+	mustClose(t, db)
+}
+
+// TestGarbageOfASnapshotGoesWhenItIsClosed also shows that an open snapshot keeps what it sees.
+func TestGarbageOfASnapshotGoesWhenItIsClosed(t *testing.T) {
+	fs := vfs.NewMem()
+	db := mustOpen(t, "db", small(fs))
+	put := func(value string) {
+		for i := range 200 {
+			apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%04d", i), []byte(value), 0, 0) })
+		}
+	}
+	put("old")
+	s := db.Snapshot()
+	put("new")
+	for i := range 200 {
+		apply(t, db, func(b *Batch) { b.Delete(fmt.Appendf(nil, "key%04d", i), 0) })
+	}
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 200 {
+		if row, ok, err := s.Get(fmt.Appendf(nil, "key%04d", i), MaxVersion); !ok || err != nil || !bytes.Equal(row.Value, []byte("old")) {
+			t.Fatalf("snapshot lost key %d: %q %v %v", i, row.Value, ok, err)
+		}
+	}
+	if rows := db.Metrics().Levels[1].Rows; rows != 400 {
+		t.Fatalf("%d rows, want what the snapshot sees and tombstones", rows)
+	}
+	s.Close()
+	testkit.Eventually(t, settleLimit, func() bool {
+		tables, _ := diskUse(t, fs)
+		return tables == 0
+	})
+	mustClose(t, db)
+}
+
+func TestFilesGoOnlyAfterTheirLastReader(t *testing.T) {
+	fs := vfs.NewMem()
+	db := mustOpen(t, "db", small(fs))
+	for i := range 500 {
+		apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%04d", i), []byte("v"), 0, 0) })
+	}
+	if err := db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	before, _ := fs.List("db")
+	s := db.Snapshot()
+	it := s.NewIterator(IteratorOptions{})
+	s.Close()
+	it.First()
+	if err := db.Compact(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now, _ := fs.List("db")
+	for _, name := range before {
+		if !slices.Contains(now, name) {
+			t.Fatalf("%s is gone while an iterator reads it", name)
+		}
+	}
+	n := 1
+	for it.Next() {
+		n++
+	}
+	if err := it.Close(); err != nil || n != 500 {
+		t.Fatal(n, err)
+	}
+	testkit.Eventually(t, settleLimit, func() bool {
+		tables, _ := diskUse(t, fs)
+		return tables == 1
+	})
+	mustClose(t, db)
+}

@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"testing"
+
+	"github.com/lightning-db/lightning/engine/internal/record"
+)
+
+// model is a store as simple as it can be: all rows ever applied.
+type model struct {
+	rows    map[string][]record.Row // in the order O1
+	batches []modelBatch            // what Apply got, by position index - 1
+	applied applied
+}
+
+// modelBatch is a batch with the versions that the store gives it.
+type modelBatch struct {
+	rows    []record.Row // Version 0 as in Batch
+	horizon Horizon
+}
+
+func newModel() *model { return &model{rows: map[string][]record.Row{}} }
+
+func (m *model) apply(b modelBatch) {
+	m.batches = append(m.batches, b)
+	assigned := m.applied.version + 1
+	for _, r := range b.rows {
+		if r.Version == 0 {
+			r.Version = uint64(assigned)
+		}
+		m.applied.sequence++
+		r.Sequence = m.applied.sequence
+		m.applied.version = max(m.applied.version, Version(r.Version))
+		rows := m.rows[string(r.User)]
+		at := sort.Search(len(rows), func(i int) bool { return record.Compare(rows[i].Key, r.Key) >= 0 })
+		m.rows[string(r.User)] = slices.Insert(rows, at, r)
+	}
+	m.applied.horizon = m.applied.horizon.max(b.horizon)
+	m.applied.position = Position{Index: uint64(len(m.batches)), Term: 1}
+}
+
+// replay is the model after the first n batches.
+func (m *model) replay(n int) *model {
+	r := newModel()
+	for _, b := range m.batches[:n] {
+		r.apply(b)
+	}
+	return r
+}
+
+// fill makes the batch that the engine gets.
+func (m modelBatch) fill(b *Batch, index int) {
+	for _, r := range m.rows {
+		if r.Kind == record.Put {
+			b.Put(r.User, r.Value, Version(r.Version), r.Expiry)
+		} else {
+			b.Delete(r.User, Version(r.Version))
+		}
+	}
+	b.SetHorizon(m.horizon)
+	b.SetPosition(Position{Index: uint64(index), Term: 1})
+}
+
+// get is the row that a read sees. A value that expired by the horizon counts as absent: the
+// engine may have dropped it or not.
+func (m *model) get(key []byte, at Version, sequence uint64) (Row, bool) {
+	for _, r := range m.rows[string(key)] {
+		if r.Version <= uint64(at) && r.Sequence <= sequence {
+			ok := r.Kind == record.Put && !r.Expired(m.applied.horizon.ExpiryMillis)
+			return Row{Key: r.User, Value: r.Value, Version: Version(r.Version), ExpiryMillis: r.Expiry}, ok
+		}
+	}
+	return Row{}, false
+}
+
+// list is what an iterator sees.
+func (m *model) list(at Version, sequence uint64, start, end []byte) (list []Row) {
+	for key := range m.rows {
+		if key < string(start) || end != nil && key >= string(end) {
+			continue
+		}
+		if r, ok := m.get([]byte(key), at, sequence); ok {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b Row) int { return bytes.Compare(a.Key, b.Key) })
+	return list
+}
+
+func equalRow(a, b Row) bool {
+	return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) && a.Version == b.Version && a.ExpiryMillis == b.ExpiryMillis
+}
+
+func (m *model) expired(r Row) bool {
+	return r.ExpiryMillis != 0 && r.ExpiryMillis <= m.applied.horizon.ExpiryMillis
+}
+
+// checkGet compares a read with the model's answer.
+func (m *model) checkGet(t testing.TB, what string, got Row, ok bool, err error, key []byte, at Version, sequence uint64) {
+	t.Helper()
+	want, wantOK := m.get(key, at, sequence)
+	if ok && m.expired(got) {
+		ok = false
+	}
+	if err != nil || ok != wantOK || ok && !equalRow(got, want) {
+		t.Fatalf("%s: Get(%q, %d) at sequence %d: version %d, %v, %v; want version %d, %v",
+			what, key, at, sequence, got.Version, ok, err, want.Version, wantOK)
+	}
+}
+
+// checkAll compares everything that a fresh snapshot sees, both ways.
+func (m *model) checkAll(t testing.TB, what string, db *DB, at Version) {
+	t.Helper()
+	s := db.Snapshot()
+	defer s.Close()
+	want := m.list(at, m.applied.sequence, nil, nil)
+	it := s.NewIterator(IteratorOptions{At: at})
+	w := &walker{model: m, it: it}
+	i := 0
+	for ok := w.move(it.First, it.Next); ok; ok = w.move(it.Next, it.Next) {
+		if i >= len(want) || !equalRow(it.Row(), want[i]) {
+			t.Fatalf("%s: row %d of %d forward is %q@%d", what, i, len(want), it.Row().Key, it.Row().Version)
+		}
+		i++
+	}
+	if i != len(want) || it.Err() != nil {
+		t.Fatalf("%s: %d rows forward, want %d (%q), %v", what, i, len(want), want[i].Key, it.Err())
+	}
+	for ok := w.move(it.Last, it.Prev); ok; ok = w.move(it.Prev, it.Prev) {
+		i--
+		if i < 0 || !equalRow(it.Row(), want[i]) {
+			t.Fatalf("%s: row %d backward is %q@%d", what, i, it.Row().Key, it.Row().Version)
+		}
+	}
+	if err := it.Close(); i != 0 || err != nil {
+		t.Fatalf("%s: %d rows left backward, %v", what, i, err)
+	}
+}
+
+// walker moves an iterator past rows that expired by the horizon, as a caller does.
+type walker struct {
+	model *model
+	it    *Iterator
+}
+
+func (w *walker) move(first, on func() bool) bool {
+	ok := first()
+	for ok && w.model.expired(w.it.Row()) {
+		ok = on()
+	}
+	return ok
+}
+
+// history makes random batches.
+type history struct {
+	random   *rand.Rand
+	versions bool // explicit versions out of order, reads in the past
+	keys     int
+	millis   uint64
+}
+
+func (h *history) key() []byte {
+	i := h.random.IntN(h.keys)
+	return fmt.Appendf(nil, "k/%c/%04d", 'a'+i%3, i)
+}
+
+func (h *history) batch(m *model) modelBatch {
+	var b modelBatch
+	h.millis += uint64(h.random.IntN(20))
+	for range 1 + h.random.IntN(12) {
+		r := record.Row{Key: record.Key{User: h.key(), Version: h.version(m)}, Kind: record.Kind(min(h.random.IntN(4), 1))}
+		if r.Kind == record.Put {
+			r.Value = h.value()
+			if h.random.IntN(4) == 0 {
+				r.Expiry = h.millis + uint64(h.random.IntN(2000))
+			}
+		}
+		b.rows = append(b.rows, r)
+	}
+	if h.random.IntN(10) == 0 {
+		b.horizon = h.horizon(m)
+	}
+	return b
+}
+
+// horizon is somewhere between the last one and the present.
+func (h *history) horizon(m *model) Horizon {
+	last := m.applied.horizon
+	return Horizon{
+		Version:      last.Version + Version(h.random.Uint64N(uint64(m.applied.version-last.Version)+1)),
+		ExpiryMillis: max(last.ExpiryMillis, h.millis-uint64(h.random.IntN(300))),
+	}
+}
+
+func (h *history) version(m *model) uint64 {
+	if !h.versions || h.random.IntN(3) == 0 {
+		return 0
+	}
+	floor := max(uint64(m.applied.horizon.Version), 1)
+	return floor + h.random.Uint64N(uint64(m.applied.version)+6-floor)
+}
+
+func (h *history) value() []byte {
+	n := h.random.IntN(60)
+	switch h.random.IntN(60) {
+	case 0:
+		n = h.random.IntN(5000)
+	case 1:
+		n = h.random.IntN(90_000)
+	}
+	value := make([]byte, n)
+	for i := range value {
+		value[i] = byte(h.random.Uint32() & 0x37)
+	}
+	return value
+}
+
+// readVersion is one that reads may ask for.
+func (h *history) readVersion(m *model) Version {
+	if !h.versions || h.random.IntN(3) == 0 {
+		return MaxVersion
+	}
+	floor := m.applied.horizon.Version
+	return floor + Version(h.random.Uint64N(uint64(m.applied.version-floor)+2))
+}
