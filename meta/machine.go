@@ -181,7 +181,7 @@ func (m *Machine) Checkpoint(dir string) (raft.State, error) {
 }
 
 // Install implements raft.StateMachine. The state file's rename is the switch: before it the old
-// state is there, after it the new one. A checkpoint that a crash leaves behind is the caller's.
+// state is there, after it the new one.
 func (m *Machine) Install(dir string) error {
 	state, position, err := readState(m.fsys, dir)
 	if err != nil {
@@ -199,9 +199,7 @@ func (m *Machine) Install(dir string) error {
 		return err
 	}
 	m.publish(state, position)
-	if err := m.fsys.RemoveAll(dir); err != nil {
-		return fmt.Errorf("install the cluster map: %w", err)
-	}
+	_ = m.fsys.RemoveAll(dir) // what is left is cleared at the next start; the install is done
 	return nil
 }
 
