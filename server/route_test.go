@@ -112,40 +112,47 @@ func TestErrorsReachTheCallerFromHereAndFromAfar(t *testing.T) {
 		api.CodeInvalid: true, api.CodeTooLarge: true, api.CodeNotInteger: true, api.CodeCrossShard: true,
 		api.CodeReleased: true, api.CodeSnapshotTooOld: true, api.CodeInternal: true, api.CodeOverloaded: true,
 	}
-	c := newCluster(t, 1, nil)
 	for _, row := range api.Table {
-		for _, node := range []api.NodeID{"a", "b"} {
-			for _, write := range []bool{false, true} {
-				var calls atomic.Int64
-				c.groups[1].set(func(g *group) {
-					g.before = func(context.Context, api.NodeID, bool) error {
-						calls.Add(1)
-						return api.Errorf(row.Code, "always")
-					}
-				})
-				c.routers[node].SetLeader(1, "a")
-				timeout := 60 * time.Millisecond
-				if row.Code == api.CodeOverloaded {
-					timeout = 2 * time.Second
-				}
-				err := c.call(t, node, write, timeout)
-				want := api.CodeUnavailable
-				switch {
-				case final[row.Code]:
-					want = row.Code
-				case write && (row.Code == api.CodeUnknownOutcome || row.Code == api.CodeStoreFailed):
-					want = api.CodeUnknownOutcome
-				}
-				// The deadline may also fall into a forwarded try, which then is truly unknown.
-				inTry := write && node == "b" && !final[row.Code] && errors.Is(err, api.ErrUnknownOutcome)
-				if api.CodeOf(err) != want && !inTry {
-					t.Errorf("%s on %s, write %v: %v, want %s", row.Code, node, write, err, want)
-				}
-				if once := calls.Load() == 1; once != (final[row.Code] && row.Code != api.CodeOverloaded) {
-					t.Errorf("%s on %s, write %v: %d tries", row.Code, node, write, calls.Load())
+		t.Run(string(row.Code), func(t *testing.T) {
+			t.Parallel()
+			c := newCluster(t, 1, nil)
+			for _, node := range []api.NodeID{"a", "b"} {
+				for _, write := range []bool{false, true} {
+					c.checkErrorReachesCaller(t, row.Code, node, write, final[row.Code])
 				}
 			}
+		})
+	}
+}
+
+func (c *cluster) checkErrorReachesCaller(t *testing.T, code api.Code, node api.NodeID, write, final bool) {
+	var calls atomic.Int64
+	c.groups[1].set(func(g *group) {
+		g.before = func(context.Context, api.NodeID, bool) error {
+			calls.Add(1)
+			return api.Errorf(code, "always")
 		}
+	})
+	c.routers[node].SetLeader(1, "a")
+	timeout := 400 * time.Millisecond
+	if code == api.CodeOverloaded {
+		timeout = 10 * time.Second // until the server gives up by itself
+	}
+	err := c.call(t, node, write, timeout)
+	want := api.CodeUnavailable
+	switch {
+	case final:
+		want = code
+	case write && (code == api.CodeUnknownOutcome || code == api.CodeStoreFailed):
+		want = api.CodeUnknownOutcome
+	}
+	// The deadline may also fall into a forwarded try, which then is truly unknown.
+	inTry := write && node == "b" && !final && errors.Is(err, api.ErrUnknownOutcome)
+	if api.CodeOf(err) != want && !inTry {
+		t.Errorf("on %s, write %v: %v, want %s", node, write, err, want)
+	}
+	if once := calls.Load() == 1; once != (final && code != api.CodeOverloaded) {
+		t.Errorf("on %s, write %v: %d tries", node, write, calls.Load())
 	}
 }
 

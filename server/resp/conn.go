@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -129,12 +130,19 @@ func (c *conn) dispatch(q request) (name string, err error) {
 	}
 	cmd := lookup(q.args[0])
 	if cmd == nil {
+		c.quit = isHTTP(q.args[0])
 		return unknownName, errUnknownCommand(q.args)
 	}
 	if !cmd.accepts(len(q.args)) {
 		return cmd.name, errArity(cmd.name)
 	}
 	return cmd.name, c.call(cmd, q.args)
+}
+
+// isHTTP recognises a line of an HTTP request. The connection then ends, because a web page can
+// make a browser send a request whose body is commands (Redis: securityWarningCommand).
+func isHTTP(name []byte) bool {
+	return bytes.EqualFold(name, []byte("post")) || bytes.EqualFold(name, []byte("host:"))
 }
 
 // call runs a handler. A panic is our bug: it ends this connection with an error, and the node

@@ -101,13 +101,14 @@ func parseSet(args [][]byte, nowMillis uint64) (api.Op, error) {
 		option := strings.ToLower(string(args[i][:min(len(args[i]), maxNameBytes)]))
 		switch option {
 		case "nx", "xx":
-			if op.Condition.Kind != api.ConditionNone {
+			kind := api.ConditionAbsent
+			if option == "xx" {
+				kind = api.ConditionPresent
+			}
+			if op.Condition.Kind != api.ConditionNone && op.Condition.Kind != kind {
 				return op, errSyntax
 			}
-			op.Condition.Kind = api.ConditionAbsent
-			if option == "xx" {
-				op.Condition.Kind = api.ConditionPresent
-			}
+			op.Condition.Kind = kind
 		case "get":
 			op.ReturnPrevious = true
 		case "keepttl", "ex", "px", "exat", "pxat":

@@ -1,0 +1,213 @@
+package resp
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a Store in a map, with the clock's time as shard time.
+type memory struct {
+	clock *clock.Manual
+
+	mu      sync.Mutex
+	items   map[string]api.Item
+	version api.Version
+	fail    error                     // answer of everything
+	before  func(ctx context.Context) // runs first in every Apply
+}
+
+func (m *memory) get(key []byte) api.Item {
+	item := m.items[string(key)]
+	item.Key = key
+	if item.Found && item.ExpiryMillis != 0 && item.ExpiryMillis <= clock.Millis(m.clock) {
+		return api.Item{Key: key}
+	}
+	return item
+}
+
+func (m *memory) MultiGet(_ context.Context, _ api.Namespace, keys [][]byte) ([]api.Item, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	items := make([]api.Item, len(keys))
+	for i, key := range keys {
+		if len(key) == 0 {
+			return nil, api.Errorf(api.CodeInvalid, "a key needs at least one byte")
+		}
+		items[i] = m.get(key)
+	}
+	return items, m.fail
+}
+
+func (m *memory) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
+	m.mu.Lock()
+	before := m.before
+	m.mu.Unlock()
+	if before != nil {
+		before(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return api.Result{}, m.fail
+	}
+	m.version++
+	res := api.Result{Applied: true, Version: m.version}
+	for i, op := range b.Ops {
+		old := m.get(op.Key)
+		found := api.OpResult{Existed: old.Found, PreviousVersion: old.Version}
+		if op.ReturnPrevious {
+			found.Previous = old.Value
+		}
+		if !holds(op.Condition, old) {
+			return api.Result{FailedOp: i, Ops: append(res.Ops, found)}, nil
+		}
+		if err := m.execute(op, old, &found); err != nil {
+			return api.Result{}, err
+		}
+		res.Ops = append(res.Ops, found)
+	}
+	return res, nil
+}
+
+func holds(c api.Condition, old api.Item) bool {
+	switch c.Kind {
+	case api.ConditionAbsent:
+		return !old.Found
+	case api.ConditionPresent:
+		return old.Found
+	case api.ConditionVersion:
+		return old.Version == c.Version
+	}
+	return true
+}
+
+func (m *memory) execute(op api.Op, old api.Item, found *api.OpResult) error {
+	item := api.Item{Value: op.Value, Version: m.version, Found: true}
+	switch op.Kind {
+	case api.OpDelete:
+		delete(m.items, string(op.Key))
+		return nil
+	case api.OpIncrement:
+		n, err := strconv.ParseInt(string(old.Value), 10, 64)
+		if old.Found && err != nil {
+			return api.Errorf(api.CodeNotInteger, "no")
+		}
+		found.Number = n + op.Delta
+		item.Value = strconv.AppendInt(nil, found.Number, 10)
+	case api.OpExpire:
+		if !old.Found {
+			return nil
+		}
+		item.Value = old.Value
+	}
+	switch op.Expiry.Mode {
+	case api.ExpiryKeep:
+		item.ExpiryMillis = old.ExpiryMillis
+	case api.ExpiryAt:
+		item.ExpiryMillis = op.Expiry.Millis
+	case api.ExpiryAfter:
+		item.ExpiryMillis = clock.Millis(m.clock) + op.Expiry.Millis
+	}
+	m.items[string(op.Key)] = item
+	return nil
+}
+
+func (m *memory) ApplyEach(ctx context.Context, ns api.Namespace, ops []api.Op) ([]api.OpResult, error) {
+	res, err := m.Apply(ctx, api.Batch{Namespace: ns, Ops: ops})
+	return res.Ops, err
+}
+
+// ScanCursor's cursor is one more than the number of keys already yielded.
+func (m *memory) ScanCursor(_ context.Context, _ api.Namespace, cursor uint64, count int, prefix []byte) (server.CursorPage, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var keys []string
+	for key := range m.items {
+		if strings.HasPrefix(key, string(prefix)) && m.get([]byte(key)).Found {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	start := min(int(max(cursor, 1)-1), len(keys))
+	end := min(start+count, len(keys))
+	page := server.CursorPage{}
+	for _, key := range keys[start:end] {
+		page.Keys = append(page.Keys, []byte(key))
+	}
+	if end < len(keys) {
+		page.Next = uint64(end + 1)
+	}
+	return page, m.fail
+}
+
+func (m *memory) Count(context.Context, api.Namespace) (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return uint64(len(m.items)), m.fail
+}
+
+func newMemory() *memory {
+	return &memory{clock: clock.NewManual(time.UnixMilli(1_700_000_000_000)), items: map[string]api.Item{}}
+}
+
+// startServer serves a memory on loopback until the test ends.
+func startServer(t *testing.T, change func(*Options)) (*Server, *memory, string) {
+	t.Helper()
+	m := newMemory()
+	o := Options{Store: m, Node: "node-1", Version: "test", Clock: m.clock}
+	if change != nil {
+		change(&o)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(o)
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ln) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s, m, ln.Addr().String()
+}
+
+func dial(t *testing.T, address string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}
+
+// encode writes a command as clients do.
+func encode(args ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	return b.String()
+}

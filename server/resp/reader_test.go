@@ -1,0 +1,198 @@
+package resp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+func noReserve() error { return nil }
+
+// readAll reads every request of a stream.
+func readAll(in io.Reader) (requests []request, err error) {
+	r := newReader(in, noReserve)
+	for {
+		q, err := r.next()
+		if err != nil {
+			return requests, err
+		}
+		requests = append(requests, q)
+	}
+}
+
+func join(args [][]byte) string { return string(bytes.Join(args, []byte("|"))) }
+
+func TestInlineCommandsAreSplitAsRedisDoes(t *testing.T) {
+	for line, want := range map[string]string{
+		"a b  c":           "a|b|c",
+		"\t a\tb ":         "a|b",
+		`a "b c" 'd e'`:    "a|b c|d e",
+		`"\x41\x4g\n\q"`:   "Ax4g\nq",
+		`'a\'b\n'`:         `a'b\n`,
+		`""`:               "",
+		`a""`:              "a",
+		`a"b c"`:           "ab c",
+		`"\x4`:             "error",
+		`"a`:               "error",
+		`'a`:               "error",
+		`"a"b`:             "error",
+		`"a\`:              "error",
+		"":                 "",
+		`x "\a\b\t\r\\\""`: "x|\a\b\t\r\\\"",
+	} {
+		args, ok := splitInline([]byte(line))
+		got := join(args)
+		if !ok {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+func TestRequestsArriveInAnyPieces(t *testing.T) {
+	stream := encode("SET", "k", strings.Repeat("v", 70_000)) + "PING a\r\n" + encode("GET", "") + "\n" + encode("ECHO", "\r\n$3\r\n")
+	for name, in := range map[string]io.Reader{
+		"whole": strings.NewReader(stream), "bytes": iotest.OneByteReader(strings.NewReader(stream)), "halves": iotest.HalfReader(strings.NewReader(stream)),
+	} {
+		requests, err := readAll(in)
+		if err != io.EOF || len(requests) != 4 {
+			t.Fatalf("%s: %d requests, %v", name, len(requests), err)
+		}
+		if join(requests[1].args) != "PING|a" || join(requests[2].args) != "GET|" || join(requests[3].args) != "ECHO|\r\n$3\r\n" || len(requests[0].args[2]) != 70_000 {
+			t.Fatalf("%s: %v", name, requests[1:])
+		}
+	}
+}
+
+// zeros is an endless value that is made without memory.
+type zeros struct{ left int64 }
+
+func (z *zeros) Read(p []byte) (int, error) {
+	if z.left == 0 {
+		return 0, io.EOF
+	}
+	n := min(int64(len(p)), z.left)
+	clear(p[:n])
+	z.left -= n
+	return int(n), nil
+}
+
+func TestWhatIsTooLargeIsSkippedAndNamed(t *testing.T) {
+	value := func(size int64) io.Reader { return &zeros{size} }
+	text := func(s string) io.Reader { return strings.NewReader(s) }
+	for name, c := range map[string]struct {
+		in   io.Reader
+		want []string
+	}{
+		"value": {
+			io.MultiReader(text("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$8388609\r\n"), value(8388609), text("\r\n")),
+			[]string{"8388609", "8388608"},
+		},
+		"largest bulk of Redis": {
+			io.MultiReader(text("*2\r\n$3\r\nGET\r\n$536870912\r\n"), value(536870912), text("\r\n")),
+			[]string{"536870912", "8388608"},
+		},
+		"command": {
+			io.MultiReader(text("*3\r\n$3\r\nDEL\r\n$8388608\r\n"), value(8388608), text("\r\n$8388608\r\n"), value(8388608), text("\r\n")),
+			[]string{"command", "8519680"},
+		},
+		"arguments": {
+			text("*100017\r\n" + strings.Repeat("$1\r\na\r\n", 100017)),
+			[]string{"100017", "100016"},
+		},
+	} {
+		requests, err := readAll(io.MultiReader(c.in, text(encode("PING"))))
+		if err != io.EOF || len(requests) != 2 {
+			t.Fatalf("%s: %d requests, %v", name, len(requests), err)
+		}
+		if !errors.Is(requests[0].refused, api.ErrTooLarge) || requests[1].refused != nil {
+			t.Fatalf("%s: %v", name, requests[0].refused)
+		}
+		for _, want := range c.want {
+			if !strings.Contains(requests[0].refused.Error(), want) {
+				t.Errorf("%s: %q does not say %s", name, requests[0].refused, want)
+			}
+		}
+	}
+}
+
+func TestTheLargestValueWithTheLongestKeyIsTaken(t *testing.T) {
+	requests, err := readAll(strings.NewReader(encode("SET", strings.Repeat("k", api.MaxKeyBytes), strings.Repeat("v", api.MaxValueBytes), "PX", "100", "NX", "GET")))
+	if err != io.EOF || len(requests) != 1 || requests[0].refused != nil {
+		t.Fatal(len(requests), err)
+	}
+}
+
+func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
+	reserved := 0
+	refuse := errors.New("no")
+	r := newReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 70_000))+encode("SET", "k", "v")), func() error { reserved++; return nil })
+	for range 2 {
+		if _, err := r.next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reserved != 1 {
+		t.Fatalf("reserved %d times", reserved)
+	}
+	r = newReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"), func() error { return refuse })
+	if _, err := r.next(); !errors.Is(err, refuse) {
+		t.Fatal(err)
+	}
+}
+
+func TestLongLinesEndTheConnection(t *testing.T) {
+	long := strings.Repeat("x", maxLineBytes+20_000)
+	for _, stream := range []string{long, "*" + long, "*1\r\n$" + long} {
+		_, err := readAll(strings.NewReader(stream))
+		var broken protocolError
+		if !errors.As(err, &broken) || !strings.Contains(err.Error(), "too big") {
+			t.Errorf("%.10q: %v", stream, err)
+		}
+	}
+	if requests, err := readAll(strings.NewReader("ECHO " + strings.Repeat("x", 60_000) + "\r\n")); err != io.EOF || len(requests) != 1 {
+		t.Errorf("an inline command of 60,000 bytes: %v", err)
+	}
+}
+
+// FuzzReader: no input makes the reader panic, hold more than its bounds, or read differently
+// when it arrives in pieces; what it read, encoded again, reads the same.
+func FuzzReader(f *testing.F) {
+	for _, seed := range []string{
+		encode("SET", "k", "v"), encode("GET", "k") + encode("PING"), "PING\r\n", "SET k 'a b'\r\n", `GET "\x00"` + "\n", "*1\r\n$-1\r\n",
+		"*1\r\n$9223372036854775800\r\n", "*-1\r\n*0\r\n", "*2\r\n$1\r\na\r\n", "*1\n$1\na\r\n", "$3\r\nabc\r\n", "*100017\r\n$1\r\na\r\n", "*1\r\n$8388609\r\nx",
+		"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$8388608\r\n", "\x16\x03\x01\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		whole, wholeErr := readAll(bytes.NewReader(stream))
+		pieces, piecesErr := readAll(iotest.OneByteReader(bytes.NewReader(stream)))
+		if len(whole) != len(pieces) || wholeErr.Error() != piecesErr.Error() {
+			t.Fatalf("whole: %d requests, %v; in pieces: %d, %v", len(whole), wholeErr, len(pieces), piecesErr)
+		}
+		for i, q := range whole {
+			if join(q.args) != join(pieces[i].args) {
+				t.Fatalf("request %d: %q and %q", i, q.args, pieces[i].args)
+			}
+			if q.refused != nil {
+				continue
+			}
+			var args []string
+			for _, arg := range q.args {
+				args = append(args, string(arg))
+			}
+			again, err := readAll(strings.NewReader(encode(args...)))
+			if err != io.EOF || len(again) != 1 || join(again[0].args) != join(q.args) {
+				t.Fatalf("%q reads as %v, %v", args, again, err)
+			}
+		}
+	})
+}
