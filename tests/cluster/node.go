@@ -36,6 +36,7 @@ type Node struct {
 	mu struct {
 		sync.Mutex
 		process *process
+		paused  bool
 	}
 }
 
@@ -73,7 +74,7 @@ func (n *Node) Run(extra ...string) {
 	}
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	go p.wait()
-	n.mu.process = p
+	n.mu.process, n.mu.paused = p, false
 }
 
 func (p *process) wait() {
@@ -130,8 +131,21 @@ func (n *Node) Kill() {
 }
 
 // Pause stops the process in its tracks; Resume lets it go on.
-func (n *Node) Pause()  { n.Signal(syscall.SIGSTOP) }
-func (n *Node) Resume() { n.Signal(syscall.SIGCONT) }
+func (n *Node) Pause()  { n.setPaused(true); n.Signal(syscall.SIGSTOP) }
+func (n *Node) Resume() { n.Signal(syscall.SIGCONT); n.setPaused(false) }
+
+func (n *Node) setPaused(paused bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.paused = paused
+}
+
+// answers reports whether it makes sense to ask the node anything.
+func (n *Node) answers() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.process != nil && !n.mu.process.isDone() && !n.mu.paused
+}
 
 // Stop asks the process to end and returns its exit code.
 func (n *Node) Stop() int {

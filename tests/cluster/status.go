@@ -53,7 +53,7 @@ func (c *Cluster) leaders(ctx context.Context) (map[uint64]*Node, error) {
 	problems := make([]error, len(c.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.Nodes {
-		if n.Running() {
+		if n.answers() {
 			wg.Go(func() { answers[i], problems[i] = n.Status(ctx) })
 		}
 	}

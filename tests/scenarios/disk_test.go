@@ -28,22 +28,29 @@ func mountTmpfs(t *testing.T, size string) string {
 
 const ballast = "ballast"
 
-// fill leaves about spare bytes on the file system of dir.
+// fill leaves at most spare bytes on the file system of dir, on which others write meanwhile.
 func fill(t *testing.T, dir string, spare int64) {
 	t.Helper()
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		t.Fatal(err)
-	}
-	size := int64(fs.Bavail)*fs.Bsize - spare
 	f, err := os.Create(filepath.Join(dir, ballast))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = f.Close() }()
-	if err := syscall.Fallocate(int(f.Fd()), 0, 0, max(size, 1)); err != nil {
-		t.Fatal(err)
-	}
+	cluster.Eventually(t, recovery, "the disk is full", func() error {
+		var fs syscall.Statfs_t
+		if err := syscall.Statfs(dir, &fs); err != nil {
+			return err
+		}
+		free := int64(fs.Bavail)*fs.Bsize - spare
+		if free <= 0 {
+			return nil
+		}
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		return syscall.Fallocate(int(f.Fd()), 0, info.Size(), max(free, 1))
+	})
 }
 
 func release(t *testing.T, dir string) {
