@@ -1,0 +1,445 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft/wire"
+)
+
+// testOwner is a group without a library: the test answers what arrives.
+type testOwner struct {
+	term atomic.Uint64
+	asks atomic.Int64
+	hold atomic.Pointer[chan struct{}] // currentTerm waits for it
+}
+
+func (o *testOwner) currentTerm() uint64 {
+	o.asks.Add(1)
+	if hold := o.hold.Load(); hold != nil {
+		<-*hold
+	}
+	return o.term.Load()
+}
+func (o *testOwner) admitSnapshot(_, _, _ uint64) error { return nil }
+func (o *testOwner) failed() bool                       { return false }
+func (o *testOwner) snapshotSent()                      {}
+
+// wirePair is two hosts, each with one transport of group 7 attached.
+type wirePair struct {
+	net    *fakeNet
+	a, b   *transport
+	owner  *testOwner // of b
+	hostB  *Host
+	target hraft.ServerAddress
+}
+
+func bareHost(t *testing.T, n *fakeNet, name string) *Host {
+	t.Helper()
+	at := n.at(name)
+	pool := peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
+	storage, err := NewBoltStorage(BoltOptions{Dir: t.TempDir(), FS: vfs.OS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHost(HostOptions{Node: api.NodeID(name), Dir: "raft", FS: vfs.NewMem(), Storage: storage, Peers: pool, Logger: testkit.Logger(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := grpc.NewServer(ServerOptions()...)
+	h.RegisterServices(server)
+	listener, err := at.Listen(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+		server.Stop()
+		<-served
+		pool.Close()
+	})
+	return h
+}
+
+func newWirePair(t *testing.T) *wirePair {
+	t.Helper()
+	p := &wirePair{net: newFakeNet(), owner: &testOwner{}, target: "b#1"}
+	a := bareHost(t, p.net, "a")
+	p.hostB = bareHost(t, p.net, "b")
+	p.a = newTransport(a.mux, 7, ReplicaID{"a", 1}, Timing{}.withDefaults(), &testOwner{})
+	p.b = newTransport(p.hostB.mux, 7, ReplicaID{"b", 1}, Timing{}.withDefaults(), p.owner)
+	a.mux.attach(p.a)
+	p.hostB.mux.attach(p.b)
+	t.Cleanup(func() {
+		_ = p.a.Close()
+		_ = p.b.Close()
+	})
+	return p
+}
+
+// answer takes the next request at b and answers it.
+func (p *wirePair) answer(t *testing.T, resp *hraft.AppendEntriesResponse, err error) *hraft.AppendEntriesRequest {
+	t.Helper()
+	select {
+	case rpc := <-p.b.Consumer():
+		rpc.Respond(resp, err)
+		return rpc.Command.(*hraft.AppendEntriesRequest)
+	case <-time.After(patience):
+		t.Fatal("nothing arrived")
+		return nil
+	}
+}
+
+func request(term uint64, entries ...*hraft.Log) *hraft.AppendEntriesRequest {
+	return &hraft.AppendEntriesRequest{
+		RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: term, PrevLogEntry: 1, PrevLogTerm: 1, LeaderCommitIndex: 1, Entries: entries,
+	}
+}
+
+func yes(term uint64) *hraft.AppendEntriesResponse {
+	return &hraft.AppendEntriesResponse{Term: term, Success: true}
+}
+
+// fails runs f and fails the test if it does not return an error in time.
+func fails(t *testing.T, what string, f func() error) error {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() { result <- f() }()
+	select {
+	case err := <-result:
+		if err == nil {
+			t.Fatalf("%s succeeded", what)
+		}
+		return err
+	case <-time.After(patience):
+		t.Fatalf("%s is stuck", what)
+		return nil
+	}
+}
+
+func (p *wirePair) pipeline(t *testing.T) hraft.AppendPipeline {
+	t.Helper()
+	// The first request waits for the connection; a pipeline is opened on one that works.
+	result := make(chan error, 1)
+	go func() {
+		result <- p.a.AppendEntries("", p.target, request(2), &hraft.AppendEntriesResponse{})
+	}()
+	p.answer(t, yes(2), nil)
+	if err := <-result; err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := p.a.AppendEntriesPipeline("", p.target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = pipe.Close() })
+	return pipe
+}
+
+func TestAPipelineYieldsAnswersInOrder(t *testing.T) {
+	p := newWirePair(t)
+	pipe := p.pipeline(t)
+	for i := uint64(1); i <= 20; i++ {
+		if _, err := pipe.AppendEntries(request(2, &hraft.Log{Index: i, Term: 2, Data: []byte("x")}), &hraft.AppendEntriesResponse{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.answer(t, yes(2), nil); got.Entries[0].Index != i || string(got.ID) != "a#1" || string(got.Addr) != "a#1" {
+			t.Fatalf("request %d arrived as %+v", i, got)
+		}
+		f := <-pipe.Consumer()
+		if f.Error() != nil || f.Request().Entries[0].Index != i || !f.Response().Success {
+			t.Fatalf("answer %d = %+v", i, f)
+		}
+	}
+}
+
+func TestAPipelineDiesOfTheFirstAnswerThatIsNotYes(t *testing.T) {
+	for name, answer := range map[string]struct {
+		resp *hraft.AppendEntriesResponse
+		err  error
+	}{
+		"rejected":   {resp: &hraft.AppendEntriesResponse{Term: 2}},
+		"newer term": {resp: yes(3)},
+		"error":      {err: errors.New("disk")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newWirePair(t)
+			pipe := p.pipeline(t)
+			if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
+				t.Fatal(err)
+			}
+			p.answer(t, answer.resp, answer.err)
+			if answer.resp != nil { // the library must see it
+				if f := <-pipe.Consumer(); f.Response().Term != answer.resp.Term {
+					t.Fatalf("answer = %+v", f.Response())
+				}
+			}
+			fails(t, "the next request", func() error {
+				for {
+					if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
+						return err
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestAPipelineWithoutAnswersWaitsNoLongerThanItLives(t *testing.T) {
+	p := newWirePair(t)
+	pipe := p.pipeline(t)
+	for range appendWindow {
+		if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blocked := make(chan error, 1)
+	go func() {
+		_, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{})
+		blocked <- err
+	}()
+	select {
+	case err := <-blocked:
+		t.Fatalf("the window is not bounded: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if err := pipe.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := fails(t, "the blocked request", func() error { return <-blocked }); !errors.Is(err, errPipelineClosed) {
+		t.Fatal(err)
+	}
+}
+
+func TestAPipelineDiesWithItsConnection(t *testing.T) {
+	p := newWirePair(t)
+	pipe := p.pipeline(t)
+	if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	p.net.cut("a", "b")
+	if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
+		t.Fatal(err)
+	}
+	// What is lost shows when the network comes back, if no deadline came first.
+	testkit.Eventually(t, patience, func() bool {
+		p.net.heal("a", "b")
+		p.net.cut("a", "b")
+		select {
+		case <-pipe.(*pipeline).ctx.Done():
+			return true
+		default:
+			return false
+		}
+	}, "the pipeline lives")
+	fails(t, "the next request", func() error {
+		_, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{})
+		return err
+	})
+	p.net.heal("a", "b")
+}
+
+func TestReplicationEndsWithItsTerm(t *testing.T) {
+	p := newWirePair(t)
+	p.net.cut("a", "b")
+	waiting := make(chan error, 1)
+	go func() { waiting <- p.a.AppendEntries("", p.target, request(2), &hraft.AppendEntriesResponse{}) }()
+	select {
+	case err := <-waiting:
+		t.Fatalf("did not wait for the peer: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	p.a.lead(3)
+	fails(t, "the request of the old term", func() error { return <-waiting })
+	p.net.heal("a", "b")
+	go func() { waiting <- p.a.AppendEntries("", p.target, request(3), &hraft.AppendEntriesResponse{}) }()
+	p.answer(t, yes(3), nil)
+	if err := <-waiting; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestABlockedGroupDropsHeartbeatsAndHindersNoOther(t *testing.T) {
+	p := newWirePair(t)
+	other := newTransport(p.hostB.mux, 8, ReplicaID{"b", 1}, Timing{}.withDefaults(), &testOwner{})
+	p.hostB.mux.attach(other)
+	defer other.Close()
+	sender := newTransport(p.a.mux, 8, ReplicaID{"a", 1}, Timing{}.withDefaults(), &testOwner{})
+	defer sender.Close()
+	heartbeat := &hraft.AppendEntriesRequest{RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: 2}
+	if !isHeartbeat(heartbeat) || isHeartbeat(request(2)) {
+		t.Fatal("a heartbeat is not recognized")
+	}
+	// Group 7 takes nothing from its queue.
+	l, err := p.a.linkTo(p.target, peers.Control)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := within(t, patience)
+	if err := l.waitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	refusals := 0
+	for range 3 * maxQueuedMessages {
+		c, err := l.start(ctx, p.a.request(p.target, wire.KindAppendEntries, wire.EncodeAppendEntries(heartbeat)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A refusal comes at once; a queued heartbeat gets no answer.
+		if len(p.b.consumer) == maxQueuedUrgent {
+			if _, err := c.wait(ctx); err != nil {
+				refusals++
+			}
+		} else {
+			defer c.forget()
+			testkit.Eventually(t, patience, func() bool { return len(p.b.consumer) > 0 })
+		}
+	}
+	if refusals == 0 || len(p.b.consumer) > maxQueuedUrgent {
+		t.Fatalf("%d refused, %d queued", refusals, len(p.b.consumer))
+	}
+	go func() {
+		rpc := <-other.Consumer()
+		rpc.Respond(yes(2), nil)
+	}()
+	if err := sender.AppendEntries("", p.target, heartbeat, &hraft.AppendEntriesResponse{}); err != nil {
+		t.Fatalf("the other group: %v", err)
+	}
+}
+
+func TestAMessageForAReplicaThatIsNotHereIsAnsweredWithAnError(t *testing.T) {
+	p := newWirePair(t) // R1
+	for _, to := range []hraft.ServerAddress{"b#2", "b#0"} {
+		err := p.a.RequestVote("", to, &hraft.RequestVoteRequest{Term: 5}, &hraft.RequestVoteResponse{})
+		var remote *remoteError
+		if !errors.As(err, &remote) {
+			t.Fatalf("vote of %s: %v", to, err)
+		}
+	}
+	if len(p.b.consumer) != 0 {
+		t.Fatal("another replica got the message")
+	}
+}
+
+func TestClosingATransportDetachesOnlyItsGroup(t *testing.T) {
+	p := newWirePair(t)
+	successor := newTransport(p.hostB.mux, 7, ReplicaID{"b", 1}, Timing{}.withDefaults(), p.owner)
+	p.hostB.mux.attach(successor)
+	defer successor.Close()
+	if err := p.b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := p.hostB.mux.hosted(7, "b#1"); err != nil || got != successor {
+		t.Fatalf("hosted = %v, %v", got, err)
+	}
+}
+
+func TestEntriesBeyondTheByteLimitAreCutOffTheRequest(t *testing.T) {
+	big := make([]byte, maxAppendBytes/2)
+	r := request(2, &hraft.Log{Index: 1, Data: big}, &hraft.Log{Index: 2, Data: big}, &hraft.Log{Index: 3, Data: big})
+	trimEntries(r)
+	if len(r.Entries) != 1 {
+		t.Fatalf("%d entries left", len(r.Entries))
+	}
+	r = request(2, &hraft.Log{Index: 1, Data: make([]byte, api.MaxEntryBytes)}, &hraft.Log{Index: 2})
+	trimEntries(r)
+	if len(r.Entries) != 1 || len(wire.EncodeAppendEntries(r)) > api.MaxMessageBytes {
+		t.Fatalf("%d entries left", len(r.Entries))
+	}
+}
+
+// TestAProbeIsNotAnsweredByAnEarlierFrame (R6): a probe that is asked for while another is on
+// its way waits for a frame of its own.
+func TestAProbeIsNotAnsweredByAnEarlierFrame(t *testing.T) {
+	p := newWirePair(t)
+	hold := make(chan struct{})
+	p.owner.term.Store(5)
+	p.owner.hold.Store(&hold)
+	first, second := make(chan bool, 1), make(chan bool, 1)
+	prober := p.a.mux.prober("b")
+	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: first}, patience)
+	testkit.Eventually(t, patience, func() bool { return p.owner.asks.Load() == 1 })
+	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: second}, patience)
+	p.owner.hold.Store(nil)
+	close(hold)
+	if !<-first {
+		t.Fatal("the first probe was refused")
+	}
+	if got := <-second; !got || p.owner.asks.Load() != 2 {
+		t.Fatalf("second probe: %v after %d looks", got, p.owner.asks.Load())
+	}
+	p.owner.term.Store(6)
+	third := make(chan bool, 1)
+	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: third}, patience)
+	if <-third {
+		t.Fatal("a replica beyond the term granted a probe")
+	}
+	p.owner.term.Store(math.MaxUint64)
+	prober.ask(probe{group: 7, to: "b#9", term: math.MaxUint64, answer: third}, patience)
+	if <-third {
+		t.Fatal("a replica that is not there granted a probe")
+	}
+}
+
+func TestAProbeOfANodeThatIsAwayIsRefusedInTime(t *testing.T) {
+	p := newWirePair(t)
+	p.net.cut("a", "b")
+	answer := make(chan bool, 1)
+	p.a.mux.prober("b").ask(probe{group: 7, to: "b#1", term: 5, answer: answer}, 50*time.Millisecond)
+	select {
+	case ok := <-answer:
+		if ok {
+			t.Fatal("granted")
+		}
+	case <-time.After(patience):
+		t.Fatal("no answer")
+	}
+	p.net.heal("a", "b")
+}
+
+func TestADamagedFrameEndsTheStream(t *testing.T) {
+	p := newWirePair(t)
+	l, err := p.a.linkTo(p.target, peers.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := l.waitReady(ctx); err != nil {
+		t.Fatal(err)
+	}
+	f := p.a.request(p.target, wire.KindAppendEntries, wire.EncodeAppendEntries(request(2)))
+	b := f.Encode()
+	b[len(b)-1] ^= 1
+	c := &call{link: l, frame: b, done: make(chan answer, 1), sequence: math.MaxUint64}
+	l.mu.Lock()
+	l.mu.pending[c.sequence] = c
+	l.mu.queue = append(l.mu.queue, c)
+	l.mu.Unlock()
+	l.wake <- struct{}{}
+	if _, err := c.wait(ctx); !errors.Is(err, errLinkBroken) {
+		t.Fatalf("wait: %v", err)
+	}
+	if len(p.b.consumer) != 0 {
+		t.Fatal("a damaged message was delivered")
+	}
+}
