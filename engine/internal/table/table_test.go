@@ -184,7 +184,7 @@ func checkGet(t *testing.T, seed uint64, table *Reader, rows []record.Row, k rec
 
 func TestEveryFlippedBitIsDetectedOrHarmless(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 3))
-	rows := randomRows(r, 300)
+	rows := randomRows(r, 60)
 	fs := vfs.NewMem()
 	writeTable(t, fs, "t", 7, rows, 1024)
 	good, err := vfs.ReadFile(fs, "t")

@@ -1,0 +1,141 @@
+package levels
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/lightning-db/lightning/engine/internal/table"
+)
+
+// build makes a set of descriptions such as "1:a-c/100", a table at level 1 with keys a to c and
+// 100 KiB, and optional parts: g50@7 for 50 % garbage up to version and sequence 7, e50@7 for 50 %
+// expiring at 7.
+func build(t *testing.T, descriptions ...string) *Set {
+	t.Helper()
+	var placed []Placed
+	for i, d := range descriptions {
+		head, rest, _ := strings.Cut(d, " ")
+		var level, size int
+		var from, to string
+		if _, err := fmt.Sscanf(strings.NewReplacer(":", " ", "-", " ", "/", " ").Replace(head), "%d %s %s %d", &level, &from, &to, &size); err != nil {
+			t.Fatalf("%s: %v", d, err)
+		}
+		p := &table.Properties{Rows: 100, Smallest: []byte(from), Largest: []byte(to), MinVersion: 1}
+		for part := range strings.FieldsSeq(rest) {
+			var share, at uint64
+			if _, err := fmt.Sscanf(part[1:], "%d@%d", &share, &at); err != nil {
+				t.Fatalf("%s: %v", d, err)
+			}
+			if part[0] == 'g' {
+				p.Garbage, p.GarbageVersion, p.GarbageSequence = share, at, at
+			} else {
+				p.Expiring, p.MinExpiry, p.MaxExpiry = share, at, at
+			}
+		}
+		placed = append(placed, Placed{level, &Table{Number: uint64(i + 1), Size: uint64(size) << 10, Properties: p}})
+	}
+	return New(placed)
+}
+
+func describe(p *Pick) string {
+	if p == nil {
+		return "none"
+	}
+	s := fmt.Sprintf("%s %d>%d", p.Reason, p.Level, p.Output)
+	for _, t := range p.Inputs {
+		s += fmt.Sprintf(" %d", t.Number)
+	}
+	if len(p.Below) > 0 {
+		s += " +"
+		for _, t := range p.Below {
+			s += fmt.Sprintf(" %d", t.Number)
+		}
+	}
+	if p.Move {
+		s += " move"
+	}
+	return s
+}
+
+func TestPick(t *testing.T) {
+	targets := Targets{CompactCount: 4, LevelBytes: 1 << 20, TableBytes: 256 << 10}
+	all := Droppable{Version: 100, ExpiryMillis: 100, OldestSnapshot: 100}
+	small := make([]string, 8)
+	for i := range small {
+		small[i] = fmt.Sprintf("2:%c-%c/10", 'a'+i, 'a'+i)
+	}
+	for _, c := range []struct {
+		name   string
+		tables []string
+		drop   Droppable
+		want   string
+	}{
+		{"empty", nil, all, "none"},
+		{"three in level 0", []string{"0:a-z/100", "0:a-z/100", "0:a-z/100"}, all, "none"},
+		{"four in level 0, newest first, with what they overlap",
+			[]string{"0:b-c/100", "0:d-e/100", "0:b-b/100", "0:c-d/100", "1:a-a/100", "1:b-d/100", "1:e-g/100", "1:h-i/100"},
+			all, "count 0>1 4 3 2 1 + 6 7"},
+		{"level 1 over its size, the cheapest table",
+			[]string{"1:a-c/600", "1:d-f/600", "2:a-b/200", "2:c-e/300", "2:e-g/100"}, all, "size 1>2 2 + 4 5"},
+		{"nothing below: moved", []string{"1:a-c/600", "1:d-f/600", "2:a-b/200"}, all, "size 1>2 2 move"},
+		{"nothing below, but small: rewritten", []string{"1:a-c/1100", "1:d-f/10", "2:a-b/200"}, all, "size 1>2 2"},
+		{"level 2 has ten times the room", []string{"2:a-c/9000"}, all, "none"},
+		{"garbage at the bottom stays in its level", []string{"3:a-c/100 g30@7"}, all, "garbage 3>3 1"},
+		{"too little garbage", []string{"3:a-c/100 g20@7"}, all, "none"},
+		{"garbage goes down to what it hides", []string{"1:a-c/100 g30@7", "3:b-d/100"}, all, "garbage 1>2 1"},
+		{"garbage in level 0 takes all of level 0", []string{"0:a-c/100", "0:d-e/100 g100@7", "1:a-z/100"}, all, "garbage 0>1 2 1 + 3"},
+		{"the horizon has not passed all of it", []string{"3:a-c/100 g30@7"}, Droppable{Version: 6, OldestSnapshot: 100}, "none"},
+		{"a snapshot needs some of it", []string{"3:a-c/100 g30@7"}, Droppable{Version: 100, OldestSnapshot: 6}, "none"},
+		{"expired", []string{"3:a-c/100 e40@50"}, all, "garbage 3>3 1"},
+		{"not yet expired", []string{"3:a-c/100 e40@101"}, all, "none"},
+		{"unordered: memory has a lower version", []string{"3:a-c/100 g30@7"},
+			Droppable{Version: 100, OldestSnapshot: 100, Unordered: true, MemoryVersion: 6}, "none"},
+		{"unordered: a shallower table has a lower version", []string{"3:a-c/100 g30@7", "1:b-d/100"},
+			Droppable{Version: 100, OldestSnapshot: 100, Unordered: true, MemoryVersion: 100}, "none"},
+		{"seven small neighbours", small[:7], all, "none"},
+		{"eight small neighbours", small, all, "small 2>2 1 2 3 4 5 6 7 8"},
+		{"a large one parts them", append([]string{"2:dd-dz/200"}, small...), all, "none"},
+	} {
+		if got := describe(build(t, c.tables...).Pick(targets, c.drop)); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestPickAllGoesToTheDeepestLevelInUse(t *testing.T) {
+	if got := describe(build(t, "0:a-z/1", "1:a-b/1", "3:a-b/1").PickAll()); got != "manual 0>3 1 2 3" {
+		t.Error(got)
+	}
+	if got := describe(build(t, "0:a-z/1").PickAll()); got != "manual 0>1 1" {
+		t.Error(got)
+	}
+	if build(t).PickAll() != nil {
+		t.Error("an empty set has something to compact")
+	}
+}
+
+func TestTablesAreReleasedOnceAfterTheirLastSet(t *testing.T) {
+	released := map[uint64]int{}
+	s := build(t, "0:a-z/1", "1:a-b/1")
+	a, b := s.Levels[0][0], s.Levels[1][0]
+	for _, table := range []*Table{a, b} {
+		table.Released = func(t *Table) { released[t.Number]++ }
+	}
+	next := s.With([]*Table{a}, nil)
+	moved := next.With([]*Table{b}, []Placed{{2, b}})
+	s.Ref()
+	s.Unref()
+	next.Unref()
+	if len(released) != 0 || moved.Levels[2][0] != b || moved.TableCount() != 1 {
+		t.Fatalf("released %v, moved %v", released, moved.Levels)
+	}
+	s.Unref()
+	if released[a.Number] != 1 || released[b.Number] != 0 {
+		t.Fatalf("released %v", released)
+	}
+	moved.Unref()
+	if released[b.Number] != 1 {
+		t.Fatalf("released %v", released)
+	}
+}

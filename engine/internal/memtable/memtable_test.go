@@ -1,0 +1,115 @@
+package memtable
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/lightning-db/lightning/engine/internal/record"
+)
+
+// fill adds random batches and returns all rows in order.
+func fill(m *Memtable, random *rand.Rand, batches int) []record.Row {
+	var all []record.Row
+	sequence := uint64(1)
+	for i := range batches {
+		var buf []byte
+		var refs []Ref
+		first := sequence
+		for range 1 + random.IntN(8) {
+			r := record.Row{
+				Key:  record.Key{User: fmt.Appendf(nil, "k%04d", random.IntN(500)), Version: 1 + random.Uint64N(1<<40), Sequence: sequence},
+				Kind: record.Kind(random.IntN(2)), Expiry: random.Uint64N(3) * random.Uint64N(1<<50),
+				Value: bytes.Repeat([]byte{byte(i)}, random.IntN(200)),
+			}
+			if random.IntN(200) == 0 {
+				r.Value = make([]byte, 300_000)
+			}
+			sequence++
+			refs = append(refs, Ref{len(buf), r.Version})
+			buf = AppendRow(buf, r.Kind, r.User, r.Value, r.Expiry)
+			all = append(all, r)
+		}
+		if !m.Add(buf, refs, first) {
+			clear(buf) // it was copied
+		}
+	}
+	slices.SortFunc(all, func(a, b record.Row) int { return record.Compare(a.Key, b.Key) })
+	return all
+}
+
+func same(a, b *record.Row) bool {
+	return record.Compare(a.Key, b.Key) == 0 && a.Kind == b.Kind && a.Expiry == b.Expiry && bytes.Equal(a.Value, b.Value)
+}
+
+func TestRowsComeBackInOrderBothWays(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 1))
+	m := New()
+	if !m.Empty() || m.LeastVersion() != record.MaxVersion {
+		t.Fatal("a new memtable is not empty")
+	}
+	all := fill(m, random, 1500)
+	c := m.NewCursor()
+	i := 0
+	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if !same(c.Row(), &all[i]) {
+			t.Fatalf("row %d differs", i)
+		}
+		i++
+	}
+	for c.Seek(nil, record.Backward); c.Row() != nil; c.Step() {
+		i--
+		if !same(c.Row(), &all[i]) {
+			t.Fatalf("row %d differs backward", i)
+		}
+	}
+	for range 2000 {
+		k := all[random.IntN(len(all))].Key
+		k.Version += random.Uint64N(3) - 1
+		at := slices.IndexFunc(all, func(r record.Row) bool { return record.Compare(r.Key, k) >= 0 })
+		c.Seek(&k, record.Forward)
+		if at < 0 && c.Row() != nil || at >= 0 && !same(c.Row(), &all[at]) {
+			t.Fatal("seek forward differs")
+		}
+		c.Seek(&k, record.Backward)
+		if at < 0 {
+			at = len(all)
+		}
+		if at == 0 && c.Row() != nil || at > 0 && !same(c.Row(), &all[at-1]) {
+			t.Fatal("seek backward differs")
+		}
+		var got record.Row
+		sequence := random.Uint64N(uint64(len(all)))
+		want := slices.IndexFunc(all, func(r record.Row) bool {
+			return bytes.Equal(r.User, k.User) && r.Version <= k.Version && r.Sequence <= sequence
+		})
+		ok := m.Get(record.Key{User: k.User, Version: k.Version, Sequence: sequence}, &got)
+		if ok != (want >= 0) || ok && !same(&got, &all[want]) {
+			t.Fatal("Get differs")
+		}
+	}
+}
+
+func BenchmarkAdd(b *testing.B) {
+	for _, order := range []string{"sorted", "random"} {
+		b.Run("order="+order, func(b *testing.B) {
+			m := New()
+			value := make([]byte, 100)
+			random := rand.New(rand.NewPCG(1, 1))
+			var buf []byte
+			for i := range b.N {
+				if i%150_000 == 0 {
+					m = New()
+				}
+				n := uint64(i)
+				if order == "random" {
+					n = random.Uint64()
+				}
+				buf = AppendRow(buf[:0], record.Put, fmt.Appendf(nil, "user%012d", n%1e12), value, 0)
+				m.Add(buf, []Ref{{0, uint64(i + 1)}}, uint64(i+1))
+			}
+		})
+	}
+}
