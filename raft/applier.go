@@ -165,6 +165,9 @@ func (a *applier) Restore(source io.ReadCloser) error {
 	if !ok {
 		return fmt.Errorf("restore from a %T", source)
 	}
+	if uint64(r.state.Index) < a.applied.Load() {
+		return errSnapshotOld
+	}
 	if err := a.machine.Install(r.dir); err != nil {
 		return fmt.Errorf("install snapshot at index %d: %w", r.state.Index, err)
 	}

@@ -70,7 +70,7 @@ func (i *instance) newRaft() (r *hraft.Raft, err error) {
 	return r, err
 }
 
-// libraryConfig sets every field on purpose; docs/decisions has the reasons in one place.
+// libraryConfig sets every field on purpose.
 func (g *Group) libraryConfig() *hraft.Config {
 	t := g.host.opts.Timing
 	return &hraft.Config{
@@ -91,7 +91,11 @@ func (g *Group) libraryConfig() *hraft.Config {
 		ShutdownOnRemove: false,
 		// The library's metrics have no group in their names.
 		NoLegacyTelemetry: true,
-		BatchApplyCh:      true,
+		// The channel from proposeLoop has a buffer, so that what waited during one write of the
+		// log goes into the next: 64 writers on three nodes made 9,200 entries a second with it
+		// and 760 without. The library never answers what is in the buffer when it shuts down;
+		// abandonable is there for that.
+		BatchApplyCh: true,
 	}
 }
 
