@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net"
 	"strconv"
 
@@ -15,7 +16,7 @@ import (
 // The layout of what a node tells about itself, which memberlist limits to 512 bytes:
 //
 //	format u8 = 1 | flags u8 | boot u64 | expect uvarint | node id | name | zone | cluster id |
-//	grpc, resp, http address
+//	grpc, resp, http address | CRC32C u32, of everything before it
 //
 //	flags    bits 0-1 stage, bit 2 restarting
 //	id       u8: 0 none, 1 UUID (16 bytes), 2 text
@@ -23,7 +24,7 @@ import (
 //	address  u8: 0 none, 1 host text and port u16, 2 the host of the address before and port u16,
 //	         3 text
 //
-// Integers are big-endian. There is no checksum: memberlist's packets carry one.
+// Integers are big-endian.
 const (
 	infoFormat   = 1
 	maxInfoBytes = 512 // memberlist.MetaMaxSize
@@ -52,6 +53,7 @@ func encodeInfo(i Info, boot uint64) ([]byte, error) {
 	for _, address := range []string{i.GRPCAddress, i.RESPAddress, i.HTTPAddress} {
 		b, host = appendAddress(b, address, host)
 	}
+	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 	if len(b) > maxInfoBytes {
 		return nil, fmt.Errorf("name (%d bytes), zone (%d) and host (%d) are too long for gossip: together %d bytes, allowed are %d",
 			len(i.Name), len(i.Zone), len(host), len(b), maxInfoBytes)
@@ -91,11 +93,17 @@ func appendAddress(b []byte, address, before string) ([]byte, string) {
 	return binary.BigEndian.AppendUint16(b, uint16(port)), host
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 var errInfo = errors.New("malformed node description")
 
 // decodeInfo reads what encodeInfo wrote and refuses anything else.
 func decodeInfo(b []byte) (Info, uint64, error) {
-	r := reader{rest: b}
+	body := len(b) - crc32.Size
+	if body < 0 || crc32.Checksum(b[:body], castagnoli) != binary.BigEndian.Uint32(b[body:]) {
+		return Info{}, 0, errInfo
+	}
+	r := reader{rest: b[:body]}
 	if r.byte() != infoFormat {
 		return Info{}, 0, errInfo
 	}

@@ -1,7 +1,10 @@
 package membership
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/hex"
+	"hash/crc32"
 	"strings"
 	"testing"
 )
@@ -38,7 +41,8 @@ func TestDescriptionLayoutNeverChanges(t *testing.T) {
 	const want = "0102" + "000000000000002a" + "03" + // format, flags, boot, expect
 		"010b3f6d0e6f0a4d3e9c550a1b2c3d4e5f" + "066e6f64652d31" + "0162" + // id, name, zone
 		"017f3a1c8e111142228333444455556666" + // cluster
-		"010831302e302e302e3120bb" + "0218eb" + "0224a3" // grpc, resp, http
+		"010831302e302e302e3120bb" + "0218eb" + "0224a3" + // grpc, resp, http
+		"69266ee2" // CRC32C
 	b, err := encodeInfo(example(), 42)
 	if got := hex.EncodeToString(b); err != nil || got != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
@@ -60,12 +64,30 @@ func TestTheLongestNameAndHostFitIntoGossip(t *testing.T) {
 	}
 }
 
+func TestDamagedDescriptionsAreRefused(t *testing.T) {
+	b, err := encodeInfo(example(), 42)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for bit := range len(b) * 8 {
+		bad := bytes.Clone(b)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if i, _, err := decodeInfo(bad); err == nil {
+			t.Errorf("bit %d: %+v", bit, i)
+		}
+	}
+}
+
 func FuzzDecodeInfo(f *testing.F) {
 	b, _ := encodeInfo(example(), 42)
-	f.Add(b)
-	f.Add([]byte{})
-	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 'a', 0, 0, 0, 3, 1, 'x', 0, 0})
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Add(b, false)
+	f.Add(b[:len(b)-crc32.Size], true)
+	f.Add([]byte{}, false)
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 'a', 0, 0, 0, 3, 1, 'x', 0, 0}, true)
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if seal { // get past the checksum
+			b = binary.BigEndian.AppendUint32(bytes.Clone(b), crc32.Checksum(b, castagnoli))
+		}
 		i, boot, err := decodeInfo(b)
 		if err != nil {
 			return

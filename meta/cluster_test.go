@@ -208,8 +208,8 @@ func (c *cluster) awaitEqualMaps(cond func(*pb.ClusterMap) bool) *pb.ClusterMap 
 
 func hasShards(m *pb.ClusterMap) bool { return len(m.GetShards()) > 0 }
 
-// TestThreeFoundersAndAJoinedNodeShareOneMap lives through formation, a join, a restart of all
-// with other addresses, and a node that lost its disk.
+// TestThreeFoundersAndAJoinedNodeShareOneMap lives through formation, a join and a restart of all
+// with other addresses.
 func TestThreeFoundersAndAJoinedNodeShareOneMap(t *testing.T) {
 	c := newCluster(t, "a", "b", "c")
 	var starting sync.WaitGroup
@@ -269,9 +269,17 @@ func TestThreeFoundersAndAJoinedNodeShareOneMap(t *testing.T) {
 	if after.Revision <= m.Revision || len(after.Nodes) != 4 || len(after.Shards) != 3 {
 		t.Errorf("before %v\nafter %v", m, after)
 	}
+}
 
+func TestANodeThatLostItsDiskIsRefusedUnderItsName(t *testing.T) {
+	c := newCluster(t, "a", "b", "c")
+	var starting sync.WaitGroup
+	for _, id := range c.pledge.Founders {
+		n := c.start(id)
+		starting.Go(n.register)
+	}
+	starting.Wait()
 	c.nodes["b"].shutdown()
-	delete(c.nodes, "b")
 	wiped := c.start("b2")
 	ctx, stop := context.WithTimeout(context.Background(), patience)
 	defer stop()
@@ -279,7 +287,7 @@ func TestThreeFoundersAndAJoinedNodeShareOneMap(t *testing.T) {
 	self.Name = "name-b"
 	var known *KnownNameError
 	if err := wiped.follower.Register(ctx, self); !errors.As(err, &known) || known.OldID != "b" {
-		t.Errorf("a node that lost its disk: %v", err)
+		t.Errorf("%v", err)
 	}
 }
 

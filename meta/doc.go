@@ -1,2 +1,49 @@
-// Package meta is the cluster map: a replicated state machine and the ways to follow it.
+// Package meta holds the cluster map: a replicated state machine, the group that replicates it, and
+// the ways for every node to follow and to change it.
+//
+// It is not the master's control loop: nothing here moves replicas or judges who is dead. It makes the
+// first map and registers nodes. What is said by gossip never becomes a part of the map by itself.
+//
+// # The life of a map
+//
+//  1. The founders (see package pledge) start the meta group on the voters that package placement
+//     chooses among them. Every node also starts a Follower.
+//  2. The leader proposes Init: cluster id, founders, number of shards. This is revision 1 or so.
+//  3. Each node calls Follower.Register at every start. The request is tried at each known node until
+//     it reaches the leader, who proposes RegisterNode. Apply assigns an ordinal, or refuses a name
+//     that another node has.
+//  4. When all founders are registered the leader places the shards and proposes CreateShards, once.
+//     From then on the lead loop has nothing to do and ends.
+//  5. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
+//     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
+//  6. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
+//
+// The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
+// applied again from the Raft log after a crash.
+//
+// # Goroutines
+//
+//   - Meta.leadLoop: started by Open, ended by Close or by the first map with shards.
+//   - Follower.followLocalLoop or followRemoteLoop, and publishLoop: started by Start, ended by Close.
+//
+// Both Close methods wait for their goroutines.
+//
+// # Locks
+//
+//   - Machine.disk is held while the state file is written. Nothing is locked under it.
+//   - Follower.mu is a leaf.
+//
+// Maps are read through atomic pointers, without locks.
+//
+// # Invariants
+//
+//   - M1: every replica applies the same entries once and in order, and evaluate is a function of state
+//     and command alone: equal logs give equal maps and equal answers.
+//   - M2: a map that was handed out never changes. Two different maps of one cluster have different
+//     revisions.
+//   - M3: the state file is replaced as a whole and moves forward, except by Install.
+//   - M4: after a crash during Install the old state is there or the new one.
+//   - M5: shards tile the slots, live on distinct registered nodes, and are created once.
+//   - M6: the revision of a Follower's map only grows, and its map is of the node's own cluster.
+//   - M7: ordinals and shard ids are given out once and never again; a name belongs to one node at a time.
 package meta

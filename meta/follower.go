@@ -105,9 +105,10 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 // Start begins to follow the map of cluster c. Local is nil on a node without a meta replica.
 // It is called once.
 func (f *Follower) Start(c pledge.Cluster, local *Meta) {
-	if hint := f.Map(); hint != nil && hint.GetClusterId() != c.ID {
-		f.o.Logger.Warn("meta: the map seen last is of another cluster", "cluster", c.ID, "seen", hint.GetClusterId())
+	if old := f.view.Load(); old.current != nil && old.current.GetClusterId() != c.ID {
+		f.o.Logger.Warn("meta: the map seen last is of another cluster", "cluster", c.ID, "seen", old.current.GetClusterId())
 		f.view.Store(&view{newer: make(chan struct{})})
+		close(old.newer)
 	}
 	f.source.Store(&source{cluster: c, local: local})
 	if local != nil {

@@ -103,7 +103,11 @@ func (f *Follower) registerAnywhere(ctx context.Context, node *pb.Node) error {
 func (f *Follower) registerAt(ctx context.Context, at api.NodeID, node *pb.Node) error {
 	ctx, cancel := context.WithTimeout(ctx, registerTimeout)
 	defer cancel()
-	cluster := f.source.Load().cluster.ID
+	s := f.source.Load()
+	if s == nil {
+		return api.ErrNotReady
+	}
+	cluster := s.cluster.ID
 	if at == f.o.Self {
 		r, err := f.registerHere(ctx, cluster, node)
 		if err != nil {

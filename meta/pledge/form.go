@@ -133,7 +133,7 @@ func (f *former) whom(state State, seen []Seen) []api.NodeID {
 		for _, s := range seen {
 			if s.Joined {
 				members = append(members, s.Node)
-			} else if state.Expect > 0 && s.Expect == state.Expect && len(nodes) < maxFounders {
+			} else if state.Expect > 0 && s.Expect == state.Expect && len(nodes) < MaxFounders {
 				nodes = append(nodes, s.Node)
 			}
 		}

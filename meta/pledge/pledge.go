@@ -8,8 +8,9 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 )
 
-// maxFounders bounds a pledge: each founder asks each other one, several times a second.
-const maxFounders = 64
+// MaxFounders bounds a pledge, and so --bootstrap-expect: each founder asks each other one several
+// times a second. A larger cluster forms with fewer and lets the others join.
+const MaxFounders = 64
 
 // maxShards bounds the shards that a cluster begins with; hundreds are the most it is meant for.
 const maxShards = 1024
@@ -26,8 +27,8 @@ func (p Pledge) Validate() error {
 	switch {
 	case p.ClusterID == "":
 		return fmt.Errorf("pledge without a cluster id")
-	case len(p.Nodes) == 0 || len(p.Nodes) > maxFounders:
-		return fmt.Errorf("pledge of %d nodes, allowed are 1 to %d", len(p.Nodes), maxFounders)
+	case len(p.Nodes) == 0 || len(p.Nodes) > MaxFounders:
+		return fmt.Errorf("pledge of %d nodes, allowed are 1 to %d", len(p.Nodes), MaxFounders)
 	case p.Shards < 1 || p.Shards > maxShards:
 		return fmt.Errorf("pledge of %d shards, allowed are 1 to %d", p.Shards, maxShards)
 	}

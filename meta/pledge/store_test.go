@@ -44,7 +44,7 @@ func TestTheFirstPledgeStands(t *testing.T) {
 
 func TestPledgesThatAreNotForThisNodeAreRefused(t *testing.T) {
 	s := openStore(t, vfs.NewMem(), "c", 2)
-	long := Pledge{ClusterID: "x", Shards: 1, Nodes: make([]api.NodeID, maxFounders+1)}
+	long := Pledge{ClusterID: "x", Shards: 1, Nodes: make([]api.NodeID, MaxFounders+1)}
 	for name, p := range map[string]Pledge{
 		"another's":  ab("one"),
 		"no cluster": {Nodes: []api.NodeID{"b", "c"}, Shards: 1},
