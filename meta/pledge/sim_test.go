@@ -1,6 +1,7 @@
 package pledge
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -312,13 +313,14 @@ func guarded(t *testing.T, name string, f func()) {
 	f()
 }
 
-const schedules = 10000
+// schedules is for each of the two simulations; go test -schedules 100000 takes minutes.
+var schedules = flag.Int("schedules", 2500, "schedules to simulate")
 
 // TestExactlyNStrangersFormOneClusterDespiteFaults runs N nodes through crashes and a bad network,
 // then lets them finish.
 func TestExactlyNStrangersFormOneClusterDespiteFaults(t *testing.T) {
 	crashes := 0
-	for seed := range uint64(schedules) {
+	for seed := range uint64(*schedules) {
 		guarded(t, fmt.Sprintf("seed %d", seed), func() {
 			w := newWorld(seed)
 			n := 1 + int(seed%5)
@@ -337,8 +339,8 @@ func TestExactlyNStrangersFormOneClusterDespiteFaults(t *testing.T) {
 			crashes += w.crashes
 		})
 	}
-	if crashes < schedules/2 {
-		t.Errorf("only %d crashes in %d schedules: the test has lost its teeth", crashes, schedules)
+	if crashes < *schedules/2 {
+		t.Errorf("only %d crashes in %d schedules: the test has lost its teeth", crashes, *schedules)
 	}
 }
 
@@ -346,7 +348,7 @@ func TestExactlyNStrangersFormOneClusterDespiteFaults(t *testing.T) {
 // nodes that only join and nodes that expect another number. They may get stuck, as documented.
 func TestTooManyOrChangingStrangersNeverFormTwoOverlappingClusters(t *testing.T) {
 	formed, stuck, joined := 0, 0, 0
-	for seed := range uint64(schedules) {
+	for seed := range uint64(*schedules) {
 		guarded(t, fmt.Sprintf("seed %d", seed), func() {
 			w := newWorld(seed + 1<<20)
 			n := 2 + int(seed%2)
@@ -380,7 +382,7 @@ func TestTooManyOrChangingStrangersNeverFormTwoOverlappingClusters(t *testing.T)
 			}
 		})
 	}
-	if formed < schedules/4 || joined < schedules/10 || stuck == 0 {
+	if formed < *schedules/4 || joined < *schedules/10 || stuck == 0 {
 		t.Errorf("%d clusters formed, %d nodes joined, %d stuck: the schedules do not reach what they should", formed, joined, stuck)
 	}
 }
