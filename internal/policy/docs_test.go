@@ -154,34 +154,3 @@ func TestInvariantLettersAreUniqueAndIndexed(t *testing.T) {
 		}
 	}
 }
-
-var requirement = regexp.MustCompile(`^\t?(?:require )?([\w.]+\.[\w]+/\S+) (v\S+)( // indirect)?$`)
-
-// pinned are versions that build together only as a set; see docs/decisions.
-var pinned = map[string]string{
-	"github.com/hashicorp/raft":           "v1.7.3",
-	"github.com/hashicorp/raft-boltdb/v2": "v2.3.1",
-	"github.com/hashicorp/memberlist":     "v0.6.0",
-	"go.etcd.io/bbolt":                    "v1.5.0",
-	"google.golang.org/grpc":              "v1.85.0",
-	"github.com/klauspost/compress":       "v1.20.3",
-}
-
-func TestDependenciesArePinnedExplainedAndNotReplaced(t *testing.T) {
-	explained := strings.Join(readDoc(t, "docs/dependencies.md"), "\n")
-	for i, line := range readDoc(t, "go.mod") {
-		if strings.HasPrefix(strings.TrimSpace(line), "replace") {
-			t.Errorf("go.mod:%d: a replace line breaks go install for users", i+1)
-		}
-		m := requirement.FindStringSubmatch(line)
-		if m == nil {
-			continue
-		}
-		if want := pinned[m[1]]; want != "" && want != m[2] {
-			t.Errorf("go.mod:%d: %s is at %s; the set that builds together has %s", i+1, m[1], m[2], want)
-		}
-		if m[3] == "" && !strings.Contains(explained, "`"+m[1]+"`") {
-			t.Errorf("go.mod:%d: %s is not explained in docs/dependencies.md", i+1, m[1])
-		}
-	}
-}
