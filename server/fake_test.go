@@ -341,7 +341,7 @@ func (c *cluster) startNode(node api.NodeID, change func(*Options)) {
 		Node: node, Name: string(node), Version: "test", View: c.view, Router: r, Peers: pool,
 		Local:    func(id api.ShardID) (Shard, bool) { return c.local(node, id) },
 		Sessions: session.New(entropy.System(), clock.Real{}),
-		Timeout:  2 * time.Second, AttemptTimeout: 500 * time.Millisecond, Entropy: entropy.System(),
+		Timeout:  30 * time.Second, AttemptTimeout: 10 * time.Second, Entropy: entropy.System(),
 	}
 	if change != nil {
 		change(&o)

@@ -206,8 +206,8 @@ func TestApplyEachWorksOverShards(t *testing.T) {
 }
 
 func TestAPartOfApplyEachThatFailsLeavesTheWholeUnknown(t *testing.T) {
-	c := newCluster(t, 3, func(o *Options) { o.Timeout = 200 * time.Millisecond })
-	refuse := func(context.Context, api.NodeID, bool) error { return api.Errorf(api.CodeUnavailable, "no majority") }
+	c := newCluster(t, 3, nil)
+	refuse := func(context.Context, api.NodeID, bool) error { return api.Errorf(api.CodeInvalid, "no") }
 	c.groups[2].before = refuse
 	ops := []api.Op{
 		{Kind: api.OpDelete, Key: []byte(c.keyOn(1, 0))},
@@ -218,7 +218,7 @@ func TestAPartOfApplyEachThatFailsLeavesTheWholeUnknown(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.groups[1].set(func(g *group) { g.before = refuse })
-	if _, err := c.servers["a"].ApplyEach(t.Context(), 0, ops); !errors.Is(err, api.ErrUnavailable) {
+	if _, err := c.servers["a"].ApplyEach(t.Context(), 0, ops); !errors.Is(err, api.ErrInvalid) {
 		t.Fatalf("nothing ran, and the error is %v", err)
 	}
 }

@@ -130,21 +130,32 @@ func (s *Server) awaitMap(ctx context.Context, revision uint64, limit time.Durat
 
 // place picks the node for a try: the leader if it is known, else a replica, this node first
 // because it answers fastest who leads. The node to avoid is passed over if there is another.
+//
+// The first try believes the replica on this node before the leader cache: the cache learns
+// nothing while no requests are routed, and a leader that it remembers may have stopped since,
+// so that a try sent there would wait in vain. Later tries believe what the failed ones said.
 func (s *Server) place(sh router.Shard, avoid api.NodeID, count int) place {
 	node, known := s.opts.Router.Leader(sh.ID)
+	local, here := s.opts.Local(sh.ID)
+	if here && count == 0 {
+		if leader, _ := local.Leader(); leader != "" {
+			node, known = leader, true
+		}
+	}
 	if !known || node == avoid {
-		node = s.candidate(sh, avoid, count)
+		node = candidate(sh, avoid, count, here, s.opts.Node)
 	}
 	at := place{shard: sh, node: node}
-	if node == s.opts.Node {
-		at.local, _ = s.opts.Local(sh.ID)
+	if here && node == s.opts.Node {
+		at.local = local
 	}
 	return at
 }
 
-func (s *Server) candidate(sh router.Shard, avoid api.NodeID, count int) api.NodeID {
-	if _, ok := s.opts.Local(sh.ID); ok && avoid != s.opts.Node && count == 0 {
-		return s.opts.Node
+// candidate picks a replica when nobody knows the leader.
+func candidate(sh router.Shard, avoid api.NodeID, count int, here bool, self api.NodeID) api.NodeID {
+	if here && avoid != self && count == 0 {
+		return self
 	}
 	for i := range sh.Replicas {
 		node := sh.Replicas[(count+i)%len(sh.Replicas)].Node

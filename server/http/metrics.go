@@ -2,6 +2,7 @@ package http
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,7 +112,7 @@ func (c replicaCollector) Collect(ch chan<- prometheus.Metric) {
 	list := c.replicas()
 	for _, r := range list {
 		shard := strconv.FormatUint(r.ShardId, 10)
-		leads := r.Role == "leader"
+		leads := strings.EqualFold(r.Role, "leader")
 		if leads {
 			led++
 		}

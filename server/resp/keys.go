@@ -97,7 +97,7 @@ func onTTL(unit uint64, absolute bool) func(context.Context, *conn, [][]byte) er
 		case item.ExpiryMillis == 0:
 			c.out.integer(-1)
 		case absolute:
-			c.out.integer(int64(item.ExpiryMillis / unit))
+			c.out.integer(int64((item.ExpiryMillis + unit/2) / unit))
 		case item.ExpiryMillis <= now:
 			c.out.integer(0) // the shard's time is a little behind this node's clock
 		default:

@@ -76,7 +76,7 @@ func TestAValueThatIsTooLargeIsRefusedAndTheConnectionGoesOn(t *testing.T) {
 	}
 }
 
-// E3: large commands wait for each other, small ones do not.
+// U3: large commands wait for each other, small ones do not.
 func TestLargeCommandsAreBounded(t *testing.T) {
 	_, m, address := startServer(t, func(o *Options) { o.MaxLargeCommands = 1 })
 	inside, release := make(chan struct{}, 2), make(chan struct{})
@@ -203,7 +203,7 @@ func TestServeAfterCloseEndsAtOnce(t *testing.T) {
 	}
 }
 
-// E4: our bug costs its connection, not the node.
+// U4: our bug costs its connection, not the node.
 func TestAPanicEndsTheConnectionOnly(t *testing.T) {
 	_, m, address := startServer(t, nil)
 	m.before = func(context.Context) { panic("bug") }
