@@ -1,0 +1,347 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
+)
+
+// fakeLog keeps what is proposed until the test answers it.
+type fakeLog struct {
+	mu      sync.Mutex
+	entries []*fakeProposal
+}
+
+type fakeProposal struct {
+	entry  Entry
+	bytes  int
+	answer chan fakeAnswer
+}
+
+type fakeAnswer struct {
+	result any
+	err    error
+}
+
+func (l *fakeLog) Propose(data []byte) proposal {
+	e, err := DecodeEntry(data)
+	if err != nil {
+		panic(err)
+	}
+	p := &fakeProposal{entry: e, bytes: len(data), answer: make(chan fakeAnswer, 1)}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entries = append(l.entries, p)
+	return p
+}
+
+func (l *fakeLog) Term() api.Term       { return 1 }
+func (l *fakeLog) Applied() api.Version { return 0 }
+
+func (p *fakeProposal) Wait(ctx context.Context) (any, api.Index, error) {
+	select {
+	case a := <-p.answer:
+		return a.result, 1, a.err
+	case <-ctx.Done():
+		return nil, 0, ctx.Err()
+	}
+}
+
+// echo answers each command of an entry with its place in FailedOp.
+func (p *fakeProposal) echo() {
+	answers := make([]Answer, len(p.entry.Commands))
+	for i := range answers {
+		answers[i].Result = api.Result{FailedOp: i, Version: p.entry.Time}
+	}
+	p.answer <- fakeAnswer{result: answers}
+}
+
+func (l *fakeLog) proposed() []*fakeProposal {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]*fakeProposal(nil), l.entries...)
+}
+
+// outcome is what one caller of the proposer got.
+type outcome struct {
+	answer Answer
+	err    error
+}
+
+func newTestProposer(t *testing.T) (*proposer, *fakeLog) {
+	l := &fakeLog{}
+	p := newProposer(l, &hybridClock{wall: clock.NewManual(time.UnixMilli(int64(startMillis)))})
+	p.start()
+	t.Cleanup(p.close)
+	return p, l
+}
+
+func submitAsync(ctx context.Context, p *proposer, command []byte) chan outcome {
+	c := make(chan outcome, 1)
+	go func() {
+		a, err := p.submit(ctx, command)
+		c <- outcome{a, err}
+	}()
+	return c
+}
+
+func TestWhatWaitsIsPackedWhileFourEntriesAreInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		var waiting []chan outcome
+		add := func(n int) {
+			for range n {
+				waiting = append(waiting, submitAsync(t.Context(), p, []byte{1, 1, byte(len(waiting))}))
+				synctest.Wait()
+			}
+		}
+		add(maxInFlight)
+		for i, e := range l.proposed() {
+			if len(e.entry.Commands) != 1 {
+				t.Fatalf("entry %d has %d commands while slots are free", i, len(e.entry.Commands))
+			}
+		}
+		add(50)
+		if n := len(l.proposed()); n != maxInFlight {
+			t.Fatalf("%d entries in flight", n)
+		}
+		l.proposed()[0].echo()
+		synctest.Wait()
+		all := l.proposed()
+		if len(all) != maxInFlight+1 || len(all[maxInFlight].entry.Commands) != 50 {
+			t.Fatalf("after one answer %d entries, the last of %d commands", len(all), len(all[len(all)-1].entry.Commands))
+		}
+		for i := 1; i < len(all); i++ {
+			if before := all[i-1].entry; all[i].entry.Time < before.Time+api.Version(len(before.Commands)) {
+				t.Errorf("entry %d at %v comes too soon after %v", i, all[i].entry.Time, before.Time)
+			}
+			if ahead := all[i].entry.CeilingMillis - all[i].entry.Time.Millis(); ahead != maxCeilingAheadMillis {
+				t.Errorf("ceiling %d ms ahead", ahead)
+			}
+			all[i].echo()
+		}
+		for i, w := range waiting {
+			o := <-w
+			want := max(0, i-maxInFlight)
+			if o.err != nil || o.answer.Result.FailedOp != want {
+				t.Errorf("waiter %d got %+v, want the answer of place %d", i, o, want)
+			}
+			if i >= maxInFlight && all[maxInFlight].entry.Commands[want][2] != byte(i) {
+				t.Errorf("command %d is not in its place", i)
+			}
+		}
+	})
+}
+
+func TestEntriesAreBoundedByBytesAndCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		for range maxInFlight {
+			submitAsync(t.Context(), p, []byte{1, 1})
+			synctest.Wait()
+		}
+		for _, size := range []int{100 << 10, 100 << 10, 100 << 10, 3 << 20, 10} {
+			submitAsync(t.Context(), p, make([]byte, size))
+			synctest.Wait()
+		}
+		for range maxEntryCommands + 10 {
+			submitAsync(t.Context(), p, []byte{1, 1})
+		}
+		synctest.Wait()
+		for i := 0; i < len(l.proposed()); i++ {
+			l.proposed()[i].echo()
+			synctest.Wait()
+		}
+		var counts []int
+		for _, e := range l.proposed()[maxInFlight:] {
+			counts = append(counts, len(e.entry.Commands))
+		}
+		if got, want := fmt.Sprint(counts), fmt.Sprint([]int{2, 1, 1, maxEntryCommands - 1, 12}); got != want {
+			t.Errorf("entries of %s commands, want %s", got, want)
+		}
+	})
+}
+
+func TestTheQueueIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newTestProposer(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for range maxInFlight {
+			submitAsync(ctx, p, []byte{1, 1})
+			synctest.Wait()
+		}
+		for range maxQueueBytes / (8 << 20) {
+			submitAsync(ctx, p, make([]byte, 8<<20))
+		}
+		synctest.Wait()
+		if _, err := p.submit(ctx, make([]byte, 8<<20)); !errors.Is(err, api.ErrOverloaded) {
+			t.Errorf("too many bytes: %v", err)
+		}
+		for range maxQueueCommands - maxQueueBytes/(8<<20) {
+			submitAsync(ctx, p, []byte{1, 1})
+		}
+		synctest.Wait()
+		if _, err := p.submit(ctx, []byte{1, 1}); !errors.Is(err, api.ErrOverloaded) {
+			t.Errorf("too many commands: %v", err)
+		}
+	})
+}
+
+func TestGivingUpIsUnknownOnlyOnceProposed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var proposed, queued []chan outcome
+		for range maxInFlight {
+			proposed = append(proposed, submitAsync(ctx, p, []byte{1, 1}))
+			synctest.Wait()
+		}
+		queued = append(queued, submitAsync(ctx, p, []byte{1, 1}), submitAsync(ctx, p, []byte{1, 1}))
+		for _, w := range proposed {
+			if o := <-w; !errors.Is(o.err, api.ErrUnknownOutcome) {
+				t.Errorf("proposed: %+v", o)
+			}
+		}
+		for _, w := range queued {
+			if o := <-w; !errors.Is(o.err, api.ErrExpired) {
+				t.Errorf("queued: %+v", o)
+			}
+		}
+		l.proposed()[0].echo()
+		synctest.Wait()
+		if n := len(l.proposed()); n != maxInFlight {
+			t.Errorf("%d entries were proposed, want none for those that gave up", n)
+		}
+	})
+}
+
+func TestEveryWaiterLearnsTheClassOfTheError(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want *api.Error
+		kept bool // whether reads must still mind the entry
+	}{
+		"not leader": {&api.Error{Code: api.CodeNotLeader, Leader: "b"}, api.ErrNotLeader, false},
+		"overloaded": {api.ErrOverloaded, api.ErrOverloaded, false},
+		"unknown":    {api.ErrUnknownOutcome, api.ErrUnknownOutcome, true},
+		"no code":    {errors.New("disk"), api.ErrUnknownOutcome, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p, l := newTestProposer(t)
+			first := submitAsync(t.Context(), p, []byte{1, 1})
+			synctest.Wait()
+			l.proposed()[0].answer <- fakeAnswer{err: c.err}
+			if o := <-first; !errors.Is(o.err, c.want) {
+				t.Errorf("%s: %+v", name, o)
+			}
+			synctest.Wait()
+			at, _ := p.clock.readTime(^api.Version(0), &state{term: 1})
+			if below := at < l.proposed()[0].entry.Time; below != c.kept {
+				t.Errorf("%s: a read at %v, the entry at %v", name, at, l.proposed()[0].entry.Time)
+			}
+			at, _ = p.clock.readTime(^api.Version(0), &state{term: 2})
+			if at < l.proposed()[0].entry.Time {
+				t.Errorf("%s: a read at %v although a later term has begun", name, at)
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		w := submitAsync(t.Context(), p, []byte{1, 1})
+		synctest.Wait()
+		l.proposed()[0].answer <- fakeAnswer{result: 17}
+		if o := <-w; !errors.Is(o.err, api.ErrInternal) {
+			t.Errorf("a foreign result: %+v", o)
+		}
+	})
+}
+
+func TestTicksOfAnEntryAreOneAndStandFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		for range maxInFlight {
+			submitAsync(t.Context(), p, []byte{1, 1})
+			synctest.Wait()
+		}
+		write := submitAsync(t.Context(), p, []byte{1, 1, 77})
+		synctest.Wait()
+		ticks := []chan outcome{submitAsync(t.Context(), p, nil), submitAsync(t.Context(), p, nil)}
+		synctest.Wait()
+		l.proposed()[0].echo()
+		synctest.Wait()
+		e := l.proposed()[maxInFlight]
+		if len(e.entry.Commands) != 2 || string(e.entry.Commands[0]) != string(encodeTick()) {
+			t.Fatalf("entry %x", e.entry.Commands)
+		}
+		e.echo()
+		if o := <-write; o.err != nil || o.answer.Result.FailedOp != 1 {
+			t.Errorf("the write got %+v", o)
+		}
+		for _, w := range ticks {
+			if o := <-w; o.err != nil {
+				t.Errorf("a tick got %+v", o)
+			}
+		}
+	})
+}
+
+func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _ := newTestProposer(t)
+		var proposed, queued []chan outcome
+		for range maxInFlight {
+			proposed = append(proposed, submitAsync(t.Context(), p, []byte{1, 1}))
+			synctest.Wait()
+		}
+		queued = append(queued, submitAsync(t.Context(), p, []byte{1, 1}), submitAsync(t.Context(), p, nil))
+		synctest.Wait()
+		p.close()
+		for _, w := range proposed {
+			if o := <-w; !errors.Is(o.err, api.ErrUnknownOutcome) {
+				t.Errorf("proposed: %+v", o)
+			}
+		}
+		for _, w := range queued {
+			if o := <-w; !errors.Is(o.err, api.ErrShuttingDown) {
+				t.Errorf("queued: %+v", o)
+			}
+		}
+		if _, err := p.submit(t.Context(), []byte{1, 1}); !errors.Is(err, api.ErrShuttingDown) {
+			t.Errorf("after close: %v", err)
+		}
+	})
+}
+
+func TestTheClockNeverGoesBack(t *testing.T) {
+	wall := clock.NewManual(time.UnixMilli(int64(startMillis)))
+	c := &hybridClock{wall: wall}
+	var last api.Version
+	for i, jump := range []time.Duration{0, time.Second, -time.Hour, 0, time.Millisecond, 2 * time.Hour, -time.Minute} {
+		wall.Advance(jump)
+		at, _ := c.readTime(^api.Version(0), &state{})
+		if at < last {
+			t.Errorf("step %d: read at %v after %v", i, at, last)
+		}
+		next := c.begin(3, 0)
+		if next <= at || next <= last {
+			t.Errorf("step %d: entry at %v after a read at %v and %v", i, next, at, last)
+		}
+		if again, _ := c.readTime(^api.Version(0), &state{}); again != next-1 {
+			t.Errorf("step %d: a read at %v beside an entry on its way at %v", i, again, next)
+		}
+		c.settle(next)
+		last = next + 2
+	}
+	if next := c.begin(1, last+1000); next <= last+1000 {
+		t.Errorf("an entry at %v, below what is applied", next)
+	}
+}
