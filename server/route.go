@@ -119,12 +119,13 @@ func (s *Server) awaitMap(ctx context.Context, revision uint64, limit time.Durat
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	m, err := s.opts.View.Wait(ctx, revision)
+	if err == nil {
+		if _, err = s.opts.Router.Update(m); err != nil {
+			s.opts.Logger.Error("a cluster map does not validate; the old one stays in use", "error", err)
+		}
+	}
 	if err != nil {
 		<-ctx.Done() // an error at once must not turn the retry into a busy loop
-		return
-	}
-	if _, err := s.opts.Router.Update(m); err != nil {
-		s.opts.Logger.Error("a cluster map does not validate; the old one stays in use", "error", err)
 	}
 }
 
