@@ -232,9 +232,6 @@ func (m *Membership) Member(node api.NodeID) Member { return m.view.member(node)
 // is one channel, for one reader.
 func (m *Membership) Events() <-chan Event { return m.events }
 
-// Changed returns a channel that is closed at the next change of Members.
-func (m *Membership) Changed() <-chan struct{} { return m.view.changed() }
-
 // Address implements peers.Resolver: the gRPC address of node's newest process, else where it was
 // last seen, else what Learn told.
 func (m *Membership) Address(node api.NodeID) (string, bool) { return m.view.address(node) }

@@ -157,16 +157,6 @@ func (f *Follower) Master() api.NodeID {
 	return ""
 }
 
-// Address is where the map says that node's gRPC is.
-func (f *Follower) Address(node api.NodeID) (string, bool) {
-	for _, n := range f.Map().GetNodes() {
-		if n.GetId() == string(node) {
-			return n.GetGrpcAddress(), n.GetGrpcAddress() != ""
-		}
-	}
-	return "", false
-}
-
 // adopt takes m if it is newer than what is known (M6). Only the follow loop calls it.
 func (f *Follower) adopt(m *pb.ClusterMap) bool {
 	old := f.view.Load()

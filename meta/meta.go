@@ -137,12 +137,6 @@ func (m *Meta) Leader() api.NodeID {
 	return leader
 }
 
-// Group is the Raft group, for status.
-func (m *Meta) Group() *raft.Group {
-	g, _ := m.group.(raftGroup)
-	return g.Group
-}
-
 // Close stops the group and writes what was applied, so that the next start has less to replay.
 func (m *Meta) Close() error {
 	m.stop()
@@ -150,17 +144,8 @@ func (m *Meta) Close() error {
 	return errors.Join(m.group.Close(), m.machine.Flush())
 }
 
-// RegisterNode puts node into the map or updates its entry. Only the leader can; other replicas
-// answer NOT_LEADER with a hint. A *KnownNameError refuses for good, any other error permits to try
-// again.
-func (m *Meta) RegisterNode(ctx context.Context, node *pb.Node) error {
-	r, err := m.register(ctx, m.cluster.ID, node)
-	if err != nil {
-		return err
-	}
-	return registration(r, m.cluster.ID, node)
-}
-
+// register puts node into the map or updates its entry. Only the leader can; other replicas answer
+// NOT_LEADER with a hint.
 func (m *Meta) register(ctx context.Context, cluster string, node *pb.Node) (*peerv1.MetaResult, error) {
 	return m.propose(ctx, &peerv1.MetaCommand{Op: &peerv1.MetaCommand_RegisterNode{
 		RegisterNode: &peerv1.MetaRegisterNode{ClusterId: cluster, Node: node},

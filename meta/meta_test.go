@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/meta/pledge"
 	"github.com/lightning-db/lightning/raft"
@@ -94,14 +95,14 @@ func TestTheLeaderMakesTheFirstMapOnceAllFoundersAreThere(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, id := range []string{"a", "b"} {
-					for m.RegisterNode(t.Context(), node(id, "name-"+id)) != nil {
+					for registerAt(t, m, node(id, "name-"+id)) != nil {
 					}
 				}
 				<-time.After(time.Hour)
 				if len(m.Map().Shards) > 0 {
 					t.Fatal("shards before every founder has registered")
 				}
-				if err := m.RegisterNode(t.Context(), node("c", "name-c")); err != nil {
+				if err := registerAt(t, m, node("c", "name-c")); err != nil {
 					t.Fatal(err)
 				}
 				synctest.Wait()
@@ -127,15 +128,15 @@ func TestRefusalsAreTyped(t *testing.T) {
 	if _, err := m.Wait(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.RegisterNode(t.Context(), node("a", "one")); err != nil {
+	if err := registerAt(t, m, node("a", "one")); err != nil {
 		t.Fatal(err)
 	}
 	var known *KnownNameError
-	err := m.RegisterNode(t.Context(), node("b", "one"))
+	err := registerAt(t, m, node("b", "one"))
 	if !errors.As(err, &known) || known.Name != "one" || known.OldID != "a" || !strings.Contains(err.Error(), "--name") {
 		t.Errorf("%v", err)
 	}
-	if err := m.RegisterNode(t.Context(), node("b", "")); !errors.Is(err, api.ErrInvalid) {
+	if err := registerAt(t, m, node("b", "")); !errors.Is(err, api.ErrInvalid) {
 		t.Errorf("%v", err)
 	}
 	var wrongCluster *WrongClusterError
@@ -145,7 +146,7 @@ func TestRefusalsAreTyped(t *testing.T) {
 	}
 	g.lead(false)
 	var notLeader *api.Error
-	if err := m.RegisterNode(t.Context(), node("c", "three")); !errors.As(err, &notLeader) || notLeader.Leader != "elsewhere" {
+	if err := registerAt(t, m, node("c", "three")); !errors.As(err, &notLeader) || notLeader.Leader != "elsewhere" {
 		t.Errorf("%v", err)
 	}
 }
@@ -160,4 +161,12 @@ func TestFoundersHoldTheMetaReplicas(t *testing.T) {
 	if count != 3 || HasReplica(founders, "joined later") {
 		t.Errorf("%d founders hold a replica", count)
 	}
+}
+
+func registerAt(t *testing.T, m *Meta, n *pb.Node) error {
+	r, err := m.register(t.Context(), m.cluster.ID, n)
+	if err != nil {
+		return err
+	}
+	return registration(r, m.cluster.ID, n)
 }
