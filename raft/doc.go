@@ -27,8 +27,10 @@
 //
 //  1. A follower needs entries that are cut; the library opens the durable snapshot.
 //  2. The state machine writes a checkpoint, which is streamed, compressed, on the Bulk lane.
-//  3. The follower's sink writes it to a staging directory and verifies every file.
-//  4. The state machine switches to it atomically; the library continues after it.
+//  3. The follower receives it whole into a staging directory and verifies every file; its main
+//     loop knows nothing of it yet and answers heartbeats.
+//  4. The library is told of a snapshot of no bytes, which stands for the staged one; the state
+//     machine switches to it atomically, and the library continues after it.
 //
 // # Goroutines
 //
@@ -42,8 +44,7 @@
 //
 // # Locks
 //
-// Every mutex is a leaf but two: BoltStorage's, held while a file is opened or closed, and
-// snapshotReader's, held while a chunk is awaited. Neither takes another lock of this package.
+// Every mutex is a leaf but BoltStorage's, which is held while a file is opened or closed.
 //
 // # Invariants
 //

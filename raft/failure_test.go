@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -71,8 +72,9 @@ func (l *faultLog) GetLog(index uint64, out *hraft.Log) error {
 
 // faults is a switch that makes the storage of one node fail.
 type faults struct {
-	what atomic.Value // string: which writes fail, "" none, "reads" all reads of entries
-	node atomic.Value // string
+	what  atomic.Value  // string: which writes fail, "" none, "reads" all reads of entries
+	node  atomic.Value  // string
+	stall chan struct{} // what "stall" waits for
 }
 
 var errDisk = errors.New("no space left on device")
@@ -88,6 +90,9 @@ func (f *faults) configure(c *testCluster) {
 		n.storage = &faultStorage{
 			Storage: bolt,
 			write: func(what string) error {
+				if what == "entries" && f.node.Load() == n.name && f.what.Load() == "stall" {
+					<-f.stall
+				}
 				if f.node.Load() == n.name && f.what.Load() == what {
 					return errDisk
 				}
@@ -208,6 +213,32 @@ func TestAStateMachineThatFailsStopsItsGroup(t *testing.T) {
 	}
 	stopped(t, leader)
 	c.write(7, "a", "3", names(c.others(leader))...)
+}
+
+// TestALeaderWhoseDiskStallsLosesItsOffice: its library goes on sending heartbeats, which must
+// not leave.
+func TestALeaderWhoseDiskStallsLosesItsOffice(t *testing.T) {
+	var f faults
+	c := newTestCluster(t, 3, f.configure)
+	c.write(7, "a", "1")
+	leader := c.leader(7)
+	release := make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free) // before the nodes are stopped
+	f.stall = release
+	f.start(leader, "stall")
+	lost := leader.groups[7].Propose([]byte("a=2"))
+	next := c.leader(7, names(c.others(leader))...)
+	c.write(7, "a", "3", names(c.others(leader))...)
+	if next == leader {
+		t.Fatal("no new leader")
+	}
+	f.what.Store("")
+	free()
+	if _, _, err := lost.Wait(within(t, patience)); !errors.Is(err, api.ErrUnknownOutcome) {
+		t.Fatalf("proposal on a stalled disk: %v", err)
+	}
+	c.converge(7, "a", "3")
 }
 
 func TestErrorsOfProposalsSayWhetherTheyMayHaveRun(t *testing.T) {

@@ -85,15 +85,15 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g.logger = h.opts.Logger.With("group", uint64(o.ID), "replica", g.replica.String())
 	g.reads.wake = make(chan struct{}, 1)
 	staging := fmt.Sprintf("%s/staging/%s-%d", h.opts.Dir, o.ID, o.Incarnation)
-	if err := h.opts.FS.MkdirAll(staging); err != nil {
-		return nil, fmt.Errorf("make staging directory: %w", err)
+	if err := errors.Join(h.opts.FS.RemoveAll(staging), h.opts.FS.MkdirAll(staging)); err != nil {
+		return nil, fmt.Errorf("empty staging directory: %w", err)
 	}
 	store, err := h.opts.Storage.Open(o.ID, o.Incarnation)
 	if err != nil {
 		return nil, err
 	}
 	g.store = store
-	g.log = newGuardedLog(store, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
+	g.log = newGuardedLog(store, h.opts.Timing.HeartbeatTimeout, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
 	g.applier = newApplier(o.StateMachine, g.fail, g.failed)
 	g.snapshots = newSnapshotStore(o.StateMachine, h.opts.FS, staging, g.log)
 	if err := g.startInstance(); err != nil {

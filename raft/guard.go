@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	hraft "github.com/hashicorp/raft"
 
@@ -21,18 +23,26 @@ import (
 // after the group was stopped the library's goroutine is ended where it stands: its deferred
 // calls run, which answer its caller with no and stop its replication, and nothing after the
 // failure does (R5).
+//
+// It also tells when a write takes too long. A leader that cannot write must not keep its
+// office by heartbeats and empty appends, which the library sends all the same (hashicorp/raft
+// issue 503), so the transport then sends none.
 type guardedLog struct {
-	store   LogStore
-	durable func() api.Index
-	fail    func(error)
+	store    LogStore
+	patience time.Duration // for one write
+	durable  func() api.Index
+	fail     func(error)
+
+	// stalledWrites counts the writes that have lasted longer than patience and still do.
+	stalledWrites atomic.Int32
 
 	// mu is a leaf.
 	mu   sync.Mutex
 	pins map[*uint64]struct{}
 }
 
-func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
-	return &guardedLog{store: store, durable: durable, fail: fail, pins: make(map[*uint64]struct{})}
+func newGuardedLog(store LogStore, patience time.Duration, durable func() api.Index, fail func(error)) *guardedLog {
+	return &guardedLog{store: store, patience: patience, durable: durable, fail: fail, pins: make(map[*uint64]struct{})}
 }
 
 // pin keeps the entry at index and all after it until unpin is called.
@@ -46,6 +56,26 @@ func (g *guardedLog) pin(index uint64) (unpin func()) {
 		defer g.mu.Unlock()
 		delete(g.pins, p)
 	}
+}
+
+// stalled reports whether a write has been going on for too long.
+func (g *guardedLog) stalled() bool { return g.stalledWrites.Load() > 0 }
+
+// watch runs one write.
+func (g *guardedLog) watch(write func() error) error {
+	var once atomic.Bool // whoever is first, the timer or the end of the write
+	timer := time.AfterFunc(g.patience, func() {
+		g.stalledWrites.Add(1)
+		if !once.CompareAndSwap(false, true) {
+			g.stalledWrites.Add(-1) // it has ended meanwhile
+		}
+	})
+	err := write()
+	timer.Stop()
+	if !once.CompareAndSwap(false, true) {
+		g.stalledWrites.Add(-1)
+	}
+	return err
 }
 
 // failed reports err to the group, unless it only says that something is absent or closed.
@@ -79,7 +109,7 @@ func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.
 func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	err := g.checkGap(entries)
 	if err == nil {
-		err = g.store.StoreLogs(entries)
+		err = g.watch(func() error { return g.store.StoreLogs(entries) })
 	}
 	g.failed(err)
 	return err
@@ -111,7 +141,7 @@ func (g *guardedLog) DeleteRange(start, end uint64) error {
 		g.fail(err)
 		return err
 	}
-	err := g.store.DeleteRange(start, end)
+	err := g.watch(func() error { return g.store.DeleteRange(start, end) })
 	g.failed(err)
 	return err
 }
@@ -130,7 +160,7 @@ func (g *guardedLog) unpinned(end uint64) uint64 {
 
 // Set implements hraft.StableStore.
 func (g *guardedLog) Set(key, value []byte) error {
-	err := g.store.Set(key, value)
+	err := g.watch(func() error { return g.store.Set(key, value) })
 	g.failed(err)
 	return err
 }
@@ -144,7 +174,7 @@ func (g *guardedLog) Get(key []byte) ([]byte, error) {
 
 // SetUint64 implements hraft.StableStore. It does not return if the term cannot be written.
 func (g *guardedLog) SetUint64(key []byte, value uint64) error {
-	err := g.store.SetUint64(key, value)
+	err := g.watch(func() error { return g.store.SetUint64(key, value) })
 	if err == nil {
 		return nil
 	}

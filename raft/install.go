@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
@@ -144,9 +143,27 @@ func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart,
 		return nil, fmt.Errorf("this node receives %d snapshots already", maxInstalls)
 	}
 	defer m.installs.Release(1)
-	if err := t.owner.admitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term); err != nil {
+	admit := func() error {
+		return t.owner.admitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term)
+	}
+	if err := admit(); err != nil {
 		return nil, err
 	}
+	discard, err := m.stage(t, stream, command)
+	if err != nil {
+		return nil, err
+	}
+	defer discard()
+	if err := admit(); err != nil {
+		return nil, err
+	}
+	return t.deliverSnapshot(command)
+}
+
+// stage receives the whole snapshot before the library hears of it. The library would read it
+// on its main loop, and while that lasts it answers no heartbeat: a leader whose other follower
+// is down would lose its office at every try, and the snapshot would never arrive.
+func (m *mux) stage(t *transport, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], command *hraft.InstallSnapshotRequest) (discard func(), err error) {
 	chunks := make(chan []byte)
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -158,9 +175,10 @@ func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart,
 	if err != nil {
 		return nil, fmt.Errorf("start decompression: %w", err)
 	}
-	reader := &snapshotReader{chunks: chunks, ctx: ctx, closed: t.ctx, zstd: decompressor, left: command.Size}
-	defer reader.stop()
-	return t.deliverSnapshot(command, reader)
+	defer decompressor.Close()
+	return t.owner.stageSnapshot(command, &snapshotReader{
+		chunks: chunks, ctx: ctx, closed: t.ctx, zstd: decompressor, left: command.Size,
+	})
 }
 
 // pumpChunks verifies data frames and hands their payloads over, until the stream ends.
@@ -185,14 +203,15 @@ func pumpChunks(ctx context.Context, stream grpc.ClientStreamingServer[peerv1.Ra
 	}
 }
 
-// deliverSnapshot queues the request for the library and waits for its answer, however long
-// the library takes: it reads from data until the end or an error.
-func (t *transport) deliverSnapshot(command *hraft.InstallSnapshotRequest, data io.Reader) ([]byte, error) {
+// deliverSnapshot hands a staged snapshot to the library, as one of no bytes, and waits for its
+// answer, however long the state machine takes to switch.
+func (t *transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]byte, error) {
+	command.Size = 0
 	response := make(chan hraft.RPCResponse, 1)
 	t.mu.Lock()
 	queued := len(t.consumer) < maxQueuedUrgent
 	if queued {
-		t.consumer <- hraft.RPC{Command: command, Reader: data, RespChan: response}
+		t.consumer <- hraft.RPC{Command: command, Reader: eof{}, RespChan: response}
 	}
 	t.mu.Unlock()
 	if !queued {
@@ -206,15 +225,18 @@ func (t *transport) deliverSnapshot(command *hraft.InstallSnapshotRequest, data 
 	}
 }
 
-// snapshotReader is the uncompressed snapshot as the library reads it: exactly the announced
-// size, or an error.
+// eof is an empty reader.
+type eof struct{}
+
+// Read implements io.Reader.
+func (eof) Read([]byte) (int, error) { return 0, io.EOF }
+
+// snapshotReader is the uncompressed snapshot: exactly the announced size, or an error.
 type snapshotReader struct {
 	chunks <-chan []byte
 	ctx    context.Context // of the stream
 	closed context.Context // of the transport
 
-	// mu is held while a chunk is awaited, which ends when ctx or closed does.
-	mu   sync.Mutex
 	zstd *zstd.Decoder
 	left int64 // bytes of the announced size not yet read
 	buf  []byte
@@ -222,20 +244,8 @@ type snapshotReader struct {
 	err  error  // sticky
 }
 
-// stop ends the reading: the library may still hold the reader when the group is closed.
-func (r *snapshotReader) stop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.err == nil {
-		r.err = errTransportClosed
-	}
-	r.zstd.Close()
-}
-
 // Read implements io.Reader.
 func (r *snapshotReader) Read(p []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	for len(r.rest) == 0 && r.err == nil {
 		if r.left == 0 {
 			r.err = io.EOF

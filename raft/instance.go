@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync"
 	"time"
@@ -143,6 +144,9 @@ func (i *instance) currentTerm() uint64 {
 	return i.raft.CurrentTerm()
 }
 
+// stalled implements transportOwner.
+func (i *instance) stalled() bool { return i.group.log.stalled() }
+
 // failed implements transportOwner.
 func (i *instance) failed() bool { return i.group.failed() }
 
@@ -172,6 +176,11 @@ func (i *instance) admitSnapshot(index, term, leaderTerm uint64) error {
 	}
 	g.requestRestart("the log conflicts with a snapshot", func() error { return truncateFrom(g.store, index) })
 	return errSnapshotConflicts
+}
+
+// stageSnapshot implements transportOwner.
+func (i *instance) stageSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error) {
+	return i.group.snapshots.stage(r.LastLogIndex, r.LastLogTerm, r.Size, data)
 }
 
 func truncateFrom(store LogStore, index uint64) error {

@@ -80,6 +80,10 @@ func (t *transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddre
 // AppendEntries implements hraft.AppendPipeline. It waits for a place in the window and not
 // longer than the pipeline lives.
 func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) (hraft.AppendFuture, error) {
+	if p.transport.owner.stalled() {
+		p.cancel(errLogStalled)
+		return nil, errLogStalled
+	}
 	trimEntries(args)
 	select {
 	case p.window <- struct{}{}:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -186,7 +187,7 @@ func newTestLog(t *testing.T, durable *api.Index) (*guardedLog, *[]error) {
 		}
 	})
 	var failures []error
-	return newGuardedLog(l, func() api.Index { return *durable }, func(err error) { failures = append(failures, err) }), &failures
+	return newGuardedLog(l, time.Hour, func() api.Index { return *durable }, func(err error) { failures = append(failures, err) }), &failures
 }
 
 func fill(t *testing.T, g hraft.LogStore, term, first, last uint64) {
@@ -271,6 +272,41 @@ func TestALogThatConflictsWithASnapshotIsRepaired(t *testing.T) {
 	if s := lagging.groups[7].Status(); s.SnapshotsInstalled == 0 || s.Err != nil {
 		t.Fatalf("status = %+v", s)
 	}
+}
+
+// TestALeaderKeepsItsOfficeWhileItsOnlyFollowerReceivesASnapshot lets the transfer take longer
+// than every timeout, with the third node down.
+func TestALeaderKeepsItsOfficeWhileItsOnlyFollowerReceivesASnapshot(t *testing.T) {
+	c := newTestCluster(t, 3, func(c *testCluster) {
+		c.timing = Timing{SnapshotThreshold: 20, SnapshotInterval: 20 * time.Millisecond, TrailingLogs: 5}
+	})
+	c.write(7, "a", "1")
+	leader := c.leader(7)
+	lagging, dead := c.others(leader)[0], c.others(leader)[1]
+	lagging.crash()
+	for i := range 100 {
+		c.write(7, "a", fmt.Sprint(i), leader.name, dead.name)
+	}
+	leader = c.leader(7, leader.name, dead.name)
+	dead = c.nodes[names(slices.DeleteFunc(c.others(leader), func(n *testNode) bool { return n == lagging }))[0]]
+	testkit.Eventually(t, patience, func() bool { return leader.groups[7].Status().FirstLog > 50 }, "the log was not cut")
+	var terms [2]api.Term
+	lagging.disk.(*vfs.Mem).OnCall(func(op vfs.Op, name string) {
+		if op == vfs.OpCreate && strings.Contains(name, "receive") && strings.HasSuffix(name, testStateFile) {
+			_, terms[0] = leader.groups[7].Leader()
+			<-time.After(3 * time.Second)
+			_, terms[1] = leader.groups[7].Leader()
+		}
+	})
+	dead.crash()
+	lagging.start()
+	c.write(7, "a", "end", leader.name, lagging.name)
+	lagging.disk.(*vfs.Mem).OnCall(nil)
+	if terms[0] == 0 || terms[0] != terms[1] {
+		t.Fatalf("terms before and after the transfer: %v", terms)
+	}
+	dead.start()
+	c.converge(7, "a", "end")
 }
 
 func TestStagingLeftoversAreRemovedAtStart(t *testing.T) {

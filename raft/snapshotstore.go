@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	hraft "github.com/hashicorp/raft"
 
@@ -20,8 +21,9 @@ import (
 //     the machine has made everything durable that the library wants to cut from the log.
 //   - Open of the durable state, which happens to send it to a follower, makes a fresh
 //     checkpoint and streams it.
-//   - A snapshot from the leader is written to a staging directory, verified, and opened by the
-//     id of its sink, to be handed to the machine.
+//   - A snapshot from the leader is staged: written to a directory and verified, before the
+//     library hears of it. Then the library's sink receives nothing either; closing it takes
+//     what was staged, and Open by the sink's id hands it to the machine.
 type snapshotStore struct {
 	machine StateMachine
 	fs      vfs.FS
@@ -32,15 +34,20 @@ type snapshotStore struct {
 	mu struct {
 		sync.Mutex
 		sequence uint64
-		received map[string]*receivedSnapshot // complete and not yet installed, by sink id
+		staged   map[position]*receivedSnapshot // complete, not yet taken by a sink
+		received map[string]*receivedSnapshot   // taken, not yet opened, by sink id
 	}
 }
+
+// position is an index and its term.
+type position struct{ index, term uint64 }
 
 // durableID is the id of the snapshot that List names.
 const durableID = "durable"
 
 func newSnapshotStore(machine StateMachine, fsys vfs.FS, staging string, log *guardedLog) *snapshotStore {
 	s := &snapshotStore{machine: machine, fs: fsys, staging: staging, log: log}
+	s.mu.staged = make(map[position]*receivedSnapshot)
 	s.mu.received = make(map[string]*receivedSnapshot)
 	return s
 }
@@ -114,66 +121,83 @@ func (s *sentSnapshot) Close() error {
 	return errors.Join(s.closeFile(), s.fs.RemoveAll(s.dir))
 }
 
+// stage writes a snapshot of the announced size, index and term to a directory of its own and
+// keeps it for the sink that the library will create. discard removes it if none took it.
+func (s *snapshotStore) stage(index, term uint64, size int64, data io.Reader) (discard func(), err error) {
+	w, err := newSnapshotWriter(s.fs, s.staging+"/"+s.nextName("receive"))
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.Copy(w, data)
+	if err == nil {
+		err = w.finish()
+	}
+	if err == nil {
+		if got := w.header.state; n != size || uint64(got.Index) != index || uint64(got.Term) != term {
+			err = fmt.Errorf("snapshot of %d bytes holds index %d of term %d, announced were %d, %d and %d", n, got.Index, got.Term, size, index, term)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.abandon())
+	}
+	r := &receivedSnapshot{fs: s.fs, dir: w.dir, state: w.header.state}
+	at := position{index, term}
+	s.mu.Lock()
+	s.mu.staged[at] = r
+	s.mu.Unlock()
+	return func() {
+		s.mu.Lock()
+		if s.mu.staged[at] == r {
+			delete(s.mu.staged, at)
+		}
+		s.mu.Unlock()
+		if !r.taken.Load() {
+			_ = r.Close() // what stays is removed at the next start
+		}
+	}, nil
+}
+
 // Create implements hraft.SnapshotStore.
 func (s *snapshotStore) Create(_ hraft.SnapshotVersion, index, term uint64, _ hraft.Configuration, _ uint64, _ hraft.Transport) (hraft.SnapshotSink, error) {
-	return &snapshotSink{store: s, id: s.nextName("receive"), index: index, term: term}, nil
+	return &snapshotSink{store: s, id: s.nextName("sink"), at: position{index, term}}, nil
 }
 
 // snapshotSink implements hraft.SnapshotSink.
 type snapshotSink struct {
-	store       *snapshotStore
-	id          string
-	index, term uint64
-	// flushed is set by the local snapshot, which writes nothing.
+	store *snapshotStore
+	id    string
+	at    position
+	// flushed is set by the local snapshot.
 	flushed bool
-	writer  *snapshotWriter // nil until the first byte
 }
 
 // ID implements hraft.SnapshotSink.
 func (k *snapshotSink) ID() string { return k.id }
 
-// Write implements io.Writer.
-func (k *snapshotSink) Write(p []byte) (int, error) {
-	if k.writer == nil {
-		w, err := newSnapshotWriter(k.store.fs, k.store.staging+"/"+k.id)
-		if err != nil {
-			return 0, err
-		}
-		k.writer = w
-	}
-	return k.writer.Write(p)
-}
+var errNotWritable = errors.New("a snapshot is staged, not written to its sink")
 
-// Close implements io.Closer. A snapshot that was received whole becomes one that Open finds.
+// Write implements io.Writer.
+func (k *snapshotSink) Write([]byte) (int, error) { return 0, errNotWritable }
+
+// Close implements io.Closer. A staged snapshot becomes one that Open finds.
 func (k *snapshotSink) Close() error {
 	if k.flushed {
 		return nil
 	}
-	if k.writer == nil {
-		return errSnapshotShort
-	}
-	err := k.writer.finish()
-	if err == nil {
-		if got := k.writer.header.state; uint64(got.Index) != k.index || uint64(got.Term) != k.term {
-			err = fmt.Errorf("snapshot holds index %d of term %d, announced were %d and %d", got.Index, got.Term, k.index, k.term)
-		}
-	}
-	if err != nil {
-		return errors.Join(err, k.Cancel())
-	}
 	k.store.mu.Lock()
 	defer k.store.mu.Unlock()
-	k.store.mu.received[k.id] = &receivedSnapshot{fs: k.store.fs, dir: k.writer.dir, state: k.writer.header.state}
+	r := k.store.mu.staged[k.at]
+	if r == nil {
+		return fmt.Errorf("no snapshot at index %d of term %d is staged", k.at.index, k.at.term)
+	}
+	r.taken.Store(true)
+	delete(k.store.mu.staged, k.at)
+	k.store.mu.received[k.id] = r
 	return nil
 }
 
 // Cancel implements hraft.SnapshotSink.
-func (k *snapshotSink) Cancel() error {
-	if k.writer == nil {
-		return nil
-	}
-	return k.writer.abandon()
-}
+func (k *snapshotSink) Cancel() error { return nil }
 
 // receivedSnapshot is a complete snapshot in a staging directory. The library passes it to the
 // state machine adapter as a reader; nobody reads it.
@@ -181,6 +205,7 @@ type receivedSnapshot struct {
 	fs    vfs.FS
 	dir   string
 	state State
+	taken atomic.Bool // by a sink: the library closes it
 }
 
 var errNotReadable = errors.New("a received snapshot is installed, not read")

@@ -47,6 +47,11 @@ type transportOwner interface {
 	currentTerm() uint64
 	// admitSnapshot refuses a snapshot that the library would not handle safely.
 	admitSnapshot(index, term, leaderTerm uint64) error
+	// stageSnapshot receives a snapshot that will be delivered next; discard removes it if it
+	// was not installed.
+	stageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
+	// stalled reports whether this replica cannot write its log at the moment.
+	stalled() bool
 	// failed reports whether the group's storage failed.
 	failed() bool
 	// snapshotSent counts.
@@ -81,6 +86,8 @@ const (
 )
 
 var errTransportClosed = errors.New("the group is closed")
+
+var errLogStalled = errors.New("this replica's log does not get written")
 
 var errEraEnded = errors.New("this replica does not lead any more")
 
@@ -233,6 +240,9 @@ func (t *transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, erro
 // AppendEntries implements hraft.Transport. Entries beyond the byte limit are cut off the
 // request in place: the library takes what the request holds afterwards as sent.
 func (t *transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) error {
+	if t.owner.stalled() {
+		return errLogStalled // so that the followers look for a leader that can write
+	}
 	if isHeartbeat(args) {
 		a, err := t.ask(to, peers.Control, wire.KindAppendEntries, wire.EncodeAppendEntries(args), t.timing.HeartbeatTimeout)
 		if err != nil {

@@ -3,6 +3,7 @@ package raft
 import (
 	"context"
 	"errors"
+	"io"
 	"math"
 	"sync/atomic"
 	"testing"
@@ -34,8 +35,12 @@ func (o *testOwner) currentTerm() uint64 {
 	return o.term.Load()
 }
 func (o *testOwner) admitSnapshot(_, _, _ uint64) error { return nil }
-func (o *testOwner) failed() bool                       { return false }
-func (o *testOwner) snapshotSent()                      {}
+func (o *testOwner) stageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
+	return func() {}, nil
+}
+func (o *testOwner) stalled() bool { return false }
+func (o *testOwner) failed() bool  { return false }
+func (o *testOwner) snapshotSent() {}
 
 // wirePair is two hosts, each with one transport of group 7 attached.
 type wirePair struct {
