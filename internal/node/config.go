@@ -7,9 +7,12 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/lightning-db/lightning/meta/pledge"
 )
 
 // Config is what a node is told from outside. Flags, the environment and a YAML file all fill
@@ -184,7 +187,7 @@ func (c *Config) withDefaults() {
 	}
 }
 
-// maxNameBytes keeps a name within the 512 bytes that gossip carries per node.
+// maxNameBytes keeps a name and a zone within the 512 bytes that gossip carries per node.
 const maxNameBytes = 64
 
 func (c *Config) validate() []string {
@@ -196,8 +199,9 @@ func (c *Config) validate() []string {
 	}
 	refuse(c.DataDir == "", "--data-dir is required")
 	refuse(c.Name == "", "--name is required: the host has no name")
-	refuse(len(c.Name) > maxNameBytes, "--name is longer than %d bytes", maxNameBytes)
-	refuse(c.BootstrapExpect < 0, "--bootstrap-expect must not be negative")
+	refuse(len(c.Name) > maxNameBytes || !utf8.ValidString(c.Name), "--name must be UTF-8 of at most %d bytes", maxNameBytes)
+	refuse(len(c.Zone) > maxNameBytes || !utf8.ValidString(c.Zone), "--zone must be UTF-8 of at most %d bytes", maxNameBytes)
+	refuse(c.BootstrapExpect < 0 || c.BootstrapExpect > pledge.MaxFounders, "--bootstrap-expect must be from 1 to %d", pledge.MaxFounders)
 	refuse(c.BootstrapExpect > 1 && len(c.Join) == 0, "--bootstrap-expect %d needs --join with the addresses of the others", c.BootstrapExpect)
 	refuse(c.Shards < 0 || c.Shards > maxShards, "--shards must be from 1 to %d", maxShards)
 	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")

@@ -59,6 +59,9 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		"too many shards":       {"--data-dir", "/d", "--shards", "257"},
 		"missing file":          {"--data-dir", "/d", "--config", "/nowhere/node.yaml"},
 		"hasty heartbeat":       {"--data-dir", "/d", "--heartbeat-timeout", "1ms"},
+		"name not UTF-8":        {"--data-dir", "/d", "--name", "\xff"},
+		"long zone":             {"--data-dir", "/d", "--zone", strings.Repeat("z", 65)},
+		"a crowd":               {"--data-dir", "/d", "--join", "a:1", "--bootstrap-expect", "65"},
 		"long name":             {"--data-dir", "/d", "--name", strings.Repeat("n", 65)},
 	} {
 		if _, err := LoadConfig(args, noEnv); ExitCode(err) != ExitConfig {

@@ -34,10 +34,10 @@ func (n *node) join(ctx context.Context) error {
 	switch {
 	case errors.As(err, &lost):
 		return &RefusedError{err}
-	case err != nil && ctx.Err() == nil:
-		return &DataDirError{n.config.DataDir, fmt.Errorf("find the cluster: %w", err)}
+	case errors.Is(err, api.ErrStoreFailed):
+		return &StorageError{err}
 	case err != nil:
-		return err
+		return fmt.Errorf("find the cluster: %w", err)
 	}
 	n.logger.Info("cluster known", "cluster", cluster.ID, "founders", len(cluster.Founders), "founder", cluster.FoundedBy(n.id))
 	err = n.members.Update(func(i *membership.Info) { i.Stage, i.Cluster = membership.Joined, cluster.ID })
@@ -172,6 +172,9 @@ func (n *node) onMap(m *pb.ClusterMap) {
 func (n *node) watchGossip() {
 	for e := range n.members.Events() {
 		n.logger.Info("gossip", "event", string(e.Kind), "node", e.Member.Node, "name", e.Member.Name)
+		if e.Member.Node == n.id {
+			continue
+		}
 		switch e.Kind {
 		case membership.NodeDied, membership.NodeLeft, membership.NodeRestarted:
 			n.host.Suspect(e.Member.Node)
