@@ -50,7 +50,7 @@ func runAndCrash(t *testing.T, seed uint64, versions bool, o Options) ([]crash, 
 	disk.OnCall(func(op vfs.Op, name string) {
 		r := <-random
 		defer func() { random <- r }()
-		if r.IntN(30) > 0 {
+		if r.IntN(20) > 0 {
 			return
 		}
 		c := crash{when: fmt.Sprintf("%v %s", op, name)}
@@ -66,7 +66,7 @@ func runAndCrash(t *testing.T, seed uint64, versions bool, o Options) ([]crash, 
 	m := newModel()
 	opened := mustOpen(t, "db", o)
 	db.Store(opened)
-	for range 700 {
+	for range 400 {
 		b := h.batch(m)
 		m.apply(b)
 		apply(t, opened, func(batch *Batch) { b.fill(batch, len(m.batches)) })

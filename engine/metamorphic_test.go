@@ -41,8 +41,8 @@ func TestEqualHistoriesGiveEqualResultsUnderAllOptions(t *testing.T) {
 	for _, versions := range []bool{false, true} {
 		for name, o := range optionSets() {
 			o.RetainVersions = versions
-			for sub := range uint64(3) {
-				runHistory(t, fmt.Sprintf("%s/versions=%v/%d", name, versions, sub), seed+sub, versions, o, 1500)
+			for sub := range uint64(2) {
+				runHistory(t, fmt.Sprintf("%s/versions=%v/%d", name, versions, sub), seed+sub, versions, o, 1200)
 			}
 		}
 	}

@@ -225,6 +225,6 @@ func (h *history) readVersion(m *model) Version {
 	if !h.versions || h.random.IntN(3) == 0 {
 		return MaxVersion
 	}
-	floor := m.applied.horizon.Version
-	return floor + Version(h.random.Uint64N(uint64(m.applied.version-floor)+2))
+	floor := max(m.applied.horizon.Version, 1)
+	return floor + Version(h.random.Uint64N(uint64(max(m.applied.version, floor)-floor)+2))
 }
