@@ -86,7 +86,7 @@ func decodeAnswer(data []byte) (Answer, error) {
 	case answerNotInteger:
 		a.Err = errNotInteger
 	case answerTooLarge:
-		a.Err = errAnswerTooLarge
+		a.Err = errCarriesTooMuch
 	default:
 		r.fail()
 	}
@@ -131,5 +131,8 @@ func readOpResult(r *byteReader, o *api.OpResult) {
 
 var (
 	errNotInteger     = api.Errorf(api.CodeNotInteger, "the value is not a decimal 64-bit integer or the sum overflows")
-	errAnswerTooLarge = api.Errorf(api.CodeTooLarge, "the previous values of the batch are together over the limit of %d bytes", api.MaxBatchBytes)
+	errCarriesTooMuch = api.Errorf(api.CodeTooLarge, "the stored values that the batch returns or keeps are together over the limit of %d bytes", api.MaxBatchBytes)
+
+	// errEntryCarriesTooMuch is not kept: in an entry with others of its kind there was no room.
+	errEntryCarriesTooMuch = api.Errorf(api.CodeOverloaded, "the batches proposed together return or keep more than %d bytes of stored values", maxEntryCarriedBytes)
 )

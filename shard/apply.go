@@ -35,6 +35,7 @@ func (m *Machine) apply(r *run, e *raft.Entry) ([]Answer, error) {
 			return nil, err
 		}
 	}
+	r.carried = 0
 	r.state.beginTerm(e.Term)
 	r.state.ceilingMillis = max(r.state.ceilingMillis, entry.CeilingMillis)
 	answers := make([]Answer, len(commands))
@@ -104,6 +105,9 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 		return Answer{Err: a.refusal}, nil
 	}
 	if a.duplicate != nil {
+		if r.carried += a.duplicateBytes; r.carried > maxEntryCarriedBytes {
+			return Answer{Err: errEntryCarriesTooMuch}, nil
+		}
 		return *a.duplicate, r.touch(c.Request, a, now)
 	}
 	answer, err := r.evaluate(c, v)
@@ -124,7 +128,7 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 // kept reports whether an answer is one to keep for duplicates: what evaluation came to. A
 // refusal before evaluation executed nothing, so the same request may be tried again.
 func kept(a Answer) bool {
-	return a.Err == nil || a.Err == errNotInteger || a.Err == errAnswerTooLarge
+	return a.Err == nil || a.Err == errNotInteger || a.Err == errCarriesTooMuch
 }
 
 // checkOwnership refuses a command that was routed by another epoch, or that names a slot which
@@ -165,8 +169,9 @@ func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
 	if refusal := c.check(); refusal != nil {
 		return Answer{Err: refusal}, nil
 	}
-	e := evaluator{version: v, lookup: r.row}
+	e := evaluator{version: v, lookup: r.row, entryBytes: r.carried}
 	answer, err := e.run(&c.Batch)
+	r.carried += e.carried
 	if err == nil && answer.Err == nil && answer.Result.Applied {
 		r.putRows(e.writes, v)
 	}

@@ -35,8 +35,8 @@
 //
 // # Locks
 //
-// proposer.queue, hybridClock.mu, Machine.members and store.mu are leaves: nothing is locked and
-// no I/O is done while one of them is held.
+// proposer.queue, hybridClock.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
+// I/O is done while one of them is held.
 //
 // # Invariants
 //

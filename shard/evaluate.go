@@ -31,9 +31,32 @@ type evaluator struct {
 	// are: the evaluator judges.
 	lookup func(engineKey []byte) (row, error)
 
-	writes        []write
-	index         map[string]int // engine key -> index in writes; made when writes are many
-	previousBytes int
+	// entryBytes is what the commands before it in the entry carried.
+	entryBytes int
+
+	writes []write
+	index  map[string]int // engine key -> index in writes; made when writes are many
+	// carried is how many bytes of stored values the command took up again: previous values for
+	// its answer, and values that it writes once more with another expiry.
+	carried int
+}
+
+// maxEntryCarriedBytes bounds what the commands of one entry carry together. A small command may
+// carry 8 MiB; without a bound, the thousand commands of an entry would need 8 GiB of memory on
+// every replica, and one engine batch could not hold what they write. Two times the bound of a
+// single command lets any one of them through.
+const maxEntryCarriedBytes = 2 * api.MaxBatchBytes
+
+// carry counts n more bytes, and refuses what is over the bound of the command or of its entry.
+func (e *evaluator) carry(n int) *api.Error {
+	e.carried += n
+	switch {
+	case e.carried > api.MaxBatchBytes:
+		return errCarriesTooMuch
+	case e.entryBytes+e.carried > maxEntryCarriedBytes:
+		return errEntryCarriesTooMuch
+	}
+	return nil
 }
 
 // indexFrom is the number of writes from which a map beats looking through the slice.
@@ -121,13 +144,12 @@ func (e *evaluator) put(key []byte, r row) {
 	}
 }
 
-// describe fills in what the operation found. The previous values of a batch are bounded
-// together, since the answer is kept and sent as one piece.
+// describe fills in what the operation found.
 func (e *evaluator) describe(op *api.Op, current row) (api.OpResult, *api.Error) {
 	found := api.OpResult{Existed: current.live, PreviousVersion: current.version}
 	if current.live && op.ReturnPrevious {
-		if e.previousBytes += len(current.value); e.previousBytes > api.MaxBatchBytes {
-			return found, errAnswerTooLarge
+		if refusal := e.carry(len(current.value)); refusal != nil {
+			return found, refusal
 		}
 		found.Previous = append(make([]byte, 0, len(current.value)), current.value...)
 	}
@@ -170,6 +192,9 @@ func (e *evaluator) execute(op *api.Op, key []byte, current row, found *api.OpRe
 		expiry, alive := e.expiry(op.Expiry, current)
 		if alive && expiry == current.expiryMillis {
 			return nil
+		}
+		if refusal := e.carry(len(current.value)); refusal != nil {
+			return refusal
 		}
 		e.put(key, row{value: current.value, expiryMillis: expiry, live: alive})
 	}

@@ -347,7 +347,7 @@ func TestLimitsHoldInApply(t *testing.T) {
 	}
 }
 
-func TestPreviousValuesAreBoundedTogether(t *testing.T) {
+func TestStoredValuesThatCommandsTakeUpAreBounded(t *testing.T) {
 	b := configuredBench(t)
 	value := bytes.Repeat([]byte("v"), 5<<20)
 	for _, k := range []string{"a", "b"} {
@@ -359,6 +359,30 @@ func TestPreviousValuesAreBoundedTogether(t *testing.T) {
 	}
 	if _, ok := b.get("a"); !ok {
 		t.Fatal("part of the batch was applied")
+	}
+	later := func(key string) api.Op {
+		return api.Op{Kind: api.OpExpire, Key: []byte(key), Expiry: api.Expiry{Mode: api.ExpiryAfter, Millis: 1000}}
+	}
+	if a := b.do(batch(later("a"), later("b"))); a.Err == nil || !errors.Is(a.Err, api.ErrTooLarge) {
+		t.Fatalf("expire: %+v", a.Err)
+	}
+	// Commands of one entry are bounded together. One that finds no room may come again.
+	raw := func(sequence uint64) []byte {
+		return EncodeCommand(request(batch(previous(when(remove("a"), api.ConditionAbsent, 0))), startMillis, sequence, 1))
+	}
+	answers := b.apply(b.entry(raw(1), EncodeCommand(batch(later("b"))), raw(2), raw(3), raw(4)))[0]
+	for i, want := range []error{nil, nil, nil, api.ErrOverloaded, api.ErrOverloaded} {
+		if err := answers[i].Err; (err == nil) != (want == nil) || want != nil && !errors.Is(err, want) {
+			t.Errorf("command %d: %v, want %v", i, err, want)
+		}
+	}
+	if a := b.apply(b.entry(raw(3)))[0][0]; a.Err != nil || len(a.Result.Ops[0].Previous) != len(value) {
+		t.Errorf("again: %v", a.Err)
+	}
+	for i, a := range b.apply(b.entry(raw(1), raw(2), raw(3), raw(1), raw(2)))[0] {
+		if (a.Err == nil) != (i < 3) {
+			t.Errorf("duplicate %d: %v", i, a.Err)
+		}
 	}
 }
 

@@ -28,6 +28,9 @@ type run struct {
 	systemOrder [][]byte
 	systemBytes int
 
+	// carried is how many bytes of stored values the commands of the current entry took up again.
+	carried int
+
 	first      api.Version         // the lowest version of a row in the batch, 0 when there is none
 	membership *raft.Configuration // the newest that an entry of this run has set
 	position   engine.Position

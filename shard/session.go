@@ -72,8 +72,9 @@ type admission struct {
 	session session
 	known   bool // the session has a row
 	// duplicate is the answer that was given before; nil for a request not seen yet.
-	duplicate *Answer
-	refusal   *api.Error
+	duplicate      *Answer
+	duplicateBytes int
+	refusal        *api.Error
 }
 
 // admit decides whether a protected request may be evaluated. It changes nothing.
@@ -107,7 +108,7 @@ func (r *run) admit(req api.RequestID, nowMillis uint64) (admission, error) {
 	if err != nil {
 		return admission{}, err
 	}
-	a.duplicate = &answer
+	a.duplicate, a.duplicateBytes = &answer, len(kept)
 	return a, nil
 }
 

@@ -119,7 +119,7 @@ func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
 		return api.Result{}, hint(err, s.options.ID)
 	}
 	if answer.Err != nil {
-		return api.Result{}, answer.Err
+		return api.Result{}, hint(answer.Err, s.options.ID)
 	}
 	return answer.Result, nil
 }
