@@ -207,12 +207,13 @@ func (i *instance) successor() (string, bool) {
 
 // leadership is what leadLoop keeps between events.
 type leadership struct {
-	term      uint64 // of the latest election won
-	since     <-chan time.Time
-	tick      *Proposal
-	retry     <-chan time.Time
-	unhint    <-chan time.Time
-	transfers bool // every tick so far was refused because of a transfer
+	term   uint64 // of the latest election won
+	tick   *Proposal
+	retry  <-chan time.Time
+	check  <-chan time.Time // whether it is stuck
+	unhint <-chan time.Time
+	// refused: the latest tick was refused because of a leadership transfer.
+	refused bool
 }
 
 const (
@@ -238,8 +239,8 @@ func (i *instance) leadLoop() {
 			i.onTick(&l)
 		case <-l.retry:
 			i.proposeTick(&l)
-		case <-l.since:
-			i.onStuck(&l)
+		case <-l.check:
+			i.onCheck(&l)
 		case <-i.hints:
 			i.setTimeouts(i.group.host.opts.Timing.LeaderLease, i.group.host.opts.Timing.LeaderLease)
 			l.unhint = time.After(hintLasts)
@@ -262,8 +263,7 @@ func (i *instance) onLeadership(l *leadership, leads bool) {
 		return
 	}
 	l.term = i.raft.CurrentTerm()
-	l.transfers = true
-	l.since = time.After(3 * i.group.host.opts.Timing.ElectionTimeout)
+	l.check = time.After(i.stuckAfter())
 	i.transport.lead(l.term)
 	if l.unhint != nil {
 		i.onHintOver(l)
@@ -285,7 +285,7 @@ func (i *instance) onTick(l *leadership) {
 		return // LeaderCh will say so
 	}
 	if err == nil && term == l.term {
-		l.since = nil
+		l.check = nil
 		i.group.everReady.Store(true)
 		i.group.elections.Add(1)
 		i.group.readyTerm.Store(term)
@@ -295,15 +295,18 @@ func (i *instance) onTick(l *leadership) {
 		}
 		return
 	}
-	l.transfers = l.transfers && errors.Is(err, hraft.ErrLeadershipTransferInProgress)
+	l.refused = errors.Is(err, hraft.ErrLeadershipTransferInProgress)
 	l.retry = time.After(tickRetry)
 }
 
-// onStuck restarts a leader that takes no proposals because of a transfer that ended long ago
-// (hashicorp/raft issue 696).
-func (i *instance) onStuck(l *leadership) {
-	l.since = nil
-	if l.transfers && i.raft.State() == hraft.Leader {
+// stuckAfter is longer than any leadership transfer takes.
+func (i *instance) stuckAfter() time.Duration { return 3 * i.group.host.opts.Timing.ElectionTimeout }
+
+// onCheck restarts a leader that still takes no proposals because of a transfer that ended long
+// ago (hashicorp/raft issue 696). A leader whose tick merely waits for a majority is not stuck.
+func (i *instance) onCheck(l *leadership) {
+	l.check = time.After(i.stuckAfter())
+	if l.refused && i.raft.State() == hraft.Leader {
 		i.group.requestRestart("an interrupted leadership transfer blocks it", func() error { return nil })
 	}
 }
