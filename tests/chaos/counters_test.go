@@ -78,7 +78,7 @@ func TestEveryRequestIDCountsOnceWhenRepliesAreLost(t *testing.T) {
 		defer func() { _ = sdk.Close() }()
 		clients = append(clients, sdk)
 	}
-	flaky.PerMille.Store(15)
+	flaky.PerMille.Store(25)
 	work := func(ctx context.Context) {
 		var wg sync.WaitGroup
 		for i := range 8 {
@@ -89,7 +89,7 @@ func TestEveryRequestIDCountsOnceWhenRepliesAreLost(t *testing.T) {
 	}
 	whileRunning(work, func() {
 		rounds(func(int) {
-			atLeast(t, "replies lost", 4*time.Second, minAcked, k.totalAcked)
+			atLeast(t, "replies lost", 3*time.Second, minAcked, k.totalAcked)
 			leader, shards := c.LeaderOfMost(recovery)
 			leader.Kill()
 			c.WaitLeaderMoves(shards[0], leader, recovery)
@@ -97,14 +97,12 @@ func TestEveryRequestIDCountsOnceWhenRepliesAreLost(t *testing.T) {
 			leader.Restart()
 		})
 		atLeast(t, "leader back", 2*time.Second, minAcked/2, k.totalAcked)
+		k.waitFaults(t, flaky)
 	})
 	flaky.PerMille.Store(0)
 	acked, unknown := k.totals()
 	say(t, "%d acknowledged, %d unknown, %d not acknowledged in all; %d replies lost, %d connections cut behind a request",
 		acked, unknown, len(k.open), flaky.Lost.Load(), flaky.Cuts.Load())
-	if unknown < 20 || flaky.Lost.Load() < 50 {
-		t.Errorf("too few faults to prove anything")
-	}
 	k.verifyBounds(t, c)
 	k.retryOpen(t, clients[0])
 	k.verifyExact(t, c)
@@ -135,6 +133,17 @@ func (k *counters) incrementBySDK(ctx context.Context, sdk *client.Client, rng *
 		k.note(key, outcome, &openRequest{b, release})
 		cluster.Wait(ctx, 5*time.Millisecond)
 	}
+}
+
+// waitFaults goes on until there were enough faults to prove something.
+func (k *counters) waitFaults(t *testing.T, flaky *workload.Flaky) {
+	t.Helper()
+	cluster.Eventually(t, 2*recovery, "replies lost and outcomes unknown", func() error {
+		if _, unknown := k.totals(); unknown < 30 || flaky.Lost.Load() < 30 {
+			return fmt.Errorf("%d unknown, %d lost", unknown, flaky.Lost.Load())
+		}
+		return nil
+	})
 }
 
 func (k *counters) verifyBounds(t *testing.T, c *cluster.Cluster) {
@@ -197,7 +206,7 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 	seed := newSeed(t)
 	c := cluster.Start(t, cluster.Options{})
 	flaky := workload.NewFlaky(seed)
-	flaky.PerMille.Store(15)
+	flaky.PerMille.Store(25)
 	k := newCounters()
 	recorder, keys := history.NewRecorder(), history.NewKeys("resp")
 	work := func(ctx context.Context) {
@@ -217,12 +226,10 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 		atLeast(t, "replies lost, leader killed", 2*time.Second, minAcked/2, k.totalAcked)
 		leader.Restart()
 		atLeast(t, "leader back", 2*time.Second, minAcked/2, k.totalAcked)
+		k.waitFaults(t, flaky)
 	})
 	acked, unknown := k.totals()
 	say(t, "%d acknowledged, %d unknown; %d replies lost, %d connections cut behind a request", acked, unknown, flaky.Lost.Load(), flaky.Cuts.Load())
-	if unknown < 20 {
-		t.Error("too few faults to prove anything")
-	}
 	k.verifyBounds(t, c)
 	report, err := history.Check(history.Counter, recorder.Operations(), 30*time.Second)
 	say(t, "%v", report)

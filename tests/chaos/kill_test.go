@@ -40,8 +40,8 @@ func TestKillingNodesLosesNoAcknowledgedWrite(t *testing.T) {
 		rounds(func(i int) {
 			killLeader(t, c, w)
 			killAll(t, c, w)
-			endPhase(t, w, "steady")
-			atLeast(t, "after all", 2*time.Second, minAcked, w.PhaseAcked)
+			endPhase(t, w, "steady again")
+			atLeast(t, "steady again", 2*time.Second, minAcked, w.PhaseAcked)
 		})
 		endPhase(t, w, "end")
 	})

@@ -205,6 +205,11 @@ func (c *Cluster) cleanup() {
 	if c.network != nil {
 		c.network.remove()
 	}
+	for _, n := range c.Nodes {
+		if found := n.bug(); found != "" {
+			c.t.Errorf("%s printed:\n%s", n.Name, found)
+		}
+	}
 	if !c.t.Failed() {
 		return
 	}

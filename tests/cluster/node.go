@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -249,6 +251,20 @@ func (n *Node) LogTail(limit int) string {
 }
 
 func join(host string, port int) string { return host + ":" + strconv.Itoa(port) }
+
+// bugMarks are what no life of a node may print, whatever was done to it.
+var bugMarks = []string{"WARNING: DATA RACE", "\npanic: ", "\nfatal error: "}
+
+// bug is the part of the log that shows a data race or a panic, empty when there is none.
+func (n *Node) bug() string {
+	text := n.LogTail(math.MaxInt)
+	for _, mark := range bugMarks {
+		if i := strings.Index(text, mark); i >= 0 {
+			return text[i:min(i+6000, len(text))]
+		}
+	}
+	return ""
+}
 
 func (n *Node) setAddresses(host string, resp, grpc, http, gossip int) {
 	n.Host, n.RESP, n.GRPC, n.HTTP, n.Addr = host, join(host, resp), join(host, grpc), join(host, http), join(host, gossip)

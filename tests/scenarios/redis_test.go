@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,15 +169,15 @@ func redisExpiry(t *testing.T, c *cluster.Cluster, r *redis.Client, p string) {
 func redisPipeline(t *testing.T, r *redis.Client, p string) {
 	ctx := t.Context()
 	pipe := r.Pipeline()
-	for i := range 500 {
+	for i := range 100 {
 		pipe.Set(ctx, fmt.Sprintf("%spipe:%d", p, i), i, 0)
 		pipe.Get(ctx, fmt.Sprintf("%spipe:%d", p, i))
 	}
 	replies, err := pipe.Exec(ctx)
-	if err != nil || len(replies) != 1000 {
+	if err != nil || len(replies) != 200 {
 		t.Fatalf("%d replies: %v", len(replies), err)
 	}
-	for i := range 500 {
+	for i := range 100 {
 		if got := replies[2*i+1].(*redis.StringCmd).Val(); got != fmt.Sprint(i) {
 			t.Fatalf("a read after the write before it in a pipeline: %q, want %d", got, i)
 		}
@@ -187,15 +188,21 @@ func redisPipeline(t *testing.T, r *redis.Client, p string) {
 func redisScan(t *testing.T, c *cluster.Cluster) {
 	ctx := t.Context()
 	want := make(map[string]bool)
-	pipe := redisClient(t, c.Nodes[0]).Pipeline()
+	var writers sync.WaitGroup
 	for i := range 3000 {
-		key := fmt.Sprintf("scan:%05d", i)
-		want[key] = true
-		pipe.Set(ctx, key, "v", 0)
+		want[fmt.Sprintf("scan:%05d", i)] = true
 	}
-	if _, err := pipe.Exec(ctx); err != nil {
-		t.Fatal(err)
+	for w := range 15 {
+		client := redisClient(t, c.Nodes[w%3])
+		writers.Go(func() {
+			for i := w; i < 3000; i += 15 {
+				if err := client.Set(ctx, fmt.Sprintf("scan:%05d", i), "v", 0).Err(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	writers.Wait()
 	got := make(map[string]bool)
 	cursor, pages, duplicates := uint64(0), 0, 0
 	var clients []*redis.Client
