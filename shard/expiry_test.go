@@ -248,3 +248,37 @@ func TestWhatWasSeenExpiredStaysExpired(t *testing.T) {
 		}
 	}
 }
+
+// A deposed leader may have read the wall clock, but not used it: what it calls expired must lie
+// below the ceiling that was committed while it was known to lead.
+func TestNobodyIsToldOfAnExpiryAboveTheCeilingHeldWhileLeading(t *testing.T) {
+	for name, meanwhile := range map[string]func(b *bench){
+		"nothing happens": func(*bench) {},
+		// Its time is far below its ceiling, and it may yet find the key alive.
+		"another leader raises the ceiling": func(b *bench) {
+			b.index++
+			b.apply(raft.Entry{Index: b.index, Term: 2, Data: EncodeEntry(Entry{
+				Time: api.VersionAt(b.now + 1), CeilingMillis: b.now + 60_000, Commands: [][]byte{encodeTick()},
+			})})
+		},
+	} {
+		b := configuredBench(t)
+		expiry := b.now + 2*maxCeilingAheadMillis
+		b.must(putUntil("k", "v", expiry))
+		wall := clock.NewManual(time.UnixMilli(int64(expiry)))
+		ticks := 0
+		r := reader{id: 7, machine: b.m, clock: &hybridClock{wall: wall}}
+		r.confirm = func(context.Context) error {
+			meanwhile(b)
+			return nil
+		}
+		r.tick = func(context.Context) error {
+			ticks++
+			return errDeposed
+		}
+		items, err := r.Get(t.Context(), 1, 0, [][]byte{[]byte("k")})
+		if ticks != 1 || api.CodeOf(err) != api.CodeNotLeader {
+			t.Errorf("%s: %+v, %v after %d ticks, want a tick that fails", name, items, err, ticks)
+		}
+	}
+}
