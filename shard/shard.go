@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -158,7 +159,7 @@ func (s *Shard) Leader() (api.NodeID, api.Term) { return s.group.Leader() }
 func (s *Shard) Status() *pb.ReplicaStatus {
 	g := s.group.Status()
 	return &pb.ReplicaStatus{
-		ShardId: uint64(s.options.ID), Role: g.Role, Term: uint64(g.Term),
+		ShardId: uint64(s.options.ID), Role: strings.ToLower(g.Role), Term: uint64(g.Term),
 		CommitIndex: uint64(g.Commit), AppliedIndex: uint64(g.Applied), DurableIndex: uint64(g.Durable),
 		LeaderId: string(g.Leader), FirstLogIndex: uint64(g.FirstLog), LastLogIndex: uint64(g.LastLog),
 		SnapshotsInstalled: g.SnapshotsInstalled, DiskBytes: s.machine.diskBytes(),

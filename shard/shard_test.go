@@ -235,7 +235,7 @@ func TestAShardOfOneReplicaServesAndComesBack(t *testing.T) {
 	if err := s.Snapshot(); err != nil {
 		t.Fatal(err)
 	}
-	if st := s.Status(); st.GetShardId() != 7 || st.GetLeaderId() != "n1" || st.GetAppliedIndex() == 0 || st.GetDurableIndex() == 0 || st.GetDiskBytes() == 0 {
+	if st := s.Status(); st.GetShardId() != 7 || st.GetRole() != "leader" || st.GetLeaderId() != "n1" || st.GetAppliedIndex() == 0 || st.GetDurableIndex() == 0 || st.GetDiskBytes() == 0 {
 		t.Errorf("%+v", st)
 	}
 	c.do(batch(put("c", "3")))
