@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"sync"
 
@@ -90,12 +89,6 @@ func (m *testMachine) get(key string) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.now.Values[key]
-}
-
-func (m *testMachine) values() map[string]string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return maps.Clone(m.now.Values)
 }
 
 func (m *testMachine) Durable() State {

@@ -56,7 +56,7 @@ func EncodeAppendEntries(r *hraft.AppendEntriesRequest) []byte {
 // decodeAppendEntries aliases b in the entries' data.
 func decodeAppendEntries(b []byte, from string) (*hraft.AppendEntriesRequest, error) {
 	d := Decoder{Rest: b}
-	r := &hraft.AppendEntriesRequest{RPCHeader: header(d.Uvarint(), from), Leader: []byte(from)}
+	r := &hraft.AppendEntriesRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.Term, r.PrevLogEntry, r.PrevLogTerm, r.LeaderCommitIndex = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
 	count := d.Uvarint()
 	if d.Bad || count > uint64(len(d.Rest)) { // an entry takes more than a byte
@@ -104,7 +104,7 @@ func EncodeRequestVote(r *hraft.RequestVoteRequest) []byte {
 
 func decodeRequestVote(b []byte, from string) (*hraft.RequestVoteRequest, error) {
 	d := Decoder{Rest: b}
-	r := &hraft.RequestVoteRequest{RPCHeader: header(d.Uvarint(), from), Candidate: []byte(from)}
+	r := &hraft.RequestVoteRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.Term, r.LastLogIndex, r.LastLogTerm = d.Uvarint(), d.Uvarint(), d.Uvarint()
 	r.LeadershipTransfer = d.Bool()
 	return r, d.End()
@@ -154,7 +154,7 @@ func EncodeInstall(r *hraft.InstallSnapshotRequest) []byte {
 // DecodeInstall decodes it.
 func DecodeInstall(b []byte, from string) (*hraft.InstallSnapshotRequest, error) {
 	d := Decoder{Rest: b}
-	r := &hraft.InstallSnapshotRequest{RPCHeader: header(d.Uvarint(), from), Leader: []byte(from)}
+	r := &hraft.InstallSnapshotRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.SnapshotVersion = hraft.SnapshotVersion(d.Uvarint())
 	r.Term, r.LastLogIndex, r.LastLogTerm, r.ConfigurationIndex = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
 	r.Size = int64(d.Uvarint())

@@ -25,7 +25,7 @@ var samples = []struct {
 	payload []byte
 }{
 	{"append-entries", KindAppendEntries, EncodeAppendEntries(&hraft.AppendEntriesRequest{
-		RPCHeader: sampleHeader, Leader: []byte("n1#1"), Term: 5, PrevLogEntry: 299, PrevLogTerm: 4, LeaderCommitIndex: 298,
+		RPCHeader: sampleHeader, Term: 5, PrevLogEntry: 299, PrevLogTerm: 4, LeaderCommitIndex: 298,
 		Entries: []*hraft.Log{
 			{Index: 300, Term: 5, Type: hraft.LogNoop, Data: []byte{}},
 			{Index: 301, Term: 5, Type: hraft.LogCommand, Data: []byte("put")},

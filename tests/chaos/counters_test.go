@@ -2,7 +2,6 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -126,9 +125,6 @@ func (k *counters) incrementBySDK(ctx context.Context, sdk *client.Client, rng *
 			release()
 			k.note(key, outcome, nil)
 			continue
-		}
-		if errors.Is(err, api.ErrReleased) {
-			err = fmt.Errorf("%w (never released by the test)", err)
 		}
 		k.note(key, outcome, &openRequest{b, release})
 		cluster.Wait(ctx, 5*time.Millisecond)
