@@ -75,7 +75,7 @@ func startLoad(t *testing.T, c *cluster.Cluster, writers, valueBytes int, nodes 
 	t.Helper()
 	table := c.Table()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel, Writers: &workload.Writers{Count: writers, Prefix: "load", Timeout: 5 * time.Second,
+	l := &load{cancel: cancel, Writers: &workload.Writers{Count: writers, Prefix: fmt.Sprintf("load/%d", time.Now().UnixNano()), Timeout: 5 * time.Second,
 		Padding: strings.Repeat("x", valueBytes),
 		Shard:   func(key string) uint64 { return uint64(table.ShardOf(router.Slot(0, []byte(key))).ID) },
 		Stores: func(int) []workload.Store {
