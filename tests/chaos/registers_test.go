@@ -26,6 +26,8 @@ func healNetwork(c *cluster.Cluster, _ *cluster.Node) { c.Heal() }
 var faults = []fault{
 	{"leader killed", true, func(_ *cluster.Cluster, l, _ *cluster.Node) { l.Kill() },
 		3 * time.Second, func(_ *cluster.Cluster, l *cluster.Node) { l.Restart() }},
+	{"leader told to stop", true, func(_ *cluster.Cluster, l, _ *cluster.Node) { l.Stop() },
+		2 * time.Second, func(_ *cluster.Cluster, l *cluster.Node) { l.Restart() }},
 	{"leader paused", true, func(_ *cluster.Cluster, l, _ *cluster.Node) { l.Pause() },
 		4 * time.Second, func(_ *cluster.Cluster, l *cluster.Node) { l.Resume() }},
 	{"leader cut from both", true, func(c *cluster.Cluster, l, _ *cluster.Node) { c.Isolate(l) },

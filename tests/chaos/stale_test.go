@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -135,7 +134,7 @@ func waitFollows(t *testing.T, c *cluster.Cluster, n *cluster.Node, shard uint64
 			return err
 		}
 		for _, r := range status.Replicas {
-			if r.ShardId == shard && strings.EqualFold(r.Role, "follower") && r.LeaderId != "" && r.LeaderId != status.NodeId {
+			if r.ShardId == shard && r.Role == "follower" && r.LeaderId != "" && r.LeaderId != status.NodeId {
 				return nil
 			}
 		}

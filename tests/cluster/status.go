@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -62,7 +61,7 @@ func (c *Cluster) leaders(ctx context.Context) (map[uint64]*Node, error) {
 	terms := make(map[uint64]uint64)
 	for i, a := range answers {
 		for _, r := range a.GetReplicas() {
-			if strings.EqualFold(r.Role, "leader") && r.Term > terms[r.ShardId] {
+			if r.Role == "leader" && r.Term > terms[r.ShardId] {
 				leaders[r.ShardId], terms[r.ShardId] = c.Nodes[i], r.Term
 			}
 		}
