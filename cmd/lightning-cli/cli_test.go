@@ -227,3 +227,19 @@ func TestStatusOfANodeWithoutAMap(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusSaysWhichShardsLostTheirMajority(t *testing.T) {
+	nodes := []nodeView{{Name: "a", Liveness: "alive"}, {Name: "b", Liveness: "dead"}, {Name: "c", Liveness: "left"}, {Name: "d", Liveness: "suspect"}}
+	v := view{Nodes: nodes, Shards: []shardView{
+		{ID: 1, Replicas: []string{"a", "b", "d"}},
+		{ID: 2, Replicas: []string{"a", "b", "c"}},
+		{ID: 3, Replicas: []string{"a", "b"}},
+	}}
+	if got := tolerance(v); !strings.Contains(got, "2 of 3 shards (2, 3)") {
+		t.Errorf("got %q", got)
+	}
+	v.Shards = v.Shards[:1]
+	if got := tolerance(v); !strings.HasPrefix(got, "NO FAILURE: if one more") {
+		t.Errorf("got %q", got)
+	}
+}

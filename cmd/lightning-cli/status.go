@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -152,9 +153,13 @@ func (a *app) printStatus(v view) error {
 
 // tolerance says what failures_tolerated means in words, plainest where it is worst.
 func tolerance(v view) string {
+	lost := lostShards(v)
 	switch {
 	case len(v.Nodes) == 0:
 		return "nothing yet: there is no cluster map"
+	case len(lost) > 0:
+		return fmt.Sprintf("NO FAILURE, and too many nodes have failed: not served until they return are %d of %d shards (%s)",
+			len(lost), len(v.Shards), strings.Join(lost, ", "))
 	case len(v.Nodes) == 1:
 		return "NO FAILURE: there is one node; while it is down nothing is served, and its disk is the only copy"
 	case v.FailuresTolerated == 0:
@@ -164,6 +169,28 @@ func tolerance(v view) string {
 	default:
 		return fmt.Sprintf("the failure of %d nodes", v.FailuresTolerated)
 	}
+}
+
+// lostShards are the shards without a majority of replicas that are up. A missing leader alone
+// says less: a node that holds no replica of a shard may just not have asked for it.
+func lostShards(v view) []string {
+	down := make(map[string]bool)
+	for _, n := range v.Nodes {
+		down[n.Name] = n.Liveness == "dead" || n.Liveness == "left"
+	}
+	var lost []string
+	for _, s := range v.Shards {
+		up := 0
+		for _, replica := range s.Replicas {
+			if !down[replica] {
+				up++
+			}
+		}
+		if up <= len(s.Replicas)/2 && len(s.Replicas) > 0 {
+			lost = append(lost, strconv.FormatUint(s.ID, 10))
+		}
+	}
+	return lost
 }
 
 func orDash(s string) string {
