@@ -1,7 +1,9 @@
 package resp
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"strings"
 )
 
@@ -13,14 +15,19 @@ func onCommand(_ context.Context, c *conn, args [][]byte) error {
 	}
 	switch strings.ToLower(string(args[1][:min(len(args[1]), maxNameBytes)])) {
 	case "count":
+		if len(args) != 2 {
+			return errArity("command|count")
+		}
 		c.out.integer(int64(len(commands)))
+	case "help":
+		if len(args) != 2 {
+			return errArity("command|help")
+		}
+		c.help("command")
 	case "docs":
 		c.out.dict(0)
 	case "list":
-		c.out.array(len(commands))
-		for _, cmd := range commands {
-			c.out.bulkString(cmd.name)
-		}
+		return c.commandList(args[2:])
 	case "info":
 		list := commands
 		if len(args) > 2 {
@@ -36,6 +43,50 @@ func onCommand(_ context.Context, c *conn, args [][]byte) error {
 		return errUnknownSubcommand("COMMAND", args[1])
 	}
 	return nil
+}
+
+// commandList names the commands, all of them or those that FILTERBY chooses.
+func (c *conn) commandList(args [][]byte) error {
+	chosen, err := filterBy(args)
+	if err != nil {
+		return err
+	}
+	var list []string
+	for _, cmd := range commands {
+		ok, err := chosen(cmd)
+		if err != nil {
+			return err
+		}
+		if ok {
+			list = append(list, cmd.name)
+		}
+	}
+	c.out.array(len(list))
+	for _, name := range list {
+		c.out.bulkString(name)
+	}
+	return nil
+}
+
+// filterBy reads FILTERBY MODULE name, ACLCAT category or PATTERN glob, or nothing.
+func filterBy(args [][]byte) (func(*command) (bool, error), error) {
+	if len(args) == 0 {
+		return func(*command) (bool, error) { return true, nil }, nil
+	}
+	if len(args) != 3 || !strings.EqualFold(string(args[0]), "filterby") {
+		return nil, errSyntax
+	}
+	switch strings.ToLower(string(args[1])) {
+	case "module": // there are none
+		return func(*command) (bool, error) { return false, nil }, nil
+	case "aclcat":
+		category := "@" + strings.ToLower(string(args[2]))
+		return func(cmd *command) (bool, error) { return slices.Contains(cmd.categories, category), nil }, nil
+	case "pattern":
+		pattern := newGlob(bytes.ToLower(args[2])) // names are in lower case, and do not mind it
+		return func(cmd *command) (bool, error) { return pattern.match([]byte(cmd.name)) }, nil
+	}
+	return nil, errSyntax
 }
 
 // commandInfo writes rows as Redis 7 does; nil stands for a command that does not exist.

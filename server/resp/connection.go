@@ -155,6 +155,7 @@ var clientCommands = map[string]struct {
 	"getname":  {2, onClientGetName},
 	"setname":  {3, onClientSetName},
 	"setinfo":  {4, onClientSetInfo},
+	"help":     {2, func(c *conn, _ [][]byte) error { c.help("client"); return nil }},
 	"no-evict": {3, onClientSwitch},
 	"no-touch": {3, onClientSwitch},
 }

@@ -112,6 +112,13 @@ func errArity(name string) error {
 	return replyError("ERR wrong number of arguments for '" + name + "' command")
 }
 
+// help answers the subcommand HELP, to which errUnknownSubcommand points.
+func (c *conn) help(name string) {
+	c.out.array(2)
+	c.out.simple(strings.ToUpper(name) + " <subcommand> [<arg> ...]")
+	c.out.simple(byName[name].summary)
+}
+
 func errUnknownSubcommand(command string, sub []byte) error {
 	return replyError(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", sub[:min(len(sub), maxEchoBytes)], command))
 }
