@@ -99,7 +99,7 @@ func (s *Shard) firstEntry() []byte {
 
 // onLeader runs when the first entry of a term is applied here.
 func (s *Shard) onLeader(term api.Term) {
-	s.options.Logger.Info("leading", "shard", uint64(s.options.ID), "term", uint64(term))
+	s.options.Logger.Info("leading", "term", uint64(term))
 }
 
 // Apply writes a batch through the group and returns what it came to. An error that matches
@@ -200,7 +200,7 @@ func (s *Shard) maybeTick() {
 		return
 	}
 	if err := s.proposer.tick(s.ctx); err != nil {
-		s.options.Logger.Debug("upkeep", "shard", uint64(s.options.ID), "error", err)
+		s.options.Logger.Debug("upkeep", "error", err)
 	}
 }
 
