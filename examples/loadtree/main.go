@@ -29,7 +29,7 @@ type config struct {
 
 func main() {
 	var c config
-	flag.StringVar(&c.dir, "dir", "", "directory to load (default: the source of the Go that `go env` names)")
+	flag.StringVar(&c.dir, "dir", "", "directory to load (default: src below what \"go env GOROOT\" prints)")
 	flag.StringVar(&c.resp, "resp", "127.0.0.1:6379", "RESP address of the node to load through")
 	flag.StringVar(&c.grpc, "grpc", "127.0.0.1:8380", "gRPC address of another node, to read back from")
 	flag.IntVar(&c.workers, "workers", 32, "concurrent requests")

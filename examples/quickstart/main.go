@@ -15,6 +15,10 @@ import (
 func main() {
 	address := flag.String("addr", "127.0.0.1:8379", "gRPC address of any node")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "quickstart: unexpected argument %q; the address follows -addr\n", flag.Arg(0))
+		os.Exit(2)
+	}
 	if err := run(client.Options{Addresses: []string{*address}}, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
