@@ -63,4 +63,5 @@
 //   - R8: no message of one group can block another's: queues are bounded, and what does not fit
 //     is refused or dropped.
 //   - R9: what arrives from a peer or from disk is used only after its CRC32C was checked.
+//   - R10: a follower takes an entry for committed only if a message of the leader reached that far.
 package raft

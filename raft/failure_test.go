@@ -16,6 +16,7 @@ import (
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft/boltlog"
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // faultStorage passes on to another storage and fails what its hooks say.
@@ -391,4 +392,60 @@ func TestAnInterruptedBootstrapIsFinished(t *testing.T) {
 		}
 	})
 	c.write(7, "a", "1")
+}
+
+// TestAFollowerCommitsNothingThatItsLeaderDidNotSend (R10): a leader may say how far it has committed in
+// a message that ends before that, and behind its end the follower may still hold what a leader
+// of an earlier term left there.
+func TestAFollowerCommitsNothingThatItsLeaderDidNotSend(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.write(7, "a", "1")
+	c.converge(7, "a", "1")
+	for _, n := range c.nodes {
+		n.crash()
+	}
+	n := c.nodes["n1"]
+	s, err := NewBoltStorage(BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Open(7, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, err := l.LastIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e hraft.Log
+	if err := l.GetLog(last, &e); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, l, e.Term, last+1, last+5) // of a leader that was cut off
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	group := n.groups[7]
+	_, term := group.Leader()
+	request := &hraft.AppendEntriesRequest{
+		RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: uint64(term) + 10,
+		PrevLogEntry: last, PrevLogTerm: e.Term, LeaderCommitIndex: last + 3,
+	}
+	answers := make(chan *wire.Frame, 1)
+	n.host.mux.handle(&wire.Frame{
+		Kind: wire.KindAppendEntries, Group: 7, From: "n2#1", To: group.Replica().String(), Payload: wire.EncodeAppendEntries(request),
+	}, func(f *wire.Frame) { answers <- f })
+	var response hraft.AppendEntriesResponse
+	select {
+	case f := <-answers:
+		if err := wire.DecodeAppendEntriesResponse(f.Payload, f.From, &response); err != nil || !response.Success {
+			t.Fatalf("%+v, %v", response, err)
+		}
+	case <-time.After(patience):
+		t.Fatal("no answer")
+	}
+	if got := group.Status().Commit; uint64(got) != last {
+		t.Fatalf("committed up to %d, the leader's message ended at %d", got, last)
+	}
 }

@@ -127,21 +127,26 @@ func (g *guardedLog) checkGap(entries []*hraft.Log) error {
 	return nil
 }
 
-// DeleteRange implements hraft.LogStore.
+// DeleteRange implements hraft.LogStore. A prefix may go further than the state machine, which
+// never sees the entries that the library makes for itself: then the rest of it stays.
 func (g *guardedLog) DeleteRange(start, end uint64) error {
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
 	durable := uint64(g.durable())
 	switch {
-	case start > durable: // a suffix that conflicts with the leader's
-	case end <= durable: // a prefix that is not needed any more
-		if end = g.unpinned(end); end < start {
+	case end <= durable, end < last: // a prefix that is not needed any more
+		if end = g.unpinned(min(end, durable)); end < start {
 			return nil
 		}
+	case start > durable: // a suffix that conflicts with the leader's
 	default:
 		err := fmt.Errorf("delete entries %d to %d: the state machine holds up to %d", start, end, durable)
 		g.fail(err)
 		return err
 	}
-	err := g.watch(func() error { return g.store.DeleteRange(start, end) })
+	err = g.watch(func() error { return g.store.DeleteRange(start, end) })
 	g.failed(err)
 	return err
 }

@@ -170,11 +170,12 @@ func (i *instance) admitSnapshot(index, term, leaderTerm uint64) error {
 	if index < g.applier.applied.Load() {
 		return errSnapshotOld
 	}
-	var e hraft.Log
-	if err := g.store.GetLog(index, &e); err != nil || e.Term == term {
-		return nil // not there, or the same history; damage shows when the library reads it
+	if conflict, err := conflicts(g.store, index, term); err != nil || !conflict {
+		return nil // damage shows when the library reads it
 	}
-	g.requestRestart("the log conflicts with a snapshot", func() error { return truncateFrom(g.store, index) })
+	// Until the library has stopped, a newer leader may replace the suffix and be told that its
+	// entries are stored, so the repair looks again.
+	g.requestRestart("the log conflicts with a snapshot", func() error { return g.dropConflict(index, term) })
 	return errSnapshotConflicts
 }
 
@@ -183,12 +184,28 @@ func (i *instance) stageSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader
 	return i.group.snapshots.stage(r.LastLogIndex, r.LastLogTerm, r.Size, data)
 }
 
-func truncateFrom(store LogStore, index uint64) error {
-	last, err := store.LastIndex()
+// conflicts reports whether the log has an entry at index that is of another term.
+func conflicts(store LogStore, index, term uint64) (bool, error) {
+	var e hraft.Log
+	err := store.GetLog(index, &e)
+	if errors.Is(err, hraft.ErrLogNotFound) {
+		return false, nil
+	}
+	return err == nil && e.Term != term, err
+}
+
+// dropConflict deletes everything from index on if the entry there is of another term than the
+// committed one. The library must not run.
+func (g *Group) dropConflict(index, term uint64) error {
+	if conflict, err := conflicts(g.store, index, term); err != nil || !conflict {
+		return err
+	}
+	last, err := g.store.LastIndex()
 	if err != nil {
 		return err
 	}
-	return store.DeleteRange(index, last)
+	g.logger.Warn("raft log conflicts with a snapshot and is cut", "from", index, "to", last)
+	return g.store.DeleteRange(index, last)
 }
 
 // successor is a voter to give the leadership to: one that is connected.

@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 
@@ -37,7 +36,8 @@ func (g *Group) prepare() error {
 	case last > uint64(state.Index) && first > uint64(state.Index)+1:
 		return fmt.Errorf("the raft log begins at %d but the state machine holds only up to %d: it has lost data", first, state.Index)
 	}
-	if err := g.dropConflict(state); err != nil {
+	// A crash may have come between the installation of a snapshot and the repair of the log.
+	if err := g.dropConflict(uint64(state.Index), uint64(state.Term)); err != nil {
 		return err
 	}
 	return g.verifyLog(state, term)
@@ -66,21 +66,6 @@ func (g *Group) bootstrap() error {
 	return g.store.StoreLog(&hraft.Log{
 		Index: 1, Term: 1, Type: hraft.LogConfiguration, Data: hraft.EncodeConfiguration(c.toLibrary()),
 	})
-}
-
-// dropConflict deletes the suffix that contradicts the state machine: a crash may have come
-// between the installation of a snapshot and the repair of the log (see admitSnapshot).
-func (g *Group) dropConflict(state State) error {
-	var e hraft.Log
-	err := g.store.GetLog(uint64(state.Index), &e)
-	if errors.Is(err, hraft.ErrLogNotFound) {
-		return nil
-	}
-	if err != nil || e.Term == uint64(state.Term) {
-		return err
-	}
-	g.logger.Warn("raft log conflicts with the state machine and is cut", "from", state.Index)
-	return truncateFrom(g.store, uint64(state.Index))
 }
 
 // verifyLog reads every entry that the library will read, so that damage is found now and not

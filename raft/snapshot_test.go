@@ -235,6 +235,47 @@ func TestNothingIsCutThatTheStateMachineNeeds(t *testing.T) {
 	}
 }
 
+// TestTheLogIsCutNoFurtherThanTheStateMachineHolds: the library counts entries of its own, which
+// the state machine never sees, among what a snapshot holds. They stay a little longer (R4).
+func TestTheLogIsCutNoFurtherThanTheStateMachineHolds(t *testing.T) {
+	durable := api.Index(5)
+	g, failures := newTestLog(t, &durable)
+	fill(t, g, 1, 1, 10)
+	for _, start := range []uint64{1, 6} {
+		if err := g.DeleteRange(start, 6); err != nil || len(*failures) != 0 {
+			t.Fatalf("%v, %v", err, *failures)
+		}
+		if first, _ := g.FirstIndex(); first != 6 {
+			t.Fatalf("the log begins at %d", first)
+		}
+	}
+}
+
+// TestTheRepairOfALogLooksAgain: until the library has stopped, a newer leader may replace what
+// conflicted and be told that its entries are stored.
+func TestTheRepairOfALogLooksAgain(t *testing.T) {
+	var durable api.Index
+	l, _ := newTestLog(t, &durable)
+	fill(t, l, 1, 1, 10)
+	g := &Group{store: l.store, logger: testkit.Logger(t), applier: &applier{}, restarts: make(chan restart, 1)}
+	i := &instance{group: g, raft: &hraft.Raft{}}
+	for _, want := range []uint64{8, 4} {
+		if err := i.admitSnapshot(5, 2, 2); !errors.Is(err, errSnapshotConflicts) {
+			t.Fatal(err)
+		}
+		if want == 8 {
+			fill(t, l, 2, 5, 8)
+		}
+		if err := (<-g.restarts).repair(); err != nil {
+			t.Fatal(err)
+		}
+		if last, _ := l.LastIndex(); last != want {
+			t.Fatalf("the log ends at %d, want %d", last, want)
+		}
+		fill(t, l, 1, 5, 10)
+	}
+}
+
 // TestALogThatConflictsWithASnapshotIsRepaired is hashicorp/raft issue 697: a follower whose log
 // has another entry at the snapshot's index must still catch up.
 func TestALogThatConflictsWithASnapshotIsRepaired(t *testing.T) {

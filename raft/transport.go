@@ -112,6 +112,9 @@ func (t *transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
 	if err != nil {
 		return err
 	}
+	if a, ok := command.(*hraft.AppendEntriesRequest); ok {
+		limitCommit(a)
+	}
 	response := make(chan hraft.RPCResponse, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,6 +131,13 @@ func (t *transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
 	t.consumer <- hraft.RPC{Command: command, RespChan: response}
 	t.replies <- pendingReply{frame: f, response: response, reply: reply}
 	return nil
+}
+
+// limitCommit lowers the leader's commit index to the last entry that the request vouches for, as
+// the Raft paper demands (R10). The library commits whatever it holds up to that index; behind the end
+// of the request that may be what a leader of an earlier term left here.
+func limitCommit(r *hraft.AppendEntriesRequest) {
+	r.LeaderCommitIndex = min(r.LeaderCommitIndex, r.PrevLogEntry+uint64(len(r.Entries)))
 }
 
 // replyLoop sends the library's answers back.
