@@ -180,7 +180,8 @@ func (a *attempts) ended(err error) {
 		return
 	}
 	code := api.CodeOf(err)
-	a.mayHaveRun = a.mayHaveRun || a.write && uncertain(code)
+	// Of all that may have run: nobody is left to ask, and what next would end with is not the answer.
+	a.mayHaveRun = a.mayHaveRun || a.write && api.Row(code).Outcome == api.MayHaveRun
 	if code != api.CodeExpired {
 		a.refusal = err
 	}

@@ -138,6 +138,9 @@ func TestTheLastTryCountsWhenTheTimeEnds(t *testing.T) {
 	}{
 		{true, context.DeadlineExceeded, api.CodeUnknownOutcome},
 		{true, codeError(api.CodeUnknownOutcome), api.CodeUnknownOutcome},
+		{true, codeError(api.CodeStoreFailed), api.CodeUnknownOutcome},
+		{true, codeError(api.CodeInternal), api.CodeUnknownOutcome},
+		{true, codeError(api.CodeReleased), api.CodeUnknownOutcome},
 		{true, codeError(api.CodeExpired), api.CodeExpired},
 		{true, codeError(api.CodeNotLeader), api.CodeUnavailable},
 		{false, context.DeadlineExceeded, api.CodeExpired},
