@@ -52,11 +52,14 @@ var faults = []fault{
 		400 * time.Millisecond, func(_ *cluster.Cluster, l *cluster.Node) { l.Resume() }},
 }
 
+// shortLogs makes flushes, cuts of the log and snapshots for followers part of what the faults interrupt.
+var shortLogs = []string{"--raft-snapshot-threshold", "100", "--raft-trailing-logs", "30", "--raft-snapshot-interval", "300ms", "--memtable-bytes", "262144"}
+
 // TestRegistersAreLinearizableUnderKillsPausesAndPartitions records reads, writes, deletes and conditional writes on few
 // keys through all nodes and both protocols while each fault strikes the leader.
 func TestRegistersAreLinearizableUnderKillsPausesAndPartitions(t *testing.T) {
 	seed := newSeed(t)
-	c := cluster.Start(t, cluster.Options{Netns: true})
+	c := cluster.Start(t, cluster.Options{Netns: true, Args: shortLogs})
 	rng := rand.New(rand.NewPCG(seed, 0))
 	recorder := history.NewRecorder()
 	w := &workload.Registers{Recorder: recorder, Keys: history.NewKeys("register"), Groups: 5, WorkersPerGroup: 4,
@@ -67,28 +70,47 @@ func TestRegistersAreLinearizableUnderKillsPausesAndPartitions(t *testing.T) {
 			}
 			return respStores(c, nil)
 		}}
-	moved := 0
+	moved, installed := 0, uint64(0)
 	whileRunning(w.Run, func() {
 		ok := func() int { return recorder.Count(history.OK) }
 		atLeast(t, "steady", 2*time.Second, minAcked, ok)
 		rounds(func(int) {
 			for _, i := range rng.Perm(len(faults)) {
 				moved += runFault(t, c, rng, faults[i], ok)
+				installed = max(installed, snapshotsInstalled(t, c))
 			}
 		})
 	})
+	if installed == 0 {
+		t.Error("no follower was so far behind that it needed a snapshot")
+	}
 	if moved == 0 {
 		t.Error("no fault took the leadership away from anyone")
 	}
 	ops := recorder.Operations()
 	report, err := history.Check(history.Register, ops, 30*time.Second)
-	say(t, "%v; %d refused; %d faults moved a leader", report, recorder.Count(history.Failed), moved)
+	say(t, "%v; %d refused; %d faults moved a leader; up to %d followers' snapshots at a time", report, recorder.Count(history.Failed), moved, installed)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if report.LargestKey > history.MaxOpsPerKey+100 || report.Concurrency > 8 {
 		t.Errorf("the history is not of the shape that the checker is fit for")
 	}
+}
+
+// snapshotsInstalled counts the snapshots that the running lives of the nodes have installed.
+func snapshotsInstalled(t *testing.T, c *cluster.Cluster) uint64 {
+	total := uint64(0)
+	for _, n := range c.Nodes {
+		status, err := n.Status(t.Context())
+		if err != nil {
+			continue // the next fault's wait for a leader fails if this lasts
+		}
+		for _, r := range status.Replicas {
+			total += r.SnapshotsInstalled
+		}
+	}
+	return total
 }
 
 // runFault strikes, waits, heals and waits again; it returns 1 if leadership was taken from a node.
