@@ -16,6 +16,9 @@ func commandDoc() string {
 		"Any node takes every command for every key. A command that is not listed answers Redis' `unknown\n" +
 		"command`. A write is answered when a majority of its shard's nodes has it on disk; an error that begins\n" +
 		"with `UNKNOWN` means that it may or may not have been executed.\n\n" +
+		"Where Redis differs: it takes the empty key, and any password while it has none; both are refused\n" +
+		"here. Its commands on several keys are atomic; here DEL is so for keys of one shard, such as those\n" +
+		"with the same `{hash tag}`, and MGET is not.\n\n" +
 		"| command | arguments | what it does |\n|---|---|---|\n")
 	for _, cmd := range commands {
 		arguments := fmt.Sprint(cmd.arity - 1)
