@@ -106,10 +106,12 @@ func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.A
 // Consumer implements hraft.AppendPipeline.
 func (p *pipeline) Consumer() <-chan hraft.AppendFuture { return p.ready }
 
-// Close implements hraft.AppendPipeline: what is on its way is given up.
+// Close implements hraft.AppendPipeline: what is on its way is given up. The library calls it from
+// the goroutine that calls AppendEntries.
 func (p *pipeline) Close() error {
 	p.cancel(errPipelineClosed)
 	p.wg.Wait()
+	p.forgetSent()
 	if p.transport.owner.failed() {
 		// The library's sender was ended by a damaged log (see guard.go) and did not tell its
 		// decoder, which waits for one more answer.
@@ -121,6 +123,19 @@ func (p *pipeline) Close() error {
 		}
 	}
 	return nil
+}
+
+// forgetSent lets the link forget the requests that nobody awaits any more: one that is never
+// answered, because the follower's replica went away, would stay there with its entries.
+func (p *pipeline) forgetSent() {
+	for {
+		select {
+		case f := <-p.sent:
+			f.call.forget()
+		default:
+			return
+		}
+	}
 }
 
 // answerLoop completes the requests in order until one fails.

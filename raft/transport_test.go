@@ -233,6 +233,15 @@ func TestAPipelineWithoutAnswersWaitsNoLongerThanItLives(t *testing.T) {
 	if err := fails(t, "the blocked request", func() error { return <-blocked }); !errors.Is(err, errPipelineClosed) {
 		t.Fatal(err)
 	}
+	l, err := p.a.linkTo(p.target, peers.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.mu.pending) != 0 {
+		t.Fatalf("the link still keeps %d requests of the closed pipeline", len(l.mu.pending))
+	}
 }
 
 func TestAPipelineDiesWithItsConnection(t *testing.T) {
