@@ -43,7 +43,7 @@ type Options struct {
 	UpkeepInterval time.Duration
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
-	// OnFailure is called with the cause when the engine refuses further writes. It must return
+	// OnFailure is called with the cause when the replica refuses further writes. It must return
 	// soon and not call Close.
 	OnFailure func(error)
 }

@@ -291,12 +291,14 @@ func (s *store) install(checkpoint string, load loader) error {
 }
 
 // breakDown refuses all further use: after a failed switch of CURRENT either engine may be the
-// one that a restart finds.
+// one that a restart finds. It says so itself, because a replica that waits for a snapshot applies
+// nothing that would fail.
 func (s *store) breakDown(cause error) {
 	err := api.Errorf(api.CodeStoreFailed, "shard directory %s: %w", s.dir, cause)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.mu.broken = err
+	s.mu.Unlock()
+	s.options.OnFailure(err)
 }
 
 // close refuses new holders, waits for the old ones, and unlocks the directory.

@@ -206,13 +206,19 @@ func TestAFailedSwitchStopsTheStore(t *testing.T) {
 	b.close()
 	full := errors.New("no space left")
 	rules := vfs.NewRules()
-	m, err := openMachine(machineOptions(t, vfs.NewFault(b.fs, rules)))
+	var failures []error
+	o := machineOptions(t, vfs.NewFault(b.fs, rules))
+	o.OnFailure = func(err error) { failures = append(failures, err) }
+	m, err := openMachine(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rules.Set(vfs.Rule{Ops: vfs.OpRename, Pattern: "CURRENT", Err: full})
 	if err := m.Install("/data/checkpoint"); !errors.Is(err, full) {
 		t.Errorf("install: %v", err)
+	}
+	if len(failures) != 1 || !errors.Is(failures[0], full) {
+		t.Errorf("a replica that waits for a snapshot applies nothing, so nobody else would notice: %v", failures)
 	}
 	if _, err := m.Apply([]raft.Entry{b.entry(encodeTick())}); !errors.Is(err, api.ErrStoreFailed) {
 		t.Errorf("apply after a failed switch: %v", err)
