@@ -139,6 +139,7 @@ func TestAClientThatTakesNothingInIsCut(t *testing.T) {
 	s, m, address := startServer(t, func(o *Options) { o.CommandTimeout = 100 * time.Millisecond })
 	m.items["k"] = api.Item{Value: make([]byte, api.MaxValueBytes), Found: true}
 	c := dial(t, address)
+	do(t, c, bufio.NewReader(c), "PING") // from here on the server has the connection
 	for range 20 {
 		if _, err := io.WriteString(c, encode("GET", "k")); err != nil {
 			break
