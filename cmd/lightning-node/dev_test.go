@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"os/signal"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/lightning-db/lightning/internal/node"
@@ -43,5 +47,19 @@ func TestHelpAndVersionSucceed(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s printed %q, without %q", args, out.String(), want)
 		}
+	}
+}
+
+func TestAHangupStopsUnlessItIsIgnored(t *testing.T) {
+	before := signal.Ignored(syscall.SIGHUP)
+	if got := slices.Contains(stopSignals(), os.Signal(syscall.SIGHUP)); got == before {
+		t.Errorf("stops at a hangup: %t, ignored: %t", got, before)
+	}
+	signal.Ignore(syscall.SIGHUP)
+	if !before {
+		defer signal.Reset(syscall.SIGHUP)
+	}
+	if slices.Contains(stopSignals(), os.Signal(syscall.SIGHUP)) {
+		t.Error("an ignored hangup stops")
 	}
 }

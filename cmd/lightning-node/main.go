@@ -30,13 +30,23 @@ Run a command with --help for its flags.
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "lightning-node:", err)
 	}
 	os.Exit(node.ExitCode(err))
+}
+
+// stopSignals end a command in order. The hangup of a terminal that is closed is one, or dev would
+// leave its temporary directory behind, unless nohup says to live on.
+func stopSignals() []os.Signal {
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
