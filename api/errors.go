@@ -63,11 +63,11 @@ var Table = []ErrorRow{
 	{CodeOverloaded, codes.ResourceExhausted, "OVERLOADED", 503, true, NotExecuted, "slow down and retry"},
 	{CodeExpired, codes.DeadlineExceeded, "TIMEOUT", 504, true, NotExecuted, "retry with a longer deadline"},
 	{CodeUnknownOutcome, codes.Unknown, "UNKNOWN", 504, false, MayHaveRun, "read the key, or retry under the same request id"},
-	{CodeReleased, codes.FailedPrecondition, "ERR", 409, false, MayHaveRun, "the answer is no longer kept; read the key"},
+	{CodeReleased, codes.FailedPrecondition, "UNKNOWN", 409, false, MayHaveRun, "the answer is no longer kept; read the key"},
 	{CodeSnapshotTooOld, codes.OutOfRange, "ERR", 410, false, NotExecuted, "read at a newer version"},
-	{CodeStoreFailed, codes.Unavailable, "UNAVAILABLE", 503, true, MayHaveRun, "check the node's disk; the node stops and its peers take over"},
+	{CodeStoreFailed, codes.Unavailable, "UNKNOWN", 503, true, MayHaveRun, "check the node's disk; the node stops and its peers take over"},
 	{CodeShuttingDown, codes.Unavailable, "UNAVAILABLE", 503, true, NotExecuted, "retry on another node"},
-	{CodeInternal, codes.Internal, "ERR", 500, false, MayHaveRun, "report this with the node's log"},
+	{CodeInternal, codes.Internal, "UNKNOWN", 500, false, MayHaveRun, "report this with the node's log"},
 }
 
 // Row finds the row of a code; an unknown code, perhaps from a newer node, reads as CodeInternal.
