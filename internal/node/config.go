@@ -72,7 +72,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
 	fs.Uint64Var(&c.SnapshotThreshold, "raft-snapshot-threshold", 8192, "entries after which a group may flush and cut its log")
 	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 8192, "entries kept behind the cut for followers that lag")
-	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 30*time.Second, "how often a group looks whether to cut its log")
+	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
 }
 
 // ConfigError lists everything that is wrong with the settings.
