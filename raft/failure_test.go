@@ -353,6 +353,17 @@ func TestAReplicaWhoseLogWasLostDoesNotRun(t *testing.T) {
 	refusal(t, n, "lost or replaced")
 }
 
+// Before the first flush the state machine is as empty as that of a replica that never ran.
+func TestAReplicaWhoseLogWasLostBeforeTheFirstFlushDoesNotRun(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.write(7, "a", "1")
+	n := c.nodes["n1"]
+	testkit.Eventually(t, patience, func() bool { return n.machines[7].get("a") == "1" })
+	n.crash()
+	n.logDir = t.TempDir()
+	refusal(t, n, "ran on this disk before")
+}
+
 func TestAReplicaWhoseStateMachineWasLostDoesNotRun(t *testing.T) {
 	c := newTestCluster(t, 3, func(c *testCluster) { c.timing.TrailingLogs = 1 })
 	for i := range 20 {

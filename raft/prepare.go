@@ -21,7 +21,13 @@ func (g *Group) prepare() error {
 		return err
 	}
 	if last == 0 && state.Index == 0 {
-		return g.bootstrap()
+		if err := g.refuseForgotten(); err != nil {
+			return err
+		}
+		if err := g.bootstrap(); err != nil {
+			return err
+		}
+		return g.markBorn()
 	}
 	term, err := g.store.GetUint64([]byte(keyCurrentTerm))
 	if err != nil && !isKeyNotFound(err) {
@@ -40,7 +46,10 @@ func (g *Group) prepare() error {
 	if err := g.dropConflict(uint64(state.Index), uint64(state.Term)); err != nil {
 		return err
 	}
-	return g.verifyLog(state, term)
+	if err := g.verifyLog(state, term); err != nil {
+		return err
+	}
+	return g.markBorn()
 }
 
 // bootstrap writes the first entry of a new group. Both writes may be repeated after a crash,
