@@ -95,10 +95,11 @@ func (s *Server) Status() *pb.StatusResponse {
 		Replicas: s.opts.Replicas(), Nodes: s.opts.Liveness(),
 	}
 	if err := s.Ready(); err != nil {
+		// A group without a leader knows of a loss before gossip does.
 		res.NotReadyReason = err.Error()
-	} else {
-		res.Ready = true
+		return res
 	}
+	res.Ready = true
 	res.FailuresTolerated = failuresTolerated(res.Map, res.Nodes)
 	return res
 }
