@@ -212,7 +212,7 @@ func TestAPanicEndsTheConnectionOnly(t *testing.T) {
 	reply, err := "", error(nil)
 	io.WriteString(c, encode("SET", "k", "v"))
 	all, err := io.ReadAll(c)
-	if reply = string(all); err != nil || !strings.HasPrefix(reply, "-ERR internal error in 'set'") {
+	if reply = string(all); err != nil || !strings.HasPrefix(reply, "-UNKNOWN internal error in 'set'") {
 		t.Fatalf("%q, %v", reply, err)
 	}
 	other := dial(t, address)
