@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -38,6 +40,8 @@ type testNode struct {
 	disk    vfs.FS
 	logDir  string
 	storage Storage // nil: bolt files in logDir
+	clock   clock.Clock
+	ticks   atomic.Int64 // made for the log
 
 	host     *Host
 	pool     *peers.Pool
@@ -106,7 +110,7 @@ func (n *testNode) tryStart() error {
 	n.pool = peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
 	host, err := NewHost(HostOptions{
 		Node: api.NodeID(n.name), Dir: "raft", FS: n.disk, Storage: storage, Peers: n.pool,
-		Logger: testkit.Logger(t), Timing: n.cluster.timing,
+		Logger: testkit.Logger(t), Clock: n.clock, Timing: n.cluster.timing,
 		OnFailure: func(err error) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -141,7 +145,10 @@ func (n *testNode) startGroup(id GroupID) error {
 	}
 	g, err := n.host.Start(GroupOptions{
 		ID: id, Incarnation: 1, Voters: n.cluster.voters(), StateMachine: m,
-		Tick: func() []byte { return []byte("tick=" + n.name) },
+		Tick: func() []byte {
+			n.ticks.Add(1)
+			return []byte("tick=" + n.name)
+		},
 		OnLeader: func(term api.Term) {
 			n.mu.Lock()
 			defer n.mu.Unlock()

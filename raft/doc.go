@@ -9,7 +9,7 @@
 //
 // # The life of a proposal
 //
-//  1. Group.Propose queues it; proposeLoop gives it to the library, in order.
+//  1. Group.Propose queues it, if the leader is ready; proposeLoop gives it to the library, in order.
 //  2. The library's main loop writes it to the log, through guardedLog, and syncs it.
 //  3. A pipeline per follower carries it in AppendEntries, through link, to the peer's mux.
 //  4. The follower's main loop writes and syncs it and answers.
@@ -32,11 +32,19 @@
 //  4. The library is told of a snapshot of no bytes, which stands for the staged one; the state
 //     machine switches to it atomically, and the library continues after it.
 //
+// # The life of a leadership
+//
+//  1. The library says that the election is won; leadLoop asks the voters for their clocks, and goes
+//     on if a majority agrees with this node's (see clockcheck.go).
+//  2. It proposes a tick of the state machine's. When it is applied, the replica is ready.
+//  3. Every two seconds it asks for the clocks again. If its own is off it is not ready any more and
+//     gives the leadership away.
+//
 // # Goroutines
 //
 //   - superviseLoop and readLoop, per Group: started by startGroup, end at Group.Close.
 //   - proposeLoop, completeLoop, leadLoop, per instance of the library: end at instance.close.
-//     The library's own end there too.
+//     The library's own end there too, as do a check of clocks and a transfer of the leadership.
 //   - replyLoop, per transport, and answerLoop, per pipeline: end at their Close.
 //   - link.loop, per node and lane, with a receiver per stream; prober.loop while probes wait;
 //     a receiver per incoming stream: end at mux.close.
@@ -64,4 +72,7 @@
 //     is refused or dropped.
 //   - R9: what arrives from a peer or from disk is used only after its CRC32C was checked.
 //   - R10: a follower takes an entry for committed only if a message of the leader reached that far.
+//   - R11: a leader proposes its tick only after a majority of the voters, itself included, was found
+//     to have clocks within HostOptions.MaxClockOffset of its own, and takes no proposal and confirms
+//     no read from when a later check, one each clockInterval, finds otherwise.
 package raft

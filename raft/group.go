@@ -52,7 +52,8 @@ type Group struct {
 
 	// current is the library's instance; it is replaced when the group restarts itself.
 	current atomic.Pointer[instance]
-	// readyTerm is the term in which this replica leads and has applied its tick, 0 if none.
+	// readyTerm is the term in which this replica leads, has applied its tick, and has a clock
+	// that a majority agrees with (R11); 0 if none.
 	readyTerm atomic.Uint64
 	everReady atomic.Bool
 	elections atomic.Uint64 // times it became ready
@@ -291,10 +292,8 @@ func (g *Group) TransferLeadership(ctx context.Context) error {
 	if !ok {
 		return api.Errorf(api.CodeUnavailable, "group %s has no other voter that is connected", g.id)
 	}
-	f := i.raft.LeadershipTransferToServer(hraft.ServerID(target), hraft.ServerAddress(target))
-	abandonable(f, i.stopped)
-	result := make(chan error, 1)
-	if !i.run(func() { result <- f.Error() }) {
+	result, ok := i.transfer(target)
+	if !ok {
 		return g.unwell()
 	}
 	select {

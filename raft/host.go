@@ -29,8 +29,15 @@ type HostOptions struct {
 	// bbolt opens by itself, whatever FS is.
 	Storage Storage
 	Peers   *peers.Pool
-	// Clock is used for log lines and the library's metrics only. Default: the machine's.
+	// Clock is what the state machines take their time from. Here it is compared with the clocks
+	// of other nodes, see MaxClockOffset, and shown in log lines. Default: the machine's.
 	Clock clock.Clock
+	// MaxClockOffset is how far the clocks of a majority of the voters may be from this node's
+	// while it leads (R11). Default 5 s: a clock that is kept by NTP or PTP comes nowhere near it,
+	// leap seconds included, and if a leader does put the group's time that far ahead, real time
+	// catches up in as long. A measurement is wrong by half a round trip at most, which
+	// Timing.HeartbeatTimeout bounds.
+	MaxClockOffset time.Duration
 	// Logger. Default: none.
 	Logger *slog.Logger
 	// OnFailure is called once, on a goroutine of its own, when the storage of a group failed
@@ -43,6 +50,9 @@ type HostOptions struct {
 func (o HostOptions) withDefaults() HostOptions {
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
+	}
+	if o.MaxClockOffset == 0 {
+		o.MaxClockOffset = 5 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -64,6 +74,9 @@ func (o HostOptions) Validate() error {
 		if p.missing {
 			problems = append(problems, fmt.Errorf("raft host: no %s", p.what))
 		}
+	}
+	if o.MaxClockOffset < 0 {
+		problems = append(problems, fmt.Errorf("raft host: maximal clock offset %s is negative", o.MaxClockOffset))
 	}
 	return errors.Join(append(problems, o.withDefaults().Timing.Validate())...)
 }

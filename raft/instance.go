@@ -229,8 +229,14 @@ type leadership struct {
 	retry  <-chan time.Time
 	check  <-chan time.Time // whether it is stuck
 	unhint <-chan time.Time
-	// refused: the latest tick was refused because of a leadership transfer.
+	// refused: the latest tick, or handing over, was refused because of a leadership transfer.
 	refused bool
+
+	// See clockcheck.go.
+	askAgain   <-chan time.Time
+	clocks     <-chan clockRound // of the check that runs
+	handedOver <-chan error      // of the transfer that runs
+	clockOff   bool              // as the latest check had it
 }
 
 const (
@@ -258,6 +264,12 @@ func (i *instance) leadLoop() {
 			i.proposeTick(&l)
 		case <-l.check:
 			i.onCheck(&l)
+		case <-l.askAgain:
+			i.checkClock(&l)
+		case round := <-l.clocks:
+			i.onClocks(&l, round)
+		case err := <-l.handedOver:
+			i.onHandedOver(&l, err)
 		case <-i.hints:
 			i.setTimeouts(i.group.host.opts.Timing.LeaderLease, i.group.host.opts.Timing.LeaderLease)
 			l.unhint = time.After(hintLasts)
@@ -285,12 +297,12 @@ func (i *instance) onLeadership(l *leadership, leads bool) {
 	if l.unhint != nil {
 		i.onHintOver(l)
 	}
-	i.proposeTick(l)
+	i.checkClock(l)
 }
 
 func (i *instance) proposeTick(l *leadership) {
 	l.retry = nil
-	l.tick = i.group.Propose(i.group.opts.Tick())
+	l.tick = i.group.propose(i.group.opts.Tick())
 }
 
 // onTick makes the leader ready, or tries again while it leads.
@@ -300,6 +312,9 @@ func (i *instance) onTick(l *leadership) {
 	term := i.raft.CurrentTerm()
 	if i.raft.State() != hraft.Leader || i.group.failed() {
 		return // LeaderCh will say so
+	}
+	if l.clockOff {
+		return // the check proposes another once the clock is right
 	}
 	if err == nil && term == l.term {
 		l.check = nil

@@ -8,17 +8,27 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // A probe asks a replica whether it has not gone beyond a term. The answer is a load of an
-// atomic: no main loop, no disk. See readindex.go for what it proves.
+// atomic: no main loop, no disk. See readindex.go for what it proves. It brings the wall clock
+// of the answering node along, for clockcheck.go.
 type probe struct {
 	group  GroupID
 	to     string
 	term   api.Term
-	answer chan<- bool // capacity for every probe of the round
+	answer chan<- probeAnswer // capacity for every probe of the round
+}
+
+type probeAnswer struct {
+	replica string // that was asked
+	granted bool
+	// offsetMillis is how far the clock of the replica's node is ahead of this node's, if hasClock.
+	offsetMillis int64
+	hasClock     bool
 }
 
 // prober sends the probes of all groups to one node, those that wait together in one frame. A
@@ -40,7 +50,7 @@ type prober struct {
 // on a node without its being a sign of something wrong.
 const maxProbesPerFrame = 4096
 
-// ask queues p. Every probe gets one answer, false if the node cannot be reached in time.
+// ask queues p. Every probe gets one answer, an empty one if the node cannot be reached in time.
 func (p *prober) ask(q probe, timeout time.Duration) {
 	p.mu.Lock()
 	p.mu.waiting = append(p.mu.waiting, q)
@@ -59,7 +69,7 @@ func (p *prober) fail() {
 	p.mu.waiting, p.mu.running = nil, false
 	p.mu.Unlock()
 	for _, q := range waiting {
-		q.answer <- false
+		q.answer <- probeAnswer{replica: q.to}
 	}
 }
 
@@ -78,29 +88,45 @@ func (p *prober) loop(timeout time.Duration) {
 			return
 		}
 		p.mu.Unlock()
-		granted, err := p.send(batch, timeout)
+		answers, err := p.send(batch, timeout)
 		for i, q := range batch {
-			q.answer <- err == nil && granted[i] == 1
+			var a probeAnswer
+			if err == nil {
+				a = answers[i]
+			}
+			a.replica = q.to
+			q.answer <- a
 		}
 	}
 }
 
-// send asks one frame of probes; byte i of the answer is 1 if probe i is granted.
-func (p *prober) send(batch []probe, timeout time.Duration) ([]byte, error) {
+// send asks one frame of probes. Answer i is that to probe i, but for its replica.
+func (p *prober) send(batch []probe, timeout time.Duration) ([]probeAnswer, error) {
 	l, err := p.mux.link(p.node, peers.Control)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(p.mux.ctx, timeout)
 	defer cancel()
+	if err := l.waitReady(ctx); err != nil { // so that the measured round trip is one
+		return nil, err
+	}
+	sent := clock.Millis(p.mux.clock)
 	a, err := l.ask(ctx, &wire.Frame{Kind: wire.KindProbe, From: string(p.mux.node), To: string(p.node), Payload: encodeProbes(batch)})
 	if err != nil {
 		return nil, err
 	}
-	if len(a.payload) != len(batch) {
-		return nil, wire.ErrMalformed
+	received := clock.Millis(p.mux.clock)
+	peer, granted, err := wire.DecodeProbeAnswer(a.payload, len(batch))
+	if err != nil {
+		return nil, err
 	}
-	return a.payload, nil
+	offset, ok := clockOffset(sent, received, peer, timeout)
+	answers := make([]probeAnswer, len(batch))
+	for i := range answers {
+		answers[i] = probeAnswer{granted: granted[i], offsetMillis: offset, hasClock: ok}
+	}
+	return answers, nil
 }
 
 func encodeProbes(batch []probe) []byte {
@@ -120,15 +146,15 @@ func (m *mux) answerProbe(payload []byte) ([]byte, error) {
 	if d.Bad || count > maxProbesPerFrame {
 		return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 	}
-	granted := make([]byte, 0, count)
+	granted := make([]bool, 0, count)
 	for range count {
 		group, term, to := GroupID(d.Uvarint()), d.Uvarint(), string(d.Field())
 		if d.Bad {
 			return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 		}
-		granted = wire.AppendBool(granted, m.grants(group, to, term))
+		granted = append(granted, m.grants(group, to, term))
 	}
-	return granted, d.End()
+	return wire.EncodeProbeAnswer(clock.Millis(m.clock), granted), d.End()
 }
 
 func (m *mux) grants(g GroupID, to string, term uint64) bool {

@@ -31,8 +31,19 @@ const (
 )
 
 // Propose offers data as the next entry. The group owns data from then on. It does not block;
-// proposals of one caller enter the log in the order of the calls, or not at all.
+// proposals of one caller enter the log in the order of the calls, or not at all. NOT_LEADER if
+// this replica does not lead or is not ready (R11).
 func (g *Group) Propose(data []byte) *Proposal {
+	if _, err := g.readyLeader(); err != nil {
+		p := &Proposal{group: g, done: make(chan struct{})}
+		p.refuse(notExecuted(err))
+		return p
+	}
+	return g.propose(data)
+}
+
+// propose is Propose for a leader that need not be ready.
+func (g *Group) propose(data []byte) *Proposal {
 	p := &Proposal{group: g, data: data, done: make(chan struct{})}
 	if len(data) > api.MaxEntryBytes {
 		p.refuse(api.Errorf(api.CodeTooLarge, "an entry of %d bytes is over the limit of %d", len(data), api.MaxEntryBytes))

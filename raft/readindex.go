@@ -142,44 +142,74 @@ func (g *Group) confirm() (uint64, error) {
 }
 
 // majorityWithin asks the voters and reports whether a majority has not gone beyond term.
-// Members without a vote are not asked.
 func (i *instance) majorityWithin(servers []hraft.Server, term uint64) bool {
-	voters, granted, asked := 0, 0, 0
-	answers := make(chan bool, len(servers))
-	for _, s := range servers {
-		if s.Suffrage != hraft.Voter {
-			continue
+	r := i.askVoters(servers, term)
+	defer r.end()
+	granted := r.local
+	for granted < r.needed() {
+		a, ok := r.next(i.stop)
+		if !ok {
+			return false
 		}
-		voters++
-		if string(s.ID) == i.transport.local {
+		if a.granted {
 			granted++
 		}
 	}
-	needed := voters/2 + 1
-	if granted >= needed {
-		return true
-	}
+	return true
+}
+
+// voterRound is one question to the voters.
+type voterRound struct {
+	voters  int
+	local   int // 1 if this replica votes, whose answer is always yes
+	missing int // answers to come
+	answers chan probeAnswer
+	timer   *time.Timer
+}
+
+// askVoters asks the other voters. Members without a vote are not asked, and nobody is if this
+// replica is a majority by itself. The caller must call end.
+func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
 	timeout := i.group.host.opts.Timing.HeartbeatTimeout
+	r := &voterRound{answers: make(chan probeAnswer, len(servers)), timer: time.NewTimer(timeout)}
+	for _, s := range servers {
+		switch {
+		case s.Suffrage != hraft.Voter:
+			continue
+		case string(s.ID) == i.transport.local:
+			r.local = 1
+		}
+		r.voters++
+	}
+	if r.local >= r.needed() {
+		return r
+	}
 	for _, s := range servers {
 		if s.Suffrage == hraft.Voter && string(s.ID) != i.transport.local {
-			asked++
-			q := probe{group: i.group.id, to: string(s.ID), term: api.Term(term), answer: answers}
+			r.missing++
+			q := probe{group: i.group.id, to: string(s.ID), term: api.Term(term), answer: r.answers}
 			i.group.host.mux.prober(nodeOf(s.Address)).ask(q, timeout)
 		}
 	}
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	for ; asked > 0 && granted < needed; asked-- {
-		select {
-		case ok := <-answers:
-			if ok {
-				granted++
-			}
-		case <-timer.C:
-			return false
-		case <-i.stop:
-			return false
-		}
-	}
-	return granted >= needed
+	return r
 }
+
+func (r *voterRound) needed() int { return r.voters/2 + 1 }
+
+// next waits for an answer; false when there are no more, or none in time.
+func (r *voterRound) next(stop <-chan struct{}) (probeAnswer, bool) {
+	if r.missing == 0 {
+		return probeAnswer{}, false
+	}
+	select {
+	case a := <-r.answers:
+		r.missing--
+		return a, true
+	case <-r.timer.C:
+	case <-stop:
+	}
+	r.missing = 0
+	return probeAnswer{}, false
+}
+
+func (r *voterRound) end() { r.timer.Stop() }

@@ -388,28 +388,28 @@ func TestAProbeIsNotAnsweredByAnEarlierFrame(t *testing.T) {
 	hold := make(chan struct{})
 	p.owner.term.Store(5)
 	p.owner.hold.Store(&hold)
-	first, second := make(chan bool, 1), make(chan bool, 1)
+	first, second := make(chan probeAnswer, 1), make(chan probeAnswer, 1)
 	prober := p.a.mux.prober("b")
 	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: first}, patience)
 	testkit.Eventually(t, patience, func() bool { return p.owner.asks.Load() == 1 })
 	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: second}, patience)
 	p.owner.hold.Store(nil)
 	close(hold)
-	if !<-first {
+	if a := <-first; !a.granted {
 		t.Fatal("the first probe was refused")
 	}
-	if got := <-second; !got || p.owner.asks.Load() != 2 {
+	if got := <-second; !got.granted || p.owner.asks.Load() != 2 {
 		t.Fatalf("second probe: %v after %d looks", got, p.owner.asks.Load())
 	}
 	p.owner.term.Store(6)
-	third := make(chan bool, 1)
+	third := make(chan probeAnswer, 1)
 	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: third}, patience)
-	if <-third {
+	if a := <-third; a.granted {
 		t.Fatal("a replica beyond the term granted a probe")
 	}
 	p.owner.term.Store(math.MaxUint64)
 	prober.ask(probe{group: 7, to: "b#9", term: math.MaxUint64, answer: third}, patience)
-	if <-third {
+	if a := <-third; a.granted {
 		t.Fatal("a replica that is not there granted a probe")
 	}
 }
@@ -417,11 +417,11 @@ func TestAProbeIsNotAnsweredByAnEarlierFrame(t *testing.T) {
 func TestAProbeOfANodeThatIsAwayIsRefusedInTime(t *testing.T) {
 	p := newWirePair(t)
 	p.net.cut("a", "b")
-	answer := make(chan bool, 1)
+	answer := make(chan probeAnswer, 1)
 	p.a.mux.prober("b").ask(probe{group: 7, to: "b#1", term: 5, answer: answer}, 50*time.Millisecond)
 	select {
-	case ok := <-answer:
-		if ok {
+	case a := <-answer:
+		if a.granted || a.hasClock {
 			t.Fatal("granted")
 		}
 	case <-time.After(patience):

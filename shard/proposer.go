@@ -33,6 +33,8 @@ const (
 
 // log is where a proposer puts its entries.
 type log interface {
+	// Ready fails with NOT_LEADER if Propose would: then no time is to be made for an entry.
+	Ready() error
 	// Propose offers an entry. It does not block.
 	Propose(data []byte) proposal
 	// Term is the current term, at or above that of everything proposed so far.
@@ -202,8 +204,16 @@ func (p *proposer) take() []*waiter {
 }
 
 // send proposes one entry; its slot is freed when it is settled. All ticks of an entry are one,
-// and stand first, where they may clean up.
+// and stand first, where they may clean up. A replica that is not ready makes no time for it: its
+// wall clock may be off, and the hybrid clock would remember it.
 func (p *proposer) send(entry []*waiter) {
+	if err := p.log.Ready(); err != nil {
+		<-p.slots
+		for _, w := range entry {
+			w.done <- settled{err: err}
+		}
+		return
+	}
 	commands := make([][]byte, 0, len(entry)+1)
 	ticks := 0
 	for _, w := range entry {

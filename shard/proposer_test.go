@@ -17,7 +17,10 @@ import (
 type fakeLog struct {
 	mu      sync.Mutex
 	entries []*fakeProposal
+	unready error
 }
+
+func (l *fakeLog) Ready() error { return l.unready }
 
 type fakeProposal struct {
 	entry  Entry
@@ -319,6 +322,24 @@ func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 			t.Errorf("after close: %v", err)
 		}
 	})
+}
+
+// A wall clock that is off makes a leader unready; what it shows then must not be remembered.
+func TestNoTimeIsMadeWhileTheReplicaIsNotReady(t *testing.T) {
+	wall := clock.NewManual(time.UnixMilli(int64(startMillis)).Add(time.Hour))
+	l := &fakeLog{unready: api.Errorf(api.CodeNotLeader, "not ready")}
+	p := newProposer(l, &hybridClock{wall: wall})
+	p.start()
+	defer p.close()
+	for range 2 * maxInFlight { // refused commands give their slots back
+		if _, err := p.submit(t.Context(), []byte{1}); !errors.Is(err, api.ErrNotLeader) {
+			t.Fatalf("submit: %v", err)
+		}
+	}
+	wall.Advance(-time.Hour)
+	if at := p.clock.begin(1, 0); at.Millis() != startMillis || len(l.proposed()) != 0 {
+		t.Fatalf("the next entry is at %v, after %d that were proposed", at, len(l.proposed()))
+	}
 }
 
 func TestTheClockNeverGoesBack(t *testing.T) {

@@ -65,6 +65,14 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 // groupLog is the Raft group as the proposer uses it.
 type groupLog Shard
 
+// Ready implements log.
+func (l *groupLog) Ready() error {
+	if !l.group.IsReadyLeader() {
+		return (*Shard)(l).notLeader()
+	}
+	return nil
+}
+
 // Propose implements log.
 func (l *groupLog) Propose(data []byte) proposal { return l.group.Propose(data) }
 

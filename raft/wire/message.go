@@ -165,6 +165,30 @@ func DecodeInstall(b []byte, from string) (*hraft.InstallSnapshotRequest, error)
 	return r, d.End()
 }
 
+// EncodeProbeAnswer encodes the answer to a probe frame: the wall clock of the node that answers,
+// in milliseconds since the Unix epoch, and a yes or no for each probe.
+func EncodeProbeAnswer(clockMillis uint64, granted []bool) []byte {
+	b := binary.AppendUvarint(make([]byte, 0, binary.MaxVarintLen64+len(granted)), clockMillis)
+	for _, g := range granted {
+		b = AppendBool(b, g)
+	}
+	return b
+}
+
+// DecodeProbeAnswer decodes the answer to count probes.
+func DecodeProbeAnswer(b []byte, count int) (clockMillis uint64, granted []bool, err error) {
+	d := Decoder{Rest: b}
+	clockMillis = d.Uvarint()
+	if d.Bad || len(d.Rest) != count {
+		return 0, nil, ErrMalformed
+	}
+	granted = make([]bool, count)
+	for i := range granted {
+		granted[i] = d.Bool()
+	}
+	return clockMillis, granted, d.End()
+}
+
 // DecodeRequest decodes the payload of a request by its kind into what the library expects.
 func DecodeRequest(f *Frame) (any, error) {
 	switch f.Kind {

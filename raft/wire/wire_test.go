@@ -88,6 +88,7 @@ func TestFramesAreEncodedAsTheFormatSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "append-entries-answer", asked.Answer(payload, nil).Encode())
+	golden(t, "probe-answer", sampleFrame(KindProbe, nil).Answer(EncodeProbeAnswer(1_790_000_000_123, []bool{true, false, true}), nil).Encode())
 	golden(t, "error-answer", asked.Answer(nil, errors.New("not here")).Encode())
 }
 
@@ -162,6 +163,19 @@ func TestAnswersAreReadBackAsTheyWere(t *testing.T) {
 	}
 	if _, err := EncodeResponse("text"); err == nil {
 		t.Fatal("encoded an answer that does not exist")
+	}
+}
+
+func TestAProbeAnswerHasAClockAndOneByteForEachProbe(t *testing.T) {
+	b := EncodeProbeAnswer(1_790_000_000_123, []bool{true, false})
+	millis, granted, err := DecodeProbeAnswer(b, 2)
+	if err != nil || millis != 1_790_000_000_123 || !reflect.DeepEqual(granted, []bool{true, false}) {
+		t.Fatalf("%d %v %v", millis, granted, err)
+	}
+	for name, bad := range map[string][]byte{"short": b[:len(b)-1], "long": append(bytes.Clone(b), 1), "empty": nil, "not a bool": append(bytes.Clone(b[:len(b)-1]), 2)} {
+		if _, _, err := DecodeProbeAnswer(bad, 2); err == nil {
+			t.Errorf("%s: decoded", name)
+		}
 	}
 }
 

@@ -1,0 +1,182 @@
+package raft
+
+import (
+	"errors"
+	"time"
+
+	hraft "github.com/hashicorp/raft"
+)
+
+// Who leads decides what time it is in the group (R11).
+//
+// Time goes into the log from the leader's wall clock and never comes out again: state machines
+// keep it from going back. One hour too far ahead, once, and until real time has caught up every
+// deadline has passed and every session is gone. So a leader compares its clock with those of
+// the other voters, by the frames that ReadIndex also uses: before its tick, which is the first
+// time of its own in the log, and every clockInterval from then on. Where a majority, itself
+// included, does not agree with it, it is not ready, which stops proposals and reads, and gives
+// the leadership to the voter with which most agree. It asks again for as long as it leads.
+//
+// A peer that does not answer says nothing about clocks. A new leader needs the answers of a
+// majority, without which it could not commit its tick either. A leader that is ready stays it
+// while nobody contradicts: without a majority it commits nothing and soon leads no more.
+
+const (
+	// clockInterval bounds for how long a clock that is set while its node leads is believed.
+	// Shorter costs frames, one per peer and check.
+	clockInterval = 2 * time.Second
+	// clockPause is between the checks of a leader whose clock is off: an election fits into it.
+	clockPause = time.Second
+)
+
+// clockOffset is how far a peer's clock is ahead: its time less the middle of the round trip in
+// which it was read. It is wrong by at most half of that. All are in milliseconds since the Unix
+// epoch. There is no result if this node's clock was set meanwhile, or the node stood still.
+func clockOffset(sent, received, peer uint64, longest time.Duration) (millis int64, ok bool) {
+	elapsed := int64(received - sent)
+	if elapsed < 0 || elapsed > longest.Milliseconds() {
+		return 0, false
+	}
+	return int64(peer - sent - uint64(elapsed)/2), true
+}
+
+type clockVerdict uint8
+
+const (
+	clockUnknown clockVerdict = iota // too few answers, none of them against this clock
+	clockAgrees                      // a majority agrees
+	clockIsOff                       // no majority agrees, and somebody contradicts
+)
+
+// clockRound is what the voters' clocks showed.
+type clockRound struct {
+	verdict clockVerdict
+	// successor is the voter that answered and agrees with most of those that did.
+	successor string
+	// offsetMillis are the answers, by replica.
+	offsetMillis map[string]int64
+}
+
+// judgeClocks compares offsets from this node's clock. agreed counts this replica if it votes.
+func judgeClocks(offsets map[string]int64, agreed, needed int, limit time.Duration) clockRound {
+	round := clockRound{offsetMillis: offsets}
+	// Not an absolute value: the lowest integer has none.
+	near := func(millis int64) bool { return -limit.Milliseconds() <= millis && millis <= limit.Milliseconds() }
+	contradicted, most := false, 0
+	for replica, offset := range offsets {
+		if near(offset) {
+			agreed++
+		} else {
+			contradicted = true
+		}
+		with := 0
+		for _, other := range offsets {
+			if near(other - offset) {
+				with++
+			}
+		}
+		if with > most || with == most && replica < round.successor {
+			round.successor, most = replica, with
+		}
+	}
+	switch {
+	case agreed >= needed:
+		round.verdict = clockAgrees
+	case contradicted:
+		round.verdict = clockIsOff
+	}
+	return round
+}
+
+// askClocks asks the voters until it is known whether a majority agrees.
+func (i *instance) askClocks(term uint64) clockRound {
+	r := i.askVoters(i.raft.GetConfiguration().Configuration().Servers, term)
+	defer r.end()
+	limit := i.group.host.opts.MaxClockOffset
+	offsets := make(map[string]int64)
+	for {
+		round := judgeClocks(offsets, r.local, r.needed(), limit)
+		if round.verdict == clockAgrees {
+			return round
+		}
+		a, ok := r.next(i.stop)
+		if !ok {
+			return round
+		}
+		if a.hasClock {
+			offsets[a.replica] = a.offsetMillis
+		}
+	}
+}
+
+// checkClock starts a check, whose result leadLoop handles.
+func (i *instance) checkClock(l *leadership) {
+	l.askAgain = nil
+	rounds, term := make(chan clockRound, 1), l.term
+	l.clocks = rounds
+	i.run(func() { rounds <- i.askClocks(term) })
+}
+
+// onClocks makes a leader go on, or withdraws its readiness.
+func (i *instance) onClocks(l *leadership, round clockRound) {
+	l.clocks = nil
+	if i.raft.State() != hraft.Leader || i.group.failed() {
+		return // LeaderCh will say so
+	}
+	ready := i.group.readyTerm.Load() == l.term
+	switch round.verdict {
+	case clockAgrees:
+		l.askAgain = time.After(clockInterval)
+		l.clockOff = false
+		if !ready && l.tick == nil && l.retry == nil {
+			i.proposeTick(l)
+		}
+	case clockIsOff:
+		l.askAgain = time.After(clockPause)
+		i.withdraw(l, round)
+	default:
+		l.askAgain = time.After(clockInterval)
+		if !ready {
+			l.askAgain = time.After(tickRetry)
+		}
+	}
+}
+
+// withdraw ends the readiness of a leader whose clock is off and tries to give the leadership
+// away.
+func (i *instance) withdraw(l *leadership, round clockRound) {
+	i.group.readyTerm.Store(0)
+	l.retry = nil
+	if !l.clockOff {
+		i.group.logger.Error("does not lead: this node's clock is off against the majority of its peers; set it right, by NTP for one",
+			"peers_ahead_ms", round.offsetMillis, "allowed", i.group.host.opts.MaxClockOffset, "term", l.term)
+	}
+	l.clockOff, l.refused = true, false
+	if l.check == nil {
+		l.check = time.After(i.stuckAfter())
+	}
+	if l.handedOver == nil {
+		l.handedOver, _ = i.transfer(round.successor)
+	}
+}
+
+// onHandedOver notes how an attempt to give the leadership away ended. After a success LeaderCh
+// says so as well.
+func (i *instance) onHandedOver(l *leadership, err error) {
+	l.handedOver = nil
+	l.refused = errors.Is(err, hraft.ErrLeadershipTransferInProgress)
+	if err != nil {
+		i.group.logger.Warn("leadership not handed over, though the clock is off", "error", err)
+	}
+}
+
+// transfer gives the leadership to another voter; false when the instance is closed.
+func (i *instance) transfer(target string) (<-chan error, bool) {
+	result := make(chan error, 1)
+	ok := i.run(func() {
+		f := i.raft.LeadershipTransferToServer(hraft.ServerID(target), hraft.ServerAddress(target))
+		abandonable(f, i.stopped)
+		result <- f.Error()
+	})
+	return result, ok
+}
