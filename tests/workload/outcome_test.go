@@ -116,8 +116,10 @@ func TestLostReplyIsUnknownAlthoughTheServerExecuted(t *testing.T) {
 		f.PerMille.Store(1000)
 		close(kv.answer)
 	}()
-	if got := put(t, g); got != history.Unknown || f.Lost.Load() == 0 {
-		t.Errorf("%v with %d lost replies", got, f.Lost.Load())
+	// The request had arrived, so the reply is lost either way: when it is read, or because gRPC
+	// wrote an acknowledgement of its own just before and that broke the connection.
+	if got := put(t, g); got != history.Unknown || f.Lost.Load()+f.Cuts.Load() == 0 {
+		t.Errorf("%v with %d replies lost and %d connections cut", got, f.Lost.Load(), f.Cuts.Load())
 	}
 	f.PerMille.Store(0)
 	if got := put(t, g); got != history.OK {
@@ -138,7 +140,8 @@ func TestRequestOnAConnectionThatIsCutBehindItIsNeverKnown(t *testing.T) {
 		t.Fatal(got)
 	}
 	f.PerMille.Store(1000)
-	if got := put(t, g); got != history.Unknown || f.Cuts.Load() == 0 {
-		t.Errorf("%v with %d cuts", got, f.Cuts.Load())
+	// Now and then gRPC reads an acknowledgement first, and that is where the connection breaks.
+	if got := put(t, g); got != history.Unknown || f.Lost.Load()+f.Cuts.Load() == 0 {
+		t.Errorf("%v with %d replies lost and %d connections cut", got, f.Lost.Load(), f.Cuts.Load())
 	}
 }
