@@ -1,8 +1,3 @@
-// Command lightning-node is the server of Lightning DB.
-//
-//	lightning-node start    one node, in the foreground
-//	lightning-node dev      several nodes on loopback, for trying things out
-//	lightning-node version
 package main
 
 import (
