@@ -26,6 +26,8 @@ Run a command with --help for its flags.
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), stopSignals()...)
+	// A disk that hangs can keep an orderly end from coming: the second signal ends the process.
+	context.AfterFunc(ctx, stop)
 	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	if err != nil {

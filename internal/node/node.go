@@ -294,10 +294,10 @@ func (n *node) close() error {
 	if n.host != nil {
 		closing("raft", n.host)
 	}
-	n.listeners.close()
 	if n.faces != nil {
 		closing("servers", n.faces)
 	}
+	n.listeners.close()
 	if n.follower != nil {
 		closing("map follower", n.follower)
 	}

@@ -46,9 +46,6 @@ func NewMetrics(version string, node api.NodeID, replicas func() []*pb.ReplicaSt
 	return m
 }
 
-// Registry is where other packages of the node add their metrics.
-func (m *Metrics) Registry() prometheus.Registerer { return m.registry }
-
 func outcome(code api.Code) string {
 	if code == "" {
 		return "ok"

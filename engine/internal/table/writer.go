@@ -76,9 +76,6 @@ func (w *Writer) Size() int {
 	return int(w.offset) + w.data.size() + w.index.size() + len(w.hashes)*filterBitsPerKey/8
 }
 
-// Rows is how many rows were added.
-func (w *Writer) Rows() uint64 { return w.properties.Rows }
-
 func (w *Writer) cutData() {
 	h := w.frame(w.data.finish(), true)
 	w.data.reset()
