@@ -14,7 +14,13 @@ type Code string
 const (
 	CodeInvalid        Code = "INVALID"          // the request can never succeed
 	CodeTooLarge       Code = "TOO_LARGE"        // a key, value or batch over its limit
-	CodeNotInteger     Code = "NOT_INTEGER"      // increment of something that is not an integer, or an overflow
+	CodeNotInteger     Code = "NOT_INTEGER"      // increment of something that is not an integer
+	CodeNotFloat       Code = "NOT_FLOAT"        // increment by or of something that is not a number, or no finite sum
+	CodeOverflow       Code = "OVERFLOW"         // the sum does not fit into 64 bits
+	CodeNotFound       Code = "NOT_FOUND"        // the source of a copy or rename does not exist
+	CodeUnauthorized   Code = "UNAUTHENTICATED"  // no credentials, or wrong ones
+	CodeDenied         Code = "DENIED"           // known, but not allowed
+	CodeTooStale       Code = "TOO_STALE"        // a replica cannot prove that it is as fresh as asked for
 	CodeCrossShard     Code = "CROSS_SHARD"      // a batch whose keys live on several shards
 	CodeNotLeader      Code = "NOT_LEADER"       // this replica does not lead; a hint may say who does
 	CodeStaleMap       Code = "STALE_MAP"        // the sender's map is older or newer than the shard
@@ -55,6 +61,12 @@ var Table = []ErrorRow{
 	{CodeInvalid, codes.InvalidArgument, "ERR", 400, false, NotExecuted, "correct the request"},
 	{CodeTooLarge, codes.InvalidArgument, "ERR", 413, false, NotExecuted, "split the value or the batch"},
 	{CodeNotInteger, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "increment only decimal 64-bit integers"},
+	{CodeNotFloat, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "increment only decimal numbers"},
+	{CodeOverflow, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "keep sums within 64 bits"},
+	{CodeNotFound, codes.NotFound, "ERR", 404, false, NotExecuted, "name a key that exists"},
+	{CodeUnauthorized, codes.Unauthenticated, "NOAUTH", 401, false, NotExecuted, "give the password: AUTH, --password-file, or Authorization: Bearer"},
+	{CodeDenied, codes.PermissionDenied, "NOPERM", 403, false, NotExecuted, "use a certificate or a user with the role that this needs"},
+	{CodeTooStale, codes.Unavailable, "UNAVAILABLE", 503, true, NotExecuted, "ask the leader, or allow more staleness"},
 	{CodeCrossShard, codes.FailedPrecondition, "CROSSSLOT", 409, false, NotExecuted, "use keys with one {hash tag}"},
 	{CodeNotLeader, codes.FailedPrecondition, "UNAVAILABLE", 503, true, NotExecuted, "ask the leader named in the details"},
 	{CodeStaleMap, codes.FailedPrecondition, "UNAVAILABLE", 503, true, NotExecuted, "fetch the cluster map and retry"},
@@ -98,6 +110,12 @@ var (
 	ErrInvalid        = &Error{Code: CodeInvalid}
 	ErrTooLarge       = &Error{Code: CodeTooLarge}
 	ErrNotInteger     = &Error{Code: CodeNotInteger}
+	ErrNotFloat       = &Error{Code: CodeNotFloat}
+	ErrOverflow       = &Error{Code: CodeOverflow}
+	ErrNotFound       = &Error{Code: CodeNotFound}
+	ErrUnauthorized   = &Error{Code: CodeUnauthorized}
+	ErrDenied         = &Error{Code: CodeDenied}
+	ErrTooStale       = &Error{Code: CodeTooStale}
 	ErrCrossShard     = &Error{Code: CodeCrossShard}
 	ErrNotLeader      = &Error{Code: CodeNotLeader}
 	ErrStaleMap       = &Error{Code: CodeStaleMap}

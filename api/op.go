@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // OpKind says what an operation does.
 type OpKind uint8
 
@@ -10,6 +12,25 @@ const (
 	OpIncrement OpKind = 3
 	// OpExpire changes the expiry of a key that exists and leaves its value.
 	OpExpire OpKind = 4
+	// OpGet reads the key as the operations before it left it. With ReturnPrevious the result
+	// has the value.
+	OpGet OpKind = 5
+	// OpCheck only checks its condition. If that fails nothing of the batch is applied, not even
+	// of an independent one.
+	OpCheck OpKind = 6
+	// OpAppend puts Value behind what the key holds; an absent key counts as empty.
+	OpAppend OpKind = 7
+	// OpSetRange writes Value over the bytes from Offset on, after zero bytes if the value ends
+	// before it. With an empty Value it changes nothing.
+	OpSetRange OpKind = 8
+	// OpSetBit sets the bit at Offset to Delta, which is 0 or 1. Bit 0 is the highest of byte 0.
+	OpSetBit OpKind = 9
+	// OpIncrementFloat adds the decimal number in Value to the decimal number that the key holds.
+	OpIncrementFloat OpKind = 10
+	// OpCopy makes Key equal to Source, value and expiry; an absent Source is CodeNotFound.
+	OpCopy OpKind = 11
+	// OpRename is OpCopy followed by the deletion of Source.
+	OpRename OpKind = 12
 )
 
 // ExpiryMode says how an operation sets the expiry. The numbers are part of the entry format.
@@ -44,31 +65,61 @@ const (
 	ConditionPresent ConditionKind = 2
 	// ConditionVersion: the key's version is Condition.Version; 0 means absent.
 	ConditionVersion ConditionKind = 3
+	// The conditions about the expiry hold only for a key that is present.
+
+	// ConditionPersistent: the key does not expire.
+	ConditionPersistent ConditionKind = 4
+	// ConditionExpiring: the key expires.
+	ConditionExpiring ConditionKind = 5
+	// ConditionExpiresLater: the operation makes the key expire later than it does. A key that
+	// does not expire never gets later.
+	ConditionExpiresLater ConditionKind = 6
+	// ConditionExpiresSooner: the operation makes the key expire sooner than it does.
+	ConditionExpiresSooner ConditionKind = 7
+	// ConditionExpiringSooner is ConditionExpiring and ConditionExpiresSooner.
+	ConditionExpiringSooner ConditionKind = 8
 )
 
-// Condition guards one operation. If any guard of a batch fails, nothing of it is applied.
+// Condition guards one operation. If any guard of a batch fails, nothing of it is applied,
+// unless the batch is independent.
 type Condition struct {
 	Kind    ConditionKind
 	Version Version
 }
 
-// Op is one operation on one key. The caller owns Key and Value; callees copy what they keep.
+// Op is one operation on one key. The caller owns its bytes; callees copy what they keep.
 type Op struct {
 	Kind           OpKind
 	Key            []byte
-	Value          []byte // OpPut
-	Delta          int64  // OpIncrement
+	Source         []byte // OpCopy, OpRename
+	Value          []byte // OpPut, OpAppend, OpSetRange, OpIncrementFloat
+	Delta          int64  // OpIncrement, OpSetBit
+	Offset         uint64 // OpSetRange: bytes; OpSetBit: bits
 	Expiry         Expiry
 	Condition      Condition
 	ReturnPrevious bool
+	// Joined makes one step of this operation and the one before it: the operations of a step
+	// are applied together or not at all. It matters only in an independent batch.
+	Joined bool
 }
 
 // OpResult is what one operation found and did.
 type OpResult struct {
+	// Applied is false when the operation's step was not applied: a condition of it did not
+	// hold, or Code says why it failed.
+	Applied bool
+	// Code is why the step failed, empty when it did not. Only independent batches have it: in
+	// others the error is the batch's. It stands at the operation that failed.
+	Code            Code
 	Existed         bool    // before the operation
-	Previous        []byte  // only with ReturnPrevious
+	Previous        []byte  // before the operation; only with ReturnPrevious
 	PreviousVersion Version // 0 when absent
-	Number          int64   // after OpIncrement
+	PreviousExpiry  uint64  // milliseconds since the Unix epoch, 0 when there was none
+	// Number is the sum after OpIncrement, the length in bytes after OpAppend and OpSetRange and
+	// before OpGet, the bit before OpSetBit.
+	Number int64
+	// Text is the decimal number after OpIncrementFloat.
+	Text []byte
 }
 
 // Batch is a list of operations that are applied together or not at all. All keys must live
@@ -76,15 +127,19 @@ type OpResult struct {
 type Batch struct {
 	Namespace Namespace
 	Ops       []Op
+	// Independent makes each operation succeed or fail for itself, as in a MULTI block of Redis.
+	// They still are one write: nobody sees a state between them.
+	Independent bool
 	// Request protects retries; the SDK fills it in.
 	Request RequestID
 }
 
 // Result is the outcome of a batch.
 type Result struct {
-	// Applied is false when a condition did not hold.
+	// Applied is false when a condition did not hold; in an independent batch, when one of an
+	// OpCheck did not.
 	Applied bool
-	// FailedOp is the index of the first operation whose condition failed.
+	// FailedOp is the index of the operation whose condition failed, if Applied is false.
 	FailedOp int
 	// Version is the version of the write, 0 when nothing was applied.
 	Version Version
@@ -111,6 +166,9 @@ type Range struct {
 	// Limit bounds the number of items; 0 means all.
 	Limit    uint64
 	KeysOnly bool
+	// MaxStaleness allows an answer that was true at some time within the last so long, which
+	// any replica may give; 0 asks for a linearizable one.
+	MaxStaleness time.Duration
 }
 
 // PrefixRange selects the keys that begin with prefix.

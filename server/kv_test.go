@@ -191,7 +191,7 @@ func TestApplyEachWorksOverShards(t *testing.T) {
 		}
 		ops = append(ops, api.Op{Kind: api.OpDelete, Key: []byte(key)})
 	}
-	results, err := c.servers["b"].ApplyEach(t.Context(), 0, ops)
+	results, err := c.servers["b"].ApplyEach(t.Context(), api.Batch{Ops: ops})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,12 +213,12 @@ func TestAPartOfApplyEachThatFailsLeavesTheWholeUnknown(t *testing.T) {
 		{Kind: api.OpDelete, Key: []byte(c.keyOn(1, 0))},
 		{Kind: api.OpDelete, Key: []byte(c.keyOn(2, 0))},
 	}
-	_, err := c.servers["a"].ApplyEach(t.Context(), 0, ops)
+	_, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops})
 	if !errors.Is(err, api.ErrUnknownOutcome) || !strings.Contains(err.Error(), "the rest may have been executed") {
 		t.Fatal(err)
 	}
 	c.groups[1].set(func(g *group) { g.before = refuse })
-	if _, err := c.servers["a"].ApplyEach(t.Context(), 0, ops); !errors.Is(err, api.ErrInvalid) {
+	if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops}); !errors.Is(err, api.ErrInvalid) {
 		t.Fatalf("nothing ran, and the error is %v", err)
 	}
 }
@@ -238,7 +238,7 @@ func TestApplyEachSurvivesASplit(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := c.servers["a"].ApplyEach(t.Context(), 0, ops); err != nil {
+	if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops}); err != nil {
 		t.Fatal(err)
 	}
 	if count, err := c.servers["b"].Count(t.Context(), 0); err != nil || count != 40 {

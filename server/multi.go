@@ -57,8 +57,9 @@ func getSome(ctx context.Context, sh Shard, epoch api.Epoch, ns api.Namespace, k
 // ApplyEach runs operations that need not be one batch: atomically per shard, in parallel over
 // shards, each shard's in the order given. The results are in the order of ops. After an error
 // some of the shards' operations may have been executed, and the error says so.
-func (s *Server) ApplyEach(ctx context.Context, ns api.Namespace, ops []api.Op) ([]api.OpResult, error) {
-	bytes, err := checkBatch(&api.Batch{Namespace: ns, Ops: ops})
+func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
+	ns, ops := b.Namespace, b.Ops
+	bytes, err := checkBatch(&b)
 	if err != nil {
 		return nil, err
 	}

@@ -37,8 +37,10 @@ type Node struct {
 	HttpAddress   string `protobuf:"bytes,6,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
 	GossipAddress string `protobuf:"bytes,7,opt,name=gossip_address,json=gossipAddress,proto3" json:"gossip_address,omitempty"`
 	Zone          string `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The listener for cluster-aware Redis clients, empty when the node has none.
+	RespClusterAddress string `protobuf:"bytes,9,opt,name=resp_cluster_address,json=respClusterAddress,proto3" json:"resp_cluster_address,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -123,6 +125,13 @@ func (x *Node) GetGossipAddress() string {
 func (x *Node) GetZone() string {
 	if x != nil {
 		return x.Zone
+	}
+	return ""
+}
+
+func (x *Node) GetRespClusterAddress() string {
+	if x != nil {
+		return x.RespClusterAddress
 	}
 	return ""
 }
@@ -838,7 +847,7 @@ var File_api_lightningv1_cluster_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\xe8\x01\n" +
+	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\x9a\x02\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -847,7 +856,8 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\fresp_address\x18\x05 \x01(\tR\vrespAddress\x12!\n" +
 	"\fhttp_address\x18\x06 \x01(\tR\vhttpAddress\x12%\n" +
 	"\x0egossip_address\x18\a \x01(\tR\rgossipAddress\x12\x12\n" +
-	"\x04zone\x18\b \x01(\tR\x04zone\"D\n" +
+	"\x04zone\x18\b \x01(\tR\x04zone\x120\n" +
+	"\x14resp_cluster_address\x18\t \x01(\tR\x12respClusterAddress\"D\n" +
 	"\aReplica\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"\x9a\x01\n" +

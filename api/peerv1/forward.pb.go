@@ -84,8 +84,13 @@ type ForwardOpResult struct {
 	Previous        []byte `protobuf:"bytes,2,opt,name=previous,proto3,oneof" json:"previous,omitempty"`
 	PreviousVersion uint64 `protobuf:"varint,3,opt,name=previous_version,json=previousVersion,proto3" json:"previous_version,omitempty"`
 	Number          int64  `protobuf:"zigzag64,4,opt,name=number,proto3" json:"number,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	Applied         bool   `protobuf:"varint,5,opt,name=applied,proto3" json:"applied,omitempty"`
+	// A code of package api, empty unless an operation of an independent batch failed.
+	ErrorCode        string `protobuf:"bytes,6,opt,name=error_code,json=errorCode,proto3" json:"error_code,omitempty"`
+	PreviousExpiryMs uint64 `protobuf:"varint,7,opt,name=previous_expiry_ms,json=previousExpiryMs,proto3" json:"previous_expiry_ms,omitempty"`
+	Text             []byte `protobuf:"bytes,8,opt,name=text,proto3,oneof" json:"text,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ForwardOpResult) Reset() {
@@ -144,6 +149,34 @@ func (x *ForwardOpResult) GetNumber() int64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *ForwardOpResult) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *ForwardOpResult) GetErrorCode() string {
+	if x != nil {
+		return x.ErrorCode
+	}
+	return ""
+}
+
+func (x *ForwardOpResult) GetPreviousExpiryMs() uint64 {
+	if x != nil {
+		return x.PreviousExpiryMs
+	}
+	return 0
+}
+
+func (x *ForwardOpResult) GetText() []byte {
+	if x != nil {
+		return x.Text
+	}
+	return nil
 }
 
 type ForwardApplyResponse struct {
@@ -291,13 +324,15 @@ func (x *ForwardItem) GetFound() bool {
 }
 
 type ForwardGetRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Namespace     uint32                 `protobuf:"varint,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Keys          [][]byte               `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ShardId   uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	Epoch     uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Namespace uint32                 `protobuf:"varint,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Keys      [][]byte               `protobuf:"bytes,4,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Any replica may answer if it can prove that it is as fresh; 0 asks the leader.
+	MaxStalenessMs uint64 `protobuf:"varint,5,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ForwardGetRequest) Reset() {
@@ -358,6 +393,13 @@ func (x *ForwardGetRequest) GetKeys() [][]byte {
 	return nil
 }
 
+func (x *ForwardGetRequest) GetMaxStalenessMs() uint64 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
+}
+
 type ForwardGetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Answers the first keys of the request, in its order. Keys are left out.
@@ -404,17 +446,19 @@ func (x *ForwardGetResponse) GetItems() []*ForwardItem {
 }
 
 type ForwardScanPageRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	Namespace     uint32                 `protobuf:"varint,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Start         []byte                 `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
-	End           []byte                 `protobuf:"bytes,5,opt,name=end,proto3" json:"end,omitempty"`
-	Reverse       bool                   `protobuf:"varint,6,opt,name=reverse,proto3" json:"reverse,omitempty"`
-	Limit         uint64                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
-	KeysOnly      bool                   `protobuf:"varint,8,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	ShardId   uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	Epoch     uint64                 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Namespace uint32                 `protobuf:"varint,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Start     []byte                 `protobuf:"bytes,4,opt,name=start,proto3" json:"start,omitempty"`
+	End       []byte                 `protobuf:"bytes,5,opt,name=end,proto3" json:"end,omitempty"`
+	Reverse   bool                   `protobuf:"varint,6,opt,name=reverse,proto3" json:"reverse,omitempty"`
+	Limit     uint64                 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	KeysOnly  bool                   `protobuf:"varint,8,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
+	// As in ForwardGetRequest.
+	MaxStalenessMs uint64 `protobuf:"varint,9,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ForwardScanPageRequest) Reset() {
@@ -501,6 +545,13 @@ func (x *ForwardScanPageRequest) GetKeysOnly() bool {
 		return x.KeysOnly
 	}
 	return false
+}
+
+func (x *ForwardScanPageRequest) GetMaxStalenessMs() uint64 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
 }
 
 type ForwardScanPageResponse struct {
@@ -686,6 +737,103 @@ func (x *ForwardCountResponse) GetCount() uint64 {
 	return 0
 }
 
+type ForwardReadIndexRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardReadIndexRequest) Reset() {
+	*x = ForwardReadIndexRequest{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardReadIndexRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardReadIndexRequest) ProtoMessage() {}
+
+func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardReadIndexRequest.ProtoReflect.Descriptor instead.
+func (*ForwardReadIndexRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForwardReadIndexRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+type ForwardReadIndexResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Index uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// The leader's time of reading, a version.
+	Time          uint64 `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardReadIndexResponse) Reset() {
+	*x = ForwardReadIndexResponse{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardReadIndexResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardReadIndexResponse) ProtoMessage() {}
+
+func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardReadIndexResponse.ProtoReflect.Descriptor instead.
+func (*ForwardReadIndexResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ForwardReadIndexResponse) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ForwardReadIndexResponse) GetTime() uint64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
 type ForwardCursorRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Handle        uint64                 `protobuf:"varint,1,opt,name=handle,proto3" json:"handle,omitempty"`
@@ -695,7 +843,7 @@ type ForwardCursorRequest struct {
 
 func (x *ForwardCursorRequest) Reset() {
 	*x = ForwardCursorRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +855,7 @@ func (x *ForwardCursorRequest) String() string {
 func (*ForwardCursorRequest) ProtoMessage() {}
 
 func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +868,7 @@ func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCursorRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ForwardCursorRequest) GetHandle() uint64 {
@@ -743,7 +891,7 @@ type ForwardCursorResponse struct {
 
 func (x *ForwardCursorResponse) Reset() {
 	*x = ForwardCursorResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +903,7 @@ func (x *ForwardCursorResponse) String() string {
 func (*ForwardCursorResponse) ProtoMessage() {}
 
 func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +916,7 @@ func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCursorResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardCursorResponse) GetFound() bool {
@@ -799,13 +947,19 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x18api/peerv1/forward.proto\x12\x11lightning.peer.v1\"J\n" +
 	"\x13ForwardApplyRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\"\x9c\x01\n" +
+	"\acommand\x18\x02 \x01(\fR\acommand\"\xa5\x02\n" +
 	"\x0fForwardOpResult\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1f\n" +
 	"\bprevious\x18\x02 \x01(\fH\x00R\bprevious\x88\x01\x01\x12)\n" +
 	"\x10previous_version\x18\x03 \x01(\x04R\x0fpreviousVersion\x12\x16\n" +
-	"\x06number\x18\x04 \x01(\x12R\x06numberB\v\n" +
-	"\t_previous\"\xa5\x01\n" +
+	"\x06number\x18\x04 \x01(\x12R\x06number\x12\x18\n" +
+	"\aapplied\x18\x05 \x01(\bR\aapplied\x12\x1d\n" +
+	"\n" +
+	"error_code\x18\x06 \x01(\tR\terrorCode\x12,\n" +
+	"\x12previous_expiry_ms\x18\a \x01(\x04R\x10previousExpiryMs\x12\x17\n" +
+	"\x04text\x18\b \x01(\fH\x01R\x04text\x88\x01\x01B\v\n" +
+	"\t_previousB\a\n" +
+	"\x05_text\"\xa5\x01\n" +
 	"\x14ForwardApplyResponse\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x1b\n" +
 	"\tfailed_op\x18\x02 \x01(\rR\bfailedOp\x12\x18\n" +
@@ -816,14 +970,15 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
 	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\x12\x14\n" +
-	"\x05found\x18\x05 \x01(\bR\x05found\"v\n" +
+	"\x05found\x18\x05 \x01(\bR\x05found\"\xa0\x01\n" +
 	"\x11ForwardGetRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\rR\tnamespace\x12\x12\n" +
-	"\x04keys\x18\x04 \x03(\fR\x04keys\"J\n" +
+	"\x04keys\x18\x04 \x03(\fR\x04keys\x12(\n" +
+	"\x10max_staleness_ms\x18\x05 \x01(\x04R\x0emaxStalenessMs\"J\n" +
 	"\x12ForwardGetResponse\x124\n" +
-	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\"\xdc\x01\n" +
+	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\"\x86\x02\n" +
 	"\x16ForwardScanPageRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -832,7 +987,8 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x03end\x18\x05 \x01(\fR\x03end\x12\x18\n" +
 	"\areverse\x18\x06 \x01(\bR\areverse\x12\x14\n" +
 	"\x05limit\x18\a \x01(\x04R\x05limit\x12\x1b\n" +
-	"\tkeys_only\x18\b \x01(\bR\bkeysOnly\"\xb5\x01\n" +
+	"\tkeys_only\x18\b \x01(\bR\bkeysOnly\x12(\n" +
+	"\x10max_staleness_ms\x18\t \x01(\x04R\x0emaxStalenessMs\"\xb5\x01\n" +
 	"\x17ForwardScanPageResponse\x124\n" +
 	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\x12\x1d\n" +
 	"\n" +
@@ -845,18 +1001,24 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tnamespace\x18\x03 \x01(\rR\tnamespace\",\n" +
 	"\x14ForwardCountResponse\x12\x14\n" +
-	"\x05count\x18\x01 \x01(\x04R\x05count\".\n" +
+	"\x05count\x18\x01 \x01(\x04R\x05count\"4\n" +
+	"\x17ForwardReadIndexRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\"D\n" +
+	"\x18ForwardReadIndexResponse\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x04R\x04time\".\n" +
 	"\x14ForwardCursorRequest\x12\x16\n" +
 	"\x06handle\x18\x01 \x01(\x04R\x06handle\"W\n" +
 	"\x15ForwardCursorResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\fR\x05start2\xd1\x03\n" +
+	"\x05start\x18\x03 \x01(\fR\x05start2\xb7\x04\n" +
 	"\aForward\x12X\n" +
 	"\x05Apply\x12&.lightning.peer.v1.ForwardApplyRequest\x1a'.lightning.peer.v1.ForwardApplyResponse\x12R\n" +
 	"\x03Get\x12$.lightning.peer.v1.ForwardGetRequest\x1a%.lightning.peer.v1.ForwardGetResponse\x12a\n" +
 	"\bScanPage\x12).lightning.peer.v1.ForwardScanPageRequest\x1a*.lightning.peer.v1.ForwardScanPageResponse\x12X\n" +
-	"\x05Count\x12&.lightning.peer.v1.ForwardCountRequest\x1a'.lightning.peer.v1.ForwardCountResponse\x12[\n" +
+	"\x05Count\x12&.lightning.peer.v1.ForwardCountRequest\x1a'.lightning.peer.v1.ForwardCountResponse\x12d\n" +
+	"\tReadIndex\x12*.lightning.peer.v1.ForwardReadIndexRequest\x1a+.lightning.peer.v1.ForwardReadIndexResponse\x12[\n" +
 	"\x06Cursor\x12'.lightning.peer.v1.ForwardCursorRequest\x1a(.lightning.peer.v1.ForwardCursorResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
 var (
@@ -871,20 +1033,22 @@ func file_api_peerv1_forward_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_forward_proto_rawDescData
 }
 
-var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_api_peerv1_forward_proto_goTypes = []any{
-	(*ForwardApplyRequest)(nil),     // 0: lightning.peer.v1.ForwardApplyRequest
-	(*ForwardOpResult)(nil),         // 1: lightning.peer.v1.ForwardOpResult
-	(*ForwardApplyResponse)(nil),    // 2: lightning.peer.v1.ForwardApplyResponse
-	(*ForwardItem)(nil),             // 3: lightning.peer.v1.ForwardItem
-	(*ForwardGetRequest)(nil),       // 4: lightning.peer.v1.ForwardGetRequest
-	(*ForwardGetResponse)(nil),      // 5: lightning.peer.v1.ForwardGetResponse
-	(*ForwardScanPageRequest)(nil),  // 6: lightning.peer.v1.ForwardScanPageRequest
-	(*ForwardScanPageResponse)(nil), // 7: lightning.peer.v1.ForwardScanPageResponse
-	(*ForwardCountRequest)(nil),     // 8: lightning.peer.v1.ForwardCountRequest
-	(*ForwardCountResponse)(nil),    // 9: lightning.peer.v1.ForwardCountResponse
-	(*ForwardCursorRequest)(nil),    // 10: lightning.peer.v1.ForwardCursorRequest
-	(*ForwardCursorResponse)(nil),   // 11: lightning.peer.v1.ForwardCursorResponse
+	(*ForwardApplyRequest)(nil),      // 0: lightning.peer.v1.ForwardApplyRequest
+	(*ForwardOpResult)(nil),          // 1: lightning.peer.v1.ForwardOpResult
+	(*ForwardApplyResponse)(nil),     // 2: lightning.peer.v1.ForwardApplyResponse
+	(*ForwardItem)(nil),              // 3: lightning.peer.v1.ForwardItem
+	(*ForwardGetRequest)(nil),        // 4: lightning.peer.v1.ForwardGetRequest
+	(*ForwardGetResponse)(nil),       // 5: lightning.peer.v1.ForwardGetResponse
+	(*ForwardScanPageRequest)(nil),   // 6: lightning.peer.v1.ForwardScanPageRequest
+	(*ForwardScanPageResponse)(nil),  // 7: lightning.peer.v1.ForwardScanPageResponse
+	(*ForwardCountRequest)(nil),      // 8: lightning.peer.v1.ForwardCountRequest
+	(*ForwardCountResponse)(nil),     // 9: lightning.peer.v1.ForwardCountResponse
+	(*ForwardReadIndexRequest)(nil),  // 10: lightning.peer.v1.ForwardReadIndexRequest
+	(*ForwardReadIndexResponse)(nil), // 11: lightning.peer.v1.ForwardReadIndexResponse
+	(*ForwardCursorRequest)(nil),     // 12: lightning.peer.v1.ForwardCursorRequest
+	(*ForwardCursorResponse)(nil),    // 13: lightning.peer.v1.ForwardCursorResponse
 }
 var file_api_peerv1_forward_proto_depIdxs = []int32{
 	1,  // 0: lightning.peer.v1.ForwardApplyResponse.results:type_name -> lightning.peer.v1.ForwardOpResult
@@ -894,14 +1058,16 @@ var file_api_peerv1_forward_proto_depIdxs = []int32{
 	4,  // 4: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
 	6,  // 5: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
 	8,  // 6: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
-	10, // 7: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
-	2,  // 8: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
-	5,  // 9: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
-	7,  // 10: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
-	9,  // 11: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
-	11, // 12: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
-	8,  // [8:13] is the sub-list for method output_type
-	3,  // [3:8] is the sub-list for method input_type
+	10, // 7: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
+	12, // 8: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
+	2,  // 9: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
+	5,  // 10: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
+	7,  // 11: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
+	9,  // 12: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
+	11, // 13: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
+	13, // 14: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
+	9,  // [9:15] is the sub-list for method output_type
+	3,  // [3:9] is the sub-list for method input_type
 	3,  // [3:3] is the sub-list for extension type_name
 	3,  // [3:3] is the sub-list for extension extendee
 	0,  // [0:3] is the sub-list for field type_name
@@ -919,7 +1085,7 @@ func file_api_peerv1_forward_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_forward_proto_rawDesc), len(file_api_peerv1_forward_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,11 +22,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Forward_Apply_FullMethodName    = "/lightning.peer.v1.Forward/Apply"
-	Forward_Get_FullMethodName      = "/lightning.peer.v1.Forward/Get"
-	Forward_ScanPage_FullMethodName = "/lightning.peer.v1.Forward/ScanPage"
-	Forward_Count_FullMethodName    = "/lightning.peer.v1.Forward/Count"
-	Forward_Cursor_FullMethodName   = "/lightning.peer.v1.Forward/Cursor"
+	Forward_Apply_FullMethodName     = "/lightning.peer.v1.Forward/Apply"
+	Forward_Get_FullMethodName       = "/lightning.peer.v1.Forward/Get"
+	Forward_ScanPage_FullMethodName  = "/lightning.peer.v1.Forward/ScanPage"
+	Forward_Count_FullMethodName     = "/lightning.peer.v1.Forward/Count"
+	Forward_ReadIndex_FullMethodName = "/lightning.peer.v1.Forward/ReadIndex"
+	Forward_Cursor_FullMethodName    = "/lightning.peer.v1.Forward/Cursor"
 )
 
 // ForwardClient is the client API for Forward service.
@@ -42,6 +43,9 @@ type ForwardClient interface {
 	ScanPage(ctx context.Context, in *ForwardScanPageRequest, opts ...grpc.CallOption) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
 	Count(ctx context.Context, in *ForwardCountRequest, opts ...grpc.CallOption) (*ForwardCountResponse, error)
+	// ReadIndex lets a follower read: it answers an index and a time that the leader has confirmed
+	// after the call came in. A follower that has applied the index may read at the time.
+	ReadIndex(ctx context.Context, in *ForwardReadIndexRequest, opts ...grpc.CallOption) (*ForwardReadIndexResponse, error)
 	// Cursor resolves a SCAN cursor that this node gave out.
 	Cursor(ctx context.Context, in *ForwardCursorRequest, opts ...grpc.CallOption) (*ForwardCursorResponse, error)
 }
@@ -94,6 +98,16 @@ func (c *forwardClient) Count(ctx context.Context, in *ForwardCountRequest, opts
 	return out, nil
 }
 
+func (c *forwardClient) ReadIndex(ctx context.Context, in *ForwardReadIndexRequest, opts ...grpc.CallOption) (*ForwardReadIndexResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForwardReadIndexResponse)
+	err := c.cc.Invoke(ctx, Forward_ReadIndex_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *forwardClient) Cursor(ctx context.Context, in *ForwardCursorRequest, opts ...grpc.CallOption) (*ForwardCursorResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ForwardCursorResponse)
@@ -117,6 +131,9 @@ type ForwardServer interface {
 	ScanPage(context.Context, *ForwardScanPageRequest) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
 	Count(context.Context, *ForwardCountRequest) (*ForwardCountResponse, error)
+	// ReadIndex lets a follower read: it answers an index and a time that the leader has confirmed
+	// after the call came in. A follower that has applied the index may read at the time.
+	ReadIndex(context.Context, *ForwardReadIndexRequest) (*ForwardReadIndexResponse, error)
 	// Cursor resolves a SCAN cursor that this node gave out.
 	Cursor(context.Context, *ForwardCursorRequest) (*ForwardCursorResponse, error)
 	mustEmbedUnimplementedForwardServer()
@@ -140,6 +157,9 @@ func (UnimplementedForwardServer) ScanPage(context.Context, *ForwardScanPageRequ
 }
 func (UnimplementedForwardServer) Count(context.Context, *ForwardCountRequest) (*ForwardCountResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Count not implemented")
+}
+func (UnimplementedForwardServer) ReadIndex(context.Context, *ForwardReadIndexRequest) (*ForwardReadIndexResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadIndex not implemented")
 }
 func (UnimplementedForwardServer) Cursor(context.Context, *ForwardCursorRequest) (*ForwardCursorResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cursor not implemented")
@@ -237,6 +257,24 @@ func _Forward_Count_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Forward_ReadIndex_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForwardReadIndexRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ForwardServer).ReadIndex(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Forward_ReadIndex_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ForwardServer).ReadIndex(ctx, req.(*ForwardReadIndexRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Forward_Cursor_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ForwardCursorRequest)
 	if err := dec(in); err != nil {
@@ -277,6 +315,10 @@ var Forward_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Count",
 			Handler:    _Forward_Count_Handler,
+		},
+		{
+			MethodName: "ReadIndex",
+			Handler:    _Forward_ReadIndex_Handler,
 		},
 		{
 			MethodName: "Cursor",

@@ -155,6 +155,9 @@ func (c *conn) call(cmd *command, args [][]byte) (err error) {
 			err = api.Errorf(api.CodeInternal, "internal error in '%s'; the connection is closed", cmd.name)
 		}
 	}()
+	if cmd.plan != nil {
+		return c.execute(c.server.ctx, cmd, args)
+	}
 	return cmd.run(c.server.ctx, c, args)
 }
 

@@ -3,6 +3,8 @@ package resp
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -40,7 +42,8 @@ func (m *memory) get(key []byte) api.Item {
 	return item
 }
 
-func (m *memory) MultiGet(_ context.Context, _ api.Namespace, keys [][]byte) ([]api.Item, error) {
+func (m *memory) Read(_ context.Context, q server.Query) ([]api.Item, error) {
+	keys := q.Keys
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	items := make([]api.Item, len(keys))
@@ -127,9 +130,44 @@ func (m *memory) execute(op api.Op, old api.Item, found *api.OpResult) error {
 	return nil
 }
 
-func (m *memory) ApplyEach(ctx context.Context, ns api.Namespace, ops []api.Op) ([]api.OpResult, error) {
-	res, err := m.Apply(ctx, api.Batch{Namespace: ns, Ops: ops})
+func (m *memory) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
+	res, err := m.Apply(ctx, b)
 	return res.Ops, err
+}
+
+func (m *memory) Scan(_ context.Context, r api.Range) iter.Seq2[api.Item, error] {
+	return func(yield func(api.Item, error) bool) {
+		m.mu.Lock()
+		keys := slices.Sorted(maps.Keys(m.items))
+		m.mu.Unlock()
+		for _, key := range keys {
+			if key < string(r.Start) || len(r.End) > 0 && key >= string(r.End) {
+				continue
+			}
+			m.mu.Lock()
+			item := m.get([]byte(key))
+			m.mu.Unlock()
+			if item.Found && !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) Clear(context.Context, api.Namespace) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.items)
+	return m.fail
+}
+
+func (m *memory) RandomKey(context.Context, api.Namespace) ([]byte, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key := range m.items {
+		return []byte(key), true, m.fail
+	}
+	return nil, false, m.fail
 }
 
 // ScanCursor's cursor is one more than the number of keys already yielded.

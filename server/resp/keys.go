@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server"
 )
 
 func keyCommands() []*command {
@@ -40,7 +41,7 @@ func onDel(ctx context.Context, c *conn, args [][]byte) error {
 			ops = append(ops, api.Op{Kind: api.OpDelete, Key: key})
 		}
 	}
-	results, err := c.server.opts.Store.ApplyEach(ctx, 0, ops)
+	results, err := c.server.opts.Store.ApplyEach(ctx, api.Batch{Ops: ops})
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func onDel(ctx context.Context, c *conn, args [][]byte) error {
 
 // onExists counts a key as often as it is named.
 func onExists(ctx context.Context, c *conn, args [][]byte) error {
-	items, err := c.server.opts.Store.MultiGet(ctx, 0, args[1:])
+	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: args[1:]})
 	if err != nil {
 		return err
 	}

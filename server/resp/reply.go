@@ -155,8 +155,16 @@ func errorText(err error) string {
 		return string(e)
 	}
 	code := api.CodeOf(err)
-	if code == api.CodeNotInteger {
-		return string(errNotInteger)
+	if text, ok := redisTexts[code]; ok {
+		return text
 	}
 	return api.Row(code).RESP + " " + err.Error()
+}
+
+// redisTexts are the errors of operations in Redis' own words, which some clients compare.
+var redisTexts = map[api.Code]string{
+	api.CodeNotInteger: string(errNotInteger),
+	api.CodeOverflow:   "ERR increment or decrement would overflow",
+	api.CodeNotFloat:   "ERR value is not a valid float",
+	api.CodeNotFound:   "ERR no such key",
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"net"
 	"sync"
@@ -17,17 +18,41 @@ import (
 
 // Store runs the operations; *server.Server implements it.
 type Store interface {
-	MultiGet(ctx context.Context, ns api.Namespace, keys [][]byte) ([]api.Item, error)
+	Data
+	Keyspace
+}
+
+// Data reads and writes keys that are named.
+type Data interface {
+	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
-	ApplyEach(ctx context.Context, ns api.Namespace, ops []api.Op) ([]api.OpResult, error)
+	ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error)
+}
+
+// Keyspace answers what is about all keys.
+type Keyspace interface {
+	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
 	ScanCursor(ctx context.Context, ns api.Namespace, cursor uint64, count int, prefix []byte) (server.CursorPage, error)
 	Count(ctx context.Context, ns api.Namespace) (uint64, error)
+	Clear(ctx context.Context, ns api.Namespace) error
+	RandomKey(ctx context.Context, ns api.Namespace) (key []byte, found bool, err error)
+}
+
+// Access decides who may use the server; *access.Passwords implements it.
+type Access interface {
+	// Required reports whether a client has to authenticate.
+	Required() bool
+	// Check fails with api.CodeUnauthorized if the password is not the user's. It may delay a
+	// source that guesses.
+	Check(ctx context.Context, user string, password []byte, source net.Addr) error
 }
 
 // Options are the settings of a Server. Store is required. Nothing in it changes while the
 // server runs.
 type Options struct {
 	Store Store
+	// Access decides who may use the server. Default: everyone.
+	Access Access
 	// Node and Version are shown by INFO.
 	Node    api.NodeID
 	Version string

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server"
 )
 
 func stringCommands() []*command {
@@ -24,7 +25,7 @@ func stringCommands() []*command {
 
 // get reads one key.
 func (c *conn) get(ctx context.Context, key []byte) (api.Item, error) {
-	items, err := c.server.opts.Store.MultiGet(ctx, 0, [][]byte{key})
+	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: [][]byte{key}})
 	if err != nil {
 		return api.Item{}, err
 	}
@@ -61,7 +62,7 @@ func (c *conn) value(item api.Item) {
 }
 
 func onMGet(ctx context.Context, c *conn, args [][]byte) error {
-	items, err := c.server.opts.Store.MultiGet(ctx, 0, args[1:])
+	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: args[1:]})
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,14 @@ type command struct {
 	firstKey, lastKey, keyStep int
 	categories                 []string
 	summary                    string
-	run                        func(ctx context.Context, c *conn, args [][]byte) error
+	// differs says where the answer is not Redis', and why; empty if it is.
+	differs string
+	// Exactly one of plan and run is set. plan is for commands on keys that are named; run for
+	// those about the connection, the node or all keys.
+	plan func(e env, args [][]byte) (plan, error)
+	run  func(ctx context.Context, c *conn, args [][]byte) error
+	// queued lets a run command stand in a MULTI block; it runs when the block is answered.
+	queued bool
 }
 
 func (c *command) accepts(count int) bool {
