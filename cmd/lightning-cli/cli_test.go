@@ -147,6 +147,7 @@ func TestEveryErrorHasAnExitCode(t *testing.T) {
 		api.CodeInvalid: 2, api.CodeTooLarge: 2, api.CodeCrossShard: 2, api.CodeNotInteger: 4,
 		api.CodeNotLeader: 5, api.CodeStaleMap: 5, api.CodeUnavailable: 5, api.CodeNotReady: 5, api.CodeOverloaded: 5,
 		api.CodeExpired: 5, api.CodeStoreFailed: 5, api.CodeShuttingDown: 5,
+		api.CodeNotFloat: 4, api.CodeOverflow: 4, api.CodeNotFound: 3, api.CodeUnauthorized: 7, api.CodeDenied: 7, api.CodeTooStale: 5,
 		api.CodeUnknownOutcome: 6, api.CodeReleased: 6, api.CodeSnapshotTooOld: 1, api.CodeInternal: 1,
 	}
 	for _, row := range api.Table {

@@ -18,6 +18,8 @@ const (
 	exitCondition   = 4
 	exitUnavailable = 5 // nothing was executed
 	exitUnknown     = 6 // a write may or may not have been executed
+	exitDenied      = 7 // no credentials, wrong ones, or not allowed
+	exitPartly      = 8 // import: some lines were not written
 )
 
 // usageError is a mistake on the command line.
@@ -32,6 +34,7 @@ func (e usageError) Unwrap() error { return e.cause }
 var (
 	errNotFound  = errors.New("not found")
 	errCondition = errors.New("the condition does not hold; nothing was written")
+	errPartly    = errors.New("some lines were not written")
 )
 
 func exitCode(err error) int {
@@ -45,6 +48,8 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, errCondition):
 		return exitCondition
+	case errors.Is(err, errPartly):
+		return exitPartly
 	}
 	var e *api.Error
 	if !errors.As(err, &e) {
@@ -57,8 +62,12 @@ func exitCodeOf(c api.Code) int {
 	switch c {
 	case api.CodeInvalid, api.CodeTooLarge, api.CodeCrossShard:
 		return exitUsage
-	case api.CodeNotInteger:
+	case api.CodeNotInteger, api.CodeNotFloat, api.CodeOverflow:
 		return exitCondition
+	case api.CodeNotFound:
+		return exitNotFound
+	case api.CodeUnauthorized, api.CodeDenied:
+		return exitDenied
 	case api.CodeUnknownOutcome, api.CodeReleased:
 		return exitUnknown
 	}

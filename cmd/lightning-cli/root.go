@@ -59,7 +59,8 @@ func (a *app) root() *cobra.Command {
 		Use:   "lightning-cli",
 		Short: "Read, write and inspect a Lightning cluster",
 		Long: "Read, write and inspect a Lightning cluster.\n\nExit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 not found,\n" +
-			"4 condition not met, 5 unavailable or timed out and nothing was executed,\n6 a write may or may not have been executed.",
+			"4 condition not met, 5 unavailable or timed out and nothing was executed,\n6 a write may or may not have been executed, 7 not allowed, or no valid password or certificate,\n" +
+			"8 import: some lines were not written.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs, // so that a wrong verb reaches RunE

@@ -2,7 +2,7 @@
 //
 //	lightning-node start    one node, in the foreground
 //	lightning-node dev      several nodes on loopback, for trying things out
-//	lightning-node version
+//	lightning-node version  what it was built from, also --output json
 //
 // It parses, wires, waits and stops; what a node does is in package internal/node.
 //

@@ -19,7 +19,7 @@ const usage = `Lightning DB: a replicated, sharded, strongly consistent key-valu
 Usage:
   lightning-node start --data-dir DIR [flags]   run one node
   lightning-node dev [flags]                    run three nodes on loopback
-  lightning-node version                        print the version
+  lightning-node version [--output json]        print the version and what it was built from
 
 Run a command with --help for its flags.
 `
@@ -57,8 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case "dev":
 		return dev(ctx, args[1:], stdout)
 	case "version", "--version":
-		fmt.Fprintln(stdout, node.BuildVersion())
-		return nil
+		return printVersion(args[1:], stdout)
 	case "help", "--help", "-h":
 		fmt.Fprint(stdout, usage)
 		return nil

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/meta/pledge"
 	"github.com/lightning-db/lightning/server/http"
 	"github.com/lightning-db/lightning/server/resp"
@@ -29,7 +30,7 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 	return &faces{
 		listeners: &n.listeners,
 		resp: resp.New(resp.Options{
-			Store: n.server, Node: n.id, Version: version,
+			Store: n.server, Node: n.id, Version: build.Version(),
 			Observe: func(command string, code api.Code, took time.Duration) { metrics.Request("resp", command, code, took) },
 			Clock:   n.clock,
 			Logger:  n.logger.With("part", "resp"),

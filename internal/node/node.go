@@ -15,6 +15,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/network"
@@ -112,7 +113,7 @@ func (n *node) assemble() error {
 	if n.id, n.lock, err = openDataDir(n.fs, n.config.DataDir, n.entropy); err != nil {
 		return err
 	}
-	n.logger.Info("starting", "version", BuildVersion(), "id", n.id, "data", n.config.DataDir)
+	n.logger.Info("starting", "version", build.Current().Line("lightning-node"), "id", n.id, "data", n.config.DataDir)
 	if n.listeners, err = listen(n.config); err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func (n *node) assemble() error {
 		return &DataDirError{n.config.DataDir, err}
 	}
 	n.replicas = n.newReplicas()
-	metrics := http.NewMetrics(version, n.id, n.replicaStatus)
+	metrics := http.NewMetrics(build.Version(), n.id, n.replicaStatus)
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
@@ -204,7 +205,7 @@ func (n *node) newReplicas() *replicas {
 
 func (n *node) newServer(metrics *http.Metrics) *server.Server {
 	return server.New(server.Options{
-		Node: n.id, Name: n.config.Name, Version: version,
+		Node: n.id, Name: n.config.Name, Version: build.Version(),
 		View: n.follower, Router: n.router, Peers: n.pool,
 		Local: func(id api.ShardID) (server.Shard, bool) {
 			s, ok := n.replicas.shard(id)

@@ -11,7 +11,7 @@ import (
 // small mechanisms without knowledge of the product.
 var leaves = []string{
 	"internal/clock", "internal/entropy", "internal/network", "internal/vfs",
-	"internal/peers", "internal/session", "internal/seededbug",
+	"internal/peers", "internal/session", "internal/seededbug", "internal/build",
 }
 
 // layer says what the packages that match from may import of this module. A name that ends in
@@ -26,9 +26,9 @@ type layer struct {
 // down: cmd, internal/node, server, txn and meta and membership, shard, raft and engine and
 // router, api, leaves.
 var layers = []layer{
-	{"cmd/lightning-node", []string{"internal/node", "api", "internal/network", "internal/clock"},
+	{"cmd/lightning-node", []string{"internal/node", "api", "internal/network", "internal/clock", "internal/build"},
 		"a main parses, wires, waits and stops; the wiring itself is internal/node's"},
-	{"cmd/lightning-cli", []string{"client", "router", "api/...", "internal/clock"},
+	{"cmd/lightning-cli", []string{"client", "router", "api/...", "internal/clock", "internal/build"},
 		"the CLI is a client: it must not need, or contain, the server"},
 	{"examples/...", []string{"client", "api/..."},
 		"an example uses what a user may use"},
@@ -77,6 +77,7 @@ var outsiders = []layer{
 	{"github.com/spf13/cobra", []string{"cmd/..."}, "only programs have command lines"},
 	{"github.com/spf13/pflag", []string{"cmd/...", "internal/node"}, "only programs have flags"},
 	{"go.yaml.in/yaml/v3", []string{"internal/node", "cmd/..."}, "YAML is a format of the configuration only"},
+	{"github.com/redis/go-redis/v9", []string{"cmd/lightning-cli", "tests/...", "examples/..."}, "only the benchmark of the CLI is a client of Redis"},
 	{"google.golang.org/grpc", []string{"api/...", "raft/...", "meta/...", "server/...", "client/...", "cmd/lightning-cli", "internal/node", "internal/peers"}, "only what talks to other nodes or clients knows the transport"},
 }
 
