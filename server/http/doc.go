@@ -21,4 +21,5 @@
 // # Invariants
 //
 //   - O1: every label of a metric has a bounded number of values.
+//   - O2: when a password is required, only /livez, /readyz and /metrics answer without it.
 package http

@@ -21,7 +21,9 @@ type Options struct {
 	// Ready says why the node should get no requests, nil when it should.
 	Ready   func() error
 	Metrics *Metrics
-	Logger  *slog.Logger // default: silence
+	// Access decides who may use the routes that are not open. Default: everyone.
+	Access Access
+	Logger *slog.Logger // default: silence
 }
 
 // Server serves HTTP. Safe for concurrent use.
@@ -55,7 +57,7 @@ func New(o Options) *Server {
 		Timeout:             requestTimeout,
 	}))
 	return &Server{http: &http.Server{
-		Handler:           mux,
+		Handler:           guard(o.Access, mux),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
