@@ -59,7 +59,8 @@ func (a *attempts) next(err error) step {
 		return a.afterNotLeader(err)
 	case api.CodeStaleMap:
 		return a.wait(stepMap)
-	case api.CodeUnavailable, api.CodeUnknownOutcome, api.CodeShuttingDown, api.CodeNotReady, api.CodeStoreFailed, api.CodeExpired:
+	case api.CodeUnavailable, api.CodeUnknownOutcome, api.CodeShuttingDown, api.CodeNotReady, api.CodeStoreFailed, api.CodeExpired,
+		api.CodeTooStale:
 		// CodeExpired: the caller has time left, so it was the time of the try that passed.
 		return a.wait(stepOther)
 	case api.CodeOverloaded:
@@ -114,7 +115,8 @@ func (a *attempts) stopped(err error) error {
 	switch api.CodeOf(err) {
 	// What evaluation decides is decided once for a request id: if this answer is a refusal, no
 	// other try was executed.
-	case api.CodeNotInteger, api.CodeTooLarge, api.CodeInvalid, api.CodeUnknownOutcome, api.CodeInternal:
+	case api.CodeNotInteger, api.CodeNotFloat, api.CodeOverflow, api.CodeNotFound, api.CodeTooLarge, api.CodeInvalid,
+		api.CodeUnknownOutcome, api.CodeInternal:
 		return err
 	}
 	return unknown(a.count, err)

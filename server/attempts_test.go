@@ -26,6 +26,12 @@ func TestEveryErrorOfATryIsClassified(t *testing.T) {
 		api.CodeInvalid:        {stop(api.CodeInvalid), stop(api.CodeInvalid)},
 		api.CodeTooLarge:       {stop(api.CodeTooLarge), stop(api.CodeTooLarge)},
 		api.CodeNotInteger:     {stop(api.CodeNotInteger), stop(api.CodeNotInteger)},
+		api.CodeNotFloat:       {stop(api.CodeNotFloat), stop(api.CodeNotFloat)},
+		api.CodeOverflow:       {stop(api.CodeOverflow), stop(api.CodeOverflow)},
+		api.CodeNotFound:       {stop(api.CodeNotFound), stop(api.CodeNotFound)},
+		api.CodeUnauthorized:   {stop(api.CodeUnauthorized), stop(api.CodeUnauthorized)},
+		api.CodeDenied:         {stop(api.CodeDenied), stop(api.CodeDenied)},
+		api.CodeTooStale:       {want{stepOther, api.CodeUnavailable}, want{stepOther, api.CodeUnavailable}},
 		api.CodeCrossShard:     {stop(api.CodeCrossShard), stop(api.CodeCrossShard)},
 		api.CodeReleased:       {stop(api.CodeReleased), stop(api.CodeReleased)},
 		api.CodeSnapshotTooOld: {stop(api.CodeSnapshotTooOld), stop(api.CodeSnapshotTooOld)},
@@ -76,7 +82,7 @@ func TestAWriteThatMayHaveRunIsNeverSaidNotToHave(t *testing.T) {
 				got = a.stopped(err)
 			}
 			switch row.Code {
-			case api.CodeInvalid, api.CodeTooLarge, api.CodeNotInteger:
+			case api.CodeInvalid, api.CodeTooLarge, api.CodeNotInteger, api.CodeNotFloat, api.CodeOverflow, api.CodeNotFound:
 				// Decided by evaluation, once for the request id: nothing was executed.
 				if api.CodeOf(got) != row.Code {
 					t.Errorf("%v then %s: %v", first, row.Code, got)

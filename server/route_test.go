@@ -112,6 +112,7 @@ func TestErrorsAreFinalOrRetriedHereAndFromAfar(t *testing.T) {
 	final := map[api.Code]bool{
 		api.CodeInvalid: true, api.CodeTooLarge: true, api.CodeNotInteger: true, api.CodeCrossShard: true,
 		api.CodeReleased: true, api.CodeSnapshotTooOld: true, api.CodeInternal: true,
+		api.CodeNotFloat: true, api.CodeOverflow: true, api.CodeNotFound: true, api.CodeUnauthorized: true, api.CodeDenied: true,
 	}
 	c := newCluster(t, 1, nil)
 	for _, row := range api.Table {
