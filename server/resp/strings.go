@@ -13,13 +13,13 @@ import (
 func stringCommands() []*command {
 	slowWrite := []string{"@write", "@string", "@slow"}
 	return []*command{
-		{name: "get", arity: 2, flags: readFlags, firstKey: 1, lastKey: 1, keyStep: 1, categories: readString, summary: "the value of a key", run: onGet},
-		{name: "set", arity: -3, flags: writeFlags, firstKey: 1, lastKey: 1, keyStep: 1, categories: slowWrite, summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", run: onSet},
-		{name: "mget", arity: -2, flags: readFlags, firstKey: 1, lastKey: -1, keyStep: 1, categories: readString, summary: "the values of keys, each linearizable, together not one snapshot", run: onMGet},
-		{name: "incr", arity: 2, flags: append(writeFlags, "fast"), firstKey: 1, lastKey: 1, keyStep: 1, categories: writeString, summary: "adds one to an integer", run: onIncr},
-		{name: "decr", arity: 2, flags: append(writeFlags, "fast"), firstKey: 1, lastKey: 1, keyStep: 1, categories: writeString, summary: "subtracts one from an integer", run: onDecr},
-		{name: "incrby", arity: 3, flags: append(writeFlags, "fast"), firstKey: 1, lastKey: 1, keyStep: 1, categories: writeString, summary: "adds to an integer", run: onIncrBy},
-		{name: "decrby", arity: 3, flags: append(writeFlags, "fast"), firstKey: 1, lastKey: 1, keyStep: 1, categories: writeString, summary: "subtracts from an integer", run: onDecrBy},
+		{name: "get", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readString, summary: "the value of a key", run: onGet},
+		{name: "set", arity: -3, flags: writeFlags, positions: positions{1, 1, 1}, categories: slowWrite, summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", run: onSet},
+		{name: "mget", arity: -2, flags: readFlags, positions: positions{1, -1, 1}, categories: readString, summary: "the values of keys, each linearizable, together not one snapshot", run: onMGet},
+		{name: "incr", arity: 2, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "adds one to an integer", run: onIncr},
+		{name: "decr", arity: 2, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "subtracts one from an integer", run: onDecr},
+		{name: "incrby", arity: 3, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "adds to an integer", run: onIncrBy},
+		{name: "decrby", arity: 3, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "subtracts from an integer", run: onDecrBy},
 	}
 }
 

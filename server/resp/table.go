@@ -13,10 +13,12 @@ type command struct {
 	// arity counts the name; negative means at least.
 	arity int
 	flags []string
-	// Positions of the keys among the arguments, as COMMAND gives them; 0 for none.
-	firstKey, lastKey, keyStep int
-	categories                 []string
-	summary                    string
+	positions
+	categories []string
+	// group and since are for COMMAND DOCS: the group of commands, and the version of Redis that
+	// had it first.
+	group, since string
+	summary      string
 	// differs says where the answer is not Redis', and why; empty if it is.
 	differs string
 	// Exactly one of plan and run is set. plan is for commands on keys that are named; run for
@@ -26,6 +28,9 @@ type command struct {
 	// queued lets a run command stand in a MULTI block; it runs when the block is answered.
 	queued bool
 }
+
+// positions are where the keys are among the arguments, as COMMAND gives them; 0 for none.
+type positions struct{ firstKey, lastKey, keyStep int }
 
 func (c *command) accepts(count int) bool {
 	if c.arity < 0 {
