@@ -1,0 +1,125 @@
+package differential
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lightning-db/lightning/tests/cluster"
+)
+
+var (
+	seedFlag     = flag.Uint64("differential.seed", 0, "repeat the commands of a run; 0 draws a seed")
+	commandsFlag = flag.Int("differential.commands", 24_000, "how many replies to compare at least")
+)
+
+// say prints a result at once, also when the test passes: these lines are the evidence of a run.
+func say(t *testing.T, format string, args ...any) {
+	fmt.Fprintf(os.Stdout, "    %s: %s\n", t.Name(), fmt.Sprintf(format, args...))
+}
+
+func seed(t *testing.T) uint64 {
+	s := *seedFlag
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	say(t, "-differential.seed %d", s)
+	return s
+}
+
+// TestTwoRedisServersGiveEqualReplies shows that what the generator asks has one answer.
+func TestTwoRedisServersGiveEqualReplies(t *testing.T) {
+	a, b := startRedis(t), startRedis(t)
+	compare(t, a, b)
+}
+
+// TestANodeRepliesAsRedisDoes is the comparison.
+func TestANodeRepliesAsRedisDoes(t *testing.T) {
+	theirs := startRedis(t)
+	c := cluster.Start(t, cluster.Options{})
+	compare(t, theirs, c.Nodes[0].RESP)
+}
+
+// sessions run side by side, every other one with version 3 of the protocol.
+const sessions = 8
+
+func compare(t *testing.T, theirs, ours string) {
+	r := newReport(skipped(t, theirs, ours))
+	seed, began := seed(t), time.Now()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	start := func(i int) *session {
+		s, err := newSession(fmt.Sprintf("s%d", i), fmt.Sprint(2+i%2), theirs, ours, seed+uint64(i), r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var wg sync.WaitGroup
+	// The last two are alone with the servers, one after the other, and count and remove all keys.
+	alone := *commandsFlag / 12
+	var all []*session
+	for i := range sessions {
+		s := start(i)
+		all = append(all, s)
+		wg.Go(func() { check(t, s.run(ctx, (*commandsFlag-2*alone)/sessions+1)) })
+	}
+	wg.Wait()
+	for i := range 2 {
+		s := start(sessions + i)
+		s.alone = true
+		all = append(all, s)
+		check(t, s.clear())
+		check(t, s.run(ctx, alone))
+	}
+	var theirTime, ourTime time.Duration
+	for _, s := range all {
+		theirTime, ourTime = theirTime+s.theirs.took, ourTime+s.ours.took
+	}
+	say(t, "redis-server %s: %s", redisVersion(t, theirs), r.summary())
+	say(t, "%v in all; waited for replies in %d sessions: theirs %v, ours %v",
+		time.Since(began).Round(time.Millisecond), len(all), theirTime.Round(time.Millisecond), ourTime.Round(time.Millisecond))
+	for _, f := range r.findings() {
+		t.Errorf("%s", f)
+	}
+}
+
+func check(t *testing.T, err error) {
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// clear removes the keys of earlier sessions from both sides.
+func (s *session) clear() error {
+	theirs, ours, err := s.both(steps([]string{"FLUSHALL"}))
+	if err == nil && (theirs[0].IsError() || ours[0].IsError()) {
+		err = fmt.Errorf("FLUSHALL: theirs %v, ours %v", theirs[0], ours[0])
+	}
+	return err
+}
+
+// skipped names the commands that are not compared because one side lacks them.
+func skipped(t *testing.T, theirs, ours string) []string {
+	know, do := commandList(t, theirs), commandList(t, ours)
+	var out []string
+	for _, template := range templates {
+		name, _, _ := strings.Cut(template.name, " ")
+		switch {
+		case name == "NOSUCHCOMMAND":
+		case !know[name]:
+			say(t, "redis-server lacks %s", name)
+			out = append(out, template.name)
+		case !do[name]:
+			t.Errorf("COMMAND LIST does not name %s", name)
+			out = append(out, template.name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,7 @@
+// Package wire speaks the Redis protocol as bytes, for tests that compare, count or spoil them.
+//
+// It is not a client: it knows no command, retries nothing and converts nothing.
+//
+// The life of an exchange: Command encodes, Conn.Write sends, Conn.Read takes one reply in, of
+// version 2 or 3 of the protocol, and keeps its bytes as they came.
+package wire
