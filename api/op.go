@@ -103,6 +103,9 @@ type Op struct {
 	Joined bool
 }
 
+// HasSource reports whether the operation reads a second key, Source.
+func (o *Op) HasSource() bool { return o.Kind == OpCopy || o.Kind == OpRename }
+
 // OpResult is what one operation found and did.
 type OpResult struct {
 	// Applied is false when the operation's step was not applied: a condition of it did not

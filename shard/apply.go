@@ -5,6 +5,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 )
@@ -105,13 +106,13 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 		return Answer{Err: a.refusal}, nil
 	}
 	if a.duplicate != nil {
-		if r.carried += a.duplicateBytes; r.carried > maxEntryCarriedBytes {
-			return Answer{Err: errEntryCarriesTooMuch}, nil
+		if r.carried += a.duplicateBytes; r.carried > evaluate.MaxCarriedBytes {
+			return Answer{Err: evaluate.ErrOverloaded}, nil
 		}
 		return *a.duplicate, r.touch(c.Request, a, now)
 	}
 	answer, err := r.evaluate(c, v)
-	if err != nil || !kept(answer) {
+	if err != nil || !answer.kept() {
 		return answer, err
 	}
 	if err := r.touch(c.Request, a, now); err != nil {
@@ -125,12 +126,6 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 	return answer, nil
 }
 
-// kept reports whether an answer is one to keep for duplicates: what evaluation came to. A
-// refusal before evaluation executed nothing, so the same request may be tried again.
-func kept(a Answer) bool {
-	return a.Err == nil || a.Err == errNotInteger || a.Err == errCarriesTooMuch
-}
-
 // checkOwnership refuses a command that was routed by another epoch, or that names a slot which
 // is not this shard's (S5).
 func (s *state) checkOwnership(c *Command) *api.Error {
@@ -138,9 +133,22 @@ func (s *state) checkOwnership(c *Command) *api.Error {
 		return refusal
 	}
 	for i := range c.Batch.Ops {
-		if slot := router.Slot(c.Batch.Namespace, c.Batch.Ops[i].Key); !s.arc.Contains(slot) {
-			return s.stale("slot %d is not in the arc %s of shard %d", slot, s.arc, s.shard)
+		op := &c.Batch.Ops[i]
+		if refusal := s.checkSlot(router.Slot(c.Batch.Namespace, op.Key)); refusal != nil {
+			return refusal
 		}
+		if op.HasSource() {
+			if refusal := s.checkSlot(router.Slot(c.Batch.Namespace, op.Source)); refusal != nil {
+				return refusal
+			}
+		}
+	}
+	return nil
+}
+
+func (s *state) checkSlot(slot api.Slot) *api.Error {
+	if !s.arc.Contains(slot) {
+		return s.stale("slot %d is not in the arc %s of shard %d", slot, s.arc, s.shard)
 	}
 	return nil
 }
@@ -166,14 +174,15 @@ func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
 	if c.DeadlineMillis != 0 && v.Millis() > c.DeadlineMillis {
 		return Answer{Err: api.Errorf(api.CodeExpired, "the shard's time is %d ms past the deadline", v.Millis()-c.DeadlineMillis)}, nil
 	}
-	if refusal := c.check(); refusal != nil {
+	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
 		return Answer{Err: refusal}, nil
 	}
-	e := evaluator{version: v, lookup: r.row, entryBytes: r.carried}
-	answer, err := e.run(&c.Batch)
-	r.carried += e.carried
-	if err == nil && answer.Err == nil && answer.Result.Applied {
-		r.putRows(e.writes, v)
+	lookup := func(key []byte) (evaluate.Row, error) { return r.row(dataKey(c.Batch.Namespace, key)) }
+	e := evaluate.Evaluator{Version: v, Lookup: lookup, CarriedBefore: r.carried}
+	res, refusal, err := e.Run(&c.Batch)
+	r.carried += e.Carried()
+	if err == nil {
+		r.putRows(c.Batch.Namespace, e.Writes(), v)
 	}
-	return answer, err
+	return Answer{Result: res, Err: refusal}, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/evaluate"
 )
 
 // Command is one write as a front end hands it to a shard. The caller must not change the
@@ -56,8 +57,10 @@ func (e *UnknownCommandError) Error() string {
 const (
 	writeHasRequest  = 1 << 0
 	writeHasDeadline = 1 << 1
+	writeIndependent = 1 << 2
 
 	opReturnPrevious = 1 << 0
+	opJoined         = 1 << 1
 )
 
 // minOpBytes is the shortest encoding of an operation: kind, flags, expiry mode, condition,
@@ -70,33 +73,13 @@ func (c *Command) Validate() error {
 	if refusal := checkRequest(c.Request); refusal != nil {
 		return refusal
 	}
-	if refusal := c.check(); refusal != nil {
+	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
 		return refusal
 	}
 	return nil
 }
 
-// check reports an operation or a batch that is malformed or beyond a limit.
-func (c *Command) check() *api.Error {
-	if len(c.Batch.Ops) == 0 {
-		return api.Errorf(api.CodeInvalid, "a batch needs an operation")
-	}
-	if len(c.Batch.Ops) > api.MaxBatchOps {
-		return api.Errorf(api.CodeTooLarge, "a batch of %d operations is over the limit of %d", len(c.Batch.Ops), api.MaxBatchOps)
-	}
-	size := 0
-	for i := range c.Batch.Ops {
-		op := &c.Batch.Ops[i]
-		if err := checkOp(op); err != nil {
-			return err
-		}
-		size += len(op.Key) + len(op.Value)
-	}
-	if size > api.MaxBatchBytes {
-		return api.Errorf(api.CodeTooLarge, "a batch of %d bytes is over the limit of %d", size, api.MaxBatchBytes)
-	}
-	return nil
-}
+func checkOp(op *api.Op) *api.Error { return evaluate.CheckKey(op.Key) }
 
 func checkRequest(r api.RequestID) *api.Error {
 	if r.IsZero() {
@@ -111,32 +94,6 @@ func checkRequest(r api.RequestID) *api.Error {
 	return nil
 }
 
-func checkOp(op *api.Op) *api.Error {
-	switch {
-	case len(op.Key) == 0:
-		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")
-	case len(op.Key) > api.MaxKeyBytes:
-		return api.Errorf(api.CodeTooLarge, "a key of %d bytes is over the limit of %d", len(op.Key), api.MaxKeyBytes)
-	case len(op.Value) > api.MaxValueBytes:
-		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", len(op.Value), api.MaxValueBytes)
-	case op.Expiry.Mode > api.ExpiryAfter:
-		return api.Errorf(api.CodeInvalid, "expiry mode %d is not known", op.Expiry.Mode)
-	case op.Condition.Kind > api.ConditionVersion:
-		return api.Errorf(api.CodeInvalid, "condition %d is not known", op.Condition.Kind)
-	}
-	switch op.Kind {
-	case api.OpPut, api.OpDelete, api.OpIncrement:
-		return nil
-	case api.OpExpire:
-		if op.Expiry.Mode == api.ExpiryKeep {
-			return api.Errorf(api.CodeInvalid, "an expire operation that keeps the expiry does nothing")
-		}
-		return nil
-	default:
-		return api.Errorf(api.CodeInvalid, "operation %d is not known", op.Kind)
-	}
-}
-
 // EncodeCommand encodes a valid command as entries hold it (docs/formats/entry.md).
 func EncodeCommand(c Command) []byte {
 	dst := make([]byte, 0, commandSize(&c))
@@ -146,10 +103,11 @@ func EncodeCommand(c Command) []byte {
 
 // commandSize is an upper bound of what EncodeCommand writes, so that it allocates once.
 func commandSize(c *Command) int {
-	const header, perOp = 64, 48
+	const header, perOp = 64, 64
 	n := header
 	for i := range c.Batch.Ops {
-		n += perOp + len(c.Batch.Ops[i].Key) + len(c.Batch.Ops[i].Value)
+		op := &c.Batch.Ops[i]
+		n += perOp + len(op.Key) + len(op.Source) + len(op.Value)
 	}
 	return n
 }
@@ -161,6 +119,9 @@ func appendWrite(dst []byte, c *Command) []byte {
 	}
 	if c.DeadlineMillis != 0 {
 		flags |= writeHasDeadline
+	}
+	if c.Batch.Independent {
+		flags |= writeIndependent
 	}
 	dst = append(dst, flags)
 	if flags&writeHasRequest != 0 {
@@ -186,6 +147,9 @@ func appendOp(dst []byte, op *api.Op) []byte {
 	if op.ReturnPrevious {
 		flags |= opReturnPrevious
 	}
+	if op.Joined {
+		flags |= opJoined
+	}
 	dst = append(dst, byte(op.Kind), flags, byte(op.Expiry.Mode))
 	if hasMillis(op.Expiry.Mode) {
 		dst = binary.AppendUvarint(dst, op.Expiry.Millis)
@@ -196,10 +160,16 @@ func appendOp(dst []byte, op *api.Op) []byte {
 	}
 	dst = appendBytes(dst, op.Key)
 	switch op.Kind {
-	case api.OpPut:
+	case api.OpPut, api.OpAppend, api.OpIncrementFloat:
 		dst = appendBytes(dst, op.Value)
 	case api.OpIncrement:
 		dst = binary.AppendVarint(dst, op.Delta)
+	case api.OpSetRange:
+		dst = appendBytes(binary.AppendUvarint(dst, op.Offset), op.Value)
+	case api.OpSetBit:
+		dst = binary.AppendVarint(binary.AppendUvarint(dst, op.Offset), op.Delta)
+	case api.OpCopy, api.OpRename:
+		dst = appendBytes(dst, op.Source)
 	}
 	return dst
 }
@@ -265,9 +235,10 @@ func decodeCommand(data []byte) (decoded, error) {
 func readWrite(r *byteReader) (Command, error) {
 	var c Command
 	flags := r.byte()
-	if flags&^(writeHasRequest|writeHasDeadline) != 0 {
+	if flags&^(writeHasRequest|writeHasDeadline|writeIndependent) != 0 {
 		return c, errMalformed
 	}
+	c.Batch.Independent = flags&writeIndependent != 0
 	if flags&writeHasRequest != 0 {
 		c.Request.Session.CreatedMillis = r.uvarint()
 		c.Request.Session.Random = r.uint64()
@@ -305,17 +276,17 @@ func readWrite(r *byteReader) (Command, error) {
 func readOp(r *byteReader, op *api.Op) {
 	op.Kind = api.OpKind(r.byte())
 	flags := r.byte()
-	if flags&^opReturnPrevious != 0 {
+	if flags&^(opReturnPrevious|opJoined) != 0 {
 		r.fail()
 	}
-	op.ReturnPrevious = flags&opReturnPrevious != 0
+	op.ReturnPrevious, op.Joined = flags&opReturnPrevious != 0, flags&opJoined != 0
 	if op.Expiry.Mode = api.ExpiryMode(r.byte()); op.Expiry.Mode > api.ExpiryAfter {
 		r.fail()
 	}
 	if hasMillis(op.Expiry.Mode) {
 		op.Expiry.Millis = r.uvarint()
 	}
-	if op.Condition.Kind = api.ConditionKind(r.byte()); op.Condition.Kind > api.ConditionVersion {
+	if op.Condition.Kind = api.ConditionKind(r.byte()); op.Condition.Kind > api.ConditionExpiringSooner {
 		r.fail()
 	}
 	if op.Condition.Kind == api.ConditionVersion {
@@ -323,11 +294,19 @@ func readOp(r *byteReader, op *api.Op) {
 	}
 	op.Key = r.bytes()
 	switch op.Kind {
-	case api.OpPut:
+	case api.OpPut, api.OpAppend, api.OpIncrementFloat:
 		op.Value = r.bytes()
 	case api.OpIncrement:
 		op.Delta = r.varint()
-	case api.OpDelete, api.OpExpire:
+	case api.OpSetRange:
+		op.Offset = r.uvarint()
+		op.Value = r.bytes()
+	case api.OpSetBit:
+		op.Offset = r.uvarint()
+		op.Delta = r.varint()
+	case api.OpCopy, api.OpRename:
+		op.Source = r.bytes()
+	case api.OpDelete, api.OpExpire, api.OpGet, api.OpCheck:
 	default:
 		r.fail()
 	}

@@ -54,7 +54,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
 	}).encode())
 	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
-		{Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Number: -3},
+		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Applied: true, Number: -3},
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -201,13 +201,13 @@ func TestDecodersRefuseWhatNoEncoderWrites(t *testing.T) {
 		"an opcode alone":      {1},
 		"trailing bytes":       append(bytes.Clone(write), 0),
 		"trailing after tick":  {2, 1, 0},
-		"an unknown flag":      {1, 1, 4, 1, 0, 0},
+		"an unknown flag":      {1, 1, 8, 1, 0, 0},
 		"a long uvarint":       {1, 1, 0, 0x81, 0x00, 0, 0},
 		"a uvarint over 64":    {1, 1, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02, 0, 0},
 		"a large namespace":    {1, 1, 0, 1, 0xff, 0xff, 0xff, 0xff, 0x10, 0},
 		"more ops than bytes":  {1, 1, 0, 1, 0, 0xff, 0xff, 0x03},
 		"a key that is longer": {1, 1, 0, 1, 0, 1, 2, 0, 0, 0, 9, 'k'},
-		"an unknown kind":      {1, 1, 0, 1, 0, 1, 9, 0, 0, 0, 1, 'k'},
+		"an unknown kind":      {1, 1, 0, 1, 0, 1, 13, 0, 0, 0, 1, 'k'},
 		"a deadline of 0":      {1, 1, 2, 0, 1, 0, 0},
 		"an arc turned round":  {3, 1, 3, 9, 8, 1, 1},
 	} {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
@@ -155,7 +156,7 @@ func request(c Command, created, sequence, floor uint64) Command {
 }
 
 // get is a key as the newest state has it at shard time.
-func (b *bench) get(key string) (row, bool) {
+func (b *bench) get(key string) (evaluate.Row, bool) {
 	b.t.Helper()
 	h, err := b.m.store.acquire()
 	if err != nil {
@@ -167,26 +168,26 @@ func (b *bench) get(key string) (row, bool) {
 		b.t.Fatal(err)
 	}
 	if !ok || expired(r.ExpiryMillis, b.m.state().last.Millis()) {
-		return row{}, false
+		return evaluate.Row{}, false
 	}
 	value, err := decodeValue(r.Value)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return row{value: value, version: api.Version(r.Version), expiryMillis: r.ExpiryMillis, live: true}, true
+	return evaluate.Row{Value: value, Version: api.Version(r.Version), ExpiryMillis: r.ExpiryMillis, Live: true}, true
 }
 
 func (b *bench) want(key, value string) {
 	b.t.Helper()
-	if r, ok := b.get(key); !ok || string(r.value) != value {
-		b.t.Fatalf("%s is %q, %t, want %q", key, r.value, ok, value)
+	if r, ok := b.get(key); !ok || string(r.Value) != value {
+		b.t.Fatalf("%s is %q, %t, want %q", key, r.Value, ok, value)
 	}
 }
 
 func (b *bench) wantAbsent(key string) {
 	b.t.Helper()
 	if r, ok := b.get(key); ok {
-		b.t.Fatalf("%s is %q, want it absent", key, r.value)
+		b.t.Fatalf("%s is %q, want it absent", key, r.Value)
 	}
 }
 

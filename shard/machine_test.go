@@ -71,6 +71,8 @@ func TestOnlyDecimalIntegersAreIncremented(t *testing.T) {
 		a := b.do(batch(increment("n", c.delta)))
 		if fits := a.Err == nil; fits != c.fits {
 			t.Errorf("%s + %d: %+v", c.value, c.delta, a)
+		} else if !fits && !errors.Is(a.Err, api.ErrOverflow) {
+			t.Errorf("%s + %d: %+v, want an overflow", c.value, c.delta, a)
 		}
 	}
 }
@@ -146,18 +148,18 @@ func TestOperationsOfABatchSeeTheOnesBefore(t *testing.T) {
 	if res.Ops[1].Number != 42 || string(res.Ops[2].Previous) != "42" || res.Ops[4].Existed {
 		t.Errorf("%+v", res)
 	}
-	if r, _ := b.get("n"); r.version != res.Version {
-		t.Errorf("version %v, want %v", r.version, res.Version)
+	if r, _ := b.get("n"); r.Version != res.Version {
+		t.Errorf("version %v, want %v", r.Version, res.Version)
 	}
 	// Enough keys for the evaluator's index, each written twice.
 	var ops []api.Op
 	for round := range 2 {
-		for i := range 3 * indexFrom {
+		for i := range 50 {
 			ops = append(ops, increment(fmt.Sprint("i", i), int64(round+1)))
 		}
 	}
 	b.must(ops...)
-	for i := range 3 * indexFrom {
+	for i := range 50 {
 		b.want(fmt.Sprint("i", i), "3")
 	}
 }
@@ -205,8 +207,8 @@ func TestExpiryModes(t *testing.T) {
 			t.Errorf("%s: the key did not exist: %+v", name, res)
 		}
 		r, ok := b.get("k")
-		if ok == c.gone || r.expiryMillis != c.want {
-			t.Errorf("%s: live %t with expiry %d, want gone %t and %d", name, ok, r.expiryMillis, c.gone, c.want)
+		if ok == c.gone || r.ExpiryMillis != c.want {
+			t.Errorf("%s: live %t with expiry %d, want gone %t and %d", name, ok, r.ExpiryMillis, c.gone, c.want)
 		}
 	}
 	b := configuredBench(t)
@@ -229,8 +231,8 @@ func TestARowIsAbsentFromItsExpiryOn(t *testing.T) {
 	if o := res.Ops[0]; o.Existed || o.Number != 1 || o.Previous != nil || o.PreviousVersion != 0 {
 		t.Fatalf("at its expiry: %+v", o)
 	}
-	if r, _ := b.get("k"); r.expiryMillis != 0 {
-		t.Fatalf("a key that was made again has the old expiry %d", r.expiryMillis)
+	if r, _ := b.get("k"); r.ExpiryMillis != 0 {
+		t.Fatalf("a key that was made again has the old expiry %d", r.ExpiryMillis)
 	}
 }
 

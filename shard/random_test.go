@@ -242,7 +242,7 @@ func (m model) apply(ops []api.Op, v api.Version) (model, api.Result, bool) {
 	res := api.Result{Applied: true, Version: v}
 	for i, op := range ops {
 		k, existed := next.live(string(op.Key), now)
-		o := api.OpResult{Existed: existed, PreviousVersion: k.version}
+		o := api.OpResult{Existed: existed, PreviousVersion: k.version, PreviousExpiry: k.expiry}
 		if existed && op.ReturnPrevious {
 			o.Previous = []byte(k.value)
 		}
@@ -281,6 +281,9 @@ func (m model) apply(ops []api.Op, v api.Version) (model, api.Result, bool) {
 		}
 		res.Ops = append(res.Ops, o)
 	}
+	for i := range res.Ops {
+		res.Ops[i].Applied = true
+	}
 	return next, res, true
 }
 
@@ -318,7 +321,7 @@ func TestTheMachineAgreesWithAModel(t *testing.T) {
 		key := fmt.Sprint("key-", i)
 		want, live := m.live(key, now)
 		got, ok := b.get(key)
-		if ok != live || ok && (string(got.value) != want.value || got.version != want.version || got.expiryMillis != want.expiry) {
+		if ok != live || ok && (string(got.Value) != want.value || got.Version != want.version || got.ExpiryMillis != want.expiry) {
 			t.Errorf("%s: %+v, %t, want %+v, %t", key, got, ok, want, live)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -21,7 +22,7 @@ type run struct {
 	state   state // as of the last command evaluated
 
 	// rows holds the newest row of every user key that the batch writes.
-	rows map[string]row
+	rows map[string]evaluate.Row
 	// systemRows holds the newest value of every session and answer row; nil means deleted. They
 	// go into the batch when it is committed, in the order of systemOrder.
 	systemRows  map[string][]byte
@@ -37,7 +38,7 @@ type run struct {
 }
 
 func newRun(h *handle, s state) *run {
-	return &run{db: h.db, members: h.members, batch: h.db.NewBatch(), state: s, rows: map[string]row{}, systemRows: map[string][]byte{}}
+	return &run{db: h.db, members: h.members, batch: h.db.NewBatch(), state: s, rows: map[string]evaluate.Row{}, systemRows: map[string][]byte{}}
 }
 
 // full reports whether the run should be committed before another entry.
@@ -88,32 +89,32 @@ func (r *run) horizon() engine.Horizon {
 }
 
 // row is the newest row of a user's key, as it is: also if it has expired.
-func (r *run) row(key []byte) (row, error) {
+func (r *run) row(key []byte) (evaluate.Row, error) {
 	if w, ok := r.rows[string(key)]; ok {
 		return w, nil
 	}
 	found, ok, err := r.db.Get(key, engine.MaxVersion)
 	if err != nil || !ok {
-		return row{}, err
+		return evaluate.Row{}, err
 	}
 	value, err := decodeValue(found.Value)
 	if err != nil {
-		return row{}, err
+		return evaluate.Row{}, err
 	}
-	return row{value: value, version: api.Version(found.Version), expiryMillis: found.ExpiryMillis, live: true}, nil
+	return evaluate.Row{Value: value, Version: api.Version(found.Version), ExpiryMillis: found.ExpiryMillis, Live: true}, nil
 }
 
 // putRows adds what an evaluated command leaves behind.
-func (r *run) putRows(writes []write, v api.Version) {
+func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) {
 	for i := range writes {
-		w := &writes[i]
-		if w.row.live {
-			r.batch.Put(w.key, encodeValue(w.row.value), engine.Version(v), w.row.expiryMillis)
-			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, w.row.expiryMillis)
+		key, row := dataKey(ns, writes[i].Key), writes[i].Row
+		if row.Live {
+			r.batch.Put(key, encodeValue(row.Value), engine.Version(v), row.ExpiryMillis)
+			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, row.ExpiryMillis)
 		} else {
-			r.batch.Delete(w.key, engine.Version(v))
+			r.batch.Delete(key, engine.Version(v))
 		}
-		r.rows[string(w.key)] = w.row
+		r.rows[string(key)] = row
 	}
 	if len(writes) == 0 {
 		return

@@ -220,7 +220,7 @@ func TestTicksForgetIdleSessionsAndNoOthers(t *testing.T) {
 	if a := b.do(as(0, 3, 1)); a.Err != nil {
 		t.Errorf("a busy session lost an answer: %+v", a)
 	}
-	b.want("n", string(before.value))
+	b.want("n", string(before.Value))
 	b.now += 2 * sessionHorizonMillis
 	b.tick()
 	if sessions, answers := b.systemRows(); sessions != 0 || answers != 0 || b.m.state().sessions != 0 {

@@ -2,6 +2,8 @@ package shard
 
 import (
 	"fmt"
+
+	"github.com/lightning-db/lightning/internal/evaluate"
 )
 
 // The header of a value row: a format and a type (docs/formats/keys.md). Version and expiry
@@ -31,3 +33,6 @@ func decodeValue(row []byte) ([]byte, error) {
 	}
 	return row[valueHeaderBytes:], nil
 }
+
+// expired says whether an expiry has come at a time; an expiry of 0 never does.
+func expired(expiryMillis, nowMillis uint64) bool { return evaluate.Expired(expiryMillis, nowMillis) }

@@ -1,0 +1,186 @@
+package evaluate
+
+import (
+	"strconv"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// The refusals that evaluation decides. In an independent batch those of a single operation fail
+// its step only.
+var (
+	ErrNotInteger    = api.Errorf(api.CodeNotInteger, "the value is not a decimal 64-bit integer")
+	ErrOverflow      = api.Errorf(api.CodeOverflow, "the sum does not fit into 64 bits")
+	ErrNotFloat      = api.Errorf(api.CodeNotFloat, "the value or the increment is not a decimal number")
+	ErrNotFinite     = api.Errorf(api.CodeNotFloat, "increment would produce NaN or Infinity")
+	ErrNotFound      = api.Errorf(api.CodeNotFound, "the source key does not exist")
+	ErrValueTooLarge = api.Errorf(api.CodeTooLarge, "the value would be over the limit of %d bytes", api.MaxValueBytes)
+
+	// ErrCarriesTooMuch fails the batch, an independent one too.
+	ErrCarriesTooMuch = api.Errorf(api.CodeTooLarge, "the stored values that the batch returns or keeps are together over the limit of %d bytes", api.MaxBatchBytes)
+	// ErrOverloaded fails the batch because of those applied before it: there was no room.
+	ErrOverloaded = api.Errorf(api.CodeOverloaded, "the batches proposed together return or keep more than %d bytes of stored values", MaxCarriedBytes)
+)
+
+// execute does what the operation says to the key's row, of which current is the state before.
+func (e *Evaluator) execute(op *api.Op, current, source Row, found *api.OpResult) *api.Error {
+	switch op.Kind {
+	case api.OpPut:
+		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, current))
+	case api.OpDelete:
+		if current.Live {
+			e.put(op.Key, Row{})
+		}
+	case api.OpGet:
+		found.Number = int64(len(current.Value))
+	case api.OpIncrement:
+		return e.increment(op, current, found)
+	case api.OpIncrementFloat:
+		return e.incrementFloat(op, current, found)
+	case api.OpExpire:
+		return e.expire(op, current)
+	case api.OpAppend:
+		return e.overwrite(op.Key, current, uint64(len(current.Value)), op.Value, found)
+	case api.OpSetRange:
+		if len(op.Value) == 0 {
+			found.Number = int64(len(current.Value))
+			return nil
+		}
+		return e.overwrite(op.Key, current, op.Offset, op.Value, found)
+	case api.OpSetBit:
+		return e.setBit(op, current, found)
+	case api.OpCopy, api.OpRename:
+		return e.copy(op, source)
+	}
+	return nil
+}
+
+func (e *Evaluator) increment(op *api.Op, current Row, found *api.OpResult) *api.Error {
+	var n int64
+	if current.Live {
+		var ok bool
+		if n, ok = integer(current.Value); !ok {
+			return ErrNotInteger
+		}
+	}
+	sum := n + op.Delta
+	if (op.Delta > 0) != (sum > n) && op.Delta != 0 {
+		return ErrOverflow
+	}
+	found.Number = sum
+	e.put(op.Key, Row{Value: strconv.AppendInt(nil, sum, 10), ExpiryMillis: current.ExpiryMillis, Live: true})
+	return nil
+}
+
+// integer reads the one decimal text that AppendInt would write; nothing else counts as an
+// integer, as in Redis.
+func integer(text []byte) (int64, bool) {
+	const longest = len("-9223372036854775808")
+	if len(text) > longest {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(string(text), 10, 64)
+	return n, err == nil && strconv.FormatInt(n, 10) == string(text)
+}
+
+func (e *Evaluator) incrementFloat(op *api.Op, current Row, found *api.OpResult) *api.Error {
+	if refusal := e.carry(len(current.Value)); refusal != nil {
+		return refusal
+	}
+	held := current.Value
+	if !current.Live {
+		held = []byte("0")
+	}
+	sum, refusal := addFloats(held, op.Value)
+	if refusal != nil {
+		return refusal
+	}
+	// Twice: in the row and in the answer.
+	if refusal := e.carry(2 * len(sum)); refusal != nil {
+		return refusal
+	}
+	found.Text = sum
+	e.put(op.Key, Row{Value: sum, ExpiryMillis: current.ExpiryMillis, Live: true})
+	return nil
+}
+
+func (e *Evaluator) expire(op *api.Op, current Row) *api.Error {
+	if !current.Live {
+		return nil
+	}
+	next := e.expiring(Row{Value: current.Value}, op.Expiry, current)
+	if next.Live && next.ExpiryMillis == current.ExpiryMillis {
+		return nil
+	}
+	if next.Live {
+		if refusal := e.carry(len(current.Value)); refusal != nil {
+			return refusal
+		}
+	}
+	e.put(op.Key, next)
+	return nil
+}
+
+// grown is a copy of the key's value with at least size bytes, the new ones zero. brought is how
+// many of them the operation brings itself. Nothing is allocated for a size beyond the limit.
+func (e *Evaluator) grown(current Row, size uint64, brought int) ([]byte, *api.Error) {
+	if size > api.MaxValueBytes {
+		return nil, ErrValueTooLarge
+	}
+	n := max(int(size), len(current.Value))
+	if refusal := e.carry(n - brought); refusal != nil {
+		return nil, refusal
+	}
+	value := make([]byte, n)
+	copy(value, current.Value)
+	return value, nil
+}
+
+// overwrite puts part at an offset of the key's value and keeps the expiry.
+func (e *Evaluator) overwrite(key []byte, current Row, offset uint64, part []byte, found *api.OpResult) *api.Error {
+	if offset > api.MaxValueBytes {
+		return ErrValueTooLarge
+	}
+	value, refusal := e.grown(current, offset+uint64(len(part)), len(part))
+	if refusal != nil {
+		return refusal
+	}
+	copy(value[offset:], part)
+	found.Number = int64(len(value))
+	e.put(key, Row{Value: value, ExpiryMillis: current.ExpiryMillis, Live: true})
+	return nil
+}
+
+// setBit sets one bit; bit 0 is the highest of byte 0.
+func (e *Evaluator) setBit(op *api.Op, current Row, found *api.OpResult) *api.Error {
+	at, mask := op.Offset/8, byte(0x80)>>(op.Offset%8)
+	value, refusal := e.grown(current, at+1, 0)
+	if refusal != nil {
+		return refusal
+	}
+	if value[at]&mask != 0 {
+		found.Number = 1
+	}
+	value[at] &^= mask
+	if op.Delta != 0 {
+		value[at] |= mask
+	}
+	e.put(op.Key, Row{Value: value, ExpiryMillis: current.ExpiryMillis, Live: true})
+	return nil
+}
+
+// copy makes the key equal to a source that exists, and deletes the source of a rename. A key that
+// is its own source stays as it is.
+func (e *Evaluator) copy(op *api.Op, source Row) *api.Error {
+	if string(op.Key) == string(op.Source) {
+		return nil
+	}
+	if refusal := e.carry(len(source.Value)); refusal != nil {
+		return refusal
+	}
+	e.put(op.Key, Row{Value: source.Value, ExpiryMillis: source.ExpiryMillis, Live: true})
+	if op.Kind == api.OpRename {
+		e.put(op.Source, Row{})
+	}
+	return nil
+}
