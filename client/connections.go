@@ -52,6 +52,7 @@ type connection struct {
 
 	clock        clock.Clock
 	suspectUntil atomic.Int64 // milliseconds since the epoch, 0 when there is no suspicion
+	pace         pace
 }
 
 func newConnections(o Options) *connections {

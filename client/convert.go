@@ -10,7 +10,7 @@ import (
 func batchRequest(b api.Batch) *pb.BatchRequest {
 	request := &pb.BatchRequest{
 		Namespace: uint32(b.Namespace),
-		Ops:       make([]*pb.Op, len(b.Ops)),
+		Ops:       make([]*pb.Op, len(b.Ops)), Independent: b.Independent,
 		RequestId: &pb.RequestId{
 			SessionCreatedMs: b.Request.Session.CreatedMillis,
 			SessionRandom:    b.Request.Session.Random,
@@ -24,7 +24,7 @@ func batchRequest(b api.Batch) *pb.BatchRequest {
 			Kind: pb.OpKind(op.Kind), Key: op.Key, Value: op.Value, Delta: op.Delta,
 			ExpiryMode: pb.ExpiryMode(op.Expiry.Mode), ExpiryMs: op.Expiry.Millis,
 			Condition: pb.ConditionKind(op.Condition.Kind), ConditionVersion: uint64(op.Condition.Version),
-			ReturnPrevious: op.ReturnPrevious,
+			ReturnPrevious: op.ReturnPrevious, Source: op.Source, Offset: op.Offset, Joined: op.Joined,
 		}
 	}
 	return request
@@ -44,8 +44,10 @@ func batchResult(r *pb.BatchResponse, n int) (api.Result, error) {
 	}
 	for i, found := range r.GetResults()[:min(n, len(r.GetResults()))] {
 		result.Ops[i] = api.OpResult{
+			Applied: found.GetApplied(), Code: api.Code(found.GetErrorCode()),
 			Existed: found.GetExisted(), Previous: found.GetPrevious(),
-			PreviousVersion: api.Version(found.GetPreviousVersion()), Number: found.GetNumber(),
+			PreviousVersion: api.Version(found.GetPreviousVersion()), PreviousExpiry: found.GetPreviousExpiryMs(),
+			Number: found.GetNumber(), Text: found.GetText(),
 		}
 	}
 	return result, nil

@@ -58,7 +58,9 @@ func TestJudgeOfErrorsOfTheConnection(t *testing.T) {
 }
 
 func TestRanksPreferNodesThatDidNotFail(t *testing.T) {
-	order := []rank{{0, false, 1}, {0, false, 2}, {0, true, 0}, {1, false, 0}}
+	order := []rank{
+		{place: 1}, {place: 2}, {slow: true}, {suspected: true}, {suspected: true, slow: true}, {failed: 1},
+	}
 	for i := range order {
 		for j := range order {
 			if got := order[i].before(order[j]); got != (i < j) {
@@ -100,7 +102,7 @@ func TestAPageOutOfOrderOrRangeEndsTheScan(t *testing.T) {
 		{"empty", false, []string{""}, ""},
 	} {
 		s := &scan{from: &connection{}, rest: api.Range{Start: []byte("b"), End: []byte("m"), Reverse: test.reverse}}
-		err := s.advance(page(test.keys...))
+		err := s.advance(page(test.keys...), nil)
 		left := string(bytes.Join([][]byte{s.rest.Start, s.rest.End}, []byte("-")))
 		if test.want == "" && !errors.Is(err, api.ErrInternal) || test.want != "" && (err != nil || left != test.want) {
 			t.Errorf("%s: left %q, %v", test.name, left, err)

@@ -19,6 +19,8 @@ type operation struct {
 	// routed: the call is about one slot, and the leader of its shard is tried first.
 	routed bool
 	slot   api.Slot
+	// stale: any replica of the shard may answer, so the calls are spread over all of them.
+	stale bool
 	// seedsFirst: the user asks the nodes that he named.
 	seedsFirst bool
 	// pinned, when set, is where the next attempt goes, whatever the map says.
@@ -26,7 +28,8 @@ type operation struct {
 
 	attempts   int
 	timeouts   int
-	redirects  int            // in a row
+	inARow     int            // redirects without another kind of failure between them
+	redirects  int            // in all
 	failed     map[string]int // attempts that failed, by address; nil while there are none
 	mayHaveRun bool           // some attempt may have run (K1)
 	last       *api.Error     // why the last attempt failed
@@ -36,13 +39,23 @@ const (
 	backoffBase = 10 * time.Millisecond
 	backoffMax  = 250 * time.Millisecond // an election takes a few of these
 
-	// maxRedirects bounds the leader hints that are followed at once. Two nodes that name each
+	// maxRedirects bounds the better places that are tried at once. Two nodes that name each
 	// other would otherwise keep a caller spinning.
 	maxRedirects = 2
 )
 
-// do makes attempts until one succeeds, one fails for good, or ctx ends.
+// do makes attempts until one succeeds, one fails for good, or ctx ends, and reports the call.
 func (c *Client) do(ctx context.Context, op *operation, try attempt) error {
+	if c.opts.Observe == nil {
+		return c.run(ctx, op, try)
+	}
+	begun := c.opts.Clock.Now()
+	err := c.run(ctx, op, try)
+	c.opts.Observe(op.event(err, c.opts.Clock.Now().Sub(begun)))
+	return err
+}
+
+func (c *Client) run(ctx context.Context, op *operation, try attempt) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
@@ -76,11 +89,16 @@ func (c *Client) attempt(ctx context.Context, op *operation, to *connection, try
 	limit := c.opts.AttemptTimeout << min(op.timeouts, 10)
 	attemptCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	begun := c.opts.Clock.Now()
 	var p peer.Peer // gRPC fills it in when it has a stream to send the request on
 	err := try(attemptCtx, to, callOptions{grpc.Peer(&p)})
 	op.attempts++
 	if err == nil {
 		to.trust()
+		if op.routed && op.stale {
+			now := c.opts.Clock.Now()
+			to.pace.note(now.Sub(begun), now)
+		}
 		return nil
 	}
 	v := judge(err, op.write, p.Addr != nil)
@@ -107,8 +125,11 @@ func (c *Client) learn(op *operation, to *connection, v *verdict) (redirected bo
 	} else {
 		to.trust()
 	}
-	if v.err.Code == api.CodeOverloaded {
+	switch v.err.Code {
+	case api.CodeOverloaded:
 		return false // the route is right
+	case api.CodeTooStale:
+		return op.redirect() // another replica may be nearer to the leader
 	}
 	c.follower.refresh()
 	if !op.routed {
@@ -122,14 +143,22 @@ func (c *Client) learn(op *operation, to *connection, v *verdict) (redirected bo
 	about := v.err.Shard == shard || v.err.Shard == 0
 	if v.err.Code == api.CodeNotLeader && v.err.Leader != "" && about {
 		c.router.SetLeader(shard, v.err.Leader)
-		op.redirects++
-		return op.redirects <= maxRedirects
+		return op.redirect()
 	}
-	op.redirects = 0
+	op.inARow = 0
 	if leader, ok := c.router.Leader(shard); ok && c.addressOf(leader) == to.address {
 		c.router.ForgetLeader(shard)
 	}
 	return false
+}
+
+// redirect counts a better place that is known, and reports whether to go there at once.
+func (op *operation) redirect() bool {
+	if op.inARow++; op.inARow > maxRedirects {
+		return false
+	}
+	op.redirects++
+	return true
 }
 
 // pause waits before the next attempt. It fails when ctx ends or the client is closed.

@@ -40,8 +40,13 @@ type Options struct {
 	// Dialer opens connections; nil dials TCP. Tests cut and delay connections here.
 	Dialer func(ctx context.Context, address string) (net.Conn, error)
 
-	// Clock gives sessions their creation time; nil is the machine's. Deadlines come from
-	// contexts and do not use it.
+	// Observe is told of every call when it has ended, for metrics. It runs on the calling
+	// goroutine, from many at once, before the call returns: it must be quick and must not wait.
+	// Nil costs nothing.
+	Observe func(Event)
+
+	// Clock gives sessions their creation time and measures durations; nil is the machine's.
+	// Deadlines come from contexts and do not use it.
 	Clock clock.Clock
 
 	// Entropy is where sessions get their random numbers from; nil is the system's generator.

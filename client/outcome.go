@@ -35,6 +35,10 @@ func judge(err error, write, sent bool) verdict {
 			retry: true, unreachable: true,
 		}
 	}
+	if s.Code() == codes.ResourceExhausted && !write {
+		// Nodes refuse with details; this is the limit of one message, which a retry meets again.
+		return verdict{err: &api.Error{Code: api.CodeTooLarge, Message: "the answer is over the limit of one message: " + s.Message()}}
+	}
 	write = write && sent
 	return verdict{err: asError(api.FromStatus(err, write)), mayHaveRun: write, retry: true, unreachable: true}
 }
@@ -55,7 +59,7 @@ func judgeAnswer(e *api.Error, write bool) verdict {
 // so holds for every earlier attempt too, not only for the attempt that it refused. (K2)
 func answersTheRequest(c api.Code) bool {
 	switch c {
-	case api.CodeNotInteger, api.CodeTooLarge:
+	case api.CodeNotInteger, api.CodeNotFloat, api.CodeOverflow, api.CodeNotFound, api.CodeTooLarge:
 		return true // decided by evaluation, and kept as the answer
 	case api.CodeReleased, api.CodeInternal:
 		return true // they say themselves that it may have run

@@ -1,6 +1,10 @@
 package client
 
-import "github.com/lightning-db/lightning/api"
+import (
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+)
 
 // choose picks the connection for the next attempt: the shard's leader if it is known and has
 // not failed this call, else any node, which forwards.
@@ -8,19 +12,26 @@ func (c *Client) choose(op *operation) (*connection, error) {
 	if op.pinned != nil {
 		return op.pinned, nil
 	}
-	if op.routed && op.failed == nil {
+	if op.routed && !op.stale && op.failed == nil {
 		if conn, ok := c.leaderOf(op.slot); ok {
 			return conn, nil
 		}
 	}
 	var best *connection
 	var bestRank rank
+	now := c.opts.Clock.Now()
+	var fastest time.Duration
+	spread := op.routed && op.stale
+	if spread {
+		fastest = c.fastest(op.slot, now)
+	}
 	for i, address := range c.candidates(op) {
 		conn, err := c.conns.to(address)
 		if err != nil {
 			return nil, err
 		}
 		r := rank{failed: op.failed[address], suspected: conn.suspected(), place: i}
+		r.slow = spread && conn.pace.slower(fastest, now)
 		if best == nil || r.before(bestRank) {
 			best, bestRank = conn, r
 		}
@@ -32,6 +43,7 @@ func (c *Client) choose(op *operation) (*connection, error) {
 type rank struct {
 	failed    int // attempts of this call that failed there
 	suspected bool
+	slow      bool
 	place     int // in the list of candidates
 }
 
@@ -41,6 +53,8 @@ func (r rank) before(other rank) bool {
 		return r.failed < other.failed
 	case r.suspected != other.suspected:
 		return other.suspected
+	case r.slow != other.slow:
+		return other.slow
 	default:
 		return r.place < other.place
 	}
@@ -83,8 +97,40 @@ func (c *Client) addressOf(node api.NodeID) string {
 	return ""
 }
 
-// candidates lists every known address in order of preference: the leader, the nodes of the map
-// from a place that moves on with every call, the seeds. An address may be listed twice.
+// replicaAddresses are where the replicas of a slot's shard are, in map order.
+func (c *Client) replicaAddresses(slot api.Slot) []string {
+	t := c.router.Table()
+	if t == nil {
+		return nil
+	}
+	var addresses []string
+	for _, r := range t.ShardOf(slot).Replicas {
+		if a := c.addressOf(r.Node); a != "" {
+			addresses = append(addresses, a)
+		}
+	}
+	return addresses
+}
+
+// fastest is what the quickest replica of a slot's shard took for stale reads lately, 0 when none
+// has been measured.
+func (c *Client) fastest(slot api.Slot, now time.Time) time.Duration {
+	var fastest time.Duration
+	for _, address := range c.replicaAddresses(slot) {
+		conn, err := c.conns.to(address)
+		if err != nil {
+			return 0 // the client is being closed
+		}
+		if d := conn.pace.recent(now); d > 0 && (fastest == 0 || d < fastest) {
+			fastest = d
+		}
+	}
+	return fastest
+}
+
+// candidates lists every known address in order of preference: the leader, or for a stale read
+// all replicas; the nodes of the map; the seeds. Where any will do, the first one moves on with
+// every call. An address may be listed twice.
 func (c *Client) candidates(op *operation) []string {
 	seeds := c.follower.rotate(c.opts.Addresses)
 	t := c.router.Table()
@@ -95,7 +141,10 @@ func (c *Client) candidates(op *operation) []string {
 	if op.seedsFirst {
 		addresses = append(addresses, seeds...)
 	}
-	if op.routed {
+	switch {
+	case op.routed && op.stale:
+		addresses = append(addresses, c.follower.rotate(c.replicaAddresses(op.slot))...)
+	case op.routed:
 		if leader := c.leaderAddress(op.slot); leader != "" {
 			addresses = append(addresses, leader)
 		}

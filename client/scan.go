@@ -12,8 +12,8 @@ import (
 )
 
 // Scan implements api.KV. Any node merges the shards; when it breaks off, the scan goes on from
-// the last key on another. Every page is linearizable at its own time: the scan as a whole is
-// not one snapshot. The wait for each page is bounded by the context's deadline, or by
+// where it was on another. Every page is linearizable at its own time, or as old as
+// Range.MaxStaleness allows: the scan as a whole is not one snapshot. The wait for each page is bounded by the context's deadline, or by
 // Options.DefaultTimeout when it has none; the consumer may take its time.
 func (c *Client) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error] {
 	return func(yield func(api.Item, error) bool) {
@@ -48,9 +48,9 @@ type scan struct {
 	finished bool
 }
 
-// nextPage receives one message. It is empty only at the end.
+// nextPage receives one message. It may be empty: a node says how far it has looked.
 func (s *scan) nextPage() ([]*pb.Item, error) {
-	op := &operation{name: "scan", pinned: s.from}
+	op := &operation{name: "scan", pinned: s.from, stale: staleMillis(s.rest.MaxStaleness) > 0}
 	var response *pb.ScanResponse
 	err := s.client.do(s.ctx, op, func(ctx context.Context, to *connection, _ callOptions) error {
 		var err error
@@ -72,7 +72,7 @@ func (s *scan) nextPage() ([]*pb.Item, error) {
 	if limit := s.rest.Limit; limit > 0 && limit < uint64(len(items)) {
 		items = items[:limit]
 	}
-	return items, s.advance(items)
+	return items, s.advance(items, response.GetResume())
 }
 
 // receive takes a message from the stream, which it opens if there is none; nil is the end. ctx
@@ -97,6 +97,7 @@ func (s *scan) open(to *connection) error {
 	stream, err := to.kv.Scan(ctx, &pb.ScanRequest{
 		Namespace: uint32(s.rest.Namespace), Start: s.rest.Start, End: s.rest.End,
 		Reverse: s.rest.Reverse, Limit: s.rest.Limit, KeysOnly: s.rest.KeysOnly,
+		MaxStalenessMs: staleMillis(s.rest.MaxStaleness),
 	})
 	if err != nil {
 		cancel()
@@ -114,12 +115,10 @@ func (s *scan) breakOff() {
 	}
 }
 
-// advance takes what was received out of the rest. Items out of order or out of range would make
-// a later resumption skip or repeat keys, so they end the scan (K4).
-func (s *scan) advance(items []*pb.Item) error {
-	if len(items) == 0 {
-		return nil
-	}
+// advance takes what was received, and what the node says it has looked through, out of the
+// rest. Items out of order or out of range, or a node that would go back, would make a later
+// resumption skip or repeat keys, so they end the scan (K4).
+func (s *scan) advance(items []*pb.Item, resume []byte) error {
 	var previous []byte
 	for _, item := range items {
 		key := item.GetKey()
@@ -128,18 +127,45 @@ func (s *scan) advance(items []*pb.Item) error {
 		}
 		previous = key
 	}
-	// The key becomes the consumer's, who may change it.
-	last := bytes.Clone(previous)
-	if s.rest.Reverse {
-		s.rest.End = last
-	} else {
-		s.rest.Start = append(last, 0) // the next possible key
+	if previous != nil {
+		s.moveTo(behind(s.rest.Reverse, previous))
 	}
 	if s.rest.Limit > 0 {
 		s.rest.Limit -= uint64(len(items))
 		s.finished = s.rest.Limit == 0
 	}
+	if len(resume) == 0 || s.finished {
+		return nil
+	}
+	if !s.aheadOrHere(resume) {
+		return api.Errorf(api.CodeInternal, "scan: node %s would go back", s.from.address)
+	}
+	s.moveTo(bytes.Clone(resume))
 	return nil
+}
+
+// behind is the bound of a range that begins right after key, in the direction of the scan. The
+// key becomes the consumer's, who may change it, so it is copied.
+func behind(reverse bool, key []byte) []byte {
+	if reverse {
+		return bytes.Clone(key)
+	}
+	return append(bytes.Clone(key), 0) // the next possible key
+}
+
+func (s *scan) moveTo(bound []byte) {
+	if s.rest.Reverse {
+		s.rest.End = bound
+	} else {
+		s.rest.Start = bound
+	}
+}
+
+func (s *scan) aheadOrHere(resume []byte) bool {
+	if s.rest.Reverse {
+		return len(s.rest.End) == 0 || bytes.Compare(resume, s.rest.End) <= 0
+	}
+	return bytes.Compare(resume, s.rest.Start) >= 0
 }
 
 func within(r api.Range, key []byte) bool {

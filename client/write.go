@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -34,8 +35,8 @@ func ExpireAfter(d time.Duration) api.Expiry {
 // error matches api.ErrReleased or api.ErrInternal, and after no other error: the error table's
 // Outcome says so.
 func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
-	if err := validateBatch(b); err != nil {
-		return api.Result{}, err
+	if _, refusal := evaluate.Check(&b); refusal != nil {
+		return api.Result{}, refusal
 	}
 	own := b.Request.IsZero()
 	if own {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math/rand/v2"
 	"reflect"
-	"slices"
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
@@ -217,53 +216,6 @@ func TestDecodersRefuseWhatNoEncoderWrites(t *testing.T) {
 	}
 	if _, err := DecodeCommand(encodeTick()); err == nil {
 		t.Error("a tick was decoded as a write")
-	}
-}
-
-func TestEngineKeysSortAsUserKeysDo(t *testing.T) {
-	rng := testkit.Rand(t)
-	keys := [][]byte{{}, {0}, {0, 0}, {0, 1}, {0, 0xff}, {1}, {0xff}, {0xff, 0}, []byte("a"), []byte("a\x00"), []byte("ab")}
-	for range 80 {
-		k := randomBytes(rng, 0, 6)
-		for i := range k {
-			k[i] = []byte{0, 1, 2, 'a', 0xfe, 0xff}[k[i]%6]
-		}
-		keys = append(keys, k)
-	}
-	for _, a := range keys {
-		for _, b := range keys {
-			ka, kb := dataKey(1, a), dataKey(1, b)
-			if bytes.Compare(ka, kb) != bytes.Compare(a, b) {
-				t.Fatalf("%x and %x sort as %x and %x do not", a, b, ka, kb)
-			}
-			if !bytes.Equal(a, b) && bytes.HasPrefix(kb, ka) {
-				t.Fatalf("%x is a prefix of %x", ka, kb)
-			}
-			if len(a) == 0 || len(b) == 0 {
-				continue
-			}
-			lower, upper := dataBounds(1, a, b)
-			for _, k := range keys {
-				inside := bytes.Compare(lower, dataKey(1, k)) <= 0 && bytes.Compare(dataKey(1, k), upper) < 0
-				if want := bytes.Compare(a, k) <= 0 && bytes.Compare(k, b) < 0; inside != want && len(k) > 0 {
-					t.Fatalf("%x within [%x, %x): %t", k, a, b, inside)
-				}
-			}
-		}
-		ns, back, err := decodeDataKey(nil, dataKey(1, a))
-		if err != nil || ns != 1 || !bytes.Equal(back, a) {
-			t.Fatalf("%x came back as %x, %v", a, back, err)
-		}
-	}
-	all := slices.Clone(keys)
-	lower, upper := dataBounds(1, nil, nil)
-	for _, k := range all {
-		if key := dataKey(1, k); bytes.Compare(key, lower) < 0 || bytes.Compare(key, upper) >= 0 {
-			t.Fatalf("%x is outside its namespace", k)
-		}
-		if key := dataKey(2, k); bytes.Compare(key, upper) < 0 {
-			t.Fatalf("%x of namespace 2 is inside namespace 1", k)
-		}
 	}
 }
 

@@ -1,19 +1,16 @@
 package shard
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/rows"
 )
 
-// The first byte of an engine key (docs/formats/keys.md).
-const (
-	prefixSystem = 0x00
-	prefixData   = 0x01
-)
+// prefixSystem is the first byte of a system row's key. The rows of user keys begin with
+// rows.Prefix (docs/formats/keys.md).
+const prefixSystem = 0x00
 
 // The second byte of a system row's key.
 const (
@@ -29,99 +26,21 @@ const (
 	answerRow  = 0x01
 )
 
-// A user key is escaped so that engine keys sort as user keys do and none is a prefix of
-// another: 0x00 becomes 0x00 0xff, and 0x00 0x01 ends the key.
-const (
-	escape           = 0x00
-	escapedZero      = 0xff
-	escapeTerminator = 0x01
-)
+// The layout of user keys is that of package rows, which embedded stores share.
 
-// kindValue is the kind of a row that holds a whole value. Other kinds, for metadata rows and
-// the members of data structures, come after it in the same place.
-const kindValue = 0x01
+func dataKey(ns api.Namespace, key []byte) []byte { return rows.Key(ns, key) }
 
-// collectionDefault is the only collection so far.
-const collectionDefault = 0
-
-const dataHeaderBytes = 1 + 4 + 2
-
-var errNotDataKey = errors.New("not the key of a value row")
-
-// appendDataHeader begins the engine key of every row of a collection.
-func appendDataHeader(dst []byte, ns api.Namespace, collection uint16) []byte {
-	dst = append(dst, prefixData)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(ns))
-	return binary.BigEndian.AppendUint16(dst, collection)
-}
-
-// appendUserKey escapes and terminates a user key.
-func appendUserKey(dst, key []byte) []byte {
-	for {
-		i := bytes.IndexByte(key, escape)
-		if i < 0 {
-			dst = append(dst, key...)
-			return append(dst, escape, escapeTerminator)
-		}
-		dst = append(dst, key[:i]...)
-		dst = append(dst, escape, escapedZero)
-		key = key[i+1:]
-	}
-}
-
-// dataKey is the engine key of a user key's value row.
-func dataKey(ns api.Namespace, key []byte) []byte {
-	dst := make([]byte, 0, dataHeaderBytes+len(key)+3)
-	dst = appendDataHeader(dst, ns, collectionDefault)
-	dst = appendUserKey(dst, key)
-	return append(dst, kindValue)
-}
-
-// dataBounds are the engine keys [start, end) of the user keys [start, end) of a namespace; an
-// empty end has no bound.
 func dataBounds(ns api.Namespace, start, end []byte) (lower, upper []byte) {
-	lower = appendUserKey(appendDataHeader(nil, ns, collectionDefault), start)
-	if len(start) == 0 {
-		lower = appendDataHeader(nil, ns, collectionDefault)
-	}
-	if len(end) == 0 {
-		return lower, api.PrefixEnd(appendDataHeader(nil, ns, collectionDefault))
-	}
-	return lower, appendUserKey(appendDataHeader(nil, ns, collectionDefault), end)
+	return rows.Bounds(ns, start, end)
 }
 
-// decodeDataKey splits the engine key of a value row. The user key is appended to dst, which
-// may be nil.
 func decodeDataKey(dst, engineKey []byte) (ns api.Namespace, userKey []byte, err error) {
-	if len(engineKey) < dataHeaderBytes || engineKey[0] != prefixData {
-		return 0, nil, fmt.Errorf("%w: prefix", errNotDataKey)
-	}
-	ns = api.Namespace(binary.BigEndian.Uint32(engineKey[1:]))
-	if binary.BigEndian.Uint16(engineKey[5:]) != collectionDefault {
-		return 0, nil, fmt.Errorf("%w: collection", errNotDataKey)
-	}
-	rest := engineKey[dataHeaderBytes:]
-	for {
-		i := bytes.IndexByte(rest, escape)
-		if i < 0 || i+1 >= len(rest) {
-			return 0, nil, fmt.Errorf("%w: no terminator", errNotDataKey)
-		}
-		dst = append(dst, rest[:i]...)
-		mark := rest[i+1]
-		rest = rest[i+2:]
-		switch mark {
-		case escapedZero:
-			dst = append(dst, 0)
-		case escapeTerminator:
-			if len(rest) != 1 || rest[0] != kindValue {
-				return 0, nil, fmt.Errorf("%w: kind", errNotDataKey)
-			}
-			return ns, dst, nil
-		default:
-			return 0, nil, fmt.Errorf("%w: escape", errNotDataKey)
-		}
-	}
+	return rows.DecodeKey(dst, engineKey)
 }
+
+func encodeValue(value []byte) []byte { return rows.EncodeValue(value) }
+
+func decodeValue(row []byte) ([]byte, error) { return rows.DecodeValue(row) }
 
 func stateKey() []byte { return []byte{prefixSystem, systemState} }
 

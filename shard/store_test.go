@@ -114,7 +114,7 @@ func TestReadersFinishOnTheEngineTheyHold(t *testing.T) {
 	}
 	b.want("k", "old")
 	r, ok, err := h.db.Get(dataKey(0, []byte("k")), engine.MaxVersion)
-	if err != nil || !ok || string(r.Value[valueHeaderBytes:]) != "newer" {
+	if value, derr := decodeValue(r.Value); err != nil || !ok || derr != nil || string(value) != "newer" {
 		t.Fatalf("the held engine gives %q, %t, %v", r.Value, ok, err)
 	}
 	if _, err := b.fs.List("/data/shards/7/" + engineName(1)); err != nil {

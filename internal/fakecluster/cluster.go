@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/evaluate"
 )
 
 const pipeBytes = 1 << 20
@@ -22,8 +25,9 @@ type Cluster struct {
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		data     map[string]row
-		versions uint64
+		data     map[string]evaluate.Row
+		last     api.Version // of writes, and the time of reads
+		clock    clock.Clock
 		answers  map[requestKey]answer
 		floors   map[api.SessionID]uint64
 		requests []*pb.BatchRequest // every write that arrived, in order
@@ -33,11 +37,6 @@ type Cluster struct {
 		changed    chan struct{} // closed and replaced when the map changes
 		noHints    bool
 	}
-}
-
-type row struct {
-	value   []byte
-	version uint64
 }
 
 type requestKey struct {
@@ -77,7 +76,8 @@ type Intercept func(ctx context.Context, method string, request any, next func()
 // New starts a cluster of n nodes and as many shards. Node i leads shard i+1.
 func New(n int) *Cluster {
 	c := &Cluster{}
-	c.mu.data = make(map[string]row)
+	c.mu.clock = clock.NewManual(time.UnixMilli(0))
+	c.mu.data = make(map[string]evaluate.Row)
 	c.mu.answers = make(map[requestKey]answer)
 	c.mu.floors = make(map[api.SessionID]uint64)
 	c.mu.leaders = make(map[api.ShardID]api.NodeID)
@@ -166,16 +166,24 @@ func (c *Cluster) Writes() []*pb.BatchRequest {
 func (c *Cluster) Value(key string) (value []byte, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r, ok := c.mu.data[key]
-	return r.value, ok
+	r := c.getLocked([]byte(key))
+	return r.GetValue(), r.GetFound()
+}
+
+// SetClock gives versions and expiries another time. Without it time stands still at the Unix
+// epoch, so that versions are 1, 2, 3 and so on, and nothing expires.
+func (c *Cluster) SetClock(clk clock.Clock) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.clock = clk
 }
 
 // Put writes a key directly.
 func (c *Cluster) Put(key, value string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mu.versions++
-	c.mu.data[key] = row{value: []byte(value), version: c.mu.versions}
+	c.mu.last = c.nowLocked() + 1
+	c.mu.data[key] = evaluate.Row{Value: []byte(value), Version: c.mu.last, Live: true}
 }
 
 // Close stops all nodes.

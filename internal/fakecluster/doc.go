@@ -2,8 +2,9 @@
 // several nodes in one process, over pipes, with one map in memory behind them, whose calls a
 // test can refuse, delay, or execute and then lose the reply of.
 //
-// It is not a model of the shard: it knows puts, deletes, increments, conditions and request ids
-// as far as callers can see them, no expiry, and no Raft. Nothing but tests imports it.
+// It is not a model of the shard: batches mean what package evaluate says, and request ids are
+// kept for ever, but there is no Raft, no disk, no replica that lags, and a batch may have keys of
+// several shards. Nothing but tests imports it.
 //
 // The life of a call:
 //

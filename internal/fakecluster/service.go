@@ -5,13 +5,14 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -20,14 +21,41 @@ const scanPageItems = 3
 
 // Get implements the KV service.
 func (n *Node) Get(_ context.Context, r *pb.GetRequest) (*pb.GetResponse, error) {
-	if err := n.refuse(r.GetKey()); err != nil {
+	if err := n.refuse(r.GetMaxStalenessMs(), r.GetKey()); err != nil {
 		return nil, err
 	}
 	c := n.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	found, ok := c.mu.data[string(r.GetKey())]
-	return &pb.GetResponse{Found: ok, Value: found.value, Version: found.version}, nil
+	return c.getLocked(r.GetKey()), nil
+}
+
+// MultiGet implements the KV service.
+func (n *Node) MultiGet(_ context.Context, r *pb.MultiGetRequest) (*pb.MultiGetResponse, error) {
+	if err := n.refuse(r.GetMaxStalenessMs(), r.GetKeys()...); err != nil {
+		return nil, err
+	}
+	c := n.cluster
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	response := &pb.MultiGetResponse{}
+	size := 0
+	for _, key := range r.GetKeys() {
+		item := c.getLocked(key)
+		if size += len(item.GetValue()); size > api.MaxReplyBytes {
+			return nil, api.Errorf(api.CodeTooLarge, "the values are over the limit of %d bytes", api.MaxReplyBytes)
+		}
+		response.Items = append(response.Items, item)
+	}
+	return response, nil
+}
+
+func (c *Cluster) getLocked(key []byte) *pb.GetResponse {
+	r, ok := c.mu.data[string(key)]
+	if !ok || evaluate.Expired(r.ExpiryMillis, c.nowLocked().Millis()) {
+		return &pb.GetResponse{}
+	}
+	return &pb.GetResponse{Found: true, Value: r.Value, Version: uint64(r.Version), ExpiryMs: r.ExpiryMillis}
 }
 
 // Batch implements the KV service.
@@ -36,7 +64,10 @@ func (n *Node) Batch(_ context.Context, r *pb.BatchRequest) (*pb.BatchResponse, 
 	c.mu.Lock()
 	c.mu.requests = append(c.mu.requests, r)
 	c.mu.Unlock()
-	if err := n.refuse(r.GetOps()[0].GetKey()); err != nil {
+	if len(r.GetOps()) == 0 {
+		return nil, api.Errorf(api.CodeInvalid, "a batch needs at least one operation")
+	}
+	if err := n.refuse(0, r.GetOps()[0].GetKey()); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -44,22 +75,24 @@ func (n *Node) Batch(_ context.Context, r *pb.BatchRequest) (*pb.BatchResponse, 
 	return c.applyLocked(r)
 }
 
-// refuse sends the caller to the leader if the node is told to.
-func (n *Node) refuse(key []byte) error {
+// refuse sends the caller to the leader if the node is told to, unless any replica may answer.
+func (n *Node) refuse(staleMillis uint32, keys ...[]byte) error {
 	n.mu.Lock()
 	redirect := n.mu.redirect
 	n.mu.Unlock()
-	if !redirect {
+	if !redirect || staleMillis > 0 {
 		return nil
 	}
 	c := n.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	slot := uint32(router.Slot(0, key))
-	for _, s := range c.mu.clusterMap.GetShards() {
-		leader := c.mu.leaders[api.ShardID(s.GetId())]
-		if s.GetStartSlot() <= slot && slot < s.GetEndSlot() && leader != n.id {
-			return &api.Error{Code: api.CodeNotLeader, Message: "not the leader", Shard: api.ShardID(s.GetId()), Leader: leader}
+	for _, key := range keys {
+		slot := uint32(router.Slot(0, key))
+		for _, s := range c.mu.clusterMap.GetShards() {
+			leader := c.mu.leaders[api.ShardID(s.GetId())]
+			if s.GetStartSlot() <= slot && slot < s.GetEndSlot() && leader != n.id {
+				return &api.Error{Code: api.CodeNotLeader, Message: "not the leader", Shard: api.ShardID(s.GetId()), Leader: leader}
+			}
 		}
 	}
 	return nil
@@ -78,60 +111,63 @@ func (c *Cluster) applyLocked(r *pb.BatchRequest) (*pb.BatchResponse, error) {
 		return nil, api.Errorf(api.CodeReleased, "the request is released")
 	}
 	response, err := c.evaluateLocked(r)
+	if !id.ProtoReflect().IsValid() {
+		return response, err
+	}
 	c.mu.answers[key] = answer{response, err}
 	return response, err
 }
 
 func (c *Cluster) evaluateLocked(r *pb.BatchRequest) (*pb.BatchResponse, error) {
-	response := &pb.BatchResponse{Applied: true, Version: c.mu.versions + 1}
-	data := maps.Clone(c.mu.data)
-	for i, op := range r.GetOps() {
-		old, existed := data[string(op.GetKey())]
-		if !holds(op, old, existed) {
-			return &pb.BatchResponse{FailedOp: uint32(i)}, nil
-		}
-		result := &pb.OpResult{Existed: existed, PreviousVersion: old.version}
-		if op.GetReturnPrevious() {
-			result.Previous = old.value
-		}
-		switch op.GetKind() {
-		case pb.OpKind_OP_KIND_PUT:
-			data[string(op.GetKey())] = row{op.GetValue(), response.Version}
-		case pb.OpKind_OP_KIND_DELETE:
-			delete(data, string(op.GetKey()))
-		case pb.OpKind_OP_KIND_INCREMENT:
-			number, err := strconv.ParseInt(string(old.value), 10, 64)
-			if existed && err != nil {
-				return nil, api.Errorf(api.CodeNotInteger, "the value is not an integer")
-			}
-			result.Number = number + op.GetDelta()
-			data[string(op.GetKey())] = row{strconv.AppendInt(nil, result.Number, 10), response.Version}
-		default:
-			return nil, api.Errorf(api.CodeInvalid, "operation %s", op.GetKind())
-		}
-		response.Results = append(response.Results, result)
+	batch := batchFromProto(r)
+	if _, refusal := evaluate.Check(&batch); refusal != nil {
+		return nil, refusal
 	}
-	c.mu.data, c.mu.versions = data, response.Version
-	return response, nil
+	e := evaluate.Evaluator{
+		Version: c.nowLocked() + 1,
+		Lookup:  func(key []byte) (evaluate.Row, error) { return c.mu.data[string(key)], nil },
+	}
+	result, refusal, err := e.Run(&batch)
+	if refusal != nil {
+		return nil, refusal
+	}
+	if err != nil {
+		return nil, err
+	}
+	if result.Applied {
+		c.mu.last = e.Version
+	}
+	for _, w := range e.Writes() {
+		if w.Row.Live {
+			w.Row.Value = bytes.Clone(w.Row.Value)
+			c.mu.data[string(w.Key)] = w.Row
+		} else {
+			delete(c.mu.data, string(w.Key))
+		}
+	}
+	return resultToProto(result), nil
 }
 
-func holds(op *pb.Op, old row, existed bool) bool {
-	switch op.GetCondition() {
-	case pb.ConditionKind_CONDITION_KIND_ABSENT:
-		return !existed
-	case pb.ConditionKind_CONDITION_KIND_PRESENT:
-		return existed
-	case pb.ConditionKind_CONDITION_KIND_VERSION:
-		return old.version == op.GetConditionVersion()
-	default:
-		return true
-	}
+// nowLocked is the time by which expiries are judged. It does not go back.
+func (c *Cluster) nowLocked() api.Version {
+	c.mu.last = max(c.mu.last, api.VersionAt(clock.Millis(c.mu.clock)))
+	return c.mu.last
 }
 
 // Scan implements the KV service.
 func (n *Node) Scan(r *pb.ScanRequest, stream pb.KV_ScanServer) error {
-	for page := range slices.Chunk(n.cluster.items(r), scanPageItems) {
-		if err := stream.Send(&pb.ScanResponse{Items: page}); err != nil {
+	items := n.cluster.items(r)
+	for len(items) > 0 {
+		page := items[:min(scanPageItems, len(items))]
+		items = items[len(page):]
+		response := &pb.ScanResponse{Items: page}
+		if len(items) > 0 {
+			response.Resume = items[0].GetKey()
+			if r.GetReverse() {
+				response.Resume = append(bytes.Clone(response.Resume), 0) // the end is exclusive
+			}
+		}
+		if err := stream.Send(response); err != nil {
 			return err
 		}
 	}
@@ -150,12 +186,13 @@ func (c *Cluster) items(r *pb.ScanRequest) []*pb.Item {
 		if r.GetLimit() > 0 && uint64(len(items)) == r.GetLimit() {
 			break
 		}
-		if bytes.Compare([]byte(key), r.GetStart()) < 0 || len(r.GetEnd()) > 0 && bytes.Compare([]byte(key), r.GetEnd()) >= 0 {
+		found := c.getLocked([]byte(key))
+		if !found.GetFound() || key < string(r.GetStart()) || len(r.GetEnd()) > 0 && key >= string(r.GetEnd()) {
 			continue
 		}
-		item := &pb.Item{Key: []byte(key), Version: c.mu.data[key].version}
+		item := &pb.Item{Key: []byte(key), Version: found.GetVersion(), ExpiryMs: found.GetExpiryMs()}
 		if !r.GetKeysOnly() {
-			item.Value = c.mu.data[key].value
+			item.Value = found.GetValue()
 		}
 		items = append(items, item)
 	}
