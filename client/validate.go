@@ -8,9 +8,9 @@ import "github.com/lightning-db/lightning/api"
 func validateKey(key []byte) error {
 	switch {
 	case len(key) == 0:
-		return api.Errorf(api.CodeInvalid, "the key is empty")
+		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")
 	case len(key) > api.MaxKeyBytes:
-		return api.Errorf(api.CodeTooLarge, "the key has %d bytes, the limit is %d", len(key), api.MaxKeyBytes)
+		return api.Errorf(api.CodeTooLarge, "a key of %d bytes is over the limit of %d", len(key), api.MaxKeyBytes)
 	}
 	return nil
 }
