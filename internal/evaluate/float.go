@@ -15,6 +15,9 @@ const (
 	floatPrecision = 64
 	floatDigits    = 17
 
+	// belowLastDigit: what is below 2^-58 is less than half of the last digit.
+	belowLastDigit = -57
+
 	// maxFloatText is what Redis reads at most.
 	maxFloatText = 5*1024 - 1
 
@@ -53,6 +56,9 @@ func newFloat() *big.Float { return new(big.Float).SetPrec(floatPrecision) }
 
 // formatFloat writes as printf's "%.17Lf", without the zeros at the end.
 func formatFloat(f *big.Float) []byte {
+	if f.MantExp(nil) < belowLastDigit {
+		return []byte("0") // the digits of so small a number take package big milliseconds
+	}
 	text := f.Append(nil, 'f', floatDigits)
 	text = bytes.TrimRight(text, "0")
 	text = bytes.TrimSuffix(text, []byte("."))
