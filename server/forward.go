@@ -150,7 +150,10 @@ func resultFromPeer(m *peerv1.ForwardApplyResponse) api.Result {
 		res.Ops = make([]api.OpResult, len(m.Results))
 	}
 	for i, o := range m.Results {
-		res.Ops[i] = api.OpResult{Existed: o.Existed, Previous: o.Previous, PreviousVersion: api.Version(o.PreviousVersion), Number: o.Number}
+		res.Ops[i] = api.OpResult{
+			Applied: o.Applied, Code: api.Code(o.ErrorCode), Existed: o.Existed, Previous: o.Previous,
+			PreviousVersion: api.Version(o.PreviousVersion), PreviousExpiry: o.PreviousExpiryMs, Number: o.Number, Text: o.Text,
+		}
 	}
 	return res
 }
@@ -159,7 +162,8 @@ func resultToPeer(res api.Result) *peerv1.ForwardApplyResponse {
 	m := &peerv1.ForwardApplyResponse{Applied: res.Applied, FailedOp: uint32(res.FailedOp), Version: uint64(res.Version)}
 	for _, o := range res.Ops {
 		m.Results = append(m.Results, &peerv1.ForwardOpResult{
-			Existed: o.Existed, Previous: o.Previous, PreviousVersion: uint64(o.PreviousVersion), Number: o.Number,
+			Applied: o.Applied, ErrorCode: string(o.Code), Existed: o.Existed, Previous: o.Previous,
+			PreviousVersion: uint64(o.PreviousVersion), PreviousExpiryMs: o.PreviousExpiry, Number: o.Number, Text: o.Text,
 		})
 	}
 	return m

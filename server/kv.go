@@ -46,7 +46,9 @@ func (s *Server) applyBatch(ctx context.Context, b api.Batch) (api.Result, error
 	var res api.Result
 	err := s.route(ctx, router.Slot(b.Namespace, b.Ops[0].Key), write, func(ctx context.Context, at place) (err error) {
 		for i := range b.Ops {
-			if !at.shard.Arc.Contains(router.Slot(b.Namespace, b.Ops[i].Key)) {
+			op := &b.Ops[i]
+			if !at.shard.Arc.Contains(router.Slot(b.Namespace, op.Key)) ||
+				op.HasSource() && !at.shard.Arc.Contains(router.Slot(b.Namespace, op.Source)) {
 				return errCrossShard()
 			}
 		}

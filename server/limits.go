@@ -1,17 +1,9 @@
 package server
 
-import "github.com/lightning-db/lightning/api"
-
-// checkKey refuses a key that no shard takes (V4).
-func checkKey(key []byte) error {
-	switch {
-	case len(key) == 0:
-		return api.Errorf(api.CodeInvalid, "a key needs at least one byte")
-	case len(key) > api.MaxKeyBytes:
-		return api.Errorf(api.CodeTooLarge, "key of %d bytes is over the limit of %d bytes", len(key), api.MaxKeyBytes)
-	}
-	return nil
-}
+import (
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/evaluate"
+)
 
 func checkNamespace(ns api.Namespace) error {
 	if ns != 0 {
@@ -29,8 +21,8 @@ func checkKeys(ns api.Namespace, keys [][]byte) error {
 		return api.Errorf(api.CodeTooLarge, "request for %d keys is over the limit of %d keys", len(keys), api.MaxBatchOps)
 	}
 	for _, key := range keys {
-		if err := checkKey(key); err != nil {
-			return err
+		if refusal := evaluate.CheckKey(key); refusal != nil {
+			return refusal
 		}
 	}
 	return nil
@@ -41,24 +33,9 @@ func checkBatch(b *api.Batch) (bytes int, err error) {
 	if err := checkNamespace(b.Namespace); err != nil {
 		return 0, err
 	}
-	switch {
-	case len(b.Ops) == 0:
-		return 0, api.Errorf(api.CodeInvalid, "a batch needs at least one operation")
-	case len(b.Ops) > api.MaxBatchOps:
-		return 0, api.Errorf(api.CodeTooLarge, "batch of %d operations is over the limit of %d operations", len(b.Ops), api.MaxBatchOps)
-	}
-	for i := range b.Ops {
-		op := &b.Ops[i]
-		if err := checkKey(op.Key); err != nil {
-			return 0, err
-		}
-		if len(op.Value) > api.MaxValueBytes {
-			return 0, api.Errorf(api.CodeTooLarge, "value of %d bytes is over the limit of %d bytes", len(op.Value), api.MaxValueBytes)
-		}
-		bytes += len(op.Key) + len(op.Value)
-	}
-	if bytes > api.MaxBatchBytes {
-		return 0, api.Errorf(api.CodeTooLarge, "batch of %d bytes is over the limit of %d bytes", bytes, api.MaxBatchBytes)
+	bytes, refusal := evaluate.Check(b)
+	if refusal != nil {
+		return 0, refusal
 	}
 	return bytes, nil
 }

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/router"
 )
 
 // replyBudget bounds the values of one answer, which is in memory whole.
@@ -54,11 +55,39 @@ func getSome(ctx context.Context, sh Shard, epoch api.Epoch, ns api.Namespace, k
 	return items, nil
 }
 
+// steps are the operations of a batch that are applied together, as ranges of indexes.
+type steps [][2]int
+
+// stepsOf splits a batch. It refuses a step whose keys do not live on one shard now.
+func (s *Server) stepsOf(b *api.Batch) (steps, error) {
+	table := s.opts.Router.Table()
+	if table == nil {
+		return nil, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+	}
+	var all steps
+	var home api.ShardID
+	for i := range b.Ops {
+		op := &b.Ops[i]
+		id := table.ShardOf(router.Slot(b.Namespace, op.Key)).ID
+		joined := op.Joined && i > 0
+		if joined && id != home || op.HasSource() && table.ShardOf(router.Slot(b.Namespace, op.Source)).ID != id {
+			return nil, errCrossShard()
+		}
+		if joined {
+			all[len(all)-1][1] = i + 1
+			continue
+		}
+		home = id
+		all = append(all, [2]int{i, i + 1})
+	}
+	return all, nil
+}
+
 // ApplyEach runs operations that need not be one batch: atomically per shard, in parallel over
-// shards, each shard's in the order given. The results are in the order of ops. After an error
-// some of the shards' operations may have been executed, and the error says so.
+// shards, each shard's in the order given. Operations that are Joined stay together, and must
+// live on one shard. The results are in the order of ops. After an error some of the shards'
+// operations may have been executed, and the error says so.
 func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
-	ns, ops := b.Namespace, b.Ops
 	bytes, err := checkBatch(&b)
 	if err != nil {
 		return nil, err
@@ -70,17 +99,25 @@ func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, er
 	defer leave()
 	ctx, cancel := s.withDeadline(ctx)
 	defer cancel()
-	groups, err := s.groups(ns, len(ops), func(i int) []byte { return ops[i].Key })
+	all, err := s.stepsOf(&b)
 	if err != nil {
 		return nil, err
 	}
-	results := make([]api.OpResult, len(ops))
+	groups, err := s.groups(b.Namespace, len(all), func(i int) []byte { return b.Ops[all[i][0]].Key })
+	if err != nil {
+		return nil, err
+	}
+	results := make([]api.OpResult, len(b.Ops))
 	errs := make([]error, len(groups))
 	// No errgroup: the shards that can answer are to be done although another one cannot.
 	var g errgroup.Group
 	for n, group := range groups {
 		g.Go(func() error {
-			errs[n] = s.applyGroup(ctx, ns, ops, group, results)
+			part := make(steps, len(group))
+			for i, at := range group {
+				part[i] = all[at]
+			}
+			errs[n] = s.applyGroup(ctx, &b, part, results)
 			return nil
 		})
 	}
@@ -88,26 +125,27 @@ func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, er
 	return results, partialError(errs)
 }
 
-// applyGroup runs the operations with the given indexes as one batch, or one by one if they
-// live on one shard no more.
-func (s *Server) applyGroup(ctx context.Context, ns api.Namespace, ops []api.Op, group []int, results []api.OpResult) error {
-	batch := api.Batch{Namespace: ns, Ops: make([]api.Op, len(group))}
-	for n, i := range group {
-		batch.Ops[n] = ops[i]
+// applyGroup runs some steps of a batch as one batch, or one by one if they live on one shard no
+// more.
+func (s *Server) applyGroup(ctx context.Context, whole *api.Batch, part steps, results []api.OpResult) error {
+	batch := api.Batch{Namespace: whole.Namespace, Independent: whole.Independent}
+	for _, step := range part {
+		batch.Ops = append(batch.Ops, whole.Ops[step[0]:step[1]]...)
 	}
 	res, err := s.applyBatch(ctx, batch)
-	if errors.Is(err, api.ErrCrossShard) && len(group) > 1 {
-		errs := make([]error, len(group))
-		for n, i := range group {
-			errs[n] = s.applyGroup(ctx, ns, ops, []int{i}, results)
+	if errors.Is(err, api.ErrCrossShard) && len(part) > 1 {
+		errs := make([]error, len(part))
+		for n := range part {
+			errs[n] = s.applyGroup(ctx, whole, part[n:n+1], results)
 		}
 		return partialError(errs)
 	}
 	if err != nil {
 		return err
 	}
-	for n := range min(len(group), len(res.Ops)) {
-		results[group[n]] = res.Ops[n]
+	for _, step := range part {
+		n := copy(results[step[0]:step[1]], res.Ops)
+		res.Ops = res.Ops[n:]
 	}
 	return nil
 }

@@ -143,3 +143,6 @@ func (r *run) putSystem(key, value []byte) {
 }
 
 func (r *run) deleteSystem(key []byte) { r.putSystem(key, nil) }
+
+// expired says whether an expiry has come at a time; an expiry of 0 never does.
+func expired(expiryMillis, nowMillis uint64) bool { return evaluate.Expired(expiryMillis, nowMillis) }
