@@ -28,7 +28,7 @@ type layer struct {
 var layers = []layer{
 	{"cmd/lightning-node", []string{"internal/node", "api", "internal/network", "internal/clock", "internal/build"},
 		"a main parses, wires, waits and stops; the wiring itself is internal/node's"},
-	{"cmd/lightning-cli", []string{"client", "router", "api/...", "internal/clock", "internal/build"},
+	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/clock", "internal/build"},
 		"the CLI is a client: it must not need, or contain, the server"},
 	{"examples/...", []string{"client", "api/..."},
 		"an example uses what a user may use"},
@@ -82,7 +82,7 @@ var outsiders = []layer{
 	{"github.com/spf13/cobra", []string{"cmd/..."}, "only programs have command lines"},
 	{"github.com/spf13/pflag", []string{"cmd/...", "internal/node"}, "only programs have flags"},
 	{"go.yaml.in/yaml/v3", []string{"internal/node", "cmd/..."}, "YAML is a format of the configuration only"},
-	{"github.com/redis/go-redis/v9", []string{"cmd/lightning-cli", "tests/...", "examples/..."}, "only the benchmark of the CLI is a client of Redis"},
+	{"github.com/redis/go-redis/v9", []string{"cmd/lightning-cli/...", "tests/...", "examples/..."}, "only the benchmark of the CLI is a client of Redis"},
 	{"google.golang.org/grpc", []string{"api/...", "raft/...", "meta/...", "server/...", "client/...", "cmd/lightning-cli", "internal/node", "internal/peers"}, "only what talks to other nodes or clients knows the transport"},
 }
 
