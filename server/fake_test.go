@@ -42,6 +42,7 @@ type group struct {
 	data     map[string]api.Item
 	answers  map[api.RequestID]api.Result
 	requests []api.RequestID // of every Apply that reached the leader
+	batches  []api.Batch     // of the same
 	version  api.Version
 	// before runs first in every call on a replica; an error is the call's answer. after runs
 	// once a command was executed; an error takes the place of its answer.
@@ -95,6 +96,7 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.requests = append(g.requests, c.Request)
+	g.batches = append(g.batches, c.Batch)
 	res, known := g.answers[c.Request]
 	if !known {
 		res = g.execute(c.Batch)

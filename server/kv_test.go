@@ -5,12 +5,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -220,6 +224,85 @@ func TestAPartOfApplyEachThatFailsLeavesTheWholeUnknown(t *testing.T) {
 	c.groups[1].set(func(g *group) { g.before = refuse })
 	if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops}); !errors.Is(err, api.ErrInvalid) {
 		t.Fatalf("nothing ran, and the error is %v", err)
+	}
+}
+
+func joined(op api.Op) api.Op {
+	op.Joined = true
+	return op
+}
+
+// A step is never cut: it travels to its shard whole, or is refused before anything is proposed.
+func TestApplyEachKeepsStepsTogether(t *testing.T) {
+	c := newCluster(t, 3, nil)
+	set := func(key string) api.Op { return put(key, "v").Ops[0] }
+	ops := []api.Op{
+		set(c.keyOn(1, 0)), joined(set(c.keyOn(1, 1))), set(c.keyOn(2, 0)), set(c.keyOn(1, 2)), joined(set(c.keyOn(1, 3))),
+	}
+	results, err := c.servers["b"].ApplyEach(t.Context(), api.Batch{Ops: ops, Independent: true})
+	if err != nil || len(results) != len(ops) {
+		t.Fatal(results, err)
+	}
+	want := map[api.ShardID][]bool{1: {false, true, false, true}, 2: {false}}
+	for id, joins := range want {
+		for _, b := range c.groups[id].batches {
+			if !b.Independent || len(b.Ops) != len(joins) {
+				t.Fatalf("shard %d got %+v", id, b)
+			}
+			for i := range joins {
+				if b.Ops[i].Joined != joins[i] {
+					t.Errorf("operation %d of shard %d: joined %t", i, id, b.Ops[i].Joined)
+				}
+			}
+		}
+		if len(c.groups[id].batches) != 1 {
+			t.Errorf("shard %d got %d batches", id, len(c.groups[id].batches))
+		}
+	}
+	for name, ops := range map[string][]api.Op{
+		"a step over two shards":   {set(c.keyOn(1, 4)), set(c.keyOn(2, 4)), joined(set(c.keyOn(1, 5)))},
+		"a source on another":      {set(c.keyOn(1, 4)), {Kind: api.OpCopy, Key: []byte(c.keyOn(1, 5)), Source: []byte(c.keyOn(2, 0))}},
+		"a source of a later step": {set(c.keyOn(1, 4)), joined(api.Op{Kind: api.OpRename, Key: []byte(c.keyOn(1, 5)), Source: []byte(c.keyOn(2, 0))})},
+	} {
+		if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops, Independent: true}); !errors.Is(err, api.ErrCrossShard) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	rename := api.Batch{Ops: []api.Op{{Kind: api.OpRename, Key: []byte(c.keyOn(1, 5)), Source: []byte(c.keyOn(2, 0))}}}
+	if _, err := c.servers["a"].Apply(t.Context(), rename); !errors.Is(err, api.ErrCrossShard) {
+		t.Errorf("a batch whose source is on another shard: %v", err)
+	}
+	if len(c.groups[1].batches) != 1 || len(c.groups[2].batches) != 1 {
+		t.Error("what was refused was proposed")
+	}
+}
+
+// What an operation found and did is the same whether the leader is here or elsewhere.
+func TestResultsSurviveForwarding(t *testing.T) {
+	full := api.Result{Applied: true, FailedOp: 3, Version: 9, Ops: []api.OpResult{
+		{
+			Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 7, PreviousExpiry: 1_790_000_000_000,
+			Number: -4, Text: []byte("1.5"),
+		},
+		{Code: api.CodeNotFloat, Existed: true, Previous: []byte{}, Text: []byte{}},
+		{},
+	}}
+	raw, err := proto.Marshal(resultToPeer(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m peerv1.ForwardApplyResponse
+	if err := proto.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	if got := resultFromPeer(&m); !reflect.DeepEqual(got, full) {
+		t.Errorf("%+v came back as %+v", full, got)
+	}
+	for _, v := range []any{api.OpResult{}, api.Result{}} {
+		// A field that is added must be forwarded, and be in this test.
+		if want, got := map[string]int{"OpResult": 8, "Result": 4}[reflect.TypeOf(v).Name()], reflect.TypeOf(v).NumField(); got != want {
+			t.Errorf("%T has %d fields, %d are forwarded", v, got, want)
+		}
 	}
 }
 
