@@ -7,58 +7,56 @@ import (
 	"strings"
 )
 
-// onCommand describes the table to clients.
-func onCommand(_ context.Context, c *conn, args [][]byte) error {
-	if len(args) == 1 {
-		c.commandInfo(commands)
-		return nil
+// commandSubcommands are those of COMMAND, which describe the table to clients.
+func commandSubcommands() []*command {
+	row := func(name string, arity int, since, summary string, run func(context.Context, *conn, [][]byte) error) *command {
+		return &command{name: name, arity: arity, flags: []string{"loading", "stale"}, categories: []string{"@slow", "@connection"},
+			since: since, summary: summary, run: run, queued: true}
 	}
-	switch strings.ToLower(string(args[1][:min(len(args[1]), maxNameBytes)])) {
-	case "count":
-		if len(args) != 2 {
-			return errArity("command|count")
-		}
-		c.out.integer(int64(len(commands)))
-	case "help":
-		if len(args) != 2 {
-			return errArity("command|help")
-		}
-		c.help("command")
-	case "docs":
-		c.out.dict(0)
-	case "list":
-		return c.commandList(args[2:])
-	case "info":
-		list := commands
-		if len(args) > 2 {
-			list = make([]*command, 0, len(args)-2)
-			for _, name := range args[2:] {
-				list = append(list, lookup(name))
-			}
-		}
-		c.commandInfo(list)
-	case "getkeys":
-		return c.commandKeys(args[2:])
-	default:
-		return errUnknownSubcommand("COMMAND", args[1])
+	return []*command{
+		row("count", 2, "2.8.13", "how many commands there are", func(_ context.Context, c *conn, _ [][]byte) error { c.out.integer(int64(len(commands))); return nil }),
+		row("info", -2, "2.8.13", "arity, flags and keys of commands", onCommandInfo),
+		row("docs", -2, "7.0.0", "what commands do", onCommandDocs),
+		row("list", -2, "7.0.0", "the names of commands; FILTERBY", onCommandList),
+		row("getkeys", -3, "2.8.13", "the keys in a command", onCommandKeys(false)),
+		row("getkeysandflags", -3, "7.0.0", "the keys in a command and what it does with them", onCommandKeys(true)),
 	}
+}
+
+// onCommand describes the whole table.
+func onCommand(_ context.Context, c *conn, _ [][]byte) error {
+	c.commandInfo(commands)
 	return nil
 }
 
-// commandList names the commands, all of them or those that FILTERBY chooses.
-func (c *conn) commandList(args [][]byte) error {
-	chosen, err := filterBy(args)
+func onCommandInfo(_ context.Context, c *conn, args [][]byte) error {
+	list := commands
+	if len(args) > 2 {
+		list = make([]*command, 0, len(args)-2)
+		for _, name := range args[2:] {
+			list = append(list, findNamed(name))
+		}
+	}
+	c.commandInfo(list)
+	return nil
+}
+
+// onCommandList names the commands and subcommands, all of them or those that FILTERBY chooses.
+func onCommandList(_ context.Context, c *conn, args [][]byte) error {
+	chosen, err := filterBy(args[2:])
 	if err != nil {
 		return err
 	}
 	var list []string
 	for _, cmd := range commands {
-		ok, err := chosen(cmd)
-		if err != nil {
-			return err
-		}
-		if ok {
-			list = append(list, cmd.name)
+		for _, row := range append([]*command{cmd}, cmd.subs...) {
+			ok, err := chosen(row)
+			if err != nil {
+				return err
+			}
+			if ok {
+				list = append(list, row.name)
+			}
 		}
 	}
 	c.out.array(len(list))
@@ -71,16 +69,16 @@ func (c *conn) commandList(args [][]byte) error {
 // filterBy reads FILTERBY MODULE name, ACLCAT category or PATTERN glob, or nothing.
 func filterBy(args [][]byte) (func(*command) (bool, error), error) {
 	if len(args) == 0 {
-		return func(*command) (bool, error) { return true, nil }, nil
+		return func(cmd *command) (bool, error) { return !strings.Contains(cmd.name, "|"), nil }, nil
 	}
-	if len(args) != 3 || !strings.EqualFold(string(args[0]), "filterby") {
+	if len(args) != 3 || option(args[0]) != "filterby" {
 		return nil, errSyntax
 	}
-	switch strings.ToLower(string(args[1])) {
+	switch option(args[1]) {
 	case "module": // there are none
 		return func(*command) (bool, error) { return false, nil }, nil
 	case "aclcat":
-		category := "@" + strings.ToLower(string(args[2]))
+		category := "@" + option(args[2])
 		return func(cmd *command) (bool, error) { return slices.Contains(cmd.categories, category), nil }, nil
 	case "pattern":
 		pattern := newGlob(bytes.ToLower(args[2])) // names are in lower case, and do not mind it
@@ -94,7 +92,7 @@ func (c *conn) commandInfo(list []*command) {
 	c.out.array(len(list))
 	for _, cmd := range list {
 		if cmd == nil {
-			c.out.nullArray()
+			c.out.null()
 			continue
 		}
 		c.out.array(10)
@@ -105,9 +103,17 @@ func (c *conn) commandInfo(list []*command) {
 		c.out.integer(int64(cmd.lastKey))
 		c.out.integer(int64(cmd.keyStep))
 		c.names(cmd.categories)
-		c.out.set(0)   // tips
-		c.out.set(0)   // key specifications: the positions above say all
-		c.out.array(0) // subcommands
+		tips := tipsOf[cmd.name]
+		c.out.set(len(tips))
+		for _, tip := range tips {
+			c.out.bulkString(tip)
+		}
+		specs := cmd.keySpecs()
+		c.out.set(len(specs))
+		for _, spec := range specs {
+			c.keySpec(spec)
+		}
+		c.commandInfo(cmd.subs)
 	}
 }
 
@@ -118,24 +124,127 @@ func (c *conn) names(names []string) {
 	}
 }
 
-func (c *conn) commandKeys(args [][]byte) error {
-	if len(args) == 0 {
-		return errArity("command|getkeys")
+// keySpec is a run of keys and what a command does with them.
+type keySpec struct {
+	access []string
+	// first is the place of the first key, last that of the last one counted from it, or -1 for
+	// the last argument.
+	first, last, step int
+}
+
+// keySpecs are the runs of keys of a command: one, unless it treats its first key and its
+// second in different ways.
+func (cmd *command) keySpecs() []keySpec {
+	if cmd.firstKey == 0 {
+		return nil
 	}
-	cmd := lookup(args[0])
-	switch {
-	case cmd == nil:
-		return replyError("ERR Invalid command specified")
-	case !cmd.accepts(len(args)):
-		return replyError("ERR Invalid number of arguments specified for command")
+	runs := accessOf[cmd.name]
+	if len(runs) > 1 {
+		specs := make([]keySpec, len(runs))
+		for i, run := range runs {
+			specs[i] = keySpec{strings.Fields(run), cmd.firstKey + i*cmd.keyStep, 0, 1}
+		}
+		return specs
 	}
-	keys := cmd.keys(args)
-	if len(keys) == 0 {
-		return replyError("ERR The command has no key arguments")
+	spec := keySpec{first: cmd.firstKey, last: cmd.lastKey, step: cmd.keyStep}
+	for _, run := range runs {
+		spec.access = strings.Fields(run)
 	}
-	c.out.array(len(keys))
-	for _, key := range keys {
-		c.out.bulk(key)
+	if spec.last > 0 {
+		spec.last -= spec.first
 	}
+	return []keySpec{spec}
+}
+
+func (c *conn) keySpec(spec keySpec) {
+	c.out.dict(3)
+	c.out.bulkString("flags")
+	c.names(spec.access)
+	c.out.bulkString("begin_search")
+	c.out.dict(2)
+	c.out.bulkString("type")
+	c.out.bulkString("index")
+	c.out.bulkString("spec")
+	c.out.dict(1)
+	c.out.bulkString("index")
+	c.out.integer(int64(spec.first))
+	c.out.bulkString("find_keys")
+	c.out.dict(2)
+	c.out.bulkString("type")
+	c.out.bulkString("range")
+	c.out.bulkString("spec")
+	c.out.dict(3)
+	c.out.bulkString("lastkey")
+	c.out.integer(int64(spec.last))
+	c.out.bulkString("keystep")
+	c.out.integer(int64(spec.step))
+	c.out.bulkString("limit")
+	c.out.integer(0)
+}
+
+// onCommandDocs says what commands do. Names that do not exist are left out.
+func onCommandDocs(_ context.Context, c *conn, args [][]byte) error {
+	list := commands
+	if len(args) > 2 {
+		list = nil
+		for _, name := range args[2:] {
+			if cmd := findNamed(name); cmd != nil {
+				list = append(list, cmd)
+			}
+		}
+	}
+	c.commandDocs(list)
 	return nil
+}
+
+func (c *conn) commandDocs(list []*command) {
+	c.out.dict(len(list))
+	for _, cmd := range list {
+		c.out.bulkString(cmd.name)
+		fields := []string{"summary", cmd.summary, "since", cmd.since, "group", cmd.group, "complexity", cmd.complexity()}
+		if len(cmd.subs) > 0 {
+			c.out.dict(len(fields)/2 + 1)
+		} else {
+			c.out.dict(len(fields) / 2)
+		}
+		for _, text := range fields {
+			c.out.bulkString(text)
+		}
+		if len(cmd.subs) > 0 {
+			c.out.bulkString("subcommands")
+			c.commandDocs(cmd.subs)
+		}
+	}
+}
+
+// onCommandKeys answers GETKEYS, and with flags GETKEYSANDFLAGS.
+func onCommandKeys(flags bool) func(context.Context, *conn, [][]byte) error {
+	return func(_ context.Context, c *conn, args [][]byte) error {
+		args = args[2:]
+		cmd, err := find(args)
+		switch {
+		case err != nil:
+			return replyError("ERR Invalid command specified")
+		case cmd.firstKey == 0:
+			return replyError("ERR The command has no key arguments")
+		case !cmd.accepts(len(args)):
+			return replyError("ERR Invalid number of arguments specified for command")
+		}
+		keys := cmd.keys(args)
+		if len(keys) == 0 {
+			return replyError("ERR The command has no key arguments")
+		}
+		specs := cmd.keySpecs()
+		c.out.array(len(keys))
+		for i, key := range keys {
+			if !flags {
+				c.out.bulk(key)
+				continue
+			}
+			c.out.array(2)
+			c.out.bulk(key)
+			c.names(specs[min(i, len(specs)-1)].access)
+		}
+		return nil
+	}
 }

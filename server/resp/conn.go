@@ -8,33 +8,56 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 )
 
-// conn is one client. All of it belongs to the connection's goroutine, but for net, which Close
-// uses too.
+// conn is one client.
 type conn struct {
+	// Set by newConn, never written again. Close and CLIENT KILL use net too.
 	server *Server
 	net    net.Conn
 	id     int64
-	in     *reader
-	out    reply
 	since  time.Time
-	name   string // CLIENT SETNAME
-	quit   bool   // the connection ends after this reply
+	source string // the client's address without its port
+
+	// Owned by the connection's goroutine.
+	in            *reader
+	out           reply
+	name          string // CLIENT SETNAME
+	library       string // CLIENT SETINFO
+	libraryVer    string
+	authenticated bool
+	readOnly      bool // READONLY: stale reads from the replica here
+	stale         bool // the command that runs is such a read
+	quit          bool // the connection ends after this reply
+	muted         mute
+	block         *block // of MULTI, nil outside
+	watched       []watchedKey
+	held          int64 // bytes of block and watched
+	subscribed    subscriptions
 
 	holdsLarge   bool // one of Server.large
 	hasDeadline  bool // of reading
 	commandBegan bool // the deadline is that of a command
+
+	// Written by the connection's goroutine, read by CLIENT LIST and KILL.
+	shown       atomic.Pointer[shown]
+	lastCommand atomic.Pointer[command]
+	lastMillis  atomic.Uint64
 }
 
 func newConn(s *Server, netConn net.Conn) *conn {
-	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now()}
+	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now(), source: sourceOf(netConn)}
 	c.in = newReader(socketReader{c}, c.reserveLarge)
 	c.out = reply{out: socketWriter{c}, version: 2}
+	c.setAuthenticated(!s.passwordRequired())
+	c.lastMillis.Store(clock.Millis(s.opts.Clock))
+	c.show()
 	return c
 }
 
@@ -57,6 +80,10 @@ func (c *conn) serveConn() {
 	defer c.server.forget(c)
 	defer c.net.Close()
 	defer c.releaseLarge()
+	defer c.endBlock()
+	if c.handshake() != nil {
+		return
+	}
 	for !c.quit {
 		q, err := c.in.next()
 		if err != nil {
@@ -104,39 +131,84 @@ func (c *conn) linger() {
 
 // run runs one request and tells the observer.
 func (c *conn) run(q request) {
-	c.server.commands.Add(1)
-	began := c.server.opts.Clock.Now()
-	name, err := c.dispatch(q)
+	o := &c.server.opts
+	began := o.Clock.Now()
+	c.muted.begin(&c.out)
+	cmd, admitted, err := c.dispatch(q)
 	if err != nil {
 		c.out.error(err)
 	}
-	code := api.CodeOf(err)
-	var text replyError
-	if errors.As(err, &text) {
-		code = api.CodeInvalid
+	c.muted.end(&c.out)
+	name, took := unknownName, o.Clock.Now().Sub(began)
+	if cmd != nil {
+		name = cmd.name
+		c.lastCommand.Store(cmd)
 	}
-	c.server.opts.Observe(name, code, c.server.opts.Clock.Now().Sub(began))
+	c.lastMillis.Store(uint64(began.UnixMilli()))
+	c.show()
+	if !c.authenticated && len(c.out.buf) > maxStrangerReplyBytes {
+		_ = c.out.flush() // an error stays and ends the connection
+	}
+	c.server.stats.count(cmd, admitted, err, took)
+	o.Observe(name, codeOf(err), took)
 }
 
-// dispatch finds the command, checks its arity and runs it.
-func (c *conn) dispatch(q request) (name string, err error) {
+// codeOf is the code of an error for the observer.
+func codeOf(err error) api.Code {
+	var text replyError
+	var coded codedError
+	switch {
+	case errors.As(err, &coded):
+		return coded.code
+	case errors.As(err, &text):
+		return api.CodeInvalid
+	}
+	return api.CodeOf(err)
+}
+
+// dispatch finds the command, looks whether it may run, and runs or queues it. cmd is nil when
+// there is none; admitted is false when it was refused before it began.
+func (c *conn) dispatch(q request) (cmd *command, admitted bool, err error) {
 	if q.refused != nil {
 		if len(q.args) > 0 {
-			if cmd := lookup(q.args[0]); cmd != nil {
-				return cmd.name, q.refused
-			}
+			cmd, _ = find(q.args)
 		}
-		return unknownName, q.refused
+		return cmd, false, c.reject(cmd, q.refused)
 	}
-	cmd := lookup(q.args[0])
-	if cmd == nil {
-		c.quit = isHTTP(q.args[0])
-		return unknownName, errUnknownCommand(q.args)
+	cmd, err = find(q.args)
+	if err != nil {
+		c.quit = cmd == nil && isHTTP(q.args[0])
+		return cmd, false, c.reject(nil, err)
 	}
-	if !cmd.accepts(len(q.args)) {
-		return cmd.name, errArity(cmd.name)
+	if err := c.admit(cmd, q.args); err != nil {
+		return cmd, false, c.reject(cmd, err)
 	}
-	return cmd.name, c.call(cmd, q.args)
+	if c.block != nil && !runsInBlock[cmd.name] {
+		err := c.block.add(c, cmd, q)
+		if err != nil {
+			return cmd, false, c.reject(cmd, err)
+		}
+		c.out.simple("QUEUED")
+		return cmd, true, nil
+	}
+	return cmd, true, c.call(cmd, q.args)
+}
+
+// admit decides whether a command may run, in Redis' order.
+func (c *conn) admit(cmd *command, args [][]byte) error {
+	if !cmd.accepts(len(args)) {
+		return errArity(cmd.name)
+	}
+	if !c.authenticated && !slices.Contains(cmd.flags, "no_auth") {
+		return errNoAuth
+	}
+	if err := c.redirect(cmd, args); err != nil {
+		return err
+	}
+	if c.out.version == 2 && c.subscribed.count() > 0 && !runsSubscribed[cmd.name] {
+		return replyError("ERR Can't execute '" + cmd.name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	}
+	return nil
 }
 
 // isHTTP recognises a line of an HTTP request. The connection then ends, because a web page can
@@ -204,21 +276,29 @@ func (s socketReader) Read(p []byte) (int, error) {
 		// Checked after the deadline was set, which undoes a kick that came before.
 		return 0, io.EOF
 	}
-	return c.net.Read(p)
+	n, err := c.net.Read(p)
+	c.server.stats.received.Add(int64(n))
+	return n, err
 }
 
 // setReadDeadline gives a command that has begun CommandTimeout as a whole, and the wait for the
 // next one IdleTimeout.
 func (c *conn) setReadDeadline() {
-	o := &c.server.opts
+	o, idle := &c.server.opts, c.server.settings.idleTimeout()
 	switch {
+	case !c.authenticated:
+		if !c.commandBegan { // the wait for the command counts too
+			_ = c.net.SetReadDeadline(now().Add(o.StrangerTimeout))
+			c.hasDeadline, c.commandBegan = true, true
+		}
+		return
 	case c.in.midCommand && c.commandBegan:
 		return
 	case c.in.midCommand:
 		_ = c.net.SetReadDeadline(now().Add(o.CommandTimeout)) // fails only on a closed socket, as Read will
 		c.hasDeadline = true
-	case o.IdleTimeout > 0:
-		_ = c.net.SetReadDeadline(now().Add(o.IdleTimeout))
+	case idle > 0 && c.subscribed.count() == 0:
+		_ = c.net.SetReadDeadline(now().Add(idle))
 		c.hasDeadline = true
 	case c.hasDeadline:
 		_ = c.net.SetReadDeadline(time.Time{})
@@ -241,6 +321,7 @@ func (s socketWriter) Write(p []byte) (int, error) {
 		_ = s.c.net.SetWriteDeadline(now().Add(s.c.server.opts.CommandTimeout)) // as in setReadDeadline
 		n, err := s.c.net.Write(piece)
 		written += n
+		s.c.server.stats.sent.Add(int64(n))
 		if err != nil {
 			return written, err
 		}

@@ -2,9 +2,11 @@ package resp
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"io"
+	"strconv"
 	"time"
+
+	"github.com/lightning-db/lightning/internal/clock"
 )
 
 // redisVersion is the version of Redis whose behaviour the commands follow; clients switch
@@ -12,30 +14,60 @@ import (
 const redisVersion = "7.2.0"
 
 func connectionCommands() []*command {
+	stale := []string{"loading", "stale", "fast"}
+	open := append(connectionFlags, "no_auth", "allow_busy")
 	return []*command{
-		{name: "ping", arity: -1, flags: []string{"fast"}, categories: inConnection, summary: "answers PONG, or its argument", run: onPing},
-		{name: "echo", arity: 2, flags: []string{"loading", "stale", "fast"}, categories: inConnection, summary: "answers its argument", run: onEcho},
-		{name: "hello", arity: -1, flags: append(connectionFlags, "no_auth", "allow_busy"), categories: inConnection, summary: "chooses the version of the protocol; there are no users to AUTH as yet", run: onHello},
-		{name: "auth", arity: -2, flags: append(connectionFlags, "no_auth", "allow_busy"), categories: inConnection, summary: "refused: there are no users yet", run: onAuth},
-		{name: "select", arity: 2, flags: []string{"loading", "stale", "fast"}, categories: inConnection, summary: "only database 0 exists", run: onSelect},
-		{name: "client", arity: -2, categories: []string{"@slow", "@connection"}, summary: "ID, INFO, LIST (this connection), GETNAME, SETNAME, SETINFO, NO-EVICT, NO-TOUCH", run: onClient},
-		{name: "quit", arity: -1, flags: append(connectionFlags, "no_auth", "allow_busy"), categories: inConnection, summary: "ends the connection", run: onQuit},
-		{name: "reset", arity: 1, flags: append(connectionFlags, "no_auth", "allow_busy"), categories: inConnection, summary: "back to a fresh connection's state", run: onReset},
-		{name: "command", arity: -1, flags: []string{"loading", "stale"}, categories: []string{"@slow", "@connection"}, summary: "the table of commands: COUNT, INFO, LIST, GETKEYS, DOCS (empty)", run: onCommand},
-		{name: "info", arity: -1, flags: []string{"loading", "stale"}, categories: []string{"@slow", "@dangerous"}, summary: "facts about this node; the section keyspace counts all keys", run: onInfo},
-		{name: "cluster", arity: -2, categories: []string{"@slow"}, summary: "answers that cluster support is disabled, as on a single Redis", run: onCluster},
+		{name: "ping", arity: -1, flags: []string{"fast"}, categories: inConnection, group: "connection", since: "1.0.0", summary: "answers PONG, or its argument", run: onPing, queued: true},
+		{name: "echo", arity: 2, flags: stale, categories: inConnection, group: "connection", since: "1.0.0", summary: "answers its argument", run: onEcho, queued: true},
+		{name: "hello", arity: -1, flags: open, categories: inConnection, group: "connection", since: "6.0.0", summary: "chooses the version of the protocol; AUTH, SETNAME", run: onHello, queued: true},
+		{name: "auth", arity: -2, flags: open, categories: inConnection, group: "connection", since: "1.0.0", summary: "authenticates; the only user is default", run: onAuth, queued: true,
+			differs: "a password that is refused counts against the client's address, which is then made to wait"},
+		{name: "select", arity: 2, flags: stale, categories: inConnection, group: "connection", since: "1.0.0", summary: "accepts database 0", run: onSelect, queued: true,
+			differs: "there is one database, as in Redis Cluster"},
+		{name: "quit", arity: -1, flags: open, categories: inConnection, group: "connection", since: "1.0.0", summary: "ends the connection", run: onQuit},
+		{name: "reset", arity: 1, flags: open, categories: inConnection, group: "connection", since: "6.2.0", summary: "back to a fresh connection's state", run: onReset},
 	}
 }
 
+// serverCommands are about the node.
+func serverCommands() []*command {
+	admin := []string{"admin", "noscript", "loading", "stale"}
+	return []*command{
+		container(command{name: "command", arity: -1, flags: []string{"loading", "stale"}, categories: []string{"@slow", "@connection"}, group: "server", since: "2.8.13", run: onCommand, queued: true,
+			summary: "the table of commands", differs: "has the commands that exist here, with summaries and without the syntax of their arguments"}, commandSubcommands()...),
+		{name: "info", arity: -1, flags: []string{"loading", "stale"}, categories: []string{"@slow", "@dangerous"}, group: "server", since: "1.0.0", run: onInfo, queued: true,
+			summary: "facts about this node", differs: "the section keyspace only when it is named, because it counts all keys of the cluster"},
+		container(command{name: "config", arity: -2, categories: []string{"@slow"}, group: "server", since: "2.0.0", summary: "settings, as a Redis with this behaviour would have them",
+			differs: "the settings of a node are flags: lightning-node start --help"}, configSubcommands()...),
+		{name: "time", arity: 1, flags: []string{"loading", "stale", "fast"}, categories: []string{"@fast"}, group: "server", since: "2.6.0", summary: "the clock of this node: seconds, microseconds", run: onTime, queued: true},
+		{name: "wait", arity: 3, flags: []string{"noscript"}, categories: []string{"@slow", "@connection"}, group: "generic", since: "3.0.0", run: onWait, queued: true,
+			summary: "on how many nodes beside the leader each write is", differs: "answers at once: a write is on a majority before it is answered"},
+		{name: "role", arity: 1, flags: []string{"noscript", "loading", "stale", "fast"}, categories: []string{"@admin", "@fast", "@dangerous"}, group: "server", since: "2.8.12", summary: "master: every node takes every command", run: onRole, queued: true},
+		container(command{name: "acl", arity: -2, categories: []string{"@slow"}, group: "server", since: "6.0.0", summary: "WHOAMI: default, the only user"},
+			&command{name: "whoami", arity: 2, flags: []string{"noscript", "loading", "stale"}, categories: []string{"@slow"}, since: "6.0.0", summary: "default", run: onWhoAmI, queued: true}),
+		container(command{name: "module", arity: -2, categories: []string{"@slow"}, group: "server", since: "4.0.0", summary: "LIST: there are none"},
+			&command{name: "list", arity: 2, flags: admin[:2], categories: []string{"@admin", "@slow", "@dangerous"}, since: "4.0.0", summary: "empty", run: onClusterLinks, queued: true}),
+	}
+}
+
+// onPing answers in a form of its own on a RESP2 connection with subscriptions, where every
+// message is an array.
 func onPing(_ context.Context, c *conn, args [][]byte) error {
-	switch len(args) {
-	case 1:
-		c.out.simple("PONG")
-	case 2:
-		c.out.bulk(args[1])
-	default:
+	if len(args) > 2 {
 		return errArity("ping")
 	}
+	if c.out.version == 2 && c.subscribed.count() > 0 {
+		c.out.array(2)
+		c.out.bulkString("pong")
+		if len(args) == 1 {
+			args = append(args, nil)
+		}
+	}
+	if len(args) == 1 {
+		c.out.simple("PONG")
+		return nil
+	}
+	c.out.bulk(args[1])
 	return nil
 }
 
@@ -51,8 +83,11 @@ func onQuit(_ context.Context, c *conn, _ [][]byte) error {
 }
 
 func onReset(_ context.Context, c *conn, _ [][]byte) error {
-	c.name = ""
+	c.endBlock()
+	c.name, c.readOnly, c.subscribed = "", false, subscriptions{}
+	c.muted.set(&c.out, false)
 	c.out.version = 2
+	c.setAuthenticated(!c.server.passwordRequired())
 	c.out.simple("RESET")
 	return nil
 }
@@ -61,6 +96,8 @@ func onSelect(_ context.Context, c *conn, args [][]byte) error {
 	switch n, ok := parseNumber(args[1]); {
 	case !ok:
 		return errNotInteger
+	case n != 0 && c.server.opts.Cluster:
+		return replyError("ERR SELECT is not allowed in cluster mode")
 	case n != 0:
 		return replyError("ERR DB index is out of range")
 	}
@@ -68,155 +105,100 @@ func onSelect(_ context.Context, c *conn, args [][]byte) error {
 	return nil
 }
 
-func onAuth(_ context.Context, _ *conn, args [][]byte) error {
-	switch len(args) {
-	case 2:
-		return replyError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
-	case 3:
-		return errWrongPassword
-	}
-	return errSyntax
+func onTime(_ context.Context, c *conn, _ [][]byte) error {
+	micros := c.server.opts.Clock.Now().UnixMicro()
+	c.out.array(2)
+	c.out.bulkString(strconv.FormatInt(micros/1e6, 10))
+	c.out.bulkString(strconv.FormatInt(micros%1e6, 10))
+	return nil
 }
 
-const errWrongPassword = replyError("WRONGPASS invalid username-password pair or user is disabled.")
-
-func onCluster(_ context.Context, _ *conn, _ [][]byte) error {
-	return replyError("ERR This instance has cluster support disabled")
+// onWait need not wait: what is acknowledged is on a majority.
+func onWait(_ context.Context, c *conn, args [][]byte) error {
+	if _, ok := parseNumber(args[1]); !ok {
+		return errNotInteger
+	}
+	switch n, ok := parseNumber(args[2]); {
+	case !ok:
+		return replyError("ERR timeout is not an integer or out of range")
+	case n < 0:
+		return replyError("ERR timeout is negative")
+	}
+	c.out.integer(c.server.copies())
+	return nil
 }
 
-// onHello changes nothing unless all of its options are right.
-func onHello(_ context.Context, c *conn, args [][]byte) error {
-	version, name := c.out.version, c.name
-	if len(args) > 1 {
-		n, ok := parseNumber(args[1])
-		switch {
-		case !ok:
-			return replyError("ERR Protocol version is not an integer or out of range")
-		case n < 2 || n > 3:
-			return replyError("NOPROTO unsupported protocol version")
-		}
-		version = int(n)
+// copies is on how many nodes beside the leader each write is, for the shard that has fewest.
+func (s *Server) copies() int64 {
+	if s.opts.Topology == nil {
+		return 0
 	}
-	for i := 2; i < len(args); {
-		switch option := strings.ToLower(string(args[i])); {
-		case option == "auth" && i+2 < len(args):
-			return errWrongPassword
-		case option == "setname" && i+1 < len(args):
-			if !validName(args[i+1]) {
-				return errClientName
-			}
-			name = string(args[i+1])
-			i += 2
-		default:
-			return replyError(fmt.Sprintf("ERR Syntax error in HELLO option '%s'", args[i][:min(len(args[i]), maxEchoBytes)]))
+	copies := int64(-1)
+	for _, shard := range s.opts.Topology.Status().GetMap().GetShards() {
+		if n := int64(len(shard.GetReplicas()) / 2); copies < 0 || n < copies {
+			copies = n
 		}
 	}
-	c.out.version, c.name = version, name
-	c.out.dict(7)
-	c.out.bulkString("server")
-	c.out.bulkString("redis")
-	c.out.bulkString("version")
-	c.out.bulkString(redisVersion)
-	c.out.bulkString("proto")
-	c.out.integer(int64(version))
-	c.out.bulkString("id")
-	c.out.integer(c.id)
-	c.out.bulkString("mode")
-	c.out.bulkString("standalone")
-	c.out.bulkString("role")
+	return max(copies, 0)
+}
+
+func onRole(_ context.Context, c *conn, _ [][]byte) error {
+	c.out.array(3)
 	c.out.bulkString("master")
-	c.out.bulkString("modules")
+	c.out.integer(0)
 	c.out.array(0)
 	return nil
 }
 
-const errClientName = replyError("ERR Client names cannot contain spaces, newlines or special characters.")
-
-// maxClientNameBytes bounds what a connection can make us keep.
-const maxClientNameBytes = 256
-
-func validName(name []byte) bool {
-	for _, b := range name {
-		if b < '!' || b > '~' {
-			return false
-		}
-	}
-	return len(name) <= maxClientNameBytes
-}
-
-// clientCommands are the subcommands of CLIENT with their arity, CLIENT included.
-var clientCommands = map[string]struct {
-	arity int
-	run   func(c *conn, args [][]byte) error
-}{
-	"id":       {2, func(c *conn, _ [][]byte) error { c.out.integer(c.id); return nil }},
-	"info":     {2, func(c *conn, _ [][]byte) error { c.out.text(c.describe()); return nil }},
-	"list":     {-2, func(c *conn, _ [][]byte) error { c.out.text(c.describe()); return nil }},
-	"getname":  {2, onClientGetName},
-	"setname":  {3, onClientSetName},
-	"setinfo":  {4, onClientSetInfo},
-	"help":     {2, func(c *conn, _ [][]byte) error { c.help("client"); return nil }},
-	"no-evict": {3, onClientSwitch},
-	"no-touch": {3, onClientSwitch},
-}
-
-func onClient(_ context.Context, c *conn, args [][]byte) error {
-	sub := strings.ToLower(string(args[1][:min(len(args[1]), maxNameBytes)]))
-	cmd, ok := clientCommands[sub]
-	if !ok {
-		return errUnknownSubcommand("CLIENT", args[1])
-	}
-	if cmd.arity > 0 && len(args) != cmd.arity {
-		return errArity("client|" + sub)
-	}
-	return cmd.run(c, args)
-}
-
-func onClientGetName(c *conn, _ [][]byte) error {
-	if c.name == "" {
-		c.out.null()
-		return nil
-	}
-	c.out.bulkString(c.name)
+func onWhoAmI(_ context.Context, c *conn, _ [][]byte) error {
+	c.out.bulkString(defaultUser)
 	return nil
 }
 
-func onClientSetName(c *conn, args [][]byte) error {
-	if !validName(args[2]) {
-		return errClientName
-	}
-	c.name = string(args[2])
-	c.out.ok()
-	return nil
+// mute is what CLIENT REPLY asked for.
+type mute struct {
+	off  bool // no replies until ON
+	skip bool // none to the next command
+	real io.Writer
 }
 
-// onClientSetInfo takes what libraries say of themselves; nobody asks for it.
-func onClientSetInfo(c *conn, args [][]byte) error {
-	switch strings.ToLower(string(args[2][:min(len(args[2]), maxNameBytes)])) {
-	case "lib-name", "lib-ver":
-	default:
-		return replyError(fmt.Sprintf("ERR Unrecognized option '%s'", args[2][:min(len(args[2]), maxEchoBytes)]))
+// begin is called before each command, end after its reply.
+func (m *mute) begin(out *reply) {
+	if m.skip && m.real == nil {
+		m.silence(out)
 	}
-	if !validName(args[3]) {
-		return replyError("ERR " + strings.ToLower(string(args[2])) + " cannot contain spaces, newlines or special characters.")
-	}
-	c.out.ok()
-	return nil
+	m.skip = false
 }
 
-// onClientSwitch accepts switches for what we do not do: evict, and track recent use.
-func onClientSwitch(c *conn, args [][]byte) error {
-	switch strings.ToLower(string(args[2][:min(len(args[2]), maxNameBytes)])) {
-	case "on", "off":
-		c.out.ok()
-		return nil
+func (m *mute) end(out *reply) {
+	if !m.off && m.real != nil {
+		m.restore(out)
 	}
-	return errSyntax
 }
 
-// describe is the connection's line in CLIENT LIST.
-func (c *conn) describe() string {
-	age := c.server.opts.Clock.Now().Sub(c.since) / time.Second
-	return fmt.Sprintf("id=%d addr=%s laddr=%s name=%s age=%d idle=0 flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 user=default resp=%d\n",
-		c.id, c.net.RemoteAddr(), c.net.LocalAddr(), c.name, age, c.out.version)
+// set switches replies off or on from here on.
+func (m *mute) set(out *reply, off bool) {
+	m.off = off
+	switch {
+	case off && m.real == nil:
+		m.silence(out)
+	case !off && m.real != nil:
+		m.restore(out)
+	}
+}
+
+func (m *mute) silence(out *reply) {
+	_ = out.flush() // an error stays in out
+	m.real, out.out = out.out, io.Discard
+}
+
+func (m *mute) restore(out *reply) {
+	_ = out.flush()
+	out.out, m.real = m.real, nil
+}
+
+// idleSeconds is the time since the connection's last command.
+func (c *conn) idleSeconds() uint64 {
+	now, last := clock.Millis(c.server.opts.Clock), c.lastMillis.Load()
+	return (max(now, last) - last) / uint64(time.Second/time.Millisecond)
 }

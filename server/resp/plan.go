@@ -79,7 +79,7 @@ func (c *conn) read(ctx context.Context, ops []api.Op) ([]api.OpResult, error) {
 	for i := range ops {
 		q.Keys[i] = ops[i].Key
 	}
-	items, err := c.server.opts.Store.Read(ctx, q)
+	items, err := c.fetch(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -91,4 +91,22 @@ func (c *conn) read(ctx context.Context, ops []api.Op) ([]api.OpResult, error) {
 		}
 	}
 	return results, nil
+}
+
+// fetch reads keys, after READONLY from the replica on this node if it can prove to be fresh
+// enough; if it cannot, the client is sent to the leader.
+func (c *conn) fetch(ctx context.Context, q server.Query) ([]api.Item, error) {
+	store := c.server.opts.Store
+	if c.stale {
+		stale := q
+		stale.MaxStaleness, stale.Here = c.server.opts.StaleReadBound, true
+		items, err := store.Read(ctx, stale)
+		if api.CodeOf(err) != api.CodeTooStale {
+			return items, err
+		}
+		if moved := c.tooStale(q.Keys[0]); moved != nil {
+			return nil, moved
+		}
+	}
+	return store.Read(ctx, q)
 }

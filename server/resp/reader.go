@@ -44,6 +44,8 @@ type reader struct {
 	reserve func() error
 	// midCommand is true while part of a request has been read.
 	midCommand bool
+	// strange holds the reader to what a client needs to authenticate.
+	strange bool
 }
 
 func newReader(in io.Reader, reserve func() error) *reader {
@@ -140,6 +142,9 @@ func (r *reader) multibulk(q *request) error {
 	if count > maxProtocolArgCount {
 		return protocolError("invalid multibulk length")
 	}
+	if r.strange && count > maxStrangerArgs {
+		return protocolError("unauthenticated multibulk length")
+	}
 	if count > maxArgCount {
 		q.refuse("command of %d arguments is over the limit of %d", count, maxArgCount)
 	}
@@ -169,6 +174,9 @@ func (r *reader) bulk(q *request) error {
 		return err
 	}
 	q.bytes += int(size) + argOverheadBytes
+	if r.strange && q.bytes > maxStrangerBytes {
+		return protocolError("unauthenticated bulk length")
+	}
 	switch {
 	case size > api.MaxValueBytes:
 		q.refuse("argument of %d bytes is over the limit of %d bytes for a value", size, api.MaxValueBytes)
@@ -241,6 +249,10 @@ func (r *reader) inline(q *request) error {
 	if err != nil {
 		return err
 	}
+	if r.strange && len(line) > maxStrangerBytes {
+		return protocolError("too big inline request")
+	}
+	q.bytes = len(line)
 	args, ok := splitInline(line)
 	if !ok {
 		return protocolError("unbalanced quotes in request")

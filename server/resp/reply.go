@@ -17,6 +17,12 @@ type replyError string
 // Error implements error.
 func (e replyError) Error() string { return string(e) }
 
+// codedError is a replyError with a code of its own for the observer.
+type codedError struct {
+	replyError
+	code api.Code
+}
+
 // The errors that many commands share; their texts are Redis'.
 const (
 	errSyntax     = replyError("ERR syntax error")
@@ -131,6 +137,15 @@ func (r *reply) set(count int) {
 	r.header('~', int64(count))
 }
 
+// push begins a message that is not the answer to a request; RESP2 has none and gets an array.
+func (r *reply) push(count int) {
+	if r.version < 3 {
+		r.array(count)
+		return
+	}
+	r.header('>', int64(count))
+}
+
 // dict begins a map of count pairs; RESP2 has none and gets an array.
 func (r *reply) dict(count int) {
 	if r.version < 3 {
@@ -151,8 +166,11 @@ func (r *reply) error(err error) {
 }
 
 func errorText(err error) string {
-	if e, ok := err.(replyError); ok {
+	switch e := err.(type) {
+	case replyError:
 		return string(e)
+	case codedError:
+		return string(e.replyError)
 	}
 	code := api.CodeOf(err)
 	if text, ok := redisTexts[code]; ok {

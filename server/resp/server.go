@@ -57,14 +57,34 @@ type Options struct {
 	Node    api.NodeID
 	Version string
 
+	// Topology says where the shards are. Required with Cluster; without it WAIT knows of no
+	// replicas.
+	Topology Topology
+	// Cluster makes this the listener for clients that know where the slots are: it redirects
+	// them with MOVED. Default: any node takes every command.
+	Cluster bool
+	// StaleReadBound is how old the answers may be that a client gets after READONLY. Default 1 s.
+	StaleReadBound time.Duration
+
 	// MaxConns bounds the connections; one more is refused with Redis' error. Default 10,000, as
-	// in Redis.
+	// in Redis. CONFIG SET maxclients changes it.
 	MaxConns int
+	// MaxConnsPerSource bounds the connections from one address. Default 0: no bound, because a
+	// proxy or a busy host is one address.
+	MaxConnsPerSource int
+	// MaxStrangers bounds the connections that have not authenticated. Default 256.
+	MaxStrangers int
+	// StrangerTimeout is how long a connection that has not authenticated may take for each
+	// command, the wait for it included. Default 10 s.
+	StrangerTimeout time.Duration
+	// MaxQueuedBytes bounds what the MULTI blocks of all connections hold; a command beyond it
+	// is refused and with it its block. Default 256 MiB.
+	MaxQueuedBytes int64
 	// MaxLargeCommands bounds the commands of more than 64 KiB that are read or run at a time;
 	// others wait in their sockets. Default 32: about 270 MiB of arguments.
 	MaxLargeCommands int
 	// IdleTimeout closes a connection that sends nothing for so long. Default 0, never, as in
-	// Redis: a peer that is gone is found by TCP keepalive.
+	// Redis: a peer that is gone is found by TCP keepalive. CONFIG SET timeout changes it.
 	IdleTimeout time.Duration
 	// CommandTimeout is how long a client may take to send one command once it began, or to take
 	// in a part of a reply. Default 30 s: the largest command at 280 kB/s.
@@ -80,6 +100,18 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.MaxConns == 0 {
 		o.MaxConns = 10_000
+	}
+	if o.StaleReadBound == 0 {
+		o.StaleReadBound = time.Second
+	}
+	if o.MaxStrangers == 0 {
+		o.MaxStrangers = 256
+	}
+	if o.StrangerTimeout == 0 {
+		o.StrangerTimeout = 10 * time.Second
+	}
+	if o.MaxQueuedBytes == 0 {
+		o.MaxQueuedBytes = 256 << 20
 	}
 	if o.MaxLargeCommands == 0 {
 		o.MaxLargeCommands = 32
@@ -108,9 +140,10 @@ type Server struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 
+	stats    *stats
+	settings settings
+	queued   atomic.Int64 // bytes in MULTI blocks
 	lastID   atomic.Int64
-	accepted atomic.Int64
-	commands atomic.Int64
 	closing  atomic.Bool
 	conns    sync.WaitGroup
 
@@ -120,16 +153,20 @@ type Server struct {
 		closed    bool
 		listeners map[net.Listener]struct{}
 		open      map[*conn]struct{}
+		strangers int            // of open, those that have not authenticated
+		sources   map[string]int // open connections by address, if they are bounded
 	}
 }
 
 // New makes a Server. It starts no goroutine.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	s := &Server{opts: o, started: o.Clock.Now(), large: make(chan struct{}, o.MaxLargeCommands)}
+	s := &Server{opts: o, started: o.Clock.Now(), large: make(chan struct{}, o.MaxLargeCommands), stats: newStats()}
+	s.settings.set(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})
+	s.mu.sources = make(map[string]int)
 	return s
 }
 
@@ -191,28 +228,63 @@ func (s *Server) removeListener(ln net.Listener) {
 
 // accept starts a connection's goroutine, or refuses the connection.
 func (s *Server) accept(netConn net.Conn) {
-	s.accepted.Add(1)
+	s.stats.accepted.Add(1)
 	c := newConn(s, netConn)
 	s.mu.Lock()
-	refused, full := s.mu.closed, len(s.mu.open) >= s.opts.MaxConns
-	if !refused && !full {
-		s.mu.open[c] = struct{}{}
+	closed, full := s.mu.closed, s.fullLocked(c)
+	if !closed && !full {
+		s.addLocked(c, 1)
 		s.conns.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
-	case refused:
+	case closed:
 		_ = netConn.Close()
 	case full:
+		s.stats.turnedAway.Add(1)
 		c.refuse(replyError("ERR max number of clients reached"))
 	default:
 		go c.serveConn()
 	}
 }
 
+// fullLocked reports whether there is no room for c.
+func (s *Server) fullLocked(c *conn) bool {
+	perSource := s.opts.MaxConnsPerSource
+	return int64(len(s.mu.open)) >= s.settings.maxClients.Load() ||
+		!c.authenticated && s.mu.strangers >= s.opts.MaxStrangers ||
+		perSource > 0 && s.mu.sources[c.source] >= perSource
+}
+
+// addLocked counts c in, or with -1 out.
+func (s *Server) addLocked(c *conn, delta int) {
+	if delta > 0 {
+		s.mu.open[c] = struct{}{}
+	} else {
+		delete(s.mu.open, c)
+	}
+	if !c.authenticated {
+		s.mu.strangers += delta
+	}
+	if s.opts.MaxConnsPerSource > 0 {
+		if s.mu.sources[c.source] += delta; s.mu.sources[c.source] == 0 {
+			delete(s.mu.sources, c.source)
+		}
+	}
+}
+
+// sourceOf is the host that a connection comes from.
+func sourceOf(netConn net.Conn) string {
+	address := netConn.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return address
+}
+
 func (s *Server) forget(c *conn) {
 	s.mu.Lock()
-	delete(s.mu.open, c)
+	s.addLocked(c, -1)
 	s.mu.Unlock()
 	s.conns.Done()
 }

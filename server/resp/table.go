@@ -1,8 +1,10 @@
 package resp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +29,11 @@ type command struct {
 	run  func(ctx context.Context, c *conn, args [][]byte) error
 	// queued lets a run command stand in a MULTI block; it runs when the block is answered.
 	queued bool
+	// subs are the subcommands. A row that has them takes one as its first argument; on its own it
+	// runs only if run is set and arity allows it.
+	subs []*command
+	// index counts rows and subcommands, for statistics; set by init.
+	index int
 }
 
 // positions are where the keys are among the arguments, as COMMAND gives them; 0 for none.
@@ -62,51 +69,103 @@ const unknownName = "unknown"
 // Flags and categories that many rows share.
 var (
 	connectionFlags = []string{"noscript", "loading", "stale", "fast"}
-	readFlags       = []string{"readonly", "fast"}
-	writeFlags      = []string{"write", "denyoom"}
-	fastWriteFlags  = []string{"write", "fast"}
 	inConnection    = []string{"@fast", "@connection"}
-	readString      = []string{"@read", "@string", "@fast"}
-	writeString     = []string{"@write", "@string", "@fast"}
-	readKeyspace    = []string{"@keyspace", "@read", "@fast"}
-	writeKeyspace   = []string{"@keyspace", "@write", "@fast"}
 )
 
 // commands is the table, in the order of the documentation. It is set by init because COMMAND
 // reads it.
 var commands []*command
 
-// byName finds a row by its name in lower case.
+// byName finds a row by its name in lower case; a subcommand's is "client|id".
 var byName = make(map[string]*command)
 
 func init() {
-	commands = append(connectionCommands(), stringCommands()...)
-	commands = append(commands, keyCommands()...)
+	commands = slices.Concat(connectionCommands(), clientCommands(), serverCommands(), clusterCommands(),
+		pubsubCommands(), transactionCommands(), stringCommands(), keyCommands())
 	for _, c := range commands {
-		byName[c.name] = c
+		addRow(c)
 	}
 }
 
+func addRow(c *command) {
+	c.index = len(byName)
+	byName[c.name] = c
+	for _, sub := range c.subs {
+		sub.name = c.name + "|" + sub.name
+		if sub.group == "" {
+			sub.group = c.group
+		}
+		addRow(sub)
+	}
+}
+
+// container makes a row of its subcommands, which are named without it, and adds HELP.
+func container(row command, subs ...*command) *command {
+	row.subs = append(subs, &command{
+		name: "help", arity: 2, flags: []string{"loading", "stale"}, categories: row.categories, since: row.since,
+		summary: "lists the subcommands", queued: true,
+		run: func(_ context.Context, c *conn, _ [][]byte) error { c.help(row.name); return nil },
+	})
+	return &row
+}
+
 // maxNameBytes is more than any name has.
-const maxNameBytes = 32
+const maxNameBytes = 40
 
 // lookup finds a command; names do not mind case.
-func lookup(name []byte) *command {
+func lookup(name []byte) *command { return lookupBelow("", name) }
+
+// lookupBelow finds a subcommand of the command with the name and bar before it.
+func lookupBelow(parent string, name []byte) *command {
+	var buf [2 * maxNameBytes]byte
+	lower := append(buf[:0], parent...)
 	if len(name) > maxNameBytes {
 		return nil
 	}
-	var lower [maxNameBytes]byte
-	for i, b := range name {
-		if 'A' <= b && b <= 'Z' {
+	for _, b := range name {
+		switch {
+		case 'A' <= b && b <= 'Z':
 			b += 'a' - 'A'
+		case b == '|':
+			return nil // only COMMAND names a subcommand so
 		}
-		lower[i] = b
+		lower = append(lower, b)
 	}
-	return byName[string(lower[:len(name)])]
+	return byName[string(lower)]
+}
+
+// find is the command or subcommand that a request names. When there is none it says so and
+// returns what it did find.
+func find(args [][]byte) (*command, error) {
+	cmd := lookup(args[0])
+	switch {
+	case cmd == nil:
+		return nil, errUnknownCommand(args)
+	case len(cmd.subs) == 0 || len(args) == 1:
+		return cmd, nil
+	}
+	sub := lookupBelow(cmd.name+"|", args[1])
+	if sub == nil {
+		return cmd, errUnknownSubcommand(strings.ToUpper(cmd.name), args[1])
+	}
+	return sub, nil
+}
+
+// findNamed finds what COMMAND INFO and DOCS name: a command, or a subcommand as "client|id".
+func findNamed(name []byte) *command {
+	parent, sub, isSub := bytes.Cut(name, []byte("|"))
+	cmd := lookup(parent)
+	if cmd == nil || !isSub {
+		return cmd
+	}
+	return lookupBelow(cmd.name+"|", sub)
 }
 
 // maxEchoBytes is how much of an unknown command's arguments its error repeats, as in Redis.
 const maxEchoBytes = 128
+
+// echo is the part of an argument that an error may repeat.
+func echo(arg []byte) string { return string(arg[:min(len(arg), maxEchoBytes)]) }
 
 func errUnknownCommand(args [][]byte) error {
 	var b strings.Builder
@@ -126,9 +185,14 @@ func errArity(name string) error {
 
 // help answers the subcommand HELP, to which errUnknownSubcommand points.
 func (c *conn) help(name string) {
-	c.out.array(2)
-	c.out.simple(strings.ToUpper(name) + " <subcommand> [<arg> ...]")
-	c.out.simple(byName[name].summary)
+	subs := byName[name].subs
+	c.out.array(1 + 2*len(subs))
+	c.out.simple(strings.ToUpper(name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	for _, sub := range subs {
+		_, own, _ := strings.Cut(sub.name, "|")
+		c.out.simple(strings.ToUpper(own))
+		c.out.simple("    " + sub.summary)
+	}
 }
 
 func errUnknownSubcommand(command string, sub []byte) error {

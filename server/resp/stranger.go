@@ -1,0 +1,185 @@
+package resp
+
+import (
+	"context"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// What a stranger, a connection that has not authenticated, may cost beside Options.MaxStrangers
+// and StrangerTimeout. AUTH and HELLO need a fraction of it.
+const (
+	maxStrangerArgs       = 10
+	maxStrangerBytes      = 4 << 10
+	maxStrangerReplyBytes = 16 << 10
+	handshakeTimeout      = 5 * time.Second
+)
+
+const (
+	errWrongPassword = replyError("WRONGPASS invalid username-password pair or user is disabled.")
+	errHello         = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> " +
+		"option can be used to authenticate the client and select the RESP protocol version at the same time"
+)
+
+var errNoAuth = codedError{"NOAUTH Authentication required.", api.CodeUnauthorized}
+
+// passwordRequired reports whether a new connection is a stranger.
+func (s *Server) passwordRequired() bool { return s.opts.Access != nil && s.opts.Access.Required() }
+
+// setAuthenticated makes the connection a stranger or not. The server counts strangers from the
+// moment that it has taken the connection in.
+func (c *conn) setAuthenticated(yes bool) {
+	c.in.strange = !yes
+	if c.authenticated == yes {
+		return
+	}
+	s := c.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.authenticated = yes
+	if _, open := s.mu.open[c]; !open {
+		return
+	}
+	if yes {
+		s.mu.strangers--
+	} else {
+		s.mu.strangers++
+	}
+}
+
+// handshake does what TLS does before the first byte, if the connection speaks TLS.
+func (c *conn) handshake() error {
+	secure, ok := c.net.(interface{ HandshakeContext(context.Context) error })
+	if !ok {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.server.ctx, handshakeTimeout)
+	defer cancel()
+	return secure.HandshakeContext(ctx)
+}
+
+// defaultUser is the only user there is.
+const defaultUser = "default"
+
+// authenticate checks a password. It changes the connection only if the password is right.
+func (c *conn) authenticate(ctx context.Context, user string, password []byte) error {
+	var err error
+	switch {
+	case c.server.passwordRequired():
+		err = c.server.opts.Access.Check(ctx, user, password, c.net.RemoteAddr())
+	case user != defaultUser: // who has any password, as in Redis
+		err = api.ErrUnauthorized
+	}
+	if api.CodeOf(err) == api.CodeUnauthorized {
+		return codedError{errWrongPassword, api.CodeUnauthorized}
+	}
+	if err == nil {
+		c.setAuthenticated(true)
+	}
+	return err
+}
+
+func onAuth(ctx context.Context, c *conn, args [][]byte) error {
+	user, password := defaultUser, args[1]
+	switch {
+	case len(args) > 3:
+		return errSyntax
+	case len(args) == 3:
+		user, password = string(args[1]), args[2]
+	case !c.server.passwordRequired():
+		return replyError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
+	}
+	if err := c.authenticate(ctx, user, password); err != nil {
+		return err
+	}
+	c.out.ok()
+	return nil
+}
+
+// helloOptions are what HELLO asks for.
+type helloOptions struct {
+	version        int
+	user, password []byte // with AUTH
+	auth           bool
+	name           *string
+}
+
+// onHello changes nothing unless all of its options are right.
+func onHello(ctx context.Context, c *conn, args [][]byte) error {
+	o, err := parseHello(args, c.out.version)
+	if err != nil {
+		return err
+	}
+	if o.auth {
+		if err := c.authenticate(ctx, string(o.user), o.password); err != nil {
+			return err
+		}
+	}
+	if !c.authenticated {
+		return codedError{errHello, api.CodeUnauthorized}
+	}
+	c.out.version = o.version
+	if o.name != nil {
+		c.name = *o.name
+	}
+	c.hello()
+	return nil
+}
+
+func parseHello(args [][]byte, version int) (helloOptions, error) {
+	o := helloOptions{version: version}
+	if len(args) > 1 {
+		n, ok := parseNumber(args[1])
+		switch {
+		case !ok:
+			return o, replyError("ERR Protocol version is not an integer or out of range")
+		case n < 2 || n > 3:
+			return o, replyError("NOPROTO unsupported protocol version")
+		}
+		o.version = int(n)
+	}
+	for i := 2; i < len(args); {
+		switch word := option(args[i]); {
+		case word == "auth" && i+2 < len(args):
+			o.auth, o.user, o.password = true, args[i+1], args[i+2]
+			i += 3
+		case word == "setname" && i+1 < len(args):
+			if !validName(args[i+1]) {
+				return o, errClientName
+			}
+			name := string(args[i+1])
+			o.name = &name
+			i += 2
+		default:
+			return o, replyError("ERR Syntax error in HELLO option '" + echo(args[i]) + "'")
+		}
+	}
+	return o, nil
+}
+
+func (c *conn) hello() {
+	c.out.dict(7)
+	c.out.bulkString("server")
+	c.out.bulkString("redis")
+	c.out.bulkString("version")
+	c.out.bulkString(redisVersion)
+	c.out.bulkString("proto")
+	c.out.integer(int64(c.out.version))
+	c.out.bulkString("id")
+	c.out.integer(c.id)
+	c.out.bulkString("mode")
+	c.out.bulkString(c.server.mode())
+	c.out.bulkString("role")
+	c.out.bulkString("master")
+	c.out.bulkString("modules")
+	c.out.array(0)
+}
+
+// mode is what INFO and HELLO call this listener.
+func (s *Server) mode() string {
+	if s.opts.Cluster {
+		return "cluster"
+	}
+	return "standalone"
+}
