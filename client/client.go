@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -25,13 +24,7 @@ type Client struct {
 	// closing is closed by Close: nothing is retried any more and waits end.
 	closing chan struct{}
 
-	// mu is a leaf: nothing is locked and no I/O is done while it is held.
-	mu struct {
-		sync.Mutex
-		closed bool
-	}
-	// inFlight counts calls; it grows only under mu while closed is false.
-	inFlight sync.WaitGroup
+	calls gate
 }
 
 // New makes a client. It does not wait for any node: connections are made when they are first
@@ -87,27 +80,11 @@ func (c *Client) Status(ctx context.Context) (*pb.StatusResponse, error) {
 // waited for; they retry nothing. Calls that begin later fail with ErrShuttingDown. Close may be
 // called more than once.
 func (c *Client) Close() error {
-	c.mu.Lock()
-	if !c.mu.closed {
-		c.mu.closed = true
+	if c.calls.shut() {
 		close(c.closing)
 	}
-	c.mu.Unlock()
-	c.inFlight.Wait()
+	c.calls.wait()
 	c.follower.close()
 	c.conns.close()
 	return nil
 }
-
-// enter counts a call in. It fails after Close.
-func (c *Client) enter() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.mu.closed {
-		return errClosed()
-	}
-	c.inFlight.Add(1)
-	return nil
-}
-
-func errClosed() *api.Error { return api.Errorf(api.CodeShuttingDown, "the client is closed") }

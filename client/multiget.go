@@ -33,13 +33,8 @@ func (c *Client) MultiGet(ctx context.Context, ns api.Namespace, keys [][]byte) 
 }
 
 func (c *Client) multiGet(ctx context.Context, ns api.Namespace, keys [][]byte, staleMillis uint32) ([]api.Item, error) {
-	if len(keys) > api.MaxBatchOps {
-		return nil, api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
-	}
-	for _, key := range keys {
-		if err := validateKey(key); err != nil {
-			return nil, err
-		}
+	if err := validateKeys(keys); err != nil {
+		return nil, err
 	}
 	m := &multiGet{client: c, ns: ns, keys: keys, staleMillis: staleMillis, items: make([]api.Item, len(keys))}
 	parts := m.divide()

@@ -56,10 +56,10 @@ func (c *Client) do(ctx context.Context, op *operation, try attempt) error {
 }
 
 func (c *Client) run(ctx context.Context, op *operation, try attempt) error {
-	if err := c.enter(); err != nil {
+	if err := c.calls.enter(); err != nil {
 		return err
 	}
-	defer c.inFlight.Done()
+	defer c.calls.leave()
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, c.opts.DefaultTimeout)

@@ -14,3 +14,15 @@ func validateKey(key []byte) error {
 	}
 	return nil
 }
+
+func validateKeys(keys [][]byte) error {
+	if len(keys) > api.MaxBatchOps {
+		return api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
+	}
+	for _, key := range keys {
+		if err := validateKey(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -3,27 +3,12 @@ package client
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/router"
 )
-
-// PutOptions refines a Put. The zero value writes unconditionally and without expiry.
-type PutOptions struct {
-	Expiry         api.Expiry
-	Condition      api.Condition
-	ReturnPrevious bool
-	// Request makes it possible to retry an unknown outcome later; see NewRequest.
-	Request api.RequestID
-}
-
-// ExpireAfter is an expiry d from the moment at which the write is applied, by the cluster's time.
-func ExpireAfter(d time.Duration) api.Expiry {
-	return api.Expiry{Mode: api.ExpiryAfter, Millis: uint64(max(d.Milliseconds(), 0))}
-}
 
 // Apply implements api.KV.
 //
@@ -61,36 +46,4 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 		return api.Result{}, err
 	}
 	return batchResult(response, len(b.Ops))
-}
-
-// Put writes one key. Result.Applied is false when the condition did not hold.
-func (c *Client) Put(ctx context.Context, ns api.Namespace, key, value []byte, o PutOptions) (api.Result, error) {
-	return c.Apply(ctx, api.Batch{
-		Namespace: ns, Request: o.Request,
-		Ops: []api.Op{{
-			Kind: api.OpPut, Key: key, Value: value,
-			Expiry: o.Expiry, Condition: o.Condition, ReturnPrevious: o.ReturnPrevious,
-		}},
-	})
-}
-
-// Delete removes one key and reports whether it existed.
-func (c *Client) Delete(ctx context.Context, ns api.Namespace, key []byte) (existed bool, err error) {
-	result, err := c.Apply(ctx, api.Batch{Namespace: ns, Ops: []api.Op{{Kind: api.OpDelete, Key: key}}})
-	if err != nil {
-		return false, err
-	}
-	return result.Ops[0].Existed, nil
-}
-
-// Increment adds delta to a decimal 64-bit integer, an absent key counting as 0, and returns the
-// sum. It fails with api.ErrNotInteger for any other value and when the sum would overflow.
-func (c *Client) Increment(ctx context.Context, ns api.Namespace, key []byte, delta int64) (int64, error) {
-	result, err := c.Apply(ctx, api.Batch{
-		Namespace: ns, Ops: []api.Op{{Kind: api.OpIncrement, Key: key, Delta: delta}},
-	})
-	if err != nil {
-		return 0, err
-	}
-	return result.Ops[0].Number, nil
 }

@@ -1,0 +1,185 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/evaluate"
+)
+
+var _ api.KV = (*embedded)(nil)
+
+// EmbeddedOptions says how an embedded store is used. The zero value is usable.
+type EmbeddedOptions struct {
+	// FlushWrites makes every Apply return only when what it wrote is on disk. Calls that wait at
+	// the same time share one flush. The engine has no log yet, so each flush writes a table of
+	// its own, which compaction has to merge later: right for a few dozen writes a second.
+	// Default off: a crash of the machine or of the process loses what was not flushed.
+	FlushWrites bool
+
+	// FlushInterval writes what has changed to disk that often, so that a crash loses no more
+	// than that. Default 0: only when the engine's memory is full, by engine.DB.Flush, and by
+	// Close. It is not needed with FlushWrites.
+	FlushInterval time.Duration
+
+	// Clock gives versions their time and decides what has expired; nil is the machine's.
+	Clock clock.Clock
+}
+
+// embedded is api.KV on an engine. Safe for concurrent use.
+type embedded struct {
+	// Set by Embedded, never written again.
+	db    *engine.DB
+	opts  EmbeddedOptions
+	stop  context.CancelFunc
+	loops sync.WaitGroup
+
+	calls gate
+
+	// last is the time of this store: the highest version given to a write, and the latest time
+	// at which a read judged what has expired. Only grows (K5).
+	last atomic.Uint64
+	// applied counts the batches that reached the engine. Written under write.
+	applied atomic.Uint64
+
+	// write makes evaluating a batch and applying what comes of it one step. Nothing else is
+	// locked before it; the engine's own locks come after it.
+	write struct {
+		sync.Mutex
+		answers answers
+		batch   *engine.Batch
+	}
+
+	// flush makes callers share flushes. The engine's locks come after it.
+	flush struct {
+		sync.Mutex
+		upTo uint64 // batches that are durable
+	}
+}
+
+// Embedded is an engine behind the interface of a cluster: the same operations, limits and error
+// codes, in the caller's process. Code that takes an api.KV runs on either.
+//
+// What is different: every batch is possible, because all keys are on one shard; nothing is
+// linearizable across processes, because there is only one; and durability is what
+// EmbeddedOptions says. A batch is applied whole or not at all, also by a crash. The store keeps
+// the answers of recent requests in memory, a few thousand, so a request id protects retries
+// while it is open; of a session that began before, it refuses requests with api.ErrReleased.
+//
+// The engine must be used through this store only while it is open, and must have been opened
+// without RetainVersions. It stays the caller's: Close of the store flushes it and does not close it.
+// Its rows are those of docs/formats/keys.md.
+func Embedded(db *engine.DB, o EmbeddedOptions) api.KV {
+	if o.Clock == nil {
+		o.Clock = clock.Real{}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &embedded{db: db, opts: o, stop: cancel}
+	// The clock may have been set back since the store was written.
+	e.last.Store(max(uint64(db.LastVersion()), uint64(api.VersionAt(db.Horizon().ExpiryMillis))))
+	e.write.batch = db.NewBatch()
+	if db.LastVersion() > 0 {
+		e.write.answers.unknownMillis = e.now().Millis()
+	}
+	if o.FlushInterval > 0 {
+		e.loops.Go(func() { e.flushLoop(ctx) })
+	}
+	return e
+}
+
+// now is the time by which a read judges expiry. It does not go back (K5).
+func (e *embedded) now() api.Version {
+	wall := uint64(api.VersionAt(clock.Millis(e.opts.Clock)))
+	for {
+		last := e.last.Load()
+		if wall <= last {
+			return api.Version(last)
+		}
+		if e.last.CompareAndSwap(last, wall) {
+			return api.Version(wall)
+		}
+	}
+}
+
+// stamp is the version of a write: above every write and every read before it (K5).
+func (e *embedded) stamp() api.Version {
+	e.now()
+	return api.Version(e.last.Add(1))
+}
+
+// Close implements api.KV. What was applied is durable when it returns nil.
+func (e *embedded) Close() error {
+	if !e.calls.shut() {
+		return nil
+	}
+	e.calls.wait()
+	e.stop()
+	e.loops.Wait()
+	if err := e.flushTo(e.applied.Load()); err != nil && !errors.Is(err, engine.ErrClosed) {
+		return err // a closed engine has been flushed
+	}
+	return nil
+}
+
+func (e *embedded) flushLoop(ctx context.Context) {
+	ticker := time.NewTicker(e.opts.FlushInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			// A failure is the engine's, which then refuses every write and says why.
+			_ = e.flushTo(e.applied.Load())
+		}
+	}
+}
+
+// flushTo returns when a number of batches is durable.
+func (e *embedded) flushTo(batches uint64) error {
+	e.flush.Lock()
+	defer e.flush.Unlock()
+	if e.flush.upTo >= batches {
+		return nil
+	}
+	upTo := e.applied.Load()
+	if err := e.db.Flush(); err != nil {
+		return engineError(err)
+	}
+	e.flush.upTo = upTo
+	return nil
+}
+
+// enter begins a call, which must leave.
+func (e *embedded) enter(ctx context.Context, ns api.Namespace) error {
+	if err := ctx.Err(); err != nil {
+		return &api.Error{Code: api.CodeExpired, Message: "nothing was executed: " + err.Error(), Cause: err}
+	}
+	if ns != 0 {
+		return api.Errorf(api.CodeInvalid, "namespace %d does not exist; there is only namespace 0", ns)
+	}
+	return e.calls.enter()
+}
+
+// engineError gives a code to an error of the engine.
+func engineError(err error) error {
+	switch {
+	case errors.Is(err, engine.ErrClosed):
+		return api.Errorf(api.CodeShuttingDown, "%w", err)
+	case errors.Is(err, engine.ErrTooLarge):
+		return api.Errorf(api.CodeTooLarge, "%w", err)
+	default:
+		return api.Errorf(api.CodeStoreFailed, "%w", err)
+	}
+}
+
+// expired says whether a row has expired at a time.
+func expired(row engine.Row, at api.Version) bool {
+	return evaluate.Expired(row.ExpiryMillis, at.Millis())
+}
