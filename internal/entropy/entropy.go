@@ -38,3 +38,6 @@ func (s Source) UUID() (string, error) {
 	}
 	return id.String(), nil
 }
+
+// Read fills p with random bits; it implements io.Reader.
+func (s Source) Read(p []byte) (int, error) { return io.ReadFull(s.reader, p) }
