@@ -1,120 +1,152 @@
 package resp
 
 import (
-	"context"
 	"fmt"
-	"strings"
+	"math"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/clock"
 )
 
-// expireFlags are the conditions of EXPIRE and its kin.
-type expireFlags struct{ nx, xx, gt, lt bool }
+func expiryCommands() []*command {
+	return inGroup("generic",
+		&command{name: "expire", arity: -3, flags: altersFast, positions: oneKey, since: "1.0.0", summary: "lets a key expire in seconds; NX, XX, GT, LT", plan: planExpire},
+		&command{name: "pexpire", arity: -3, flags: altersFast, positions: oneKey, since: "2.6.0", summary: "lets a key expire in milliseconds; NX, XX, GT, LT", plan: planExpire},
+		&command{name: "expireat", arity: -3, flags: altersFast, positions: oneKey, since: "1.2.0", summary: "lets a key expire at a second; NX, XX, GT, LT", plan: planExpire},
+		&command{name: "pexpireat", arity: -3, flags: altersFast, positions: oneKey, since: "2.6.0", summary: "lets a key expire at a millisecond; NX, XX, GT, LT", plan: planExpire},
+		&command{name: "persist", arity: 2, flags: altersFast, positions: oneKey, since: "2.2.0", summary: "takes the expiry off a key", plan: planPersist},
+		&command{name: "ttl", arity: 2, flags: readsFast, positions: oneKey, since: "1.0.0", summary: "seconds until a key expires; -1 never, -2 no such key", plan: planTTL(1000, false)},
+		&command{name: "pttl", arity: 2, flags: readsFast, positions: oneKey, since: "2.6.0", summary: "milliseconds until a key expires", plan: planTTL(1, false)},
+		&command{name: "expiretime", arity: 2, flags: readsFast, positions: oneKey, since: "7.0.0", summary: "the second at which a key expires", plan: planTTL(1000, true)},
+		&command{name: "pexpiretime", arity: 2, flags: readsFast, positions: oneKey, since: "7.0.0", summary: "the millisecond at which a key expires", plan: planTTL(1, true)},
+	)
+}
 
-func parseExpireFlags(args [][]byte) (expireFlags, error) {
-	var f expireFlags
-	for _, arg := range args {
-		switch strings.ToLower(string(arg[:min(len(arg), maxNameBytes)])) {
-		case "nx":
-			f.nx = true
-		case "xx":
-			f.xx = true
-		case "gt":
-			f.gt = true
-		case "lt":
-			f.lt = true
-		default:
-			return f, replyError(fmt.Sprintf("ERR Unsupported option %s", arg[:min(len(arg), maxEchoBytes)]))
+// expiryUnit says what the number of an expiry means.
+type expiryUnit struct{ seconds, absolute bool }
+
+func (u expiryUnit) mode() api.ExpiryMode {
+	if u.absolute {
+		return api.ExpiryAt
+	}
+	return api.ExpiryAfter
+}
+
+// expiryUnits are those of the options of SET and GETEX, and expireUnits those of the commands.
+var (
+	expiryUnits = map[string]expiryUnit{
+		"ex": {seconds: true}, "px": {}, "exat": {seconds: true, absolute: true}, "pxat": {absolute: true},
+	}
+	expireUnits = map[string]expiryUnit{
+		"expire": {seconds: true}, "pexpire": {}, "expireat": {seconds: true, absolute: true}, "pexpireat": {absolute: true},
+	}
+)
+
+func errExpiry(command string) error {
+	return replyError("ERR invalid expire time in '" + command + "' command")
+}
+
+// parseExpiry reads an expiry in milliseconds, which may be negative, and refuses one whose
+// absolute time does not fit.
+func parseExpiry(command string, arg []byte, unit expiryUnit, e env) (int64, error) {
+	n, ok := parseNumber(arg)
+	if !ok {
+		return 0, errNotInteger
+	}
+	if unit.seconds {
+		if n > math.MaxInt64/1000 || n < math.MinInt64/1000 {
+			return 0, errExpiry(command)
 		}
+		n *= 1000
 	}
-	switch {
-	case f.nx && (f.xx || f.gt || f.lt):
-		return f, replyError("ERR NX and XX, GT or LT options at the same time are not compatible")
-	case f.gt && f.lt:
-		return f, replyError("ERR GT and LT options at the same time are not compatible")
+	if !unit.absolute && n > math.MaxInt64-int64(e.nowMillis) {
+		return 0, errExpiry(command)
 	}
-	return f, nil
+	return n, nil
 }
 
-// allow reports whether a key that expires at current, 0 for never, may be made to expire at wanted.
-func (f expireFlags) allow(current, wanted uint64) bool {
-	never := current == 0
-	switch {
-	case f.nx && !never, f.xx && never:
-		return false
-	case f.gt && (never || wanted <= current):
-		return false
-	case f.lt && !never && wanted >= current:
-		return false
-	}
-	return true
-}
-
-// onExpire is EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT. A time that has passed removes the key.
-func onExpire(ctx context.Context, c *conn, args [][]byte) error {
-	name := lookup(args[0]).name
-	unit := expiryUnits[name]
-	now := clock.Millis(c.server.opts.Clock)
-	millis, err := parseExpiry(name, args[2], unit, now)
+// planExpire is EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT. A time that has passed removes the key.
+func planExpire(e env, args [][]byte) (plan, error) {
+	condition, err := parseExpireCondition(args[3:])
 	if err != nil {
-		return err
+		return plan{}, err
 	}
-	flags, err := parseExpireFlags(args[3:])
+	name := option(args[0])
+	unit := expireUnits[name]
+	millis, err := parseExpiry(name, args[2], unit, e)
 	if err != nil {
-		return err
+		return plan{}, err
 	}
-	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: api.Expiry{Mode: unit.mode(), Millis: uint64(max(millis, 0))}}
+	expiry := api.Expiry{Mode: unit.mode(), Millis: uint64(max(millis, 0))}
 	if millis <= 0 {
-		op = api.Op{Kind: api.OpDelete, Key: args[1]}
+		expiry = api.Expiry{Mode: api.ExpiryAt, Millis: 1} // long ago
 	}
-	if flags == (expireFlags{}) {
-		_, found, err := c.apply(ctx, op)
-		if err == nil {
-			c.out.boolean(found.Existed)
-		}
-		return err
-	}
-	wanted := uint64(max(millis, 0))
-	if !unit.absolute {
-		wanted = uint64(max(int64(now)+millis, 0))
-	}
-	done, err := c.applyIf(ctx, op, func(item api.Item) bool { return flags.allow(item.ExpiryMillis, wanted) })
-	if err == nil {
-		c.out.boolean(done)
-	}
-	return err
+	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: expiry, Condition: api.Condition{Kind: condition}}
+	return plan{ops: []api.Op{op}, reply: func(_ env, out *reply, results []api.OpResult) error {
+		out.boolean(results[0].Applied && results[0].Existed)
+		return nil
+	}}, nil
 }
 
-func onPersist(ctx context.Context, c *conn, args [][]byte) error {
-	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: api.Expiry{Mode: api.ExpiryNone}}
-	done, err := c.applyIf(ctx, op, func(item api.Item) bool { return item.ExpiryMillis != 0 })
-	if err == nil {
-		c.out.boolean(done)
+// parseExpireCondition makes one condition of NX, XX, GT and LT, each of which may be repeated.
+func parseExpireCondition(args [][]byte) (api.ConditionKind, error) {
+	var nx, xx, gt, lt bool
+	for _, arg := range args {
+		switch option(arg) {
+		case "nx":
+			nx = true
+		case "xx":
+			xx = true
+		case "gt":
+			gt = true
+		case "lt":
+			lt = true
+		default:
+			return 0, replyError(fmt.Sprintf("ERR Unsupported option %s", arg[:min(len(arg), maxEchoBytes)]))
+		}
 	}
-	return err
+	switch {
+	case nx && (xx || gt || lt):
+		return 0, replyError("ERR NX and XX, GT or LT options at the same time are not compatible")
+	case gt && lt:
+		return 0, replyError("ERR GT and LT options at the same time are not compatible")
+	case nx:
+		return api.ConditionPersistent, nil
+	case gt:
+		return api.ConditionExpiresLater, nil // never holds for a key that does not expire
+	case lt && xx:
+		return api.ConditionExpiringSooner, nil
+	case lt:
+		return api.ConditionExpiresSooner, nil
+	case xx:
+		return api.ConditionExpiring, nil
+	}
+	return api.ConditionNone, nil
 }
 
-// maxApplyIfTries bounds how often a conditional write meets another writer. One of the writers
-// gets through each time, so this many in a row mean a key that is written all the time.
-const maxApplyIfTries = 32
+func planPersist(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpExpire, Key: args[1], Condition: api.Condition{Kind: api.ConditionExpiring}}
+	return plan{ops: []api.Op{op}, reply: replyApplied}, nil
+}
 
-// applyIf runs an operation if the key exists and is as ok wants it; it reads the key and writes
-// it only if nobody wrote it in between.
-func (c *conn) applyIf(ctx context.Context, op api.Op, ok func(api.Item) bool) (bool, error) {
-	for range maxApplyIfTries {
-		item, err := c.get(ctx, op.Key)
-		if err != nil {
-			return false, err
+// planTTL makes the plans of TTL and its kin.
+func planTTL(unit uint64, absolute bool) func(env, [][]byte) (plan, error) {
+	answer := func(e env, out *reply, results []api.OpResult) error {
+		found := &results[0]
+		switch {
+		case !found.Existed:
+			out.integer(-2)
+		case found.PreviousExpiry == 0:
+			out.integer(-1)
+		case absolute:
+			out.integer(int64((found.PreviousExpiry + unit/2) / unit))
+		case found.PreviousExpiry <= e.nowMillis:
+			out.integer(0) // the shard's time is a little behind this node's clock
+		default:
+			out.integer(int64((found.PreviousExpiry - e.nowMillis + unit/2) / unit))
 		}
-		if !item.Found || !ok(item) {
-			return false, nil
-		}
-		op.Condition = api.Condition{Kind: api.ConditionVersion, Version: item.Version}
-		applied, _, err := c.apply(ctx, op)
-		if err != nil || applied {
-			return applied, err
-		}
+		return nil
 	}
-	return false, api.Errorf(api.CodeOverloaded, "the key was written by others %d times in a row; try again", maxApplyIfTries)
+	return func(_ env, args [][]byte) (plan, error) {
+		return plan{ops: []api.Op{looksAt(args[1])}, reply: answer}, nil
+	}
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/server"
 )
 
@@ -68,66 +68,36 @@ func (m *memory) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	if m.fail != nil {
 		return api.Result{}, m.fail
 	}
-	m.version++
-	res := api.Result{Applied: true, Version: m.version}
-	for i, op := range b.Ops {
-		old := m.get(op.Key)
-		found := api.OpResult{Existed: old.Found, PreviousVersion: old.Version}
-		if op.ReturnPrevious {
-			found.Previous = old.Value
+	e := evaluate.Evaluator{Version: m.nextVersion(), Lookup: m.lookup}
+	if _, refusal := evaluate.Check(&b); refusal != nil {
+		return api.Result{}, refusal
+	}
+	res, refusal, err := e.Run(&b)
+	if refusal != nil {
+		return api.Result{}, refusal
+	}
+	if err != nil {
+		return api.Result{}, err
+	}
+	for _, w := range e.Writes() {
+		if w.Row.Live {
+			m.items[string(w.Key)] = api.Item{Value: w.Row.Value, Version: w.Row.Version, ExpiryMillis: w.Row.ExpiryMillis, Found: true}
+		} else {
+			delete(m.items, string(w.Key))
 		}
-		if !holds(op.Condition, old) {
-			return api.Result{FailedOp: i, Ops: append(res.Ops, found)}, nil
-		}
-		if err := m.execute(op, old, &found); err != nil {
-			return api.Result{}, err
-		}
-		res.Ops = append(res.Ops, found)
 	}
 	return res, nil
 }
 
-func holds(c api.Condition, old api.Item) bool {
-	switch c.Kind {
-	case api.ConditionAbsent:
-		return !old.Found
-	case api.ConditionPresent:
-		return old.Found
-	case api.ConditionVersion:
-		return old.Version == c.Version
-	}
-	return true
+func (m *memory) lookup(key []byte) (evaluate.Row, error) {
+	item := m.items[string(key)]
+	return evaluate.Row{Value: item.Value, Version: item.Version, ExpiryMillis: item.ExpiryMillis, Live: item.Found}, nil
 }
 
-func (m *memory) execute(op api.Op, old api.Item, found *api.OpResult) error {
-	item := api.Item{Value: op.Value, Version: m.version, Found: true}
-	switch op.Kind {
-	case api.OpDelete:
-		delete(m.items, string(op.Key))
-		return nil
-	case api.OpIncrement:
-		n, err := strconv.ParseInt(string(old.Value), 10, 64)
-		if old.Found && err != nil {
-			return api.Errorf(api.CodeNotInteger, "no")
-		}
-		found.Number = n + op.Delta
-		item.Value = strconv.AppendInt(nil, found.Number, 10)
-	case api.OpExpire:
-		if !old.Found {
-			return nil
-		}
-		item.Value = old.Value
-	}
-	switch op.Expiry.Mode {
-	case api.ExpiryKeep:
-		item.ExpiryMillis = old.ExpiryMillis
-	case api.ExpiryAt:
-		item.ExpiryMillis = op.Expiry.Millis
-	case api.ExpiryAfter:
-		item.ExpiryMillis = clock.Millis(m.clock) + op.Expiry.Millis
-	}
-	m.items[string(op.Key)] = item
-	return nil
+// nextVersion is above those before it, at the time of the clock.
+func (m *memory) nextVersion() api.Version {
+	m.version = max(m.version+1, api.VersionAt(clock.Millis(m.clock)))
+	return m.version
 }
 
 func (m *memory) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
@@ -181,7 +151,7 @@ func (m *memory) ScanCursor(_ context.Context, _ api.Namespace, cursor uint64, c
 		}
 	}
 	slices.Sort(keys)
-	start := min(int(max(cursor, 1)-1), len(keys))
+	start := int(min(max(cursor, 1)-1, uint64(len(keys))))
 	end := min(start+count, len(keys))
 	page := server.CursorPage{}
 	for _, key := range keys[start:end] {

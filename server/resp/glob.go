@@ -5,9 +5,14 @@ import "errors"
 // errGlobTooExpensive is the answer to a pattern that would hold a processor for long.
 var errGlobTooExpensive = errors.New("the pattern is too expensive to match; use fewer asterisks")
 
-// maxGlobSteps bounds the work of one command's matching: ten million steps take a few tens of
-// milliseconds. An honest pattern needs a few steps for each byte of a key.
-const maxGlobSteps = 10_000_000
+const (
+	// maxGlobSteps is the budget of one command's matching: ten million steps take a few tens of
+	// milliseconds.
+	maxGlobSteps = 10_000_000
+	// globStepsPerByte flow back into it with each byte of a key, so that KEYS of many keys is not
+	// refused for their number. An honest pattern needs a few steps for each byte.
+	globStepsPerByte = 16
+)
 
 // glob matches keys against one pattern as Redis' stringmatchlen does: * ? [a-z] [^a-z] and a
 // backslash before a literal. It never recurses, and all matches of one glob share a budget.
@@ -23,6 +28,7 @@ func (g *glob) match(s []byte) (bool, error) {
 	// p and i are the positions in pattern and s. After a star, a mismatch goes back to it and
 	// lets it take one byte more; earlier stars never need to be tried again, because the last
 	// one can take whatever they would have taken.
+	g.steps = min(g.steps+globStepsPerByte*(len(s)+1), maxGlobSteps)
 	p, i := 0, 0
 	starP, starI := -1, 0
 	for i < len(s) {
@@ -49,6 +55,7 @@ func (g *glob) match(s []byte) (bool, error) {
 		p, i = starP+1, starI
 	}
 	for p < len(g.pattern) && g.pattern[p] == '*' {
+		g.steps--
 		p++
 	}
 	return p == len(g.pattern), nil

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,7 @@ func TestGlobMatchesAsRedisDoes(t *testing.T) {
 }
 
 func TestGlobGivesUpOnAPatternThatIsTooExpensive(t *testing.T) {
-	g := newGlob([]byte(strings.Repeat("*a", 2000) + "b"))
+	g := newGlob([]byte("*" + strings.Repeat("a", 1000) + "b"))
 	key := []byte(strings.Repeat("a", 60_000))
 	for range 100 {
 		if _, err := g.match(key); err != nil {
@@ -38,7 +39,27 @@ func TestGlobGivesUpOnAPatternThatIsTooExpensive(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("100 matches of 60,000 bytes against 2000 stars were free")
+	t.Fatal("100 matches of 60,000 bytes against 1000 bytes behind a star were free")
+}
+
+// A pattern that is expensive only behind the end of the key is found out too.
+func TestGlobGivesUpOnManyStars(t *testing.T) {
+	g := newGlob([]byte("a" + strings.Repeat("*", 1_000_000)))
+	for range 100 {
+		if _, err := g.match([]byte("a")); err != nil {
+			return
+		}
+	}
+	t.Fatal("100 matches against a million stars were free")
+}
+
+func TestGlobMatchesManyKeysWithAnHonestPattern(t *testing.T) {
+	g := newGlob([]byte("*[0-9a-f]*:user:*7"))
+	for i := range 2_000_000 {
+		if _, err := g.match(strconv.AppendInt([]byte("prefix-17:user:"), int64(i), 10)); err != nil {
+			t.Fatalf("key %d: %v", i, err)
+		}
+	}
 }
 
 func TestLiteralPrefix(t *testing.T) {

@@ -1,208 +1,53 @@
 package resp
 
 import (
-	"context"
-	"strconv"
-	"strings"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/clock"
-	"github.com/lightning-db/lightning/server"
 )
 
+// keyCommands are the rows about keys, whatever their values are.
 func keyCommands() []*command {
-	slowWrite := []string{"@keyspace", "@write", "@slow"}
-	return []*command{
-		{name: "del", arity: -2, flags: []string{"write"}, positions: positions{1, -1, 1}, categories: slowWrite, summary: "removes keys, atomically per shard", run: onDel},
-		{name: "unlink", arity: -2, flags: fastWriteFlags, positions: positions{1, -1, 1}, categories: writeKeyspace, summary: "as DEL", run: onDel},
-		{name: "exists", arity: -2, flags: readFlags, positions: positions{1, -1, 1}, categories: readKeyspace, summary: "how many of the keys exist", run: onExists},
-		{name: "type", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readKeyspace, summary: "string or none", run: onType},
-		{name: "expire", arity: -3, flags: fastWriteFlags, positions: positions{1, 1, 1}, categories: writeKeyspace, summary: "lets a key expire in seconds; NX, XX, GT, LT", run: onExpire},
-		{name: "pexpire", arity: -3, flags: fastWriteFlags, positions: positions{1, 1, 1}, categories: writeKeyspace, summary: "lets a key expire in milliseconds; NX, XX, GT, LT", run: onExpire},
-		{name: "expireat", arity: -3, flags: fastWriteFlags, positions: positions{1, 1, 1}, categories: writeKeyspace, summary: "lets a key expire at a second; NX, XX, GT, LT", run: onExpire},
-		{name: "pexpireat", arity: -3, flags: fastWriteFlags, positions: positions{1, 1, 1}, categories: writeKeyspace, summary: "lets a key expire at a millisecond; NX, XX, GT, LT", run: onExpire},
-		{name: "persist", arity: 2, flags: fastWriteFlags, positions: positions{1, 1, 1}, categories: writeKeyspace, summary: "takes the expiry off a key", run: onPersist},
-		{name: "ttl", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readKeyspace, summary: "seconds until a key expires; -1 never, -2 no such key", run: onTTL(1000, false)},
-		{name: "pttl", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readKeyspace, summary: "milliseconds until a key expires", run: onTTL(1, false)},
-		{name: "expiretime", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readKeyspace, summary: "the second at which a key expires", run: onTTL(1000, true)},
-		{name: "pexpiretime", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readKeyspace, summary: "the millisecond at which a key expires", run: onTTL(1, true)},
-		{name: "scan", arity: -2, flags: []string{"readonly"}, categories: []string{"@keyspace", "@read", "@slow"}, summary: "keys in pages; MATCH, COUNT, TYPE; cursors are valid on every node", run: onScan},
-		{name: "dbsize", arity: 1, flags: readFlags, categories: readKeyspace, summary: "how many keys there are; reads all of them", run: onDBSize},
-	}
+	return slices.Concat(namedKeyCommands(), expiryCommands(), objectCommands(), keyspaceCommands())
 }
 
-// onDel removes each key once, however often it is named.
-func onDel(ctx context.Context, c *conn, args [][]byte) error {
-	seen := make(map[string]bool, len(args)-1)
-	var ops []api.Op
-	for _, key := range args[1:] {
-		if !seen[string(key)] {
-			seen[string(key)] = true
-			ops = append(ops, api.Op{Kind: api.OpDelete, Key: key})
-		}
-	}
-	results, err := c.server.opts.Store.ApplyEach(ctx, api.Batch{Ops: ops})
-	if err != nil {
-		return err
-	}
-	removed := int64(0)
-	for _, r := range results {
-		if r.Existed {
-			removed++
-		}
-	}
-	c.out.integer(removed)
-	return nil
+func namedKeyCommands() []*command {
+	return inGroup("generic",
+		&command{name: "del", arity: -2, flags: alters, positions: eachKey, since: "1.0.0", summary: "removes keys", plan: planDel,
+			differs: "atomic for the keys of one shard only"},
+		&command{name: "unlink", arity: -2, flags: altersFast, positions: eachKey, since: "4.0.0", summary: "as DEL", plan: planDel,
+			differs: "atomic for the keys of one shard only"},
+		&command{name: "exists", arity: -2, flags: readsFast, positions: eachKey, since: "1.0.0", summary: "how many of the keys exist", plan: planExists,
+			differs: "keys of several shards are not one snapshot"},
+		&command{name: "type", arity: 2, flags: readsFast, positions: oneKey, since: "1.0.0", summary: "string or none", plan: planType},
+		&command{name: "touch", arity: -2, flags: readsFast, positions: eachKey, since: "3.2.1", summary: "as EXISTS", plan: planExists,
+			differs: "no time of use is kept, because a read writes nothing"},
+		&command{name: "copy", arity: -3, flags: writes, positions: twoKeys, since: "6.2.0", summary: "makes a key equal to another; DB 0, REPLACE", plan: planCopy,
+			differs: "there is database 0 only; CROSSSLOT if the keys live on several shards"},
+		&command{name: "rename", arity: 3, flags: alters, positions: twoKeys, since: "1.0.0", summary: "gives a key another name", plan: planRename,
+			differs: "CROSSSLOT if the keys live on several shards"},
+		&command{name: "renamenx", arity: 3, flags: altersFast, positions: twoKeys, since: "1.0.0", summary: "gives a key another name, if that is free", plan: planRenameNX,
+			differs: "CROSSSLOT if the keys live on several shards"},
+	)
 }
 
-// onExists counts a key as often as it is named.
-func onExists(ctx context.Context, c *conn, args [][]byte) error {
-	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: args[1:]})
-	if err != nil {
-		return err
-	}
-	count := int64(0)
-	for _, item := range items {
-		if item.Found {
-			count++
-		}
-	}
-	c.out.integer(count)
-	return nil
+// planDel is DEL and UNLINK. A key that is named twice is removed once.
+func planDel(_ env, args [][]byte) (plan, error) {
+	return plan{ops: onEach(api.Op{Kind: api.OpDelete}, args[1:]), each: true, reply: replyExisted}, nil
 }
 
-func onType(ctx context.Context, c *conn, args [][]byte) error {
-	item, err := c.get(ctx, args[1])
-	switch {
-	case err != nil:
-		return err
-	case item.Found:
-		c.out.simple("string")
-	default:
-		c.out.simple("none")
-	}
-	return nil
+// planExists is EXISTS and TOUCH. A key counts as often as it is named.
+func planExists(_ env, args [][]byte) (plan, error) {
+	return plan{ops: onEach(looksAt(nil), args[1:]), each: true, reply: replyExisted}, nil
 }
 
-// onTTL makes the handlers of TTL and its kin.
-func onTTL(unit uint64, absolute bool) func(context.Context, *conn, [][]byte) error {
-	return func(ctx context.Context, c *conn, args [][]byte) error {
-		item, err := c.get(ctx, args[1])
-		if err != nil {
-			return err
-		}
-		now := clock.Millis(c.server.opts.Clock)
-		switch {
-		case !item.Found:
-			c.out.integer(-2)
-		case item.ExpiryMillis == 0:
-			c.out.integer(-1)
-		case absolute:
-			c.out.integer(int64((item.ExpiryMillis + unit/2) / unit))
-		case item.ExpiryMillis <= now:
-			c.out.integer(0) // the shard's time is a little behind this node's clock
-		default:
-			c.out.integer(int64((item.ExpiryMillis - now + unit/2) / unit))
+func planType(_ env, args [][]byte) (plan, error) {
+	return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+		if results[0].Existed {
+			out.simple("string")
+		} else {
+			out.simple("none")
 		}
 		return nil
-	}
-}
-
-func onDBSize(ctx context.Context, c *conn, _ [][]byte) error {
-	count, err := c.server.opts.Store.Count(ctx, 0)
-	if err != nil {
-		return err
-	}
-	c.out.integer(int64(count))
-	return nil
-}
-
-// scanOptions are SCAN's arguments.
-type scanOptions struct {
-	cursor uint64
-	count  int
-	match  *glob
-	nobody bool // TYPE names a type that no key has
-}
-
-// defaultScanCount is Redis' own.
-const defaultScanCount = 10
-
-func parseScan(args [][]byte) (scanOptions, error) {
-	o := scanOptions{count: defaultScanCount}
-	cursor, err := strconv.ParseUint(string(args[1][:min(len(args[1]), maxNameBytes)]), 10, 64)
-	if err != nil {
-		return o, replyError("ERR invalid cursor")
-	}
-	o.cursor = cursor
-	for i := 2; i < len(args); i += 2 {
-		if i+1 == len(args) {
-			return o, errSyntax
-		}
-		switch strings.ToLower(string(args[i][:min(len(args[i]), maxNameBytes)])) {
-		case "match":
-			o.match = newGlob(args[i+1])
-		case "count":
-			n, ok := parseNumber(args[i+1])
-			if !ok {
-				return o, errNotInteger
-			}
-			if n < 1 {
-				return o, errSyntax
-			}
-			o.count = int(min(n, api.MaxScanPageItems))
-		case "type":
-			o.nobody = !strings.EqualFold(string(args[i+1]), "string")
-		default:
-			return o, errSyntax
-		}
-	}
-	return o, nil
-}
-
-func onScan(ctx context.Context, c *conn, args [][]byte) error {
-	o, err := parseScan(args)
-	if err != nil {
-		return err
-	}
-	if o.nobody {
-		c.scanReply(0, nil)
-		return nil
-	}
-	var prefix []byte
-	if o.match != nil {
-		prefix = o.match.literalPrefix()
-	}
-	if len(prefix) > api.MaxKeyBytes {
-		c.scanReply(0, nil) // longer than any key
-		return nil
-	}
-	page, err := c.server.opts.Store.ScanCursor(ctx, 0, o.cursor, o.count, prefix)
-	if err != nil {
-		return err
-	}
-	keys := page.Keys
-	if o.match != nil {
-		keys = keys[:0]
-		for _, key := range page.Keys {
-			matched, err := o.match.match(key)
-			if err != nil {
-				return replyError("ERR " + err.Error())
-			}
-			if matched {
-				keys = append(keys, key)
-			}
-		}
-	}
-	c.scanReply(page.Next, keys)
-	return nil
-}
-
-func (c *conn) scanReply(next uint64, keys [][]byte) {
-	c.out.array(2)
-	c.out.bulkString(strconv.FormatUint(next, 10))
-	c.out.array(len(keys))
-	for _, key := range keys {
-		c.out.bulk(key)
-	}
+	}}, nil
 }

@@ -1,213 +1,240 @@
 package resp
 
 import (
-	"context"
-	"math"
-	"strings"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/clock"
-	"github.com/lightning-db/lightning/server"
 )
 
+// stringCommands are the rows about values.
 func stringCommands() []*command {
-	slowWrite := []string{"@write", "@string", "@slow"}
-	return []*command{
-		{name: "get", arity: 2, flags: readFlags, positions: positions{1, 1, 1}, categories: readString, summary: "the value of a key", run: onGet},
-		{name: "set", arity: -3, flags: writeFlags, positions: positions{1, 1, 1}, categories: slowWrite, summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", run: onSet},
-		{name: "mget", arity: -2, flags: readFlags, positions: positions{1, -1, 1}, categories: readString, summary: "the values of keys, each linearizable, together not one snapshot", run: onMGet},
-		{name: "incr", arity: 2, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "adds one to an integer", run: onIncr},
-		{name: "decr", arity: 2, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "subtracts one from an integer", run: onDecr},
-		{name: "incrby", arity: 3, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "adds to an integer", run: onIncrBy},
-		{name: "decrby", arity: 3, flags: append(writeFlags, "fast"), positions: positions{1, 1, 1}, categories: writeString, summary: "subtracts from an integer", run: onDecrBy},
-	}
+	return slices.Concat(valueCommands(), counterCommands(), rangeCommands(), lcsCommands(), bitCommands())
 }
 
-// get reads one key.
-func (c *conn) get(ctx context.Context, key []byte) (api.Item, error) {
-	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: [][]byte{key}})
-	if err != nil {
-		return api.Item{}, err
-	}
-	return items[0], nil
+func valueCommands() []*command {
+	return inGroup("string",
+		&command{name: "get", arity: 2, flags: readsFast, positions: oneKey, since: "1.0.0", summary: "the value of a key", plan: planGet},
+		&command{name: "set", arity: -3, flags: writes, positions: oneKey, since: "1.0.0", summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", plan: planSet},
+		&command{name: "setnx", arity: 3, flags: writesFast, positions: oneKey, since: "1.0.0", summary: "writes a value if the key is absent", plan: planSetNX},
+		&command{name: "setex", arity: 4, flags: writes, positions: oneKey, since: "2.0.0", summary: "writes a value that expires in seconds", plan: planSetEX},
+		&command{name: "psetex", arity: 4, flags: writes, positions: oneKey, since: "2.6.0", summary: "writes a value that expires in milliseconds", plan: planSetEX},
+		&command{name: "getset", arity: 3, flags: writesFast, positions: oneKey, since: "1.0.0", summary: "writes a value and answers the one before", plan: planGetSet},
+		&command{name: "getdel", arity: 2, flags: altersFast, positions: oneKey, since: "6.2.0", summary: "removes a key and answers its value", plan: planGetDel},
+		&command{name: "getex", arity: -2, flags: altersFast, positions: oneKey, since: "6.2.0", summary: "the value of a key, whose expiry may be changed; EX, PX, EXAT, PXAT, PERSIST", plan: planGetEX},
+		&command{name: "mget", arity: -2, flags: readsFast, positions: eachKey, since: "1.0.0", summary: "the values of keys", plan: planMGet,
+			differs: "each value is linearizable; those of keys on several shards are not one snapshot"},
+		&command{name: "mset", arity: -3, flags: writes, positions: eachPair, since: "1.0.1", summary: "writes values", plan: planMSet,
+			differs: "CROSSSLOT if the keys live on several shards, because a write of several shards would not be atomic"},
+		&command{name: "msetnx", arity: -3, flags: writes, positions: eachPair, since: "1.0.1", summary: "writes values if none of the keys exists", plan: planMSetNX,
+			differs: "CROSSSLOT if the keys live on several shards, because a write of several shards would not be atomic"},
+	)
 }
 
-// apply runs one operation and returns what it found.
-func (c *conn) apply(ctx context.Context, op api.Op) (applied bool, _ api.OpResult, _ error) {
-	res, err := c.server.opts.Store.Apply(ctx, api.Batch{Ops: []api.Op{op}})
-	if err != nil {
-		return false, api.OpResult{}, err
-	}
-	if len(res.Ops) == 0 {
-		return res.Applied, api.OpResult{}, nil
-	}
-	return res.Applied, res.Ops[0], nil
+func planGet(_ env, args [][]byte) (plan, error) {
+	return plan{ops: []api.Op{readsValue(args[1])}, reply: replyPrevious}, nil
 }
 
-func onGet(ctx context.Context, c *conn, args [][]byte) error {
-	item, err := c.get(ctx, args[1])
-	if err != nil {
-		return err
-	}
-	c.value(item)
-	return nil
+func planMGet(_ env, args [][]byte) (plan, error) {
+	return plan{ops: onEach(readsValue(nil), args[1:]), each: true, reply: func(_ env, out *reply, results []api.OpResult) error {
+		out.array(len(results))
+		for i := range results {
+			out.previous(&results[i])
+		}
+		return nil
+	}}, nil
 }
 
-func (c *conn) value(item api.Item) {
-	if !item.Found {
-		c.out.null()
-		return
-	}
-	c.out.bulk(item.Value)
-}
-
-func onMGet(ctx context.Context, c *conn, args [][]byte) error {
-	items, err := c.server.opts.Store.Read(ctx, server.Query{Keys: args[1:]})
-	if err != nil {
-		return err
-	}
-	c.out.array(len(items))
-	for _, item := range items {
-		c.value(item)
-	}
-	return nil
-}
-
-// onSet answers as Redis does: with GET the old value, whether or not it was replaced, else OK,
+// planSet is SET. With GET the answer is the old value, whether or not it was replaced; else OK,
 // or null when NX or XX did not hold.
-func onSet(ctx context.Context, c *conn, args [][]byte) error {
-	op, err := parseSet(args, clock.Millis(c.server.opts.Clock))
+func planSet(e env, args [][]byte) (plan, error) {
+	o, err := parseSetOptions(args[3:])
 	if err != nil {
-		return err
+		return plan{}, err
 	}
-	applied, found, err := c.apply(ctx, op)
-	switch {
-	case err != nil:
-		return err
-	case op.ReturnPrevious && found.Existed:
-		c.out.bulk(found.Previous)
-	case op.ReturnPrevious || !applied:
-		c.out.null()
-	default:
-		c.out.ok()
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2], Condition: o.condition, ReturnPrevious: o.get}
+	if op.Expiry, err = o.expiry("set", e); err != nil {
+		return plan{}, err
+	}
+	p := plan{ops: []api.Op{op}, reply: replySet}
+	if o.get {
+		p.reply = replyPrevious
+	}
+	return p, nil
+}
+
+func replySet(_ env, out *reply, results []api.OpResult) error {
+	if results[0].Applied {
+		out.ok()
+	} else {
+		out.null()
 	}
 	return nil
 }
 
-// parseSet turns SET's arguments into an operation.
-func parseSet(args [][]byte, nowMillis uint64) (api.Op, error) {
-	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2]}
-	hasExpiry := false
-	for i := 3; i < len(args); i++ {
-		option := strings.ToLower(string(args[i][:min(len(args[i]), maxNameBytes)]))
-		switch option {
+func planSetNX(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2], Condition: api.Condition{Kind: api.ConditionAbsent}}
+	return plan{ops: []api.Op{op}, reply: replyApplied}, nil
+}
+
+// planSetEX is SETEX and PSETEX.
+func planSetEX(e env, args [][]byte) (plan, error) {
+	name := option(args[0])
+	o := valueOptions{word: "ex", number: args[2]}
+	if name == "psetex" {
+		o.word = "px"
+	}
+	expiry, err := o.expiry(name, e)
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[3], Expiry: expiry}
+	return plan{ops: []api.Op{op}, reply: replyOK}, err
+}
+
+func planGetSet(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2], ReturnPrevious: true}
+	return plan{ops: []api.Op{op}, reply: replyPrevious}, nil
+}
+
+func planGetDel(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpDelete, Key: args[1], ReturnPrevious: true}
+	return plan{ops: []api.Op{op}, reply: replyPrevious}, nil
+}
+
+// planGetEX is GETEX. Redis looks for the key before it looks at the number: without the key a
+// wrong number is no error.
+func planGetEX(e env, args [][]byte) (plan, error) {
+	o, err := parseGetOptions(args[2:])
+	if err != nil {
+		return plan{}, err
+	}
+	if o.word == "" {
+		return planGet(e, args)
+	}
+	expiry, err := o.expiry("getex", e)
+	if err != nil {
+		return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+			if results[0].Existed {
+				return err
+			}
+			out.null()
+			return nil
+		}}, nil
+	}
+	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: expiry, ReturnPrevious: true}
+	return plan{ops: []api.Op{op}, reply: replyPrevious}, nil
+}
+
+func planMSet(_ env, args [][]byte) (plan, error) {
+	ops, err := parsePairs("mset", args, api.ConditionNone)
+	return plan{ops: ops, reply: replyOK}, err
+}
+
+func planMSetNX(_ env, args [][]byte) (plan, error) {
+	ops, err := parsePairs("msetnx", args, api.ConditionAbsent)
+	return plan{ops: ops, reply: replyApplied}, err
+}
+
+// parsePairs makes one step of keys and values. A key that is named twice gets the last value.
+func parsePairs(name string, args [][]byte, condition api.ConditionKind) ([]api.Op, error) {
+	if len(args)%2 == 0 {
+		return nil, errArity(name)
+	}
+	ops := make([]api.Op, 0, len(args)/2)
+	index := make(map[string]int, len(args)/2)
+	for i := 1; i < len(args); i += 2 {
+		if at, seen := index[string(args[i])]; seen {
+			ops[at].Value = args[i+1]
+			continue
+		}
+		index[string(args[i])] = len(ops)
+		ops = append(ops, api.Op{
+			Kind: api.OpPut, Key: args[i], Value: args[i+1],
+			Condition: api.Condition{Kind: condition}, Joined: len(ops) > 0,
+		})
+	}
+	return ops, nil
+}
+
+// valueOptions are the options of SET and GETEX.
+type valueOptions struct {
+	condition api.Condition
+	get       bool
+	// word is what is said about the expiry: keepttl, persist, or a unit, which has a number. It
+	// may be repeated but not changed.
+	word   string
+	number []byte
+}
+
+func parseSetOptions(args [][]byte) (valueOptions, error) {
+	var o valueOptions
+	for len(args) > 0 {
+		taken := 1
+		switch word := option(args[0]); word {
 		case "nx", "xx":
 			kind := api.ConditionAbsent
-			if option == "xx" {
+			if word == "xx" {
 				kind = api.ConditionPresent
 			}
-			if op.Condition.Kind != api.ConditionNone && op.Condition.Kind != kind {
-				return op, errSyntax
+			if o.condition.Kind != api.ConditionNone && o.condition.Kind != kind {
+				return o, errSyntax
 			}
-			op.Condition.Kind = kind
+			o.condition.Kind = kind
 		case "get":
-			op.ReturnPrevious = true
-		case "keepttl", "ex", "px", "exat", "pxat":
-			if hasExpiry || option != "keepttl" && i+1 == len(args) {
-				return op, errSyntax
-			}
-			hasExpiry = true
-			if option == "keepttl" {
-				op.Expiry.Mode = api.ExpiryKeep
-				continue
-			}
-			i++
-			unit := expiryUnits[option]
-			millis, err := parseExpiry("set", args[i], unit, nowMillis)
-			if err != nil {
-				return op, err
-			}
-			if millis <= 0 {
-				return op, errExpiry("set")
-			}
-			op.Expiry = api.Expiry{Mode: unit.mode(), Millis: uint64(millis)}
+			o.get = true
 		default:
-			return op, errSyntax
+			taken = o.takeExpiry("keepttl", args)
 		}
-	}
-	return op, nil
-}
-
-// expiryUnit says what the number of an expiry means.
-type expiryUnit struct{ seconds, absolute bool }
-
-func (u expiryUnit) mode() api.ExpiryMode {
-	if u.absolute {
-		return api.ExpiryAt
-	}
-	return api.ExpiryAfter
-}
-
-var expiryUnits = map[string]expiryUnit{
-	"ex": {seconds: true}, "px": {}, "exat": {seconds: true, absolute: true}, "pxat": {absolute: true},
-	"expire": {seconds: true}, "pexpire": {}, "expireat": {seconds: true, absolute: true}, "pexpireat": {absolute: true},
-}
-
-func errExpiry(command string) error {
-	return replyError("ERR invalid expire time in '" + command + "' command")
-}
-
-// parseExpiry reads an expiry in milliseconds, which may be negative, and refuses one whose
-// absolute time does not fit.
-func parseExpiry(command string, arg []byte, unit expiryUnit, nowMillis uint64) (int64, error) {
-	n, ok := parseNumber(arg)
-	if !ok {
-		return 0, errNotInteger
-	}
-	if unit.seconds {
-		if n > math.MaxInt64/1000 || n < math.MinInt64/1000 {
-			return 0, errExpiry(command)
+		if taken == 0 {
+			return o, errSyntax
 		}
-		n *= 1000
+		args = args[taken:]
 	}
-	if !unit.absolute && n > math.MaxInt64-int64(nowMillis) {
-		return 0, errExpiry(command)
+	return o, nil
+}
+
+func parseGetOptions(args [][]byte) (valueOptions, error) {
+	var o valueOptions
+	for len(args) > 0 {
+		taken := o.takeExpiry("persist", args)
+		if taken == 0 {
+			return o, errSyntax
+		}
+		args = args[taken:]
 	}
-	return n, nil
+	return o, nil
 }
 
-func onIncr(ctx context.Context, c *conn, args [][]byte) error {
-	return c.increment(ctx, args[1], 1)
-}
-
-func onDecr(ctx context.Context, c *conn, args [][]byte) error {
-	return c.increment(ctx, args[1], -1)
-}
-
-func onIncrBy(ctx context.Context, c *conn, args [][]byte) error {
-	n, ok := parseNumber(args[2])
-	if !ok {
-		return errNotInteger
+// takeExpiry takes what args begin with: the word alone, or a unit and its number. It returns how
+// many arguments that are, 0 if they are something else or do not go with those before.
+func (o *valueOptions) takeExpiry(alone string, args [][]byte) int {
+	word := option(args[0])
+	if o.word != "" && o.word != word {
+		return 0
 	}
-	return c.increment(ctx, args[1], n)
-}
-
-func onDecrBy(ctx context.Context, c *conn, args [][]byte) error {
-	n, ok := parseNumber(args[2])
-	switch {
-	case !ok:
-		return errNotInteger
-	case n == math.MinInt64:
-		return replyError("ERR decrement would overflow")
+	o.word = word
+	if word == alone {
+		return 1
 	}
-	return c.increment(ctx, args[1], -n)
+	if _, ok := expiryUnits[word]; !ok || len(args) < 2 {
+		return 0
+	}
+	o.number = args[1]
+	return 2
 }
 
-func (c *conn) increment(ctx context.Context, key []byte, delta int64) error {
-	_, found, err := c.apply(ctx, api.Op{Kind: api.OpIncrement, Key: key, Delta: delta, Expiry: api.Expiry{Mode: api.ExpiryKeep}})
+// expiry is what the options wish for. Only the last of several numbers counts.
+func (o *valueOptions) expiry(command string, e env) (api.Expiry, error) {
+	switch o.word {
+	case "keepttl":
+		return api.Expiry{Mode: api.ExpiryKeep}, nil
+	case "", "persist":
+		return api.Expiry{}, nil
+	}
+	unit := expiryUnits[o.word]
+	millis, err := parseExpiry(command, o.number, unit, e)
 	if err != nil {
-		return err
+		return api.Expiry{}, err
 	}
-	c.out.integer(found.Number)
-	return nil
+	if millis <= 0 {
+		return api.Expiry{}, errExpiry(command)
+	}
+	return api.Expiry{Mode: unit.mode(), Millis: uint64(millis)}, nil
 }

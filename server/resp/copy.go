@@ -1,0 +1,68 @@
+package resp
+
+import (
+	"math"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// planCopy is COPY. It answers whether it copied: neither an absent source nor, without REPLACE, a
+// key that exists is an error.
+func planCopy(_ env, args [][]byte) (plan, error) {
+	replace, err := parseCopy(args[3:])
+	if err != nil {
+		return plan{}, err
+	}
+	source, key := args[1], args[2]
+	if string(source) == string(key) {
+		return plan{}, replyError("ERR source and destination objects are the same")
+	}
+	op := api.Op{Kind: api.OpCopy, Source: source, Key: key}
+	if !replace {
+		op.Condition.Kind = api.ConditionAbsent
+	}
+	return plan{ops: []api.Op{op}, tolerates: api.CodeNotFound, reply: replyApplied}, nil
+}
+
+func parseCopy(args [][]byte) (replace bool, _ error) {
+	for i := 0; i < len(args); i++ {
+		switch word := option(args[i]); {
+		case word == "replace":
+			replace = true
+		case word == "db" && i+1 < len(args):
+			i++
+			if err := checkDatabase(args[i]); err != nil {
+				return false, err
+			}
+		default:
+			return false, errSyntax
+		}
+	}
+	return replace, nil
+}
+
+// checkDatabase refuses the number of any database but 0, the only one.
+func checkDatabase(arg []byte) error {
+	n, ok := parseNumber(arg)
+	switch {
+	case !ok:
+		return errNotInteger
+	case n < math.MinInt32 || n > math.MaxInt32:
+		return replyError("ERR value is out of range, value must between -2147483648 and 2147483647")
+	case n != 0:
+		return replyError("ERR DB index is out of range")
+	}
+	return nil
+}
+
+// planRename is RENAME. An absent source is an error.
+func planRename(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpRename, Source: args[1], Key: args[2]}
+	return plan{ops: []api.Op{op}, reply: replyOK}, nil
+}
+
+// planRenameNX is RENAMENX. An absent source is an error, also if the new name is taken.
+func planRenameNX(_ env, args [][]byte) (plan, error) {
+	op := api.Op{Kind: api.OpRename, Source: args[1], Key: args[2], Condition: api.Condition{Kind: api.ConditionAbsent}}
+	return plan{ops: []api.Op{op}, reply: replyApplied}, nil
+}

@@ -1,0 +1,111 @@
+package resp
+
+import (
+	"context"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+func keyspaceCommands() []*command {
+	const notSnapshot = "not one snapshot of all shards; not in MULTI"
+	generic := inGroup("generic",
+		&command{name: "scan", arity: -2, flags: reads, since: "2.8.0", summary: "keys in pages; MATCH, COUNT, TYPE", run: onScan,
+			differs: "keys come in their order; a cursor is valid on every node; COUNT counts up to 1024; a pattern that is too expensive is refused; not in MULTI"},
+		&command{name: "keys", arity: 2, flags: reads, categories: dangerous, since: "1.0.0", summary: "the keys that match a pattern", run: onKeys,
+			differs: "keys come in their order; refused if the answer is over 64 MiB or the pattern too expensive; " + notSnapshot},
+		&command{name: "randomkey", arity: 1, flags: reads, since: "1.0.0", summary: "some key", run: onRandomKey,
+			differs: "not every key is equally likely; not in MULTI"},
+	)
+	return append(generic, inGroup("server",
+		&command{name: "dbsize", arity: 1, flags: readsFast, since: "1.0.0", summary: "how many keys there are", run: onDBSize,
+			differs: "reads all keys, so it takes long; counts no key that has expired; " + notSnapshot},
+		&command{name: "flushdb", arity: -1, flags: alters, categories: dangerous, since: "1.0.0", summary: "removes all keys; ASYNC, SYNC", run: onFlush,
+			differs: "ASYNC and SYNC are the same; keys that are written meanwhile may stay; not in MULTI"},
+		&command{name: "flushall", arity: -1, flags: alters, categories: dangerous, since: "1.0.0", summary: "as FLUSHDB", run: onFlush,
+			differs: "ASYNC and SYNC are the same; keys that are written meanwhile may stay; not in MULTI"},
+	)...)
+}
+
+var dangerous = []string{"@dangerous"}
+
+// keyOverheadBytes is about what holding a key for a reply takes beside the key's own bytes.
+const keyOverheadBytes = 48
+
+// onKeys collects the keys first, because their number comes before them in the reply. That takes
+// memory as a large command does, so it waits for the same right (U3).
+func onKeys(ctx context.Context, c *conn, args [][]byte) error {
+	pattern := newGlob(args[1])
+	prefix := pattern.literalPrefix()
+	if len(prefix) > api.MaxKeyBytes {
+		c.out.array(0) // longer than any key
+		return nil
+	}
+	if !c.holdsLarge {
+		if err := c.reserveLarge(); err != nil {
+			return err
+		}
+	}
+	r := api.PrefixRange(prefix)
+	r.KeysOnly = true
+	var keys [][]byte
+	bytes := 0
+	for item, err := range c.server.opts.Store.Scan(ctx, r) {
+		if err != nil {
+			return err
+		}
+		ok, err := pattern.match(item.Key)
+		if err != nil {
+			return replyError("ERR " + err.Error())
+		}
+		if !ok {
+			continue
+		}
+		keys = append(keys, item.Key)
+		if bytes += len(item.Key) + keyOverheadBytes; bytes > api.MaxReplyBytes {
+			return api.Errorf(api.CodeTooLarge, "the keys that match are over the limit of %d bytes; use SCAN", api.MaxReplyBytes)
+		}
+	}
+	c.out.array(len(keys))
+	for _, key := range keys {
+		c.out.bulk(key)
+	}
+	return nil
+}
+
+func onRandomKey(ctx context.Context, c *conn, _ [][]byte) error {
+	key, found, err := c.server.opts.Store.RandomKey(ctx, 0)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		c.out.bulk(key)
+	default:
+		c.out.null()
+	}
+	return nil
+}
+
+func onDBSize(ctx context.Context, c *conn, _ [][]byte) error {
+	count, err := c.server.opts.Store.Count(ctx, 0)
+	if err == nil {
+		c.out.integer(int64(count))
+	}
+	return err
+}
+
+// onFlush is FLUSHDB and FLUSHALL.
+func onFlush(ctx context.Context, c *conn, args [][]byte) error {
+	if len(args) > 2 {
+		return errSyntax
+	}
+	if len(args) == 2 {
+		if word := option(args[1]); word != "async" && word != "sync" {
+			return errSyntax
+		}
+	}
+	err := c.server.opts.Store.Clear(ctx, 0)
+	if err == nil {
+		c.out.ok()
+	}
+	return err
+}

@@ -1,0 +1,195 @@
+package resp
+
+import (
+	"slices"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+func lcsCommands() []*command {
+	return inGroup("string",
+		&command{name: "lcs", arity: -3, flags: reads, positions: twoKeys, since: "7.0.0", summary: "the longest common subsequence of two values; LEN, IDX, MINMATCHLEN, WITHMATCHLEN", plan: planLCS,
+			differs: "refused if the lengths multiply to more than 16777216, which takes about 50 ms of a processor (Redis: 134217728); keys of several shards are not one snapshot"},
+	)
+}
+
+// maxLCSCells bounds the product of the lengths of LCS' values, and so its work: about 50 ms.
+// Its memory is one bit for each, 2 MiB.
+const maxLCSCells = 1 << 24
+
+// lcsOptions are the arguments of LCS.
+type lcsOptions struct {
+	onlyLength, indexes, withLengths bool
+	minLength                        int64
+}
+
+func parseLCS(args [][]byte) (lcsOptions, error) {
+	var o lcsOptions
+	for i := 0; i < len(args); i++ {
+		switch word := option(args[i]); {
+		case word == "len":
+			o.onlyLength = true
+		case word == "idx":
+			o.indexes = true
+		case word == "withmatchlen":
+			o.withLengths = true
+		case word == "minmatchlen" && i+1 < len(args):
+			i++
+			n, ok := parseNumber(args[i])
+			if !ok {
+				return o, errNotInteger
+			}
+			o.minLength = n
+		default:
+			return o, errSyntax
+		}
+	}
+	if o.onlyLength && o.indexes {
+		return o, replyError("ERR If you want both the length and indexes, please just use IDX.")
+	}
+	return o, nil
+}
+
+func planLCS(_ env, args [][]byte) (plan, error) {
+	o, err := parseLCS(args[3:])
+	if err != nil {
+		return plan{}, err
+	}
+	ops := []api.Op{readsValue(args[1]), readsValue(args[2])}
+	return plan{ops: ops, each: true, reply: func(_ env, out *reply, results []api.OpResult) error {
+		a, b := results[0].Previous, results[1].Previous
+		if len(a)*len(b) > maxLCSCells {
+			return api.Errorf(api.CodeTooLarge, "the values have %d and %d bytes, which multiply to more than the limit of %d", len(a), len(b), maxLCSCells)
+		}
+		runs := commonRuns(a, b)
+		switch {
+		case o.indexes:
+			out.lcsIndexes(&o, runs)
+		case o.onlyLength:
+			out.integer(runsLength(runs))
+		default:
+			text := make([]byte, 0, runsLength(runs))
+			for _, r := range slices.Backward(runs) {
+				text = append(text, a[r.a:r.a+r.length]...)
+			}
+			out.bulk(text)
+		}
+		return nil
+	}}, nil
+}
+
+// lcsIndexes writes the runs that are long enough, the last one first, and the length of all.
+func (r *reply) lcsIndexes(o *lcsOptions, runs []commonRun) {
+	short := func(run commonRun) bool { return int64(run.length) < o.minLength }
+	total := runsLength(runs)
+	runs = slices.DeleteFunc(runs, short)
+	r.dict(2)
+	r.bulkString("matches")
+	r.array(len(runs))
+	for _, run := range runs {
+		if o.withLengths {
+			r.array(3)
+		} else {
+			r.array(2)
+		}
+		for _, start := range []int{run.a, run.b} {
+			r.array(2)
+			r.integer(int64(start))
+			r.integer(int64(start + run.length - 1))
+		}
+		if o.withLengths {
+			r.integer(int64(run.length))
+		}
+	}
+	r.bulkString("len")
+	r.integer(total)
+}
+
+// commonRun says that length bytes from a on in the one value are those from b on in the other.
+type commonRun struct{ a, b, length int }
+
+func runsLength(runs []commonRun) int64 {
+	total := 0
+	for _, r := range runs {
+		total += r.length
+	}
+	return int64(total)
+}
+
+// commonRuns finds the longest common subsequence of a and b, as runs from the end to the
+// beginning. Of several that are as long it is the one that Redis finds: from the ends of both it
+// takes a byte that is the same, and else gives up the last byte of a if that loses less than the
+// last byte of b, which goes otherwise.
+func commonRuns(a, b []byte) []commonRun {
+	giveUpA := lcsDirections(a, b)
+	var runs []commonRun
+	i, j := len(a), len(b)
+	inRun := false
+	for i > 0 && j > 0 {
+		switch {
+		case a[i-1] == b[j-1]:
+			if !inRun {
+				runs = append(runs, commonRun{a: i, b: j})
+			}
+			i, j = i-1, j-1
+			run := &runs[len(runs)-1]
+			run.a, run.b, run.length = i, j, run.length+1
+			inRun = true
+			continue
+		case giveUpA.at(i-1, j-1):
+			i--
+		default:
+			j--
+		}
+		inRun = false
+	}
+	return runs
+}
+
+// bitTable has a bit for each pair of positions in two values.
+type bitTable struct {
+	words  []uint64
+	stride int
+	turned bool // the second value has the rows
+}
+
+func (t *bitTable) at(i, j int) bool {
+	if t.turned {
+		i, j = j, i
+	}
+	n := i*t.stride + j
+	return t.words[n/64]&(1<<(n%64)) != 0
+}
+
+// lcsDirections says for each pair of positions with different bytes whether the longest common
+// subsequence up to there loses less without the byte of a than without the byte of b. It is the
+// textbook's table of lengths, of which one row is kept; the longer value has the rows.
+func lcsDirections(a, b []byte) *bitTable {
+	long, short := a, b
+	turned := len(a) < len(b)
+	if turned {
+		long, short = b, a
+	}
+	t := &bitTable{words: make([]uint64, (len(a)*len(b)+63)/64), stride: len(short), turned: turned}
+	lengths := make([]uint32, len(short)+1) // of the row above, and left of n of this row
+	for m, c := range long {
+		diagonal, left := uint32(0), uint32(0)
+		for n, d := range short {
+			above := lengths[n+1]
+			switch {
+			case c == d:
+				left = diagonal + 1
+			case above > left:
+				if !turned { // above is without the byte of long, which is a's
+					t.words[(m*t.stride+n)/64] |= 1 << ((m*t.stride + n) % 64)
+				}
+				left = above
+			case left > above && turned:
+				t.words[(m*t.stride+n)/64] |= 1 << ((m*t.stride + n) % 64)
+			}
+			diagonal = above
+			lengths[n+1] = left
+		}
+	}
+	return t
+}

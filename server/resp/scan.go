@@ -1,0 +1,115 @@
+package resp
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/lightning-db/lightning/api"
+)
+
+// scanOptions are SCAN's arguments.
+type scanOptions struct {
+	cursor uint64
+	count  int
+	match  *glob
+	nobody bool // TYPE names a type that no key has
+}
+
+// defaultScanCount is Redis' own.
+const defaultScanCount = 10
+
+func parseScan(args [][]byte) (scanOptions, error) {
+	o := scanOptions{count: defaultScanCount}
+	var ok bool
+	if o.cursor, ok = parseCursor(args[1]); !ok {
+		return o, replyError("ERR invalid cursor")
+	}
+	for i := 2; i < len(args); i += 2 {
+		if i+1 == len(args) {
+			return o, errSyntax
+		}
+		switch option(args[i]) {
+		case "match":
+			o.match = newGlob(args[i+1])
+		case "count":
+			n, ok := parseNumber(args[i+1])
+			if !ok {
+				return o, errNotInteger
+			}
+			if n < 1 {
+				return o, errSyntax
+			}
+			o.count = int(min(n, api.MaxScanPageItems))
+		case "type":
+			o.nobody = !strings.EqualFold(string(args[i+1]), "string")
+		default:
+			return o, errSyntax
+		}
+	}
+	return o, nil
+}
+
+// parseCursor reads a number as C's strtoul does: nothing is 0, and there may be a sign.
+func parseCursor(arg []byte) (uint64, bool) {
+	if len(arg) == 0 {
+		return 0, true
+	}
+	text := string(arg[:min(len(arg), maxNameBytes)])
+	negative := text[0] == '-'
+	if negative || text[0] == '+' {
+		text = text[1:]
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if negative {
+		n = -n
+	}
+	return n, err == nil
+}
+
+func onScan(ctx context.Context, c *conn, args [][]byte) error {
+	o, err := parseScan(args)
+	if err != nil {
+		return err
+	}
+	if o.nobody {
+		c.scanReply(0, nil)
+		return nil
+	}
+	var prefix []byte
+	if o.match != nil {
+		prefix = o.match.literalPrefix()
+	}
+	if len(prefix) > api.MaxKeyBytes {
+		c.scanReply(0, nil) // longer than any key
+		return nil
+	}
+	page, err := c.server.opts.Store.ScanCursor(ctx, 0, o.cursor, o.count, prefix)
+	if err != nil {
+		return err
+	}
+	keys := page.Keys
+	if o.match != nil {
+		keys = keys[:0]
+		for _, key := range page.Keys {
+			matched, err := o.match.match(key)
+			if err != nil {
+				return replyError("ERR " + err.Error())
+			}
+			if matched {
+				keys = append(keys, key)
+			}
+		}
+	}
+	c.scanReply(page.Next, keys)
+	return nil
+}
+
+func (c *conn) scanReply(next uint64, keys [][]byte) {
+	c.out.array(2)
+	c.out.bulkString(strconv.FormatUint(next, 10))
+	c.out.array(len(keys))
+	for _, key := range keys {
+		c.out.bulk(key)
+	}
+}
