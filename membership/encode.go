@@ -16,7 +16,8 @@ import (
 // The layout of what a node tells about itself, which memberlist limits to 512 bytes:
 //
 //	format u8 = 1 | flags u8 | boot u64 | expect uvarint | node id | name | zone | cluster id |
-//	grpc, resp, http address | CRC32C u32, of everything before it
+//	grpc, resp, http address | resp cluster address, if there is one |
+//	CRC32C u32, of everything before it
 //
 //	flags    bits 0-1 stage, bit 2 restarting
 //	id       u8: 0 none, 1 UUID (16 bytes), 2 text
@@ -50,7 +51,11 @@ func encodeInfo(i Info, boot uint64) ([]byte, error) {
 	b = appendText(b, i.Zone)
 	b = appendID(b, i.Cluster)
 	host := ""
-	for _, address := range []string{i.GRPCAddress, i.RESPAddress, i.HTTPAddress} {
+	addresses := []string{i.GRPCAddress, i.RESPAddress, i.HTTPAddress}
+	if i.RESPClusterAddress != "" {
+		addresses = append(addresses, i.RESPClusterAddress)
+	}
+	for _, address := range addresses {
 		b, host = appendAddress(b, address, host)
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
@@ -119,6 +124,9 @@ func decodeInfo(b []byte) (Info, uint64, error) {
 	host := ""
 	for _, address := range []*string{&i.GRPCAddress, &i.RESPAddress, &i.HTTPAddress} {
 		*address, host = r.address(host)
+	}
+	if len(r.rest) > 0 {
+		i.RESPClusterAddress, _ = r.address(host)
 	}
 	if r.bad || len(r.rest) > 0 || i.Node == "" || flags&^(stageMask|restartingFlag) != 0 || i.Stage > Joined || expect > maxExpect {
 		return Info{}, 0, errInfo

@@ -23,6 +23,7 @@ func TestDescriptionsAreReadAsTheyWereWritten(t *testing.T) {
 		"empty":     {Node: "a"},
 		"leaving":   {Node: "a", Name: "b", Stage: Pledged, Restarting: true, GRPCAddress: "[::1]:1", RESPAddress: "h:0", HTTPAddress: "h:65535"},
 		"odd":       {Node: "0B3F6D0E-6F0A-4D3E-9C55-0A1B2C3D4E5F", Cluster: "c", GRPCAddress: "no port", RESPAddress: ":1", HTTPAddress: "h:01"},
+		"cluster":   {Node: "a", GRPCAddress: "h1:1", HTTPAddress: "h1:3", RESPClusterAddress: "h1:7379"},
 		"two hosts": {Node: "a", GRPCAddress: "h1:1", RESPAddress: "h2:2", HTTPAddress: "h2:3"},
 	} {
 		b, err := encodeInfo(i, 42)
@@ -47,13 +48,21 @@ func TestDescriptionLayoutNeverChanges(t *testing.T) {
 	if got := hex.EncodeToString(b); err != nil || got != want {
 		t.Errorf("got %s, %v\nwant %s", got, err, want)
 	}
+	// The address of the cluster listener stands behind the others, where it was not always.
+	wantCluster := want[:len(want)-8] + "021cd3" + "93e1309d"
+	i := example()
+	i.RESPClusterAddress = "10.0.0.1:7379"
+	b, err = encodeInfo(i, 42)
+	if got := hex.EncodeToString(b); err != nil || got != wantCluster {
+		t.Errorf("got %s, %v\nwant %s", got, err, wantCluster)
+	}
 }
 
 func TestTheLongestNameAndHostFitIntoGossip(t *testing.T) {
 	i := example()
 	i.Name = strings.Repeat("n", 64)
 	host := strings.Repeat("h", 253)
-	i.GRPCAddress, i.RESPAddress, i.HTTPAddress = host+":8379", host+":6379", host+":9379"
+	i.GRPCAddress, i.RESPAddress, i.HTTPAddress, i.RESPClusterAddress = host+":8379", host+":6379", host+":9379", host+":7379"
 	i.Zone = strings.Repeat("z", 64)
 	if _, err := encodeInfo(i, 1); err != nil {
 		t.Error(err)
@@ -82,6 +91,10 @@ func FuzzDecodeInfo(f *testing.F) {
 	b, _ := encodeInfo(example(), 42)
 	f.Add(b, false)
 	f.Add(b[:len(b)-crc32.Size], true)
+	withCluster := example()
+	withCluster.RESPClusterAddress = "10.0.0.1:7379"
+	b, _ = encodeInfo(withCluster, 42)
+	f.Add(b, false)
 	f.Add([]byte{}, false)
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 1, 'a', 0, 0, 0, 3, 1, 'x', 0, 0}, true)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {

@@ -37,7 +37,9 @@ type Info struct {
 	GRPCAddress string
 	RESPAddress string
 	HTTPAddress string
-	Zone        string
+	// RESPClusterAddress is where cluster-aware Redis clients connect, empty without that listener.
+	RESPClusterAddress string
+	Zone               string
 	// Expect is the node's --bootstrap-expect; 0 for a node that only joins.
 	Expect int
 	Stage  Stage

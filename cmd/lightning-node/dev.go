@@ -22,10 +22,11 @@ import (
 
 // Ports of node 0; node i listens i higher.
 const (
-	devRESPPort   = 6379
-	devGRPCPort   = 8379
-	devHTTPPort   = 9379
-	devGossipPort = 5379
+	devRESPPort        = 6379
+	devRESPClusterPort = 7379
+	devGRPCPort        = 8379
+	devHTTPPort        = 9379
+	devGossipPort      = 5379
 )
 
 const (
@@ -155,7 +156,7 @@ func (n *devNode) start(binary, dir string, gossip []string, o devOptions) error
 	port := func(base int) string { return strconv.Itoa(base + n.offset + n.index) }
 	args := []string{
 		"start", "--data-dir", filepath.Join(dir, n.name), "--name", n.name, "--host", "127.0.0.1",
-		"--resp-port", port(devRESPPort), "--grpc-port", port(devGRPCPort),
+		"--resp-port", port(devRESPPort), "--resp-cluster-port", port(devRESPClusterPort), "--grpc-port", port(devGRPCPort),
 		"--http-port", port(devHTTPPort), "--gossip-port", port(devGossipPort), "--log-level", o.logLevel,
 	}
 	if o.nodes > 1 {
@@ -239,9 +240,9 @@ func isReady(ctx context.Context, url string) bool {
 
 func (c *devCluster) printTable(w io.Writer, took time.Duration) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\nNODE\tREDIS\tGRPC\tHTTP\tPID")
+	fmt.Fprintln(t, "\nNODE\tREDIS\tREDIS CLUSTER\tGRPC\tHTTP\tPID")
 	for _, n := range c.nodes {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\n", n.name, n.address(devRESPPort), n.address(devGRPCPort), n.address(devHTTPPort), n.cmd.Process.Pid)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", n.name, n.address(devRESPPort), n.address(devRESPClusterPort), n.address(devGRPCPort), n.address(devHTTPPort), n.cmd.Process.Pid)
 	}
 	t.Flush()
 	first := c.nodes[0]

@@ -25,6 +25,7 @@ type Config struct {
 	Host            string
 	AdvertiseHost   string
 	RESPPort        uint16
+	RESPClusterPort uint16
 	GRPCPort        uint16
 	HTTPPort        uint16
 	GossipPort      uint16
@@ -33,6 +34,7 @@ type Config struct {
 	Shards          int
 	Zone            string
 	ClusterName     string
+	StaleReadBound  time.Duration
 	Insecure        bool
 	LogLevel        string
 
@@ -57,6 +59,8 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on; anything but loopback needs --insecure until TLS exists")
 	fs.StringVar(&c.AdvertiseHost, "advertise-host", "", "host or address under which other nodes and clients reach this node (default: --host)")
 	fs.Uint16Var(&c.RESPPort, "resp-port", 6379, "port of the Redis protocol")
+	fs.Uint16Var(&c.RESPClusterPort, "resp-cluster-port", 7379, "port of the Redis protocol for cluster-aware clients, which it sends to the leader of each slot; 0 for none")
+	fs.DurationVar(&c.StaleReadBound, "stale-read-bound", time.Second, "how old an answer may be that a Redis client gets from a replica after READONLY")
 	fs.Uint16Var(&c.GRPCPort, "grpc-port", 8379, "port of gRPC, for clients and between nodes")
 	fs.Uint16Var(&c.HTTPPort, "http-port", 9379, "port of HTTP: /livez, /readyz, /metrics")
 	fs.Uint16Var(&c.GossipPort, "gossip-port", 5379, "port of gossip, TCP and UDP")
@@ -205,6 +209,7 @@ func (c *Config) validate() []string {
 	refuse(c.BootstrapExpect > 1 && len(c.Join) == 0, "--bootstrap-expect %d needs --join with the addresses of the others", c.BootstrapExpect)
 	refuse(c.Shards < 0 || c.Shards > maxShards, "--shards must be from 1 to %d", maxShards)
 	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")
+	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")
 	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
@@ -236,7 +241,10 @@ func (c *Config) validatePorts() []string {
 	for _, p := range []struct {
 		flag string
 		port uint16
-	}{{"--resp-port", c.RESPPort}, {"--grpc-port", c.GRPCPort}, {"--http-port", c.HTTPPort}, {"--gossip-port", c.GossipPort}} {
+	}{{"--resp-port", c.RESPPort}, {"--resp-cluster-port", c.RESPClusterPort}, {"--grpc-port", c.GRPCPort}, {"--http-port", c.HTTPPort}, {"--gossip-port", c.GossipPort}} {
+		if p.port == 0 && p.flag == "--resp-cluster-port" {
+			continue
+		}
 		if p.port == 0 {
 			problems = append(problems, p.flag+" must not be 0")
 			continue

@@ -3,12 +3,9 @@ package node
 import (
 	"errors"
 	"fmt"
-	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/meta/pledge"
 	"github.com/lightning-db/lightning/server/http"
 	"github.com/lightning-db/lightning/server/resp"
@@ -19,22 +16,19 @@ import (
 type faces struct {
 	listeners *listeners
 	resp      *resp.Server
-	rpc       *rpc.Server
-	http      *http.Server
+	// respCluster is nil without --resp-cluster-port.
+	respCluster *resp.Server
+	rpc         *rpc.Server
+	http        *http.Server
 	// ended collects why servers ended; one place for each.
 	ended   chan error
 	started bool
 }
 
 func (n *node) newFaces(metrics *http.Metrics) *faces {
-	return &faces{
+	f := &faces{
 		listeners: &n.listeners,
-		resp: resp.New(resp.Options{
-			Store: n.server, Node: n.id, Version: build.Version(),
-			Observe: func(command string, code api.Code, took time.Duration) { metrics.Request("resp", command, code, took) },
-			Clock:   n.clock,
-			Logger:  n.logger.With("part", "resp"),
-		}),
+		resp:      n.newRESP(metrics, false),
 		rpc: rpc.New(rpc.Options{
 			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(),
 			Register: []func(grpc.ServiceRegistrar){
@@ -45,10 +39,14 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 			Logger:  n.logger.With("part", "grpc"),
 		}),
 		http: http.New(http.Options{
-			Alive: n.server.Alive, Ready: n.ready, Metrics: metrics, Logger: n.logger.With("part", "http"),
+			Alive: n.server.Alive, Ready: n.ready, Metrics: metrics, Store: n.server, Logger: n.logger.With("part", "http"),
 		}),
-		ended: make(chan error, 3),
+		ended: make(chan error, 4),
 	}
+	if n.listeners.respCluster != nil {
+		f.respCluster = n.newRESP(metrics, true)
+	}
+	return f
 }
 
 // serve starts the servers. The channel yields an error if one of them ends unasked.
@@ -66,18 +64,15 @@ func (f *faces) serve() <-chan error {
 		f.ended <- err
 	}
 	go run(func() error { return f.resp.Serve(f.listeners.resp) })
+	go run(f.serveRESPCluster)
 	go run(func() error { return f.rpc.Serve(f.listeners.grpc) })
 	go run(func() error { return f.http.Serve(f.listeners.http) })
 	return broken
 }
 
-// stopClients stops the face whose clients cannot be told to go elsewhere; gRPC goes on, because
-// peers and the hand-over of leadership need it, and so do probes.
-func (f *faces) stopClients() error { return f.resp.Close() }
-
 // Close stops every server and waits for them.
 func (f *faces) Close() error {
-	err := errors.Join(f.resp.Close(), f.rpc.Close(), f.http.Close())
+	err := errors.Join(f.stopClients(), f.rpc.Close(), f.http.Close())
 	if f.started {
 		for range cap(f.ended) {
 			<-f.ended

@@ -123,6 +123,8 @@ func (n *node) description() *pb.Node {
 		RespAddress:   n.advertise(n.config.RESPPort),
 		HttpAddress:   n.advertise(n.config.HTTPPort),
 		GossipAddress: n.members.GossipAddress(),
+
+		RespClusterAddress: n.respClusterAddress(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 // listeners are the ports that clients and other nodes use. Gossip opens its own.
 type listeners struct {
 	resp, grpc, http net.Listener
+	respCluster      net.Listener // nil without --resp-cluster-port
 }
 
 // listenHost makes "localhost" an address that gossip can bind.
@@ -27,7 +28,10 @@ func listen(c Config) (listeners, error) {
 		flag string
 		port uint16
 		into *net.Listener
-	}{{"--resp-port", c.RESPPort, &l.resp}, {"--grpc-port", c.GRPCPort, &l.grpc}, {"--http-port", c.HTTPPort, &l.http}} {
+	}{{"--resp-port", c.RESPPort, &l.resp}, {"--resp-cluster-port", c.RESPClusterPort, &l.respCluster}, {"--grpc-port", c.GRPCPort, &l.grpc}, {"--http-port", c.HTTPPort, &l.http}} {
+		if p.port == 0 {
+			continue
+		}
 		address := net.JoinHostPort(listenHost(c.Host), strconv.Itoa(int(p.port)))
 		listener, err := network.TCP{}.Listen(context.Background(), address)
 		if err != nil {
@@ -41,7 +45,7 @@ func listen(c Config) (listeners, error) {
 
 // close is for listeners that no server has taken yet; closing one twice does no harm.
 func (l *listeners) close() {
-	for _, listener := range []net.Listener{l.resp, l.grpc, l.http} {
+	for _, listener := range []net.Listener{l.resp, l.respCluster, l.grpc, l.http} {
 		if listener != nil {
 			listener.Close()
 		}

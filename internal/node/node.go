@@ -157,7 +157,9 @@ func (n *node) startGossip() error {
 			Node: n.id, Name: n.config.Name, Zone: n.config.Zone, Expect: n.expect(), Stage: stage, Cluster: cluster,
 			GRPCAddress: n.advertise(n.config.GRPCPort),
 			RESPAddress: n.advertise(n.config.RESPPort),
-			HTTPAddress: n.advertise(n.config.HTTPPort),
+
+			RESPClusterAddress: n.respClusterAddress(),
+			HTTPAddress:        n.advertise(n.config.HTTPPort),
 		},
 		Bind:      bind,
 		Advertise: n.config.AdvertiseHost,
@@ -232,6 +234,14 @@ func (n *node) memberIDs() []api.NodeID {
 
 func (n *node) advertise(port uint16) string {
 	return net.JoinHostPort(n.config.AdvertiseHost, strconv.Itoa(int(port)))
+}
+
+// respClusterAddress is empty without that listener.
+func (n *node) respClusterAddress() string {
+	if n.config.RESPClusterPort == 0 {
+		return ""
+	}
+	return n.advertise(n.config.RESPClusterPort)
 }
 
 // run serves until ctx ends, the disk fails, a face breaks, or the cluster refuses the node.

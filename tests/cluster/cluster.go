@@ -73,10 +73,10 @@ func Start(t testing.TB, o Options) *Cluster {
 		}
 		if c.network != nil {
 			n.netns = c.network.namespace(i)
-			n.setAddresses(c.network.address(i), 6379, 8379, 9379, 5379)
+			n.setAddresses(c.network.address(i), 6379, 7379, 8379, 9379, 5379)
 			n.args = append(n.args, "--insecure")
 		} else {
-			n.setAddresses("127.0.0.1", FreePort(t), FreePort(t), FreePort(t), FreePort(t))
+			n.setAddresses("127.0.0.1", FreePort(t), FreePort(t), FreePort(t), FreePort(t), FreePort(t))
 		}
 		c.Nodes = append(c.Nodes, n)
 	}

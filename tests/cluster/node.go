@@ -25,9 +25,11 @@ type Node struct {
 	Log   string // file with everything the process printed, over all its lives
 	Host  string
 	RESP  string // host:port
-	GRPC  string
-	HTTP  string
-	Addr  string // gossip
+	// RESPCluster is the listener for cluster-aware Redis clients.
+	RESPCluster string
+	GRPC        string
+	HTTP        string
+	Addr        string // gossip
 
 	t      testing.TB
 	binary string
@@ -266,9 +268,10 @@ func (n *Node) bug() string {
 	return ""
 }
 
-func (n *Node) setAddresses(host string, resp, grpc, http, gossip int) {
+func (n *Node) setAddresses(host string, resp, respCluster, grpc, http, gossip int) {
 	n.Host, n.RESP, n.GRPC, n.HTTP, n.Addr = host, join(host, resp), join(host, grpc), join(host, http), join(host, gossip)
+	n.RESPCluster = join(host, respCluster)
 	n.args = append(n.args, "--name", n.Name, "--data-dir", n.Dir, "--host", host,
-		"--resp-port", strconv.Itoa(resp), "--grpc-port", strconv.Itoa(grpc),
+		"--resp-port", strconv.Itoa(resp), "--resp-cluster-port", strconv.Itoa(respCluster), "--grpc-port", strconv.Itoa(grpc),
 		"--http-port", strconv.Itoa(http), "--gossip-port", strconv.Itoa(gossip))
 }

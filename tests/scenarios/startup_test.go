@@ -111,6 +111,7 @@ func TestPortInUseEndsWithCodeFourAndNamesIt(t *testing.T) {
 		address func(n *cluster.Node) string
 	}{
 		{"--resp-port", func(n *cluster.Node) string { return n.RESP }},
+		{"--resp-cluster-port", func(n *cluster.Node) string { return n.RESPCluster }},
 		{"--grpc-port", func(n *cluster.Node) string { return n.GRPC }},
 		{"--http-port", func(n *cluster.Node) string { return n.HTTP }},
 		{"--gossip-port", func(n *cluster.Node) string { return n.Addr }},
