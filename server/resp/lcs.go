@@ -9,11 +9,11 @@ import (
 func lcsCommands() []*command {
 	return inGroup("string",
 		&command{name: "lcs", arity: -3, flags: reads, positions: twoKeys, since: "7.0.0", summary: "the longest common subsequence of two values; LEN, IDX, MINMATCHLEN, WITHMATCHLEN", plan: planLCS,
-			differs: "refused if the lengths multiply to more than 16777216, which takes about 50 ms of a processor (Redis: 134217728); keys of several shards are not one snapshot"},
+			differs: "refused if the lengths multiply to more than 16777216, which would keep a processor busy for a tenth of a second and more (Redis: 134217728); keys of several shards are not one snapshot"},
 	)
 }
 
-// maxLCSCells bounds the product of the lengths of LCS' values, and so its work: about 50 ms.
+// maxLCSCells bounds the product of the lengths of LCS' values, and so its work: under 0.1 s.
 // Its memory is one bit for each, 2 MiB.
 const maxLCSCells = 1 << 24
 

@@ -3,10 +3,14 @@ package resp
 import (
 	"bufio"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/datadriven"
 )
@@ -49,4 +53,74 @@ func TestRepliesAreThoseOfRedis(t *testing.T) {
 			return out.String()
 		})
 	})
+}
+
+// notes are remarks on key specifications, which are not part of the table here.
+var notes = regexp.MustCompile(`\*8\r\n\$5\r\nnotes\r\n\$\d+\r\n[^\r]*\r\n`)
+
+// TestRowsAreThoseOfRedis compares the table with what COMMAND INFO of a real redis-server says, if
+// LIGHTNING_REDIS has its address.
+func TestRowsAreThoseOfRedis(t *testing.T) {
+	redis := os.Getenv("LIGHTNING_REDIS")
+	if redis == "" {
+		t.Skip("LIGHTNING_REDIS is not set")
+	}
+	c, in := both(t, redis)
+	for _, cmd := range slices.Concat(stringCommands(), keyCommands()) {
+		for _, row := range append([]*command{cmd}, cmd.subs...) {
+			if len(row.subs) > 0 {
+				continue // its subcommands come in no order in Redis
+			}
+			var rows [2]string
+			for i := range c {
+				rows[i] = notes.ReplaceAllString(do(t, c[i], in[i], "COMMAND", "INFO", row.name), "*6\r\n")
+			}
+			if rows[0] != rows[1] {
+				t.Errorf("%s: %q, and Redis has %q", row.name, rows[0], rows[1])
+			}
+		}
+	}
+}
+
+// both are connections to a server of ours and to a real one.
+func both(t *testing.T, redis string) (c [2]net.Conn, in [2]*bufio.Reader) {
+	_, _, ours := startServer(t, nil)
+	for i, address := range []string{ours, redis} {
+		c[i] = dial(t, address)
+		in[i] = bufio.NewReader(c[i])
+		do(t, c[i], in[i], "FLUSHALL")
+	}
+	return c, in
+}
+
+// TestGlobsMatchAsInRedis tries random patterns on random keys with a real redis-server, if
+// LIGHTNING_REDIS has its address.
+func TestGlobsMatchAsInRedis(t *testing.T) {
+	redis := os.Getenv("LIGHTNING_REDIS")
+	if redis == "" {
+		t.Skip("LIGHTNING_REDIS is not set")
+	}
+	c, in := both(t, redis)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	random := func(alphabet string, longest int) string {
+		text := make([]byte, 1+r.IntN(longest))
+		for i := range text {
+			text[i] = alphabet[r.IntN(len(alphabet))]
+		}
+		return string(text)
+	}
+	for range 3000 {
+		key, pattern := random("abc-]", 6), random("abc*?[]^-\\", 10)
+		var replies [2]string
+		for i := range c {
+			do(t, c[i], in[i], "SET", key, "")
+			replies[i] = do(t, c[i], in[i], "KEYS", pattern)
+			do(t, c[i], in[i], "DEL", key)
+		}
+		if replies[0] != replies[1] {
+			t.Errorf("%q on %q: %q, and Redis has %q", pattern, key, replies[0], replies[1])
+		}
+	}
 }
