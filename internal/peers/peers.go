@@ -40,7 +40,17 @@ type Resolver interface {
 type Options struct {
 	Network     network.Network
 	Resolver    Resolver
-	Credentials credentials.TransportCredentials // required; insecure ones until TLS exists
+	Credentials credentials.TransportCredentials // required
+	// Cluster is the id of this node's cluster, empty while it has none. Every call carries it, and
+	// an answer from another cluster is an error. Default: no id is sent or checked.
+	Cluster func() string
+}
+
+func (o Options) withDefaults() Options {
+	if o.Cluster == nil {
+		o.Cluster = func() string { return "" }
+	}
+	return o
 }
 
 // Pool holds the connections. Safe for concurrent use.
@@ -62,7 +72,7 @@ type connKey struct {
 
 // New makes an empty pool.
 func New(o Options) *Pool {
-	p := &Pool{opts: o}
+	p := &Pool{opts: o.withDefaults()}
 	p.mu.conns = make(map[connKey]*grpc.ClientConn)
 	return p
 }
@@ -93,6 +103,8 @@ func (p *Pool) Conn(node api.NodeID, lane Lane) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(p.dial),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithUnaryInterceptor(p.onUnary),
+		grpc.WithStreamInterceptor(p.onStream),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)),
 	)
 	if err != nil {

@@ -28,7 +28,7 @@ type layer struct {
 var layers = []layer{
 	{"cmd/lightning-node", []string{"internal/node", "api", "internal/network", "internal/clock", "internal/build"},
 		"a main parses, wires, waits and stops; the wiring itself is internal/node's"},
-	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/clock", "internal/build"},
+	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/certs", "internal/clock", "internal/entropy", "internal/build"},
 		"the CLI is a client: it must not need, or contain, the server"},
 	{"examples/...", []string{"client", "api/..."},
 		"an example uses what a user may use"},

@@ -6,9 +6,11 @@
 //
 // # The life of a request
 //
-//  1. gRPC decodes the message, within api.MaxMessageBytes.
-//  2. An interceptor measures, turns a panic into INTERNAL, and maps the error.
-//  3. The handler translates the message, calls the KV and translates the answer.
+//  1. The headers arrive, 16 KiB of them at most. Who may not call the method is refused now, before
+//     the body is taken in (access.go).
+//  2. gRPC decodes the message, within api.MaxMessageBytes.
+//  3. An interceptor measures, turns a panic into INTERNAL, and maps the error.
+//  4. The handler translates the message, calls the KV and translates the answer.
 //
 // # Goroutines
 //
@@ -25,4 +27,5 @@
 //   - C1: every error of ours that leaves this package carries ErrorDetail.
 //   - C2: a request id of a client reaches the KV unchanged.
 //   - C3: no request makes the process panic.
+//   - C4: a method is called only by those whom the table names; a method without a row by nobody.
 package rpc

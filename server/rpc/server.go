@@ -2,11 +2,13 @@ package rpc
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,6 +46,19 @@ type Options struct {
 	Forward peerv1.ForwardServer
 	// Register adds the services of other packages. Default: none.
 	Register []func(grpc.ServiceRegistrar)
+	// TLS secures the port; certificates that callers show must have been verified by it. Default:
+	// no TLS, and the services between nodes are open to everybody.
+	TLS *tls.Config
+	// CheckPeer fails unless the connection is from a node of this cluster. Required with TLS.
+	CheckPeer func(*tls.ConnectionState) error
+	// Access decides who may call the services for clients. Default: everybody.
+	Access Access
+	// Cluster is the id of this node's cluster, empty while it has none. Calls of nodes of another
+	// cluster are refused. Default: not checked.
+	Cluster func() string
+	// MaxConnectionAge is how long a connection is used, give or take a tenth, so that clients and
+	// nodes meet new certificates. Default: 30 minutes.
+	MaxConnectionAge time.Duration
 	// MaxStreams bounds the requests that one connection may have at once. Default 1024.
 	MaxStreams uint32
 
@@ -58,6 +73,12 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.MaxStreams == 0 {
 		o.MaxStreams = 1024
+	}
+	if o.MaxConnectionAge == 0 {
+		o.MaxConnectionAge = 30 * time.Minute
+	}
+	if o.Cluster == nil {
+		o.Cluster = func() string { return "" }
 	}
 	if o.Observe == nil {
 		o.Observe = func(string, string, api.Code, time.Duration) {}
@@ -78,6 +99,8 @@ type Server struct {
 	// closing ends the requests that only wait.
 	closing context.Context
 	cancel  context.CancelFunc
+
+	refusedAt atomic.Int64 // when a refusal was logged, in milliseconds since the epoch
 }
 
 // Keepalive. Clients and peers ping every 10 s; a server that finds that too often would cut
@@ -87,23 +110,36 @@ const (
 	keepaliveTime    = 20 * time.Second
 	keepaliveTimeout = 5 * time.Second
 	handshakeTimeout = 5 * time.Second
+
+	// ageGrace is how long requests may go on that began on a connection which is too old: the
+	// longest that is meant to end, a snapshot between nodes, has that time.
+	ageGrace = 30 * time.Minute
+
+	// maxHeaderBytes bounds the metadata of a call, which is taken in before anybody is known.
+	maxHeaderBytes = 16 << 10
 )
 
 // New makes a Server. It starts no goroutine.
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults()}
 	s.closing, s.cancel = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(
+	s.grpc = grpc.NewServer(append(serverTLS(s.opts.TLS),
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
 		grpc.MaxSendMsgSize(api.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: keepaliveTime, Timeout: keepaliveTimeout,
+			MaxConnectionAge: s.opts.MaxConnectionAge, MaxConnectionAgeGrace: ageGrace,
+		}),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.StatsHandler(connections{}),
+		grpc.InTapHandle(s.onHeaders),
 		grpc.UnaryInterceptor(s.onUnary),
 		grpc.StreamInterceptor(s.onStream),
 		grpc.WaitForHandlers(true),
-	)
+	)...)
 	pb.RegisterKVServer(s.grpc, kvService{kv: s.opts.KV})
 	pb.RegisterClusterServer(s.grpc, clusterService{server: s})
 	if s.opts.Forward != nil {
@@ -148,6 +184,9 @@ func (s *Server) onUnary(ctx context.Context, req any, info *grpc.UnaryServerInf
 		s.observe(info.FullMethod, began, err)
 		err = api.ToStatus(err)
 	}()
+	if err := s.admitted(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
 	return handler(ctx, req)
 }
 
@@ -160,6 +199,9 @@ func (s *Server) onStream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 		s.observe(info.FullMethod, began, err)
 		err = api.ToStatus(err)
 	}()
+	if err := s.admitted(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
 	return handler(srv, stream)
 }
 
