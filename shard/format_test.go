@@ -31,10 +31,37 @@ func fullCommand() Command {
 	}
 }
 
+// everyOperation is an independent batch of the operations and conditions that fullCommand does not
+// have.
+func everyOperation() Command {
+	return Command{Epoch: 1, Batch: api.Batch{Independent: true, Ops: []api.Op{
+		{Kind: api.OpCheck, Key: []byte("w"), Condition: api.Condition{Kind: api.ConditionVersion}},
+		{Kind: api.OpGet, Key: []byte("g"), ReturnPrevious: true},
+		{Kind: api.OpAppend, Key: []byte("a"), Value: []byte("xy"), Condition: api.Condition{Kind: api.ConditionPersistent}},
+		{Kind: api.OpSetRange, Key: []byte("r"), Offset: 300, Value: []byte("z"), Joined: true},
+		{Kind: api.OpSetBit, Key: []byte("b"), Offset: 7, Delta: 1, Condition: api.Condition{Kind: api.ConditionExpiring}},
+		{Kind: api.OpIncrementFloat, Key: []byte("f"), Value: []byte("0.5"), Joined: true, ReturnPrevious: true},
+		{Kind: api.OpCopy, Key: []byte("c"), Source: []byte("s")},
+		{Kind: api.OpRename, Key: []byte("n"), Source: []byte("o"), Condition: api.Condition{Kind: api.ConditionAbsent}},
+		{Kind: api.OpExpire, Key: []byte("e"), Expiry: api.Expiry{Mode: api.ExpiryAfter, Millis: 128}, Condition: api.Condition{Kind: api.ConditionExpiringSooner}},
+	}}}
+}
+
+// everyResult is what an independent batch may come to.
+func everyResult() Answer {
+	return Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
+		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200, PreviousExpiry: 1_790_000_009_000},
+		{Applied: true, Number: -3, Text: []byte("1.5")},
+		{Code: api.CodeNotFound},
+		{Existed: true, PreviousVersion: 200},
+	}}}
+}
+
 func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 	minimal := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("k"), Value: []byte{}}}}}
 	checkGolden(t, "command-write", EncodeCommand(fullCommand()))
 	checkGolden(t, "command-write-minimal", EncodeCommand(minimal))
+	checkGolden(t, "command-write-independent", EncodeCommand(everyOperation()))
 	checkGolden(t, "command-tick", encodeTick())
 	checkGolden(t, "command-configure", encodeConfigure(configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}))
 	checkGolden(t, "entry", EncodeEntry(Entry{
@@ -59,6 +86,18 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkGolden(t, "row-answer", answer)
+	if answer, err = encodeAnswer(everyResult()); err != nil {
+		t.Fatal(err)
+	}
+	checkGolden(t, "row-answer-independent", answer)
+	for number, refusal := range keptRefusals {
+		if refusal == nil {
+			continue
+		}
+		if raw, err := encodeAnswer(Answer{Err: refusal}); err != nil || len(raw) != 2 || raw[1] != byte(number) {
+			t.Errorf("refusal %d is encoded as %x, %v", number, raw, err)
+		}
+	}
 }
 
 func TestDecodersReadWhatEarlierBuildsWrote(t *testing.T) {
@@ -82,6 +121,51 @@ func TestDecodersReadWhatEarlierBuildsWrote(t *testing.T) {
 	if err != nil || !a.Result.Applied || string(a.Result.Ops[0].Previous) != "old" || a.Result.Ops[1].Number != -3 {
 		t.Errorf("answer: %+v, %v", a, err)
 	}
+	if !a.Result.Ops[0].Applied || !a.Result.Ops[1].Applied {
+		t.Errorf("an answer of a build that knew no independent batches: %+v", a)
+	}
+	if c, err := DecodeCommand(readGolden(t, "command-write-independent")); err != nil || !reflect.DeepEqual(c, everyOperation()) {
+		t.Errorf("command: %+v, %v", c, err)
+	}
+	if a, err := decodeAnswer(readGolden(t, "row-answer-independent")); err != nil || !reflect.DeepEqual(a, everyResult()) {
+		t.Errorf("answer: %+v, %v", a, err)
+	}
+}
+
+// Numbers in answer rows live in data directories: they are never given another meaning.
+func TestRefusalsKeepTheirNumbers(t *testing.T) {
+	want := []api.Code{
+		"", api.CodeNotInteger, api.CodeTooLarge, api.CodeOverflow, api.CodeNotFloat, api.CodeNotFound, api.CodeTooLarge, api.CodeNotFloat,
+	}
+	if len(keptRefusals) != len(want) {
+		t.Fatalf("%d refusals, %d are tested", len(keptRefusals), len(want))
+	}
+	for number, refusal := range keptRefusals[1:] {
+		if refusal.Code != want[number+1] {
+			t.Errorf("refusal %d is %s, was %s", number+1, refusal.Code, want[number+1])
+		}
+		a, err := decodeAnswer([]byte{answerFormat, byte(number + 1)})
+		if err != nil || a.Err != refusal {
+			t.Errorf("refusal %d comes back as %v, %v", number+1, a.Err, err)
+		}
+	}
+}
+
+func TestAnswersThatNoEncoderWritesAreRefused(t *testing.T) {
+	for name, raw := range map[string][]byte{
+		"an unknown refusal":          {1, 8},
+		"an unknown flag":             {1, 0, 1, 0, 1, 1, 0x40, 0, 0},
+		"failed in a failed batch":    {1, 0, 0, 0, 1, 1, 4, 0, 0},
+		"an unknown code":             {1, 0, 1, 0, 1, 1, 8, 0, 0, 8},
+		"a code of 0":                 {1, 0, 1, 0, 1, 1, 8, 0, 0, 0},
+		"the second number of a code": {1, 0, 1, 0, 1, 1, 8, 0, 0, 6},
+		"an expiry of 0":              {1, 0, 1, 0, 1, 1, 16, 0, 0, 0},
+		"a text that is longer":       {1, 0, 1, 0, 1, 1, 32, 0, 0, 3, '1'},
+	} {
+		if a, err := decodeAnswer(raw); !errors.Is(err, errMalformed) {
+			t.Errorf("%s: %+v, %v", name, a, err)
+		}
+	}
 }
 
 // randomCommand makes commands that Validate accepts, large ones rarely.
@@ -94,31 +178,42 @@ func randomCommand(rng *rand.Rand) Command {
 		c.Request = api.RequestID{Session: api.SessionID{CreatedMillis: rng.Uint64(), Random: rng.Uint64()}, Sequence: 1 + rng.Uint64N(1<<40)}
 		c.Request.Floor = c.Request.Sequence - min(c.Request.Sequence, rng.Uint64N(2000))
 	}
+	c.Batch.Independent = rng.IntN(2) == 0
 	for range 1 + rng.IntN(5) {
-		op := api.Op{
-			Kind: api.OpKind(1 + rng.IntN(4)), Key: randomBytes(rng, 1, 30), ReturnPrevious: rng.IntN(2) == 0,
-			Condition: api.Condition{Kind: api.ConditionKind(rng.IntN(4))},
-			Expiry:    api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
-		}
-		if hasMillis(op.Expiry.Mode) {
-			op.Expiry.Millis = rng.Uint64()
-		}
-		if op.Condition.Kind == api.ConditionVersion {
-			op.Condition.Version = api.Version(rng.Uint64())
-		}
-		switch op.Kind {
-		case api.OpPut:
-			op.Value = randomBytes(rng, 0, 300)
-		case api.OpIncrement:
-			op.Delta = int64(rng.Uint64())
-		case api.OpExpire:
-			if op.Expiry.Mode == api.ExpiryKeep {
-				op.Expiry.Mode = api.ExpiryNone
-			}
-		}
-		c.Batch.Ops = append(c.Batch.Ops, op)
+		c.Batch.Ops = append(c.Batch.Ops, randomFields(rng))
 	}
 	return c
+}
+
+// randomFields makes an operation with random bits in every field that its kind has.
+func randomFields(rng *rand.Rand) api.Op {
+	op := api.Op{
+		Kind: api.OpKind(1 + rng.IntN(int(api.OpRename))), Key: randomBytes(rng, 1, 30), ReturnPrevious: rng.IntN(2) == 0, Joined: rng.IntN(2) == 0,
+		Condition: api.Condition{Kind: api.ConditionKind(rng.IntN(int(api.ConditionExpiringSooner) + 1))},
+		Expiry:    api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
+	}
+	if op.Kind == api.OpExpire && op.Expiry.Mode == api.ExpiryKeep {
+		op.Expiry.Mode = api.ExpiryNone
+	}
+	if hasMillis(op.Expiry.Mode) {
+		op.Expiry.Millis = rng.Uint64()
+	}
+	if op.Condition.Kind == api.ConditionVersion {
+		op.Condition.Version = api.Version(rng.Uint64())
+	}
+	switch op.Kind {
+	case api.OpPut, api.OpAppend, api.OpIncrementFloat:
+		op.Value = randomBytes(rng, 0, 300)
+	case api.OpIncrement:
+		op.Delta = int64(rng.Uint64())
+	case api.OpSetRange:
+		op.Offset, op.Value = rng.Uint64(), randomBytes(rng, 0, 300)
+	case api.OpSetBit:
+		op.Offset, op.Delta = rng.Uint64(), rng.Int64N(2)
+	case api.OpCopy, api.OpRename:
+		op.Source = randomBytes(rng, 1, 30)
+	}
+	return op
 }
 
 func randomBytes(rng *rand.Rand, least, most int) []byte {
@@ -207,6 +302,10 @@ func TestDecodersRefuseWhatNoEncoderWrites(t *testing.T) {
 		"more ops than bytes":  {1, 1, 0, 1, 0, 0xff, 0xff, 0x03},
 		"a key that is longer": {1, 1, 0, 1, 0, 1, 2, 0, 0, 0, 9, 'k'},
 		"an unknown kind":      {1, 1, 0, 1, 0, 1, 13, 0, 0, 0, 1, 'k'},
+		"an unknown op flag":   {1, 1, 0, 1, 0, 1, 2, 4, 0, 0, 1, 'k'},
+		"an unknown guard":     {1, 1, 0, 1, 0, 1, 2, 0, 0, 9, 1, 'k'},
+		"an offset cut off":    {1, 1, 0, 1, 0, 1, 8, 0, 0, 0, 1, 'k', 0x80},
+		"a source cut off":     {1, 1, 0, 1, 0, 1, 11, 0, 0, 0, 1, 'k', 2, 's'},
 		"a deadline of 0":      {1, 1, 2, 0, 1, 0, 0},
 		"an arc turned round":  {3, 1, 3, 9, 8, 1, 1},
 	} {
@@ -235,7 +334,7 @@ func FuzzDecodeEntry(f *testing.F) {
 }
 
 func FuzzDecodeCommand(f *testing.F) {
-	for _, name := range []string{"command-write", "command-write-minimal", "command-tick", "command-configure"} {
+	for _, name := range []string{"command-write", "command-write-minimal", "command-write-independent", "command-tick", "command-configure"} {
 		f.Add(readGolden(f, name))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -260,7 +359,7 @@ func FuzzDecodeCommand(f *testing.F) {
 }
 
 func FuzzDecodeRows(f *testing.F) {
-	for _, name := range []string{"key-data", "key-session", "row-value", "row-session", "row-state", "row-answer"} {
+	for _, name := range []string{"key-data", "key-session", "row-value", "row-session", "row-state", "row-answer", "row-answer-independent"} {
 		f.Add(readGolden(f, name))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -294,6 +294,11 @@ func TestOnlyItsOwnSlotsAtItsOwnEpoch(t *testing.T) {
 	mixed := batch(put("foo", "2"), put("bar", "2"))
 	mixed.Epoch = 3
 	stale("one foreign key", b.do(mixed), 3)
+	for _, kind := range []api.OpKind{api.OpCopy, api.OpRename} {
+		foreign := batch(api.Op{Kind: kind, Key: []byte("foo"), Source: []byte("bar")})
+		foreign.Epoch, foreign.Batch.Independent = 3, true
+		stale("a foreign source", b.do(foreign), 3)
+	}
 	b.want("foo", "1")
 	b.wantAbsent("bar")
 	if _, err := b.m.Apply([]raft.Entry{b.entry(encodeConfigure(configuration{shard: 8, start: 0, end: 1, epoch: 1}))}); err == nil {

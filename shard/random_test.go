@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"strconv"
@@ -73,19 +74,27 @@ func smallCommand(rng *rand.Rand, now uint64) Command {
 			Sequence: sequence, Floor: sequence - min(sequence, rng.Uint64N(12)),
 		}
 	}
-	for range 1 + rng.IntN(4) {
-		c.Batch.Ops = append(c.Batch.Ops, smallOp(rng, now))
-	}
+	c.Batch = smallBatch(rng, now)
 	return c
 }
 
+// smallBatch makes batches of both sorts, with steps.
+func smallBatch(rng *rand.Rand, now uint64) api.Batch {
+	b := api.Batch{Independent: rng.IntN(2) == 0}
+	for range 1 + rng.IntN(6) {
+		b.Ops = append(b.Ops, smallOp(rng, now))
+	}
+	return b
+}
+
 func smallOp(rng *rand.Rand, now uint64) api.Op {
+	name := func() []byte { return fmt.Appendf(nil, "key-%d", rng.IntN(12)) }
 	op := api.Op{
-		Kind: api.OpKind(1 + rng.IntN(4)), Key: fmt.Appendf(nil, "key-%d", rng.IntN(12)), ReturnPrevious: rng.IntN(2) == 0,
-		Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
+		Kind: api.OpKind(1 + rng.IntN(int(api.OpRename))), Key: name(), ReturnPrevious: rng.IntN(2) == 0,
+		Joined: rng.IntN(3) == 0, Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
 	}
 	if rng.IntN(3) == 0 {
-		op.Condition.Kind = api.ConditionKind(rng.IntN(4))
+		op.Condition.Kind = api.ConditionKind(rng.IntN(int(api.ConditionExpiringSooner) + 1))
 	}
 	switch op.Expiry.Mode {
 	case api.ExpiryAt:
@@ -93,15 +102,28 @@ func smallOp(rng *rand.Rand, now uint64) api.Op {
 	case api.ExpiryAfter:
 		op.Expiry.Millis = rng.Uint64N(5000)
 	}
-	switch {
-	case op.Kind == api.OpPut && rng.IntN(2) == 0:
-		op.Value = strconv.AppendInt(nil, rng.Int64N(100), 10)
-	case op.Kind == api.OpPut:
-		op.Value = randomBytes(rng, 0, 2000)
-	case op.Kind == api.OpIncrement:
-		op.Delta = rng.Int64N(9) - 4
-	case op.Kind == api.OpExpire && op.Expiry.Mode == api.ExpiryKeep:
-		op.Expiry.Mode = api.ExpiryNone
+	switch op.Kind {
+	case api.OpPut, api.OpAppend:
+		if op.Value = strconv.AppendInt(nil, rng.Int64N(100), 10); rng.IntN(3) == 0 {
+			op.Value = randomBytes(rng, 0, 2000)
+		}
+	case api.OpIncrement:
+		op.Delta = []int64{rng.Int64N(9) - 4, math.MaxInt64, math.MinInt64}[rng.IntN(40)/19]
+	case api.OpExpire:
+		if op.Expiry.Mode == api.ExpiryKeep {
+			op.Expiry.Mode = api.ExpiryNone
+		}
+	case api.OpSetRange:
+		op.Offset, op.Value = rng.Uint64N(8), randomBytes(rng, 0, 3)
+		if rng.IntN(10) == 0 {
+			op.Offset = rng.Uint64()
+		}
+	case api.OpSetBit:
+		op.Offset, op.Delta = rng.Uint64N(64), rng.Int64N(2)
+	case api.OpIncrementFloat:
+		op.Value = []byte([]string{"0.25", "-1.5", "3", "1e2", "one"}[rng.IntN(5)])
+	case api.OpCopy, api.OpRename:
+		op.Source = name()
 	}
 	return op
 }
@@ -211,118 +233,5 @@ func (b *bench) compact() {
 	}
 	if err := h.db.Compact(context.Background()); err != nil {
 		b.t.Fatal(err)
-	}
-}
-
-// modelKey is a key in the model: what a reader of the documentation would expect.
-type modelKey struct {
-	value   string
-	version api.Version
-	expiry  uint64
-}
-
-// model is the state as plain maps.
-type model map[string]modelKey
-
-func (m model) live(key string, now uint64) (modelKey, bool) {
-	k, ok := m[key]
-	if ok && k.expiry != 0 && k.expiry <= now {
-		return modelKey{}, false
-	}
-	return k, ok
-}
-
-// apply is a naive evaluation: copy everything, run, keep or drop the copy.
-func (m model) apply(ops []api.Op, v api.Version) (model, api.Result, bool) {
-	next := make(model, len(m))
-	for k, row := range m {
-		next[k] = row
-	}
-	now := v.Millis()
-	res := api.Result{Applied: true, Version: v}
-	for i, op := range ops {
-		k, existed := next.live(string(op.Key), now)
-		o := api.OpResult{Existed: existed, PreviousVersion: k.version, PreviousExpiry: k.expiry}
-		if existed && op.ReturnPrevious {
-			o.Previous = []byte(k.value)
-		}
-		c := op.Condition
-		if c.Kind == api.ConditionAbsent && existed || c.Kind == api.ConditionPresent && !existed || c.Kind == api.ConditionVersion && c.Version != k.version {
-			return m, api.Result{FailedOp: i, Ops: append(res.Ops, o)}, true
-		}
-		var expiry uint64
-		switch op.Expiry.Mode {
-		case api.ExpiryKeep:
-			expiry = k.expiry
-		case api.ExpiryAt:
-			expiry = max(op.Expiry.Millis, 1)
-		case api.ExpiryAfter:
-			expiry = now + op.Expiry.Millis
-		}
-		switch op.Kind {
-		case api.OpPut:
-			next[string(op.Key)] = modelKey{string(op.Value), v, expiry}
-		case api.OpDelete:
-			delete(next, string(op.Key))
-		case api.OpIncrement:
-			n := int64(0)
-			if existed {
-				var err error
-				if n, err = strconv.ParseInt(k.value, 10, 64); err != nil || strconv.FormatInt(n, 10) != k.value {
-					return m, api.Result{}, false
-				}
-			}
-			o.Number = n + op.Delta
-			next[string(op.Key)] = modelKey{strconv.FormatInt(o.Number, 10), v, k.expiry}
-		case api.OpExpire:
-			if existed && expiry != k.expiry {
-				next[string(op.Key)] = modelKey{k.value, v, expiry}
-			}
-		}
-		res.Ops = append(res.Ops, o)
-	}
-	for i := range res.Ops {
-		res.Ops[i].Applied = true
-	}
-	return next, res, true
-}
-
-func TestTheMachineAgreesWithAModel(t *testing.T) {
-	rng := testkit.Rand(t)
-	b := configuredBench(t)
-	m := model{}
-	for i := range 3000 {
-		b.now += []uint64{0, 0, 1, 200}[rng.IntN(4)]
-		var ops []api.Op
-		for range 1 + rng.IntN(4) {
-			op := smallOp(rng, b.now)
-			if op.Condition.Kind == api.ConditionVersion && rng.IntN(2) == 0 {
-				op.Condition.Version = m[string(op.Key)].version
-			}
-			ops = append(ops, op)
-		}
-		a := b.do(batch(ops...))
-		v := b.m.state().last
-		next, want, ok := m.apply(ops, v)
-		if ok != (a.Err == nil) || ok && !reflect.DeepEqual(a.Result, want) {
-			t.Fatalf("step %d: %+v\n got %+v\nwant %+v, %t", i, ops, a, want, ok)
-		}
-		m = next
-		switch rng.IntN(100) {
-		case 0:
-			b.compact()
-		case 1:
-			b.close()
-			b.open()
-		}
-	}
-	now := b.m.state().last.Millis()
-	for i := range 12 {
-		key := fmt.Sprint("key-", i)
-		want, live := m.live(key, now)
-		got, ok := b.get(key)
-		if ok != live || ok && (string(got.Value) != want.value || got.Version != want.version || got.ExpiryMillis != want.expiry) {
-			t.Errorf("%s: %+v, %t, want %+v, %t", key, got, ok, want, live)
-		}
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/testkit"
 )
 
@@ -84,6 +86,73 @@ func TestADuplicateGetsTheSameAnswerAndRunsNothing(t *testing.T) {
 				b.want("n", want)
 			})
 		}
+	}
+}
+
+// S4, for batches of which some steps failed: that is an answer like any other.
+func TestTheAnswerOfAnIndependentBatchIsKept(t *testing.T) {
+	b := configuredBench(t)
+	b.must(put("word", "x"), put("n", "1"))
+	c := batch(
+		increment("n", 1), increment("word", 1), when(put("n", "9"), api.ConditionAbsent, 0),
+		api.Op{Kind: api.OpIncrementFloat, Key: []byte("n"), Value: []byte("0.5")}, api.Op{Kind: api.OpCopy, Key: []byte("c"), Source: []byte("none")},
+	)
+	c.Batch.Independent = true
+	c = request(c, b.now, 1, 0)
+	first := b.do(c)
+	if first.Err != nil || first.Result.Ops[1].Code != api.CodeNotInteger || first.Result.Ops[2].Applied || first.Result.Ops[4].Code != api.CodeNotFound {
+		t.Fatalf("%+v", first)
+	}
+	b.want("n", "2.5")
+	for _, reopen := range []bool{false, true} {
+		if reopen {
+			b.flush()
+			b.close()
+			b.open()
+		}
+		if again := b.do(c); !reflect.DeepEqual(again, first) {
+			t.Errorf("the answer was %+v, is %+v", first, again)
+		}
+		b.want("n", "2.5")
+	}
+}
+
+// A batch that would be too much for its entry executed nothing, so it may be tried again.
+func TestEachRefusalOfEvaluationIsKeptButNotForWantOfRoom(t *testing.T) {
+	b := configuredBench(t)
+	b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxValueBytes)))
+	get := func(key string) api.Op { return previous(api.Op{Kind: api.OpGet, Key: []byte(key)}) }
+	for i, refused := range []struct {
+		op   api.Op
+		want *api.Error
+	}{
+		{increment("n", 1), evaluate.ErrOverflow},
+		{increment("word", 1), evaluate.ErrNotInteger},
+		{api.Op{Kind: api.OpIncrementFloat, Key: []byte("word"), Value: []byte("1")}, evaluate.ErrNotFloat},
+		{api.Op{Kind: api.OpIncrementFloat, Key: []byte("n"), Value: []byte("inf")}, evaluate.ErrNotFinite},
+		{api.Op{Kind: api.OpCopy, Key: []byte("c"), Source: []byte("none")}, evaluate.ErrNotFound},
+		{api.Op{Kind: api.OpAppend, Key: []byte("large"), Value: []byte("v")}, evaluate.ErrValueTooLarge},
+	} {
+		c := request(batch(refused.op), b.now, uint64(i+1), 0)
+		if a := b.do(c); a.Err != refused.want {
+			t.Errorf("%+v: %+v", refused.op, a)
+		}
+		b.must(put("n", "0"), put("word", "0"), put("large", ""), put("none", "v")) // now it would go through
+		if a := b.do(c); a.Err != refused.want {
+			t.Errorf("%+v again: %+v", refused.op, a)
+		}
+		b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxValueBytes)), remove("none"))
+	}
+	var commands [][]byte
+	for i := range 3 {
+		commands = append(commands, EncodeCommand(request(batch(get("large")), b.now, uint64(i+101), 100)))
+	}
+	answers := b.apply(b.entry(commands...))[0]
+	if answers[0].Err != nil || answers[1].Err != nil || answers[2].Err != evaluate.ErrOverloaded {
+		t.Fatalf("%v, %v, %v", answers[0].Err, answers[1].Err, answers[2].Err)
+	}
+	if a := b.do(request(batch(get("large")), b.now, 103, 100)); a.Err != nil {
+		t.Errorf("tried again: %v", a.Err)
 	}
 }
 
