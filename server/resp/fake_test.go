@@ -109,7 +109,12 @@ func (m *memory) Scan(_ context.Context, r api.Range) iter.Seq2[api.Item, error]
 	return func(yield func(api.Item, error) bool) {
 		m.mu.Lock()
 		keys := slices.Sorted(maps.Keys(m.items))
+		fail := m.fail
 		m.mu.Unlock()
+		if fail != nil {
+			yield(api.Item{}, fail)
+			return
+		}
 		for _, key := range keys {
 			if key < string(r.Start) || len(r.End) > 0 && key >= string(r.End) {
 				continue

@@ -29,7 +29,7 @@ func TestErrorsBecomeTheRepliesOfTheTable(t *testing.T) {
 		if text, ok := redisTexts[row.Code]; ok {
 			want = "-" + text + "\r\n"
 		}
-		for _, command := range [][]string{{"SET", "k", "v"}, {"GET", "k"}, {"MGET", "a", "b"}, {"DEL", "a", "b"}, {"DBSIZE"}, {"SCAN", "0"}, {"EXISTS", "k"}, {"TTL", "k"}, {"EXPIRE", "k", "10", "NX"}} {
+		for _, command := range [][]string{{"SET", "k", "v"}, {"GET", "k"}, {"MGET", "a", "b"}, {"DEL", "a", "b"}, {"DBSIZE"}, {"SCAN", "0"}, {"EXISTS", "k"}, {"TTL", "k"}, {"EXPIRE", "k", "10", "NX"}, {"KEYS", "*"}, {"RANDOMKEY"}, {"FLUSHALL"}} {
 			if got := do(t, c, in, command...); got != want {
 				t.Errorf("%s, %v: %q", row.Code, command, got)
 			}
