@@ -2,7 +2,6 @@ package http
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/netip"
@@ -55,17 +54,4 @@ func remote(r *http.Request) net.Addr {
 		return nil
 	}
 	return net.TCPAddrFromAddrPort(at)
-}
-
-// refuse answers in the form of every error of this server.
-func refuse(w http.ResponseWriter, err error) {
-	row := api.Row(api.CodeOf(err))
-	if row.HTTP == http.StatusUnauthorized {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="lightning"`)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(row.HTTP)
-	// A client that is gone does not need the answer.
-	_ = json.NewEncoder(w).Encode(map[string]string{"code": string(row.Code), "message": err.Error(), "next": row.Next})
 }

@@ -21,6 +21,8 @@ type Options struct {
 	// Ready says why the node should get no requests, nil when it should.
 	Ready   func() error
 	Metrics *Metrics
+	// Store serves /v1/. Default: the data is not served by HTTP.
+	Store Store
 	// Access decides who may use the routes that are not open. Default: everyone.
 	Access Access
 	Logger *slog.Logger // default: silence
@@ -31,8 +33,8 @@ type Server struct {
 	http *http.Server
 }
 
-// Bounds of a connection. Requests here have no bodies, so each of them is far above what an
-// honest client needs.
+// Bounds of a connection, far above what an honest client needs. Requests of the data get more
+// time for their values, once it is known that they may be made.
 const (
 	headerTimeout  = 5 * time.Second
 	requestTimeout = 10 * time.Second
@@ -56,6 +58,9 @@ func New(o Options) *Server {
 		MaxRequestsInFlight: 4,
 		Timeout:             requestTimeout,
 	}))
+	if o.Store != nil {
+		registerData(mux, o)
+	}
 	return &Server{http: &http.Server{
 		Handler:           guard(o.Access, mux),
 		ReadHeaderTimeout: headerTimeout,

@@ -1,0 +1,152 @@
+package http
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server"
+)
+
+const rawType = "application/octet-stream"
+
+// get answers with the item as JSON, or with the value's bytes for Accept: application/octet-stream.
+func (d *data) get(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	q, key, err := target(r)
+	if err != nil {
+		return err
+	}
+	bound, err := q.staleness()
+	if err != nil {
+		return err
+	}
+	items, err := d.store.Read(ctx, server.Query{Keys: [][]byte{key}, MaxStaleness: bound})
+	if err != nil {
+		return err
+	}
+	item := items[0]
+	if !item.Found {
+		return api.Errorf(api.CodeNotFound, "there is no such key")
+	}
+	release, err := d.hold(int64(len(item.Value)))
+	if err != nil {
+		return err
+	}
+	defer release()
+	item.Key = key
+	setVersion(w, item.Version)
+	if !accepts(r, rawType) {
+		answerJSON(w, http.StatusOK, itemOf(item, false))
+		return nil
+	}
+	if item.ExpiryMillis != 0 {
+		w.Header().Set("X-Lightning-Expires-At-Ms", strconv.FormatUint(item.ExpiryMillis, 10))
+	}
+	setHeaders(w, rawType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(item.Value)))
+	_, _ = w.Write(item.Value) // a client that is gone does not need it
+	return nil
+}
+
+func accepts(r *http.Request, media string) bool {
+	return strings.Contains(r.Header.Get("Accept"), media)
+}
+
+// target reads what every request about one key has.
+func target(r *http.Request) (query, []byte, error) {
+	q, err := queryOf(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := keyOf(r, q)
+	return q, key, err
+}
+
+// writtenJSON is the answer to a write.
+type writtenJSON struct {
+	Applied bool   `json:"applied"`
+	Version string `json:"version,omitempty"`
+	Existed *bool  `json:"existed,omitempty"`
+	Number  *int64 `json:"number,omitempty"`
+}
+
+func (d *data) put(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	q, key, err := target(r)
+	if err != nil {
+		return err
+	}
+	op := api.Op{Kind: api.OpPut, Key: key}
+	if op.Expiry, err = q.expiry(); err != nil {
+		return err
+	}
+	if op.Condition, err = q.condition(); err != nil {
+		return err
+	}
+	body, release, err := d.readBody(r)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if op.Value, err = valueOf(r.Header.Get("Content-Type"), body); err != nil {
+		return err
+	}
+	return d.write(ctx, w, op, func(api.OpResult, *writtenJSON) {})
+}
+
+func (d *data) delete(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	q, key, err := target(r)
+	if err != nil {
+		return err
+	}
+	op := api.Op{Kind: api.OpDelete, Key: key}
+	if op.Condition, err = q.condition(); err != nil {
+		return err
+	}
+	return d.write(ctx, w, op, func(res api.OpResult, out *writtenJSON) { out.Existed = &res.Existed })
+}
+
+func (d *data) increment(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
+	q, key, err := target(r)
+	if err != nil {
+		return err
+	}
+	op := api.Op{Kind: api.OpIncrement, Key: key, Delta: 1, Expiry: api.Expiry{Mode: api.ExpiryKeep}}
+	if text, given := q.text("delta"); given {
+		if op.Delta, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return api.Errorf(api.CodeInvalid, "delta is not a decimal 64-bit integer")
+		}
+	}
+	return d.write(ctx, w, op, func(res api.OpResult, out *writtenJSON) { out.Number = &res.Number })
+}
+
+// write applies one operation. A condition that does not hold is 412 and no error: nothing went
+// wrong, and nothing was written.
+func (d *data) write(ctx context.Context, w http.ResponseWriter, op api.Op, more func(api.OpResult, *writtenJSON)) error {
+	res, err := d.store.Apply(ctx, api.Batch{Ops: []api.Op{op}})
+	if err != nil {
+		return err
+	}
+	if !res.Applied {
+		answerJSON(w, http.StatusPreconditionFailed, writtenJSON{})
+		return nil
+	}
+	out := writtenJSON{Applied: true, Version: versionText(res.Version)}
+	more(res.Ops[0], &out)
+	setVersion(w, res.Version)
+	answerJSON(w, http.StatusOK, out)
+	return nil
+}
+
+func (d *data) status(_ context.Context, w http.ResponseWriter, _ *http.Request) error {
+	text, err := protojson.MarshalOptions{UseProtoNames: true, EmitUnpopulated: true}.Marshal(d.store.Status())
+	if err != nil {
+		return api.Errorf(api.CodeInternal, "write the status as JSON: %w", err)
+	}
+	setHeaders(w, "application/json")
+	_, _ = w.Write(append(text, '\n')) // a client that is gone does not need it
+	return nil
+}
