@@ -11,8 +11,8 @@
 //  2. The proposer packs what is there into one entry, stamps it with shard time and hands it to
 //     Raft. At most four entries are in flight.
 //  3. A majority has the entry on disk; every replica's Machine.Apply gets it.
-//  4. The machine checks epoch, slots, request id and deadline, evaluates the operations against
-//     the engine and the run's own earlier writes, and gathers what changes in one engine batch,
+//  4. The machine checks epoch, slots, request id and deadline, lets package evaluate run the
+//     operations on the engine and the run's own earlier writes, and gathers what changes in one engine batch,
 //     which also carries the position, the membership and the state row.
 //  5. The engine publishes the batch; the waiter gets its own answer.
 //
