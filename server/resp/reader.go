@@ -189,18 +189,34 @@ func (r *reader) bulk(q *request) error {
 		}
 		return r.bulkEnd()
 	}
-	if !q.reserved && q.bytes > largeCommandBytes {
-		q.reserved = true
-		if err := r.reserve(); err != nil {
-			return err
-		}
-	}
-	arg := make([]byte, size)
-	if _, err := io.ReadFull(r.in, arg); err != nil {
+	arg, err := r.argument(q, int(size))
+	if err != nil {
 		return err
 	}
 	q.args = append(q.args, arg)
 	return r.bulkEnd()
+}
+
+// argument reads the bytes of a bulk. Where they make the request large, what is allowed to a small
+// one is read first: who only announces a large request must not keep others from sending theirs.
+func (r *reader) argument(q *request, size int) ([]byte, error) {
+	before := q.bytes - size
+	if q.reserved || q.bytes <= largeCommandBytes {
+		arg := make([]byte, size)
+		_, err := io.ReadFull(r.in, arg)
+		return arg, err
+	}
+	head := make([]byte, min(max(0, largeCommandBytes-before), size))
+	if _, err := io.ReadFull(r.in, head); err != nil {
+		return nil, err
+	}
+	q.reserved = true
+	if err := r.reserve(); err != nil {
+		return nil, err
+	}
+	arg := make([]byte, size)
+	_, err := io.ReadFull(r.in, arg[copy(arg, head):])
+	return arg, err
 }
 
 func (r *reader) bulkLength() (int64, error) {

@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -142,9 +143,19 @@ func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
 	if reserved != 1 {
 		t.Fatalf("reserved %d times", reserved)
 	}
-	r = newReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"), func() error { return refuse })
+	r = newReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"+strings.Repeat("v", largeCommandBytes)), func() error { return refuse })
 	if _, err := r.next(); !errors.Is(err, refuse) {
 		t.Fatal(err)
+	}
+}
+
+func TestARequestThatIsOnlyAnnouncedReservesNothing(t *testing.T) {
+	for _, sent := range []int{0, 1, 1000, largeCommandBytes - 200} {
+		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxValueBytes, strings.Repeat("v", sent))
+		r := newReader(strings.NewReader(stream), func() error { return errors.New("reserved") })
+		if _, err := r.next(); err != io.ErrUnexpectedEOF {
+			t.Errorf("%d bytes of a large value came: %v", sent, err)
+		}
 	}
 }
 
