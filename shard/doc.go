@@ -11,8 +11,8 @@
 //  2. The proposer packs what is there into one entry, stamps it with shard time and hands it to
 //     Raft. At most four entries are in flight.
 //  3. A majority has the entry on disk; every replica's Machine.Apply gets it.
-//  4. The machine checks epoch, slots, request id and deadline, lets package evaluate run the
-//     operations on the engine and the run's own earlier writes, and gathers what changes in one engine batch,
+//  4. The machine checks epoch, slots, request id and deadline, evaluates the operations against
+//     the engine and the run's own earlier writes, and gathers what changes in one engine batch,
 //     which also carries the position, the membership and the state row.
 //  5. The engine publishes the batch; the waiter gets its own answer.
 //
@@ -24,18 +24,31 @@
 //  4. A row is there if its expiry is above T. If the wall clock says that it has expired but T
 //     does not reach that far, a tick moves shard time first.
 //
+// # The life of a read by proof
+//
+// A read that need not be linearizable says how old its answer may be, and any replica serves it.
+//
+//  1. If the replica holds a proof that is young enough, it takes that. If not, it asks the
+//     leader for one, once for all who wait, and notes its own clock before it asks.
+//  2. The leader makes a proof like a read: it confirms that it leads, takes a time T, and adds
+//     the index of what it has applied by then.
+//  3. The replica waits until it has applied that index, and reads one snapshot at T or later.
+//  4. It looks at its clock again: an answer whose proof has become too old is not given.
+//
 // # Goroutines
 //
 //   - proposer.loop: started by Open, stopped by Close; packs and proposes.
 //   - proposer.complete: one per entry in flight, at most four; started by the loop, which waits
 //     for them before it ends.
+//   - proofs.run: at most one, while a proof is fetched; started by a read that waits for it,
+//     ended by Close.
 //   - Shard.upkeepLoop: started by Open, stopped by Close; ticks on an idle leader.
 //
 // Machine starts none. Raft calls it from goroutines of its own.
 //
 // # Locks
 //
-// proposer.queue, hybridClock.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
+// proposer.queue, hybridClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
 // I/O is done while one of them is held.
 //
 // # Invariants
@@ -44,10 +57,12 @@
 //     grouped, on restarts, on flushes, on compaction, or on this machine's clock.
 //   - S2: versions of one shard strictly increase, over commands, entries and leaders.
 //   - S3: shard time never goes back: a key that one read or write found expired is not found
-//     alive again, unless it was written again.
+//     alive again, unless it was written again, but by a read that may be older.
 //   - S4: under one request id a command is executed at most once.
 //   - S5: a write is applied, and a read answered, only for slots in the arc and at the epoch that
 //     the state has at that point of the log.
 //   - S6: everything that apply reads or writes is in the engine, in one batch with its position.
 //   - S7: after a crash at any point of Install, either the old or the new state is there, whole.
+//   - S8: an answer by proof includes every write that was acknowledged its bound before it was
+//     read. No clocks of two nodes are compared for it.
 package shard

@@ -30,6 +30,12 @@ type electorate struct {
 	restless  int // 0 to 3: how much goes on during a read
 
 	revived, refused, absentReads, liveReads, changes int
+
+	// What the reads by proof add, in stale_random_test.go.
+	stopwatch *clock.Manual // true time
+	progress  int64
+	acked     []ack
+	stale     staleCounts
 }
 
 type elector struct {
@@ -45,6 +51,8 @@ type flight struct {
 	entry raft.Entry
 	time  api.Version
 	key   string
+	// progress is the number that it writes, 0 for others.
+	progress int64
 }
 
 // mortal is a key that was put with an expiry and that some later write may revive while it is
@@ -52,16 +60,21 @@ type flight struct {
 type mortal struct {
 	absent  bool // somebody was told that it is absent
 	revived bool // a revival was applied
+	from    int  // the length of the log with the entry that puts it
 }
 
 func newElectorate(t *testing.T, rng *rand.Rand) *electorate {
-	e := &electorate{t: t, rng: rng, keys: map[string]*mortal{}, restless: rng.IntN(4)}
+	e := &electorate{
+		t: t, rng: rng, keys: map[string]*mortal{}, restless: rng.IntN(4), stopwatch: clock.NewManual(time.UnixMilli(1)),
+	}
 	for range 3 {
 		n := &elector{bench: newBench(t), wall: clock.NewManual(time.UnixMilli(int64(startMillis)))}
 		n.clock = &hybridClock{wall: n.wall}
 		n.reads = reader{id: 7, machine: n.m, clock: n.clock}
 		n.reads.confirm = func(context.Context) error { return e.confirm(n) }
 		n.reads.tick = func(context.Context) error { return e.tick(n) }
+		n.reads.proofs = newProofs(e.stopwatch, func(ctx context.Context, _ AskLeader) (Proof, error) { return e.prove(ctx) })
+		n.reads.applied = func(_ context.Context, index api.Index) error { return e.reach(n, index) }
 		e.nodes = append(e.nodes, n)
 	}
 	e.elect()
@@ -121,6 +134,9 @@ func (e *electorate) catchUp(n *elector, newest *flight) {
 	for n.applied < len(e.log) {
 		answers := n.apply(e.log[n.applied])[0]
 		n.applied++
+		if newest != nil && n.applied == len(e.log) && newest.progress > 0 {
+			e.acked = append(e.acked, ack{at: e.stopwatch.Now(), progress: newest.progress})
+		}
 		if newest == nil || n.applied < len(e.log) || newest.key == "" {
 			continue
 		}
@@ -171,6 +187,7 @@ func (e *electorate) step() {
 	for _, n := range e.nodes {
 		n.wall.Advance(time.Duration(e.rng.IntN(30)) * time.Millisecond)
 	}
+	e.stopwatch.Advance(time.Duration(e.rng.IntN(30)) * time.Millisecond)
 	switch n := e.nodes[e.rng.IntN(len(e.nodes))]; e.rng.IntN(22) {
 	case 0:
 		e.elect()
@@ -186,7 +203,7 @@ func (e *electorate) step() {
 		op.Expiry = api.Expiry{Mode: api.ExpiryAfter, Millis: 1 + e.rng.Uint64N(1000)}
 		e.propose("", EncodeCommand(batch(op)))
 		e.commit(len(e.flight))
-		e.keys[key] = &mortal{}
+		e.keys[key] = &mortal{from: len(e.log)}
 	case 9, 10, 11, 12:
 		if key := e.recent(); key != "" && !e.keys[key].revived && len(e.flight) < maxInFlight {
 			e.propose(key, EncodeCommand(batch(when(put(key, "revived"), api.ConditionPresent, 0))))

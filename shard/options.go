@@ -37,6 +37,9 @@ type Options struct {
 	FS vfs.FS
 	// Clock is where a leader takes its time from. Default: the machine's clock.
 	Clock clock.Clock
+	// Stopwatch measures how old a proof of freshness is. It need not agree with other clocks.
+	// Default: the machine's clock, whose readings are monotonic.
+	Stopwatch clock.Clock
 	// UpkeepInterval is how often a leader looks whether expired or overwritten data, or idle
 	// sessions, wait for shard time to move. Default 10 s: an idle shard then costs at most
 	// one small entry in that time, and data leaves the disk within twice of it.
@@ -54,6 +57,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
+	}
+	if o.Stopwatch == nil {
+		o.Stopwatch = clock.Real{}
 	}
 	if o.UpkeepInterval == 0 {
 		o.UpkeepInterval = 10 * time.Second

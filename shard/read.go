@@ -25,6 +25,11 @@ type reader struct {
 	confirm func(ctx context.Context) error
 	// tick moves shard time to the leader's clock or beyond.
 	tick func(ctx context.Context) error
+
+	// For reads that need not be linearizable: proofs of freshness, and the wait until this
+	// replica has applied an entry.
+	proofs  *proofs
+	applied func(ctx context.Context, index api.Index) error
 }
 
 // view is one engine snapshot together with the time at which it is read.
@@ -129,13 +134,8 @@ func (r *reader) tickError(err error) error {
 // caller owns the returned values; Item.Key is the caller's key. It fails with ErrTooLarge when
 // there are more than api.MaxBatchOps keys or the values are together over api.MaxBatchBytes.
 func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
-	if len(keys) > api.MaxBatchOps {
-		return nil, api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
-	}
-	for _, k := range keys {
-		if refusal := checkOp(&api.Op{Kind: api.OpDelete, Key: k}); refusal != nil {
-			return nil, refusal
-		}
+	if err := checkReadKeys(keys); err != nil {
+		return nil, err
 	}
 	var items []api.Item
 	err := r.read(ctx, epoch, func(v *view) (err error) {
@@ -146,6 +146,18 @@ func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, key
 		return nil, err
 	}
 	return items, nil
+}
+
+func checkReadKeys(keys [][]byte) error {
+	if len(keys) > api.MaxBatchOps {
+		return api.Errorf(api.CodeTooLarge, "a read of %d keys is over the limit of %d", len(keys), api.MaxBatchOps)
+	}
+	for _, k := range keys {
+		if refusal := checkOp(&api.Op{Kind: api.OpDelete, Key: k}); refusal != nil {
+			return refusal
+		}
+	}
+	return nil
 }
 
 func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {

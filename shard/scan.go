@@ -33,9 +33,8 @@ const (
 
 // Scan reads one page of a range, linearizably and in one snapshot. The caller owns its bytes.
 func (r *reader) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (Page, error) {
-	// The resume key after the longest key is one byte longer.
-	if len(rng.Start) > api.MaxKeyBytes+1 || len(rng.End) > api.MaxKeyBytes+1 {
-		return Page{}, api.Errorf(api.CodeTooLarge, "a bound of the range is over the limit of %d bytes for keys", api.MaxKeyBytes)
+	if err := checkBounds(&rng); err != nil {
+		return Page{}, err
 	}
 	var page Page
 	err := r.read(ctx, epoch, func(v *view) (err error) {
@@ -46,6 +45,14 @@ func (r *reader) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (Page
 		return Page{}, err
 	}
 	return page, nil
+}
+
+func checkBounds(r *api.Range) error {
+	// The resume key after the longest key is one byte longer.
+	if len(r.Start) > api.MaxKeyBytes+1 || len(r.End) > api.MaxKeyBytes+1 {
+		return api.Errorf(api.CodeTooLarge, "a bound of the range is over the limit of %d bytes for keys", api.MaxKeyBytes)
+	}
+	return nil
 }
 
 func (v *view) page(r api.Range) (Page, error) {

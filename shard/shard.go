@@ -23,7 +23,7 @@ const defaultRetentionMillis = uint64(10 * time.Second / time.Millisecond)
 // Shard is one replica of a shard. Safe for concurrent use.
 type Shard struct {
 	// Set by Open, never written again.
-	reader   // Get, Scan and Count
+	reader   // Get, Scan and Count, GetStale and ScanStale, Prove
 	options  Options
 	proposer *proposer
 	group    *raft.Group
@@ -48,6 +48,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.proposer = newProposer((*groupLog)(s), s.clock)
 	s.reader.confirm, s.reader.tick = s.confirm, s.proposer.tick
+	s.reader.proofs, s.reader.applied = newProofs(o.Stopwatch, s.fetchProof), s.waitApplied
 	s.group, err = host.Start(raft.GroupOptions{
 		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, StateMachine: m,
 		Tick: s.firstEntry, OnLeader: s.onLeader,
@@ -88,6 +89,10 @@ func (l *groupLog) Applied() api.Version { return l.machine.state().last }
 func (s *Shard) confirm(ctx context.Context) error {
 	_, err := s.group.ReadIndex(ctx)
 	return err
+}
+
+func (s *Shard) waitApplied(ctx context.Context, index api.Index) error {
+	return s.group.WaitApplied(ctx, index)
 }
 
 // firstEntry is what a new leader proposes before it is ready: a tick, by which the term gets a
@@ -219,6 +224,7 @@ func (s *Shard) Close() error {
 	s.closing.Do(func() {
 		s.cancel()
 		s.loops.Wait()
+		s.proofs.close()
 		s.proposer.close()
 		err = errors.Join(s.group.Close(), s.machine.close())
 	})

@@ -37,24 +37,69 @@ type cluster struct {
 
 	mu        sync.Mutex
 	listeners map[string]*bufconn.Listener
+	cut       map[string]bool // nodes that reach nobody and are reached by nobody
+	links     []link
+}
+
+// link is a connection that was made.
+type link struct {
+	from, to string
+	conn     net.Conn
 }
 
 type node struct {
-	c       *cluster
-	id      api.NodeID
-	disk    *vfs.Mem
-	logDir  string
-	upkeep  time.Duration
-	timing  raft.Timing
-	pool    *peers.Pool
-	host    *raft.Host
-	server  *grpc.Server
-	serving sync.WaitGroup
-	shard   *Shard // nil while stopped
+	c      *cluster
+	id     api.NodeID
+	disk   *vfs.Mem
+	logDir string
+	upkeep time.Duration
+	timing raft.Timing
+	// stopwatch is nil for the machine's.
+	stopwatch clock.Clock
+	pool      *peers.Pool
+	host      *raft.Host
+	server    *grpc.Server
+	serving   sync.WaitGroup
+	shard     *Shard // nil while stopped
 }
 
-// Listen, Dial and Address make the cluster its own network.
-func (c *cluster) Listen(_ context.Context, address string) (net.Listener, error) {
+// Listen, Dial and Address make a node a network of its own, in which it can be cut off.
+func (n *node) Listen(ctx context.Context, address string) (net.Listener, error) {
+	return n.c.listen(ctx, address)
+}
+
+func (n *node) Dial(ctx context.Context, address string) (net.Conn, error) {
+	n.c.mu.Lock()
+	l, cut := n.c.listeners[address], n.c.cut[address] || n.c.cut[string(n.id)]
+	n.c.mu.Unlock()
+	if l == nil || cut {
+		return nil, errors.New("nobody listens")
+	}
+	conn, err := l.DialContext(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.c.mu.Lock()
+	defer n.c.mu.Unlock()
+	n.c.links = append(n.c.links, link{from: string(n.id), to: address, conn: conn})
+	return conn, nil
+}
+
+func (n *node) Address(id api.NodeID) (string, bool) { return string(id), true }
+
+// cutOff separates a node from all others, or joins it again.
+func (c *cluster) cutOff(id api.NodeID, cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut[string(id)] = cut
+	for _, l := range c.links {
+		if cut && (l.from == string(id) || l.to == string(id)) {
+			_ = l.conn.Close()
+		}
+	}
+}
+
+func (c *cluster) listen(_ context.Context, address string) (net.Listener, error) {
 	l := bufconn.Listen(1 << 20)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -62,20 +107,8 @@ func (c *cluster) Listen(_ context.Context, address string) (net.Listener, error
 	return l, nil
 }
 
-func (c *cluster) Dial(ctx context.Context, address string) (net.Conn, error) {
-	c.mu.Lock()
-	l := c.listeners[address]
-	c.mu.Unlock()
-	if l == nil {
-		return nil, errors.New("nobody listens")
-	}
-	return l.DialContext(ctx)
-}
-
-func (c *cluster) Address(n api.NodeID) (string, bool) { return string(n), true }
-
 func newCluster(t *testing.T, size int, wall clock.Clock, configure func(*node)) *cluster {
-	c := &cluster{t: t, wall: wall, listeners: map[string]*bufconn.Listener{}}
+	c := &cluster{t: t, wall: wall, listeners: map[string]*bufconn.Listener{}, cut: map[string]bool{}}
 	for i := range size {
 		n := &node{
 			c: c, id: api.NodeID(fmt.Sprint("n", i+1)), disk: vfs.NewMem(), logDir: t.TempDir(), upkeep: time.Hour,
@@ -104,7 +137,7 @@ func (n *node) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n.pool = peers.New(peers.Options{Network: n.c, Resolver: n.c, Credentials: insecure.NewCredentials()})
+	n.pool = peers.New(peers.Options{Network: n, Resolver: n, Credentials: insecure.NewCredentials()})
 	onFailure := func(err error) { t.Errorf("%s: store failed: %v", n.id, err) }
 	n.host, err = raft.NewHost(raft.HostOptions{
 		Node: n.id, Dir: "/data", FS: n.disk, Storage: storage, Peers: n.pool, Logger: testkit.Logger(t),
@@ -115,7 +148,7 @@ func (n *node) start() {
 	}
 	n.server = grpc.NewServer(raft.ServerOptions()...)
 	n.host.RegisterServices(n.server)
-	listener, err := n.c.Listen(t.Context(), string(n.id))
+	listener, err := n.Listen(t.Context(), string(n.id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,6 +159,9 @@ func (n *node) start() {
 	}
 	o := machineOptions(t, n.disk)
 	o.Voters, o.UpkeepInterval, o.Clock, o.OnFailure = voters, n.upkeep, n.c.wall, onFailure
+	if n.stopwatch != nil {
+		o.Stopwatch = n.stopwatch
+	}
 	if n.shard, err = Open(n.host, o); err != nil {
 		t.Fatal(err)
 	}
