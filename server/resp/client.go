@@ -283,7 +283,6 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 	default:
 		return errSyntax
 	}
-	c.lastCommand.Store(byName["client|list"]) // Redis lists the command that lists
 	var b strings.Builder
 	for _, other := range c.server.clients() {
 		if chosen(other) {

@@ -18,8 +18,8 @@ func commandSubcommands() []*command {
 		row("info", -2, "2.8.13", "arity, flags and keys of commands", onCommandInfo),
 		row("docs", -2, "7.0.0", "what commands do", onCommandDocs),
 		row("list", -2, "7.0.0", "the names of commands; FILTERBY", onCommandList),
-		row("getkeys", -3, "2.8.13", "the keys in a command", onCommandKeys(false)),
-		row("getkeysandflags", -3, "7.0.0", "the keys in a command and what it does with them", onCommandKeys(true)),
+		row("getkeys", -4, "2.8.13", "the keys in a command", onCommandKeys(false)),
+		row("getkeysandflags", -4, "7.0.0", "the keys in a command and what it does with them", onCommandKeys(true)),
 	}
 }
 
@@ -243,8 +243,19 @@ func onCommandKeys(flags bool) func(context.Context, *conn, [][]byte) error {
 			}
 			c.out.array(2)
 			c.out.bulk(key)
-			c.names(specs[min(i, len(specs)-1)].access)
+			c.names(accessIn(cmd, specs[min(i, len(specs)-1)], args))
 		}
 		return nil
 	}
+}
+
+// accessIn is what a command does with a key given its arguments: SET reads only with GET.
+func accessIn(cmd *command, spec keySpec, args [][]byte) []string {
+	switch {
+	case !slices.Contains(spec.access, "variable_flags"):
+		return spec.access
+	case slices.ContainsFunc(args[3:], func(arg []byte) bool { return cmd.name == "set" && option(arg) == "get" }):
+		return []string{"RW", "access", "update"}
+	}
+	return []string{"OW", "update"}
 }

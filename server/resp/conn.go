@@ -142,7 +142,6 @@ func (c *conn) run(q request) {
 	name, took := unknownName, o.Clock.Now().Sub(began)
 	if cmd != nil {
 		name = cmd.name
-		c.lastCommand.Store(cmd)
 	}
 	c.lastMillis.Store(uint64(began.UnixMilli()))
 	c.show()
@@ -176,6 +175,9 @@ func (c *conn) dispatch(q request) (cmd *command, admitted bool, err error) {
 		return cmd, false, c.reject(cmd, q.refused)
 	}
 	cmd, err = find(q.args)
+	if cmd != nil {
+		c.lastCommand.Store(cmd)
+	}
 	if err != nil {
 		c.quit = cmd == nil && isHTTP(q.args[0])
 		return cmd, false, c.reject(nil, err)

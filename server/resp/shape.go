@@ -199,7 +199,7 @@ func (sh *shape) line(n *redisNode) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s:%d@%d %s %s 0 0 %d %s", n.id, n.host, n.port, busPort(n.port), strings.Join(flags, ","), master, sh.revision, link)
-	for _, r := range n.leads {
+	for _, r := range joined(n.leads) {
 		if r.end-r.start == 1 {
 			fmt.Fprintf(&b, " %d", r.start)
 		} else {
@@ -215,6 +215,19 @@ func busPort(port int) int {
 		return port
 	}
 	return port + 10_000
+}
+
+// joined makes one range of those that follow each other. ranges are in the order of the slots.
+func joined(ranges []slotRange) []slotRange {
+	var list []slotRange
+	for _, r := range ranges {
+		if n := len(list); n > 0 && list[n-1].end == r.start {
+			list[n-1].end = r.end
+		} else {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // ledShards are all ranges of one leader.
@@ -240,6 +253,9 @@ func (sh *shape) byLeader() []*ledShards {
 				s.nodes = append(s.nodes, n)
 			}
 		}
+	}
+	for _, s := range list {
+		s.ranges = joined(s.ranges)
 	}
 	return list
 }
