@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -37,6 +38,7 @@ type Config struct {
 	StaleReadBound  time.Duration
 	Insecure        bool
 	LogLevel        string
+	LogFormat       string
 
 	MemtableBytes     int64
 	CacheBytes        int64
@@ -71,6 +73,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.ClusterName, "cluster-name", "lightning", "gossip label; nodes with different labels do not talk")
 	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback without TLS and credentials: anyone who reaches the ports owns the data")
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&c.LogFormat, "log-format", logFormatText, "text or json, one line each, on standard error; never with keys, values or passwords")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
 	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
@@ -214,7 +217,7 @@ func (c *Config) validate() []string {
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")
 	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
 	refuse(c.CacheBytes < 0, "--cache-bytes must not be negative")
-	if _, err := parseLevel(c.LogLevel); err != nil {
+	if _, err := newLogger(*c, io.Discard); err != nil {
 		problems = append(problems, err.Error())
 	}
 	problems = append(problems, c.validateHosts()...)

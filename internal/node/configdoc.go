@@ -3,7 +3,6 @@ package node
 import (
 	"fmt"
 	"io"
-	"log/slog"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -36,12 +35,4 @@ func WriteConfigDoc(w io.Writer) error {
 	})
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func parseLevel(text string) (slog.Level, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(text)); err != nil {
-		return level, fmt.Errorf("--log-level %q: use debug, info, warn or error", text)
-	}
-	return level, nil
 }

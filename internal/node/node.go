@@ -65,7 +65,7 @@ type node struct {
 // Run runs a node until ctx ends, which is no error, or until it cannot go on. ExitCode tells
 // what kind of end an error is.
 func Run(ctx context.Context, config Config, logs io.Writer) (err error) {
-	level, err := parseLevel(config.LogLevel)
+	logger, err := newLogger(config, logs)
 	if err != nil {
 		return &ConfigError{Problems: []string{err.Error()}}
 	}
@@ -74,7 +74,7 @@ func Run(ctx context.Context, config Config, logs io.Writer) (err error) {
 		fs:      vfs.OS(),
 		clock:   clock.Real{},
 		entropy: entropy.System(),
-		logger:  slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: level})).With("node", config.Name),
+		logger:  logger,
 		failed:  make(chan struct{}),
 	}
 	defer func() { err = n.verdict(errors.Join(err, n.close())) }()
