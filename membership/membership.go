@@ -32,8 +32,8 @@ type Options struct {
 	Join []string
 	// Label keeps clusters apart: nodes with different labels do not talk. At most 255 bytes.
 	Label string
-	// Key encrypts gossip: 16, 24 or 32 bytes. Default: none.
-	Key []byte
+	// Keys encrypt gossip: the first encrypts, all decrypt. Default: none, and none can come later.
+	Keys [][]byte
 	// Clock and Entropy name this start of the process. Default: the machine's.
 	Clock   clock.Clock
 	Entropy entropy.Source
@@ -61,7 +61,9 @@ func (o Options) Validate() error {
 	}
 	refuse(o.Info.Node == "" || o.Info.Name == "" || o.Info.GRPCAddress == "", "gossip needs the node's id, name and gRPC address")
 	refuse(len(o.Label) > memberlist.LabelMaxSize, "the cluster name has %d bytes, allowed are %d", len(o.Label), memberlist.LabelMaxSize)
-	refuse(len(o.Key) > 0 && memberlist.ValidateKey(o.Key) != nil, "the gossip key has %d bytes, allowed are 16, 24 and 32", len(o.Key))
+	for _, key := range o.Keys {
+		refuse(memberlist.ValidateKey(key) != nil, "a gossip key has %d bytes, allowed are 16, 24 and 32", len(key))
+	}
 	refuse(o.Info.Expect < 0 || o.Info.Expect > maxExpect, "%d expected nodes are not within 0 to %d", o.Info.Expect, maxExpect)
 	host, port, err := net.SplitHostPort(o.Bind)
 	_, portErr := strconv.ParseUint(port, 10, 16)
@@ -95,6 +97,7 @@ type Membership struct {
 	logger      *slog.Logger
 	view        *view
 	list        *memberlist.Memberlist
+	keyring     *memberlist.Keyring // nil without Options.Keys
 	events      chan Event
 	stopped     context.Context
 	stop        context.CancelFunc
@@ -174,7 +177,13 @@ func (m *Membership) listen(random uint64) error {
 	c.BindAddr, c.BindPort = host, m.defaultPort
 	c.AdvertiseAddr, c.AdvertisePort = m.advertised(), m.defaultPort
 	c.Label = m.opts.Label
-	c.SecretKey = m.opts.Key
+	if len(m.opts.Keys) > 0 {
+		ring, err := memberlist.NewKeyring(m.opts.Keys, m.opts.Keys[0])
+		if err != nil {
+			return fmt.Errorf("gossip keys: %w", err)
+		}
+		c.Keyring, m.keyring = ring, ring
+	}
 	c.ProbeInterval, c.ProbeTimeout = probeInterval, probeTimeout
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, suspicionMaxMult
 	c.GossipInterval, c.PushPullInterval = gossipInterval, pushPullInterval

@@ -3,10 +3,12 @@ package membership
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,16 +166,66 @@ func TestAJoinAddressThatIsDeadAtFirstIsTriedAgain(t *testing.T) {
 	testkit.Eventually(t, patience, func() bool { return len(b.Members()) == 2 && len(again.Members()) == 2 })
 }
 
+func keys(bytewise ...byte) [][]byte {
+	var list [][]byte
+	for _, b := range bytewise {
+		list = append(list, bytes.Repeat([]byte{b}, 32))
+	}
+	return list
+}
+
+// TestGossipKeysAreReplacedStepByStep is how docs/security.md says to do it; one node that restarts
+// without the first key finds the others at the end.
+func TestGossipKeysAreReplacedStepByStep(t *testing.T) {
+	a := startNode(t, "a", func(o *Options) { o.Keys = keys(1) })
+	b := startNode(t, "b", func(o *Options) { o.Keys, o.Join = keys(1), []string{a.GossipAddress()} })
+	together := func() {
+		t.Helper()
+		testkit.Eventually(t, patience, func() bool { return len(a.Members()) == 2 && len(b.Members()) == 2 })
+	}
+	together()
+	for _, step := range [][][]byte{keys(1, 2), keys(2, 1), keys(2)} {
+		for _, m := range []*Membership{a, b} {
+			if err := m.SetKeys(step); err != nil {
+				t.Fatal(err)
+			}
+		}
+		together()
+	}
+	startNode(t, "c", func(o *Options) { o.Keys, o.Join = keys(2), []string{a.GossipAddress()} })
+	testkit.Eventually(t, patience, func() bool { return len(a.Members()) == 3 })
+	if err := a.SetKeys(nil); err == nil {
+		t.Error("no key at all is accepted")
+	}
+	if err := startNode(t, "plain", nil).SetKeys(keys(1)); err == nil {
+		t.Error("gossip that runs in the clear says that it took a key")
+	}
+}
+
+func TestKeysAreReadFromLines(t *testing.T) {
+	one := base64.StdEncoding.EncodeToString(keys(1)[0])
+	two := base64.StdEncoding.EncodeToString(keys(2)[0])
+	got, err := ParseKeys([]byte(one + "\r\n\n " + two + "\n"))
+	if err != nil || len(got) != 2 || got[0][0] != 1 || got[1][0] != 2 {
+		t.Fatal(got, err)
+	}
+	for _, bad := range []string{"", "\n", one[1:], "c2hvcnQ=", strings.Repeat(one+"\n", maxGossipKeys+1)} {
+		if _, err := ParseKeys([]byte(bad)); err == nil || strings.Contains(err.Error(), "c2hvcnQ") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 func TestNodesOfAnotherLabelOrKeyStayStrangers(t *testing.T) {
-	a := startNode(t, "a", func(o *Options) { o.Key = bytes.Repeat([]byte{1}, 32) })
+	a := startNode(t, "a", func(o *Options) { o.Keys = keys(1) })
 	b := startNode(t, "b", func(o *Options) {
-		o.Key, o.Join = bytes.Repeat([]byte{1}, 32), []string{a.GossipAddress()}
+		o.Keys, o.Join = keys(1), []string{a.GossipAddress()}
 	})
 	startNode(t, "c", func(o *Options) {
-		o.Label, o.Key, o.Join = "other", bytes.Repeat([]byte{1}, 32), []string{a.GossipAddress()}
+		o.Label, o.Keys, o.Join = "other", keys(1), []string{a.GossipAddress()}
 	})
 	startNode(t, "d", func(o *Options) {
-		o.Key, o.Join = bytes.Repeat([]byte{2}, 32), []string{a.GossipAddress()}
+		o.Keys, o.Join = keys(2), []string{a.GossipAddress()}
 	})
 	testkit.Eventually(t, patience, func() bool { return len(a.Members()) == 2 && len(b.Members()) == 2 })
 	if a.Member("c").Liveness != Unknown || a.Member("d").Liveness != Unknown {
@@ -193,7 +245,7 @@ func TestAPortInUseIsSaidByTypeAndText(t *testing.T) {
 }
 
 func TestBadOptionsAreAllReported(t *testing.T) {
-	_, err := Start(Options{Bind: "example.org:1", Key: []byte("short"), Label: string(make([]byte, 300)), Join: []string{""}})
+	_, err := Start(Options{Bind: "example.org:1", Keys: [][]byte{[]byte("short")}, Label: string(make([]byte, 300)), Join: []string{""}})
 	if err == nil {
 		t.Fatal("accepted")
 	}

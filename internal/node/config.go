@@ -36,9 +36,9 @@ type Config struct {
 	Zone            string
 	ClusterName     string
 	StaleReadBound  time.Duration
-	Insecure        bool
 	LogLevel        string
-	LogFormat       string
+	SecurityConfig
+	LogFormat string
 
 	MemtableBytes     int64
 	CacheBytes        int64
@@ -58,7 +58,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.ConfigFile, "config", "", "YAML file with settings; flags and environment win over it")
 	fs.StringVar(&c.DataDir, "data-dir", "", "directory for everything the node keeps (required)")
 	fs.StringVar(&c.Name, "name", "", "name of the node, unique in the cluster (default: the host's name)")
-	fs.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on; anything but loopback needs --insecure until TLS exists")
+	fs.StringVar(&c.Host, "host", "127.0.0.1", "address to listen on; anything but loopback needs TLS, a password and a gossip key, or --insecure")
 	fs.StringVar(&c.AdvertiseHost, "advertise-host", "", "host or address under which other nodes and clients reach this node (default: --host)")
 	fs.Uint16Var(&c.RESPPort, "resp-port", 6379, "port of the Redis protocol")
 	fs.Uint16Var(&c.RESPClusterPort, "resp-cluster-port", 7379, "port of the Redis protocol for cluster-aware clients, which it sends to the leader of each slot; 0 for none")
@@ -70,8 +70,8 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "form a new cluster with exactly this many nodes, once; without it and without --join the node is a cluster of its own")
 	fs.IntVar(&c.Shards, "shards", 0, fmt.Sprintf("shards of a new cluster, at most %d (default: one per founding node)", maxShards))
 	fs.StringVar(&c.Zone, "zone", "", "failure zone of the node, shown in the map")
-	fs.StringVar(&c.ClusterName, "cluster-name", "lightning", "gossip label; nodes with different labels do not talk")
-	fs.BoolVar(&c.Insecure, "insecure", false, "listen beyond loopback without TLS and credentials: anyone who reaches the ports owns the data")
+	fs.StringVar(&c.ClusterName, "cluster-name", "lightning", "name of the cluster in gossip and in certificates; nodes with different names do not talk")
+	securitySettings(&c.SecurityConfig, fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", logFormatText, "text or json, one line each, on standard error; never with keys, values or passwords")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
@@ -221,6 +221,7 @@ func (c *Config) validate() []string {
 		problems = append(problems, err.Error())
 	}
 	problems = append(problems, c.validateHosts()...)
+	problems = append(problems, c.validateSecurity()...)
 	return append(problems, c.validatePorts()...)
 }
 
@@ -229,8 +230,6 @@ func (c *Config) validateHosts() []string {
 	switch {
 	case ip == nil && c.Host != "localhost":
 		return []string{fmt.Sprintf("--host %q is not an IP address", c.Host)}
-	case ip != nil && !ip.IsLoopback() && !c.Insecure:
-		return []string{fmt.Sprintf("--host %s is not loopback: without TLS and credentials anyone who reaches the port owns the data; add --insecure to accept that", c.Host)}
 	}
 	if advertised := net.ParseIP(c.AdvertiseHost); advertised != nil && advertised.IsUnspecified() {
 		return []string{fmt.Sprintf("--advertise-host %s cannot be dialled: name the address that the other nodes use", c.AdvertiseHost)}

@@ -3,6 +3,7 @@ package node
 import (
 	"errors"
 	"fmt"
+	"net"
 
 	"google.golang.org/grpc"
 
@@ -15,6 +16,7 @@ import (
 // faces are the servers on this node's ports.
 type faces struct {
 	listeners *listeners
+	secured   func(net.Listener) net.Listener
 	resp      *resp.Server
 	// respCluster is nil without --resp-cluster-port.
 	respCluster *resp.Server
@@ -28,18 +30,22 @@ type faces struct {
 func (n *node) newFaces(metrics *http.Metrics) *faces {
 	f := &faces{
 		listeners: &n.listeners,
+		secured:   n.security.listener,
 		resp:      n.newRESP(metrics, false),
 		rpc: rpc.New(rpc.Options{
 			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(),
 			Register: []func(grpc.ServiceRegistrar){
 				n.host.RegisterServices, n.follower.RegisterServices, pledge.NewService(n.pledges).RegisterServices,
 			},
+			TLS: n.security.serverTLS(), CheckPeer: n.security.checkPeer,
+			Access: n.security.passwords, Cluster: n.clusterID, MaxConnectionAge: n.config.MaxConnectionAge,
 			Observe: metrics.Request,
 			Clock:   n.clock,
 			Logger:  n.logger.With("part", "grpc"),
 		}),
 		http: http.New(http.Options{
-			Alive: n.server.Alive, Ready: n.ready, Metrics: metrics, Store: n.server, Logger: n.logger.With("part", "http"),
+			Access: n.security.passwords,
+			Alive:  n.server.Alive, Ready: n.ready, Metrics: metrics, Store: n.server, Logger: n.logger.With("part", "http"),
 		}),
 		ended: make(chan error, 4),
 	}
@@ -63,10 +69,10 @@ func (f *faces) serve() <-chan error {
 		}
 		f.ended <- err
 	}
-	go run(func() error { return f.resp.Serve(f.listeners.resp) })
+	go run(func() error { return f.resp.Serve(f.secured(f.listeners.resp)) })
 	go run(f.serveRESPCluster)
 	go run(func() error { return f.rpc.Serve(f.listeners.grpc) })
-	go run(func() error { return f.http.Serve(f.listeners.http) })
+	go run(func() error { return f.http.Serve(f.secured(f.listeners.http)) })
 	return broken
 }
 

@@ -40,6 +40,7 @@ func (n *node) join(ctx context.Context) error {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
 	n.logger.Info("cluster known", "cluster", cluster.ID, "founders", len(cluster.Founders), "founder", cluster.FoundedBy(n.id))
+	n.cluster.Store(&cluster.ID)
 	err = n.members.Update(func(i *membership.Info) { i.Stage, i.Cluster = membership.Joined, cluster.ID })
 	if err != nil {
 		return fmt.Errorf("gossip the cluster: %w", err)

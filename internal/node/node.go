@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/build"
@@ -38,11 +36,13 @@ type node struct {
 	config    Config
 	id        api.NodeID
 	fs        vfs.FS
+	network   network.Network
 	clock     clock.Clock
 	entropy   entropy.Source
 	logger    *slog.Logger
 	lock      io.Closer
 	listeners listeners
+	security  *security
 	members   *membership.Membership
 	pool      *peers.Pool
 	host      *raft.Host
@@ -55,6 +55,7 @@ type node struct {
 
 	// Written by join, loaded by anyone.
 	meta    atomic.Pointer[meta.Meta]
+	cluster atomic.Pointer[string] // id of the cluster that the node belongs to
 	waiting atomic.Pointer[string] // why the cluster has not formed
 
 	// failure is the first storage failure; failed is closed after it is stored.
@@ -64,7 +65,16 @@ type node struct {
 
 // Run runs a node until ctx ends, which is no error, or until it cannot go on. ExitCode tells
 // what kind of end an error is.
-func Run(ctx context.Context, config Config, logs io.Writer) (err error) {
+func Run(ctx context.Context, config Config, logs io.Writer) error {
+	return RunOn(ctx, config, logs, network.TCP{})
+}
+
+// ErrCrash as the cause of the end of RunOn's context makes the node tell nobody that it stops.
+// Together with a network that is cut first, the others see what they see of a killed process.
+var ErrCrash = errors.New("the node crashes")
+
+// RunOn is Run on another network than the machine's, for tests. Gossip still uses the machine's.
+func RunOn(ctx context.Context, config Config, logs io.Writer, on network.Network) (err error) {
 	logger, err := newLogger(config, logs)
 	if err != nil {
 		return &ConfigError{Problems: []string{err.Error()}}
@@ -72,6 +82,7 @@ func Run(ctx context.Context, config Config, logs io.Writer) (err error) {
 	n := &node{
 		config:  config,
 		fs:      vfs.OS(),
+		network: on,
 		clock:   clock.Real{},
 		entropy: entropy.System(),
 		logger:  logger,
@@ -109,12 +120,15 @@ func (n *node) storageError() error {
 
 // assemble opens and connects everything that needs no other node.
 func (n *node) assemble() error {
+	if err := n.openSecurity(); err != nil {
+		return err
+	}
 	var err error
 	if n.id, n.lock, err = openDataDir(n.fs, n.config.DataDir, n.entropy); err != nil {
 		return err
 	}
 	n.logger.Info("starting", "version", build.Current().Line("lightning-node"), "id", n.id, "data", n.config.DataDir)
-	if n.listeners, err = listen(n.config); err != nil {
+	if n.listeners, err = listen(n.config, n.network); err != nil {
 		return err
 	}
 	if n.pledges, err = pledge.OpenStore(n.fs, n.config.DataDir, n.id, n.config.Name, n.expect()); err != nil {
@@ -123,7 +137,9 @@ func (n *node) assemble() error {
 	if err := n.startGossip(); err != nil {
 		return err
 	}
-	n.pool = peers.New(peers.Options{Network: network.TCP{}, Resolver: n.members, Credentials: insecure.NewCredentials()})
+	n.pool = peers.New(peers.Options{
+		Network: n.network, Resolver: n.members, Credentials: n.security.peerCredentials(), Cluster: n.clusterID,
+	})
 	if err := n.openRaft(); err != nil {
 		return &DataDirError{n.config.DataDir, err}
 	}
@@ -136,6 +152,7 @@ func (n *node) assemble() error {
 	}
 	n.replicas = n.newReplicas()
 	metrics := http.NewMetrics(build.Version(), n.id, n.replicaStatus)
+	metrics.Add(n.security.collectors()...)
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
@@ -147,6 +164,7 @@ func (n *node) startGossip() error {
 	switch {
 	case state.Cluster != nil:
 		stage, cluster = membership.Joined, state.Cluster.ID
+		n.cluster.Store(&cluster)
 	case state.Pledge != nil:
 		stage = membership.Pledged
 	}
@@ -165,6 +183,7 @@ func (n *node) startGossip() error {
 		Advertise: n.config.AdvertiseHost,
 		Join:      n.config.Join,
 		Label:     n.config.ClusterName,
+		Keys:      n.security.keys,
 		Clock:     n.clock,
 		Entropy:   n.entropy,
 		Logger:    n.logger.With("part", "gossip"),
@@ -236,6 +255,14 @@ func (n *node) advertise(port uint16) string {
 	return net.JoinHostPort(n.config.AdvertiseHost, strconv.Itoa(int(port)))
 }
 
+// clusterID is empty while the node belongs to no cluster.
+func (n *node) clusterID() string {
+	if id := n.cluster.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
+
 // respClusterAddress is empty without that listener.
 func (n *node) respClusterAddress() string {
 	if n.config.RESPClusterPort == 0 {
@@ -251,6 +278,8 @@ func (n *node) run(ctx context.Context) error {
 	broken := n.faces.serve()
 	gossip := make(chan struct{})
 	go func() { defer close(gossip); n.watchGossip() }()
+	files := make(chan struct{})
+	go func() { defer close(files); n.watchSecurity(ctx) }()
 	joined := make(chan error, 1)
 	go func() { joined <- n.join(ctx) }()
 
@@ -268,7 +297,7 @@ func (n *node) run(ctx context.Context) error {
 		end = err
 	case end = <-joined:
 	}
-	n.stopServing()
+	n.stopServing(errors.Is(context.Cause(ctx), ErrCrash))
 	<-gossip
 	if errors.Is(end, context.Canceled) {
 		return nil
@@ -279,15 +308,17 @@ func (n *node) run(ctx context.Context) error {
 const leaveLimit = time.Second
 
 // stopServing ends what others see of this node, clients first, so that what they sent is
-// answered while the groups still work.
-func (n *node) stopServing() {
+// answered while the groups still work. A node that crashes does not say goodbye.
+func (n *node) stopServing(crash bool) {
 	leave, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
 	if err := errors.Join(n.faces.stopClients(), n.server.Close()); err != nil {
 		n.logger.Warn("stop serving", "error", err)
 	}
-	if err := n.members.Leave(leave); err != nil {
-		n.logger.Debug("leave gossip", "error", err)
+	if !crash {
+		if err := n.members.Leave(leave); err != nil {
+			n.logger.Debug("leave gossip", "error", err)
+		}
 	}
 	if err := n.members.Close(); err != nil {
 		n.logger.Warn("stop gossip", "error", err)

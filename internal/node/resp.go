@@ -22,7 +22,7 @@ func (n *node) newRESP(metrics *http.Metrics, cluster bool) *resp.Server {
 		part = "resp-cluster"
 	}
 	return resp.New(resp.Options{
-		Store: n.server, Topology: topology{n.server, n.router, n.replicas}, Cluster: cluster,
+		Store: n.server, Topology: topology{n.server, n.router, n.replicas}, Cluster: cluster, Access: n.security.passwords,
 		Node: n.id, Version: build.Version(),
 		StaleReadBound: n.config.StaleReadBound,
 		Observe:        func(command string, code api.Code, took time.Duration) { metrics.Request(part, command, code, took) },
@@ -36,7 +36,7 @@ func (f *faces) serveRESPCluster() error {
 	if f.respCluster == nil {
 		return nil
 	}
-	return f.respCluster.Serve(f.listeners.respCluster)
+	return f.respCluster.Serve(f.secured(f.listeners.respCluster))
 }
 
 // stopClients stops the faces whose clients cannot be told to go elsewhere; gRPC goes on, because

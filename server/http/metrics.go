@@ -46,6 +46,9 @@ func NewMetrics(version string, node api.NodeID, replicas func() []*pb.ReplicaSt
 	return m
 }
 
+// Add adds metrics of other parts of the node. It is called before the first scrape.
+func (m *Metrics) Add(list ...prometheus.Collector) { m.registry.MustRegister(list...) }
+
 func outcome(code api.Code) string {
 	if code == "" {
 		return "ok"
