@@ -1,0 +1,69 @@
+package compat
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/lightning-db/lightning/tests/cluster"
+)
+
+// server is what a client is told: where to connect, and a password or none.
+type server struct {
+	address  string
+	password string
+}
+
+// clients are what people have. A client is started with one address, as people configure it.
+var clients = []struct {
+	name    string
+	node    func(t *testing.T, s server) // the listener on which any node serves every key
+	cluster func(t *testing.T, s server) // the cluster listener
+}{
+	{"go-redis", goRedisNode, goRedisCluster},
+	{"rueidis", rueidisNode, rueidisCluster},
+	{"redis-py", redisPy("node"), redisPy("cluster")},
+	{"ioredis", nodeJS("ioredis.js", "node"), nodeJS("ioredis.js", "cluster")},
+	{"node-redis", nodeJS("noderedis.js", "node"), nodeJS("noderedis.js", "cluster")},
+	{"hiredis", hiredisNode, nil}, // it knows no cluster mode; see TestMovedNamesTheNodeThatServes
+	{"redis-cli", redisCLI(), redisCLI("-c")},
+	{"redis-benchmark", redisBenchmark(), redisBenchmark("--cluster")},
+}
+
+func TestEveryClientWorksOnBothListeners(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{})
+	for i, client := range clients {
+		n := c.Nodes[i%3]
+		t.Run(client.name+"/any node", func(t *testing.T) { client.node(t, server{address: n.RESP}) })
+		if client.cluster != nil {
+			t.Run(client.name+"/cluster", func(t *testing.T) { client.cluster(t, server{address: n.RESPCluster}) })
+		}
+	}
+	t.Run("moved", func(t *testing.T) { movedNamesTheNodeThatServes(t, c) })
+}
+
+const clientsFolder = "tests/compat/clients"
+
+func redisPy(mode string) func(*testing.T, server) {
+	return func(t *testing.T, s server) {
+		host, port := split(t, s.address)
+		say(t, "%s", run(t, program{dir: clientsFolder, env: passwordEnv(s), args: []string{python3, "redispy.py", mode, host, port}}))
+	}
+}
+
+func nodeJS(file, mode string) func(*testing.T, server) {
+	return func(t *testing.T, s server) {
+		host, port := split(t, s.address)
+		say(t, "%s", run(t, program{dir: nodeFolder(t, clientsFolder), env: passwordEnv(s), args: []string{"node", file, mode, host, port}}))
+	}
+}
+
+func passwordEnv(s server) []string { return []string{"LIGHTNING_PASSWORD=" + s.password} }
+
+func hiredis(t *testing.T) string {
+	return compileC(t, filepath.Join(cluster.Root(), clientsFolder, "hiredis.c"))
+}
+
+func hiredisNode(t *testing.T, s server) {
+	host, port := split(t, s.address)
+	say(t, "%s", run(t, program{env: passwordEnv(s), args: []string{hiredis(t), "node", host, port}}))
+}
