@@ -22,7 +22,7 @@ func listenHost(host string) string {
 	return host
 }
 
-func listen(c Config) (listeners, error) {
+func listen(c Config, on network.Network) (listeners, error) {
 	var l listeners
 	for _, p := range []struct {
 		flag string
@@ -33,7 +33,7 @@ func listen(c Config) (listeners, error) {
 			continue
 		}
 		address := net.JoinHostPort(listenHost(c.Host), strconv.Itoa(int(p.port)))
-		listener, err := network.TCP{}.Listen(context.Background(), address)
+		listener, err := on.Listen(context.Background(), address)
 		if err != nil {
 			l.close()
 			return listeners{}, &AddressError{Flag: p.flag, Address: address, Cause: err}

@@ -1,0 +1,52 @@
+package lightningtest_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lightning-db/lightning/client"
+	"github.com/lightning-db/lightning/lightningtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAClusterServesWhenStartReturns(t *testing.T) {
+	begun := time.Now()
+	cluster := lightningtest.Start(t, 3)
+	ready := time.Since(begun)
+	db := cluster.Client(t)
+	for i := range 20 {
+		key := fmt.Appendf(nil, "key-%d", i)
+		if _, err := db.Put(t.Context(), 0, key, key, client.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("ready after %v, 20 writes after %v", ready.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+}
+
+func TestAClusterOutlivesAKilledNode(t *testing.T) {
+	cluster := lightningtest.Start(t, 3)
+	db := cluster.Client(t)
+	key := []byte("counter")
+	count := func(want int64) {
+		t.Helper()
+		if n, err := db.Increment(t.Context(), 0, key, 1); err != nil || n != want {
+			t.Fatalf("increment: %d, %v; want %d", n, err, want)
+		}
+	}
+	count(1)
+	leader := cluster.Leader(string(key))
+	begun := time.Now()
+	cluster.KillNode(leader)
+	count(2)
+	t.Logf("counted %v after the leader was killed", time.Since(begun).Round(time.Millisecond))
+	if next := cluster.Leader(string(key)); next == leader {
+		t.Errorf("node %d still leads", next)
+	}
+	cluster.StartNode(leader)
+	cluster.StopNode((leader + 1) % 3)
+	count(3)
+}
