@@ -86,8 +86,7 @@ func (cs *connections) to(address string) (*connection, error) {
 }
 
 func (cs *connections) open(address string) (*connection, error) {
-	g, err := grpc.NewClient("passthrough:///"+address,
-		grpc.WithTransportCredentials(cs.opts.Credentials),
+	g, err := grpc.NewClient("passthrough:///"+address, append(cs.opts.dialOptions(),
 		grpc.WithContextDialer(cs.opts.Dialer),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
@@ -96,7 +95,7 @@ func (cs *connections) open(address string) (*connection, error) {
 		// Retries are this package's, which knows what may have run. gRPC still repeats a call
 		// that it knows no server has processed.
 		grpc.WithDisableServiceConfig(),
-	)
+	)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -24,8 +25,12 @@ type Options struct {
 	// matter. All must belong to one cluster.
 	Addresses []string
 
-	// Credentials secure the connections; nil is plaintext.
+	// Credentials secure the connections; see TLS. Nil is plaintext.
 	Credentials credentials.TransportCredentials
+
+	// Password is shown with every call; empty for clusters without one. Without Credentials it
+	// travels in the clear.
+	Password string
 
 	// DefaultTimeout bounds a call whose context has no deadline, and the wait for each page of
 	// a scan. Default 10 s: several failovers of a leader fit into it.
@@ -99,6 +104,15 @@ func (o Options) Validate() error {
 		problems = append(problems, fmt.Errorf("attempt timeout %s is negative", o.AttemptTimeout))
 	}
 	return errors.Join(problems...)
+}
+
+// dialOptions are for every connection.
+func (o Options) dialOptions() []grpc.DialOption {
+	list := []grpc.DialOption{grpc.WithTransportCredentials(o.Credentials)}
+	if o.Password != "" {
+		list = append(list, grpc.WithPerRPCCredentials(bearer{o.Password}))
+	}
+	return list
 }
 
 func (o Options) entropySource() entropy.Source {
