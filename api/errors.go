@@ -15,8 +15,8 @@ const (
 	CodeInvalid        Code = "INVALID"          // the request can never succeed
 	CodeTooLarge       Code = "TOO_LARGE"        // a key, value or batch over its limit
 	CodeNotInteger     Code = "NOT_INTEGER"      // increment of something that is not an integer
-	CodeNotFloat       Code = "NOT_FLOAT"        // increment by or of something that is not a number, or no finite sum
-	CodeOverflow       Code = "OVERFLOW"         // the sum does not fit into 64 bits
+	CodeNotFloat       Code = "NOT_FLOAT"        // increment by or of something that is not a decimal number
+	CodeOverflow       Code = "OVERFLOW"         // the sum does not fit into 64 bits, or is not finite
 	CodeNotFound       Code = "NOT_FOUND"        // the source of a copy or rename does not exist
 	CodeUnauthorized   Code = "UNAUTHENTICATED"  // no credentials, or wrong ones
 	CodeDenied         Code = "DENIED"           // known, but not allowed
@@ -62,7 +62,7 @@ var Table = []ErrorRow{
 	{CodeTooLarge, codes.InvalidArgument, "ERR", 413, false, NotExecuted, "split the value or the batch"},
 	{CodeNotInteger, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "increment only decimal 64-bit integers"},
 	{CodeNotFloat, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "increment only decimal numbers"},
-	{CodeOverflow, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "keep sums within 64 bits"},
+	{CodeOverflow, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "keep whole sums within 64 bits and others finite"},
 	{CodeNotFound, codes.NotFound, "ERR", 404, false, NotExecuted, "name a key that exists"},
 	{CodeUnauthorized, codes.Unauthenticated, "NOAUTH", 401, false, NotExecuted, "give the password: AUTH, --password-file, or Authorization: Bearer"},
 	{CodeDenied, codes.PermissionDenied, "NOPERM", 403, false, NotExecuted, "use a certificate or a user with the role that this needs"},

@@ -57,7 +57,7 @@ func TestWhatIsNoNumberIsRefused(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{{"inf", "1"}, {"1", "-Infinity"}, {"+inf", "-inf"}, {"1.18e4932", "1.18e4932"}, {"-1e4932", "-1e4932"}} {
-		if _, refusal := addFloats([]byte(c[0]), []byte(c[1])); refusal != ErrNotFinite || !errors.Is(refusal, api.ErrNotFloat) {
+		if _, refusal := addFloats([]byte(c[0]), []byte(c[1])); refusal != ErrNotFinite || !errors.Is(refusal, api.ErrOverflow) {
 			t.Errorf("%s + %s: %v", c[0], c[1], refusal)
 		}
 	}

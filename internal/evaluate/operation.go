@@ -12,7 +12,7 @@ var (
 	ErrNotInteger    = api.Errorf(api.CodeNotInteger, "the value is not a decimal 64-bit integer")
 	ErrOverflow      = api.Errorf(api.CodeOverflow, "the sum does not fit into 64 bits")
 	ErrNotFloat      = api.Errorf(api.CodeNotFloat, "the value or the increment is not a decimal number")
-	ErrNotFinite     = api.Errorf(api.CodeNotFloat, "increment would produce NaN or Infinity")
+	ErrNotFinite     = api.Errorf(api.CodeOverflow, "the sum is not a finite number")
 	ErrNotFound      = api.Errorf(api.CodeNotFound, "the source key does not exist")
 	ErrValueTooLarge = api.Errorf(api.CodeTooLarge, "the value would be over the limit of %d bytes", api.MaxValueBytes)
 

@@ -72,7 +72,7 @@ func TestOperations(t *testing.T) {
 		"increment float of a word":   {"x", value(api.OpIncrementFloat, "k", "1"), `"x" for 100`, 0, "", api.CodeNotFloat},
 		"increment float of no text":  {"", value(api.OpIncrementFloat, "k", "1"), `"" for 100`, 0, "", api.CodeNotFloat},
 		"increment float by a word":   {"1", value(api.OpIncrementFloat, "k", "x"), `"1" for 100`, 0, "", api.CodeNotFloat},
-		"increment float by infinity": {"1", value(api.OpIncrementFloat, "k", "inf"), `"1" for 100`, 0, "", api.CodeNotFloat},
+		"increment float by infinity": {"1", value(api.OpIncrementFloat, "k", "inf"), `"1" for 100`, 0, "", api.CodeOverflow},
 		"expire":                      {"old", after(key(api.OpExpire, "k"), 5), `"old" for 5`, 0, "", ""},
 		"expire of nothing":           {"absent", after(key(api.OpExpire, "k"), 5), "absent", 0, "", ""},
 		"expire never":                {"old", key(api.OpExpire, "k"), `"old"`, 0, "", ""},
