@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func bitCommands() []*command {
@@ -18,15 +19,15 @@ func bitCommands() []*command {
 }
 
 const (
-	errBitOffset = replyError("ERR bit offset is not an integer or out of range")
-	errBit       = replyError("ERR bit is not an integer or out of range")
+	errBitOffset = wire.Error("ERR bit offset is not an integer or out of range")
+	errBit       = wire.Error("ERR bit is not an integer or out of range")
 	// maxReadBytes is the largest value of Redis, within which bits may be asked for.
 	maxReadBytes = 512 << 20
 )
 
 // parseBitOffset reads the number of a bit of a value of at most maxBytes.
 func parseBitOffset(arg []byte, maxBytes int64) (uint64, error) {
-	n, ok := parseNumber(arg)
+	n, ok := wire.ParseNumber(arg)
 	if !ok || n < 0 || n/8 >= maxBytes {
 		return 0, errBitOffset
 	}
@@ -38,7 +39,7 @@ func planSetBit(_ env, args [][]byte) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	bit, ok := parseNumber(args[3])
+	bit, ok := wire.ParseNumber(args[3])
 	if !ok || bit < 0 || bit > 1 {
 		return plan{}, errBit
 	}
@@ -51,10 +52,10 @@ func planGetBit(_ env, args [][]byte) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		value := results[0].Previous
 		at := offset / 8
-		out.boolean(at < uint64(len(value)) && value[at]&(0x80>>(offset%8)) != 0)
+		out.Boolean(at < uint64(len(value)) && value[at]&(0x80>>(offset%8)) != 0)
 		return nil
 	}}, nil
 }
@@ -91,16 +92,16 @@ func (r *bitRange) parseUnit(arg []byte) error {
 // a wrong range is no error.
 func planBitCount(_ env, args [][]byte) (plan, error) {
 	r, rangeErr := parseCountRange(args[2:])
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		switch {
 		case !found.Existed:
-			out.integer(0)
+			out.Integer(0)
 		case rangeErr != nil:
 			return rangeErr
 		default:
 			start, end := r.resolve(found.Previous)
-			out.integer(countOnes(found.Previous, start, end))
+			out.Integer(countOnes(found.Previous, start, end))
 		}
 		return nil
 	}}, nil
@@ -116,8 +117,8 @@ func parseCountRange(args [][]byte) (bitRange, error) {
 		return r, errSyntax
 	}
 	var ok, ok2 bool
-	r.first, ok = parseNumber(args[0])
-	r.last, ok2 = parseNumber(args[1])
+	r.first, ok = wire.ParseNumber(args[0])
+	r.last, ok2 = wire.ParseNumber(args[1])
 	switch {
 	case !ok || !ok2:
 		return r, errNotInteger
@@ -154,18 +155,18 @@ func countOnes(b []byte, start, end int64) int64 {
 // planBitPos is BITPOS. A key that is absent is an endless row of clear bits; one that is there
 // goes on with clear bits unless the range has an end.
 func planBitPos(_ env, args [][]byte) (plan, error) {
-	bit, ok := parseNumber(args[2])
+	bit, ok := wire.ParseNumber(args[2])
 	switch {
 	case !ok:
 		return plan{}, errNotInteger
 	case bit != 0 && bit != 1:
-		return plan{}, replyError("ERR The bit argument must be 1 or 0.")
+		return plan{}, wire.Error("ERR The bit argument must be 1 or 0.")
 	}
 	r, rangeErr := parsePosRange(args[3:])
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		if !found.Existed {
-			out.integer(-bit)
+			out.Integer(-bit)
 			return nil
 		}
 		if rangeErr != nil {
@@ -177,7 +178,7 @@ func planBitPos(_ env, args [][]byte) (plan, error) {
 		if at < 0 && start < end && bit == 0 && !r.hasLast {
 			at = 8 * int64(len(value))
 		}
-		out.integer(at)
+		out.Integer(at)
 		return nil
 	}}, nil
 }
@@ -192,7 +193,7 @@ func parsePosRange(args [][]byte) (bitRange, error) {
 		return r, errSyntax
 	}
 	var ok bool
-	if r.first, ok = parseNumber(args[0]); !ok {
+	if r.first, ok = wire.ParseNumber(args[0]); !ok {
 		return r, errNotInteger
 	}
 	if len(args) == 3 {
@@ -202,7 +203,7 @@ func parsePosRange(args [][]byte) (bitRange, error) {
 	}
 	if len(args) > 1 {
 		r.hasLast = true
-		if r.last, ok = parseNumber(args[1]); !ok {
+		if r.last, ok = wire.ParseNumber(args[1]); !ok {
 			return r, errNotInteger
 		}
 	}

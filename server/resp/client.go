@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func clientCommands() []*command {
@@ -27,8 +29,8 @@ func clientCommands() []*command {
 	noEvict.differs = "changes nothing: connections are not evicted"
 	return []*command{container(command{name: "client", arity: -2, categories: []string{"@slow"}, group: "connection", since: "2.4.0",
 		summary: "this connection and the others of this node"},
-		own("id", 2, "5.0.0", "the id of this connection", func(_ context.Context, c *conn, _ [][]byte) error { c.out.integer(c.id); return nil }),
-		own("info", 2, "6.2.0", "this connection's line of LIST", func(_ context.Context, c *conn, _ [][]byte) error { c.out.text(c.describe()); return nil }),
+		own("id", 2, "5.0.0", "the id of this connection", func(_ context.Context, c *conn, _ [][]byte) error { c.out.Integer(c.id); return nil }),
+		own("info", 2, "6.2.0", "this connection's line of LIST", func(_ context.Context, c *conn, _ [][]byte) error { c.out.Text(c.describe()); return nil }),
 		others("list", -2, "2.4.0", "the connections of this node; TYPE, ID", onClientList),
 		own("getname", 2, "2.6.9", "the name of this connection", onClientGetName),
 		own("setname", 3, "2.6.9", "names this connection", onClientSetName),
@@ -36,16 +38,16 @@ func clientCommands() []*command {
 		others("kill", -3, "2.4.0", "ends connections of this node; ID, ADDR, LADDR, TYPE, USER, SKIPME", onClientKill),
 		own("reply", 3, "3.2.0", "ON, OFF, SKIP", onClientReply),
 		noEvict, noTouch, pause,
-		others("unpause", 2, "6.2.0", "accepted: nothing is paused", func(_ context.Context, c *conn, _ [][]byte) error { c.out.ok(); return nil }),
+		others("unpause", 2, "6.2.0", "accepted: nothing is paused", func(_ context.Context, c *conn, _ [][]byte) error { c.out.OK(); return nil }),
 		others("unblock", -3, "5.0.0", "0: no command blocks", onClientUnblock),
 		tracking,
 		own("trackinginfo", 2, "6.2.0", "tracking is off", onClientTrackingInfo),
 		own("caching", 3, "6.0.0", "refused: tracking is off", onClientCaching),
-		own("getredir", 2, "6.0.0", "-1: tracking is off", func(_ context.Context, c *conn, _ [][]byte) error { c.out.integer(-1); return nil }),
+		own("getredir", 2, "6.0.0", "-1: tracking is off", func(_ context.Context, c *conn, _ [][]byte) error { c.out.Integer(-1); return nil }),
 	)}
 }
 
-const errClientName = replyError("ERR Client names cannot contain spaces, newlines or special characters.")
+const errClientName = wire.Error("ERR Client names cannot contain spaces, newlines or special characters.")
 
 // maxClientNameBytes bounds what a connection can make us keep.
 const maxClientNameBytes = 256
@@ -61,10 +63,10 @@ func validName(name []byte) bool {
 
 func onClientGetName(_ context.Context, c *conn, _ [][]byte) error {
 	if c.name == "" {
-		c.out.null()
+		c.out.Null()
 		return nil
 	}
-	c.out.bulkString(c.name)
+	c.out.BulkString(c.name)
 	return nil
 }
 
@@ -73,20 +75,20 @@ func onClientSetName(_ context.Context, c *conn, args [][]byte) error {
 		return errClientName
 	}
 	c.name = string(args[2])
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onClientSetInfo(_ context.Context, c *conn, args [][]byte) error {
 	field := map[string]*string{"lib-name": &c.library, "lib-ver": &c.libraryVer}[option(args[2])]
 	if field == nil {
-		return replyError("ERR Unrecognized option '" + echo(args[2]) + "'")
+		return wire.Error("ERR Unrecognized option '" + echo(args[2]) + "'")
 	}
 	if !validName(args[3]) {
-		return replyError("ERR " + option(args[2]) + " cannot contain spaces, newlines or special characters.")
+		return wire.Error("ERR " + option(args[2]) + " cannot contain spaces, newlines or special characters.")
 	}
 	*field = string(args[3])
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -95,7 +97,7 @@ func onClientSwitch(_ context.Context, c *conn, args [][]byte) error {
 	if _, ok := parseSwitch(args[2]); !ok {
 		return errSyntax
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -114,24 +116,24 @@ func onClientReply(_ context.Context, c *conn, args [][]byte) error {
 	default:
 		c.muted.set(&c.out, !on)
 		if on {
-			c.out.ok()
+			c.out.OK()
 		}
 	}
 	return nil
 }
 
 func onClientPause(_ context.Context, _ *conn, args [][]byte) error {
-	switch n, ok := parseNumber(args[2]); {
+	switch n, ok := wire.ParseNumber(args[2]); {
 	case !ok:
-		return replyError("ERR timeout is not an integer or out of range")
+		return wire.Error("ERR timeout is not an integer or out of range")
 	case n < 0:
-		return replyError("ERR timeout is negative")
+		return wire.Error("ERR timeout is negative")
 	case len(args) > 4:
 		return errSyntax
 	case len(args) == 4 && option(args[3]) != "write" && option(args[3]) != "all":
-		return replyError("ERR CLIENT PAUSE mode must be WRITE or ALL")
+		return wire.Error("ERR CLIENT PAUSE mode must be WRITE or ALL")
 	}
-	return replyError("ERR CLIENT PAUSE is not supported: the other nodes of the cluster would go on")
+	return wire.Error("ERR CLIENT PAUSE is not supported: the other nodes of the cluster would go on")
 }
 
 func onClientUnblock(_ context.Context, c *conn, args [][]byte) error {
@@ -139,12 +141,12 @@ func onClientUnblock(_ context.Context, c *conn, args [][]byte) error {
 		return errSyntax
 	}
 	if len(args) == 4 && option(args[3]) != "timeout" && option(args[3]) != "error" {
-		return replyError("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
+		return wire.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 	}
-	if _, ok := parseNumber(args[2]); !ok {
+	if _, ok := wire.ParseNumber(args[2]); !ok {
 		return errNotInteger
 	}
-	c.out.integer(0)
+	c.out.Integer(0)
 	return nil
 }
 
@@ -154,26 +156,26 @@ func onClientTracking(_ context.Context, c *conn, args [][]byte) error {
 	case !ok:
 		return errSyntax
 	case on:
-		return replyError("ERR CLIENT TRACKING is not supported: changes of keys are not announced")
+		return wire.Error("ERR CLIENT TRACKING is not supported: changes of keys are not announced")
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onClientTrackingInfo(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.dict(3)
-	c.out.bulkString("flags")
-	c.out.set(1)
-	c.out.bulkString("off")
-	c.out.bulkString("redirect")
-	c.out.integer(-1)
-	c.out.bulkString("prefixes")
-	c.out.array(0)
+	c.out.Dict(3)
+	c.out.BulkString("flags")
+	c.out.Set(1)
+	c.out.BulkString("off")
+	c.out.BulkString("redirect")
+	c.out.Integer(-1)
+	c.out.BulkString("prefixes")
+	c.out.Array(0)
 	return nil
 }
 
 func onClientCaching(context.Context, *conn, [][]byte) error {
-	return replyError("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
+	return wire.Error("ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled")
 }
 
 // shown is what other connections see of this one.
@@ -187,7 +189,7 @@ type shown struct {
 // show publishes what has changed.
 func (c *conn) show() {
 	now := shown{
-		name: c.name, library: c.library, libraryVer: c.libraryVer, version: c.out.version,
+		name: c.name, library: c.library, libraryVer: c.libraryVer, version: c.out.Version,
 		channels: len(c.subscribed.names[toChannel]), patterns: len(c.subscribed.names[toPattern]), shards: len(c.subscribed.names[toShard]),
 		watched: len(c.watched), inBlock: c.block != nil, readOnly: c.readOnly, subscribed: c.subscribed.count() > 0,
 	}
@@ -251,7 +253,7 @@ func (s *Server) clients() []*conn {
 }
 
 func errClientType(arg []byte) error {
-	return replyError("ERR Unknown client type '" + echo(arg) + "'")
+	return wire.Error("ERR Unknown client type '" + echo(arg) + "'")
 }
 
 // clientType reads a type; no connection is a master's or a replica's.
@@ -273,9 +275,9 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 	case option(args[2]) == "id" && len(args) > 3:
 		ids := make(map[int64]bool)
 		for _, arg := range args[3:] {
-			id, ok := parseNumber(arg)
+			id, ok := wire.ParseNumber(arg)
 			if !ok {
-				return replyError("ERR Invalid client ID")
+				return wire.Error("ERR Invalid client ID")
 			}
 			ids[id] = true
 		}
@@ -289,7 +291,7 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 			b.WriteString(other.describe())
 		}
 	}
-	c.out.text(b.String())
+	c.out.Text(b.String())
 	return nil
 }
 
@@ -303,16 +305,16 @@ func onClientKill(_ context.Context, c *conn, args [][]byte) error {
 	if len(args) == 3 { // the old form: an address, and an error when nobody has it
 		address := string(args[2])
 		if c.kill(victims{filters: []func(*conn) bool{func(other *conn) bool { return other.net.RemoteAddr().String() == address }}}) == 0 {
-			return replyError("ERR No such client")
+			return wire.Error("ERR No such client")
 		}
-		c.out.ok()
+		c.out.OK()
 		return nil
 	}
 	v, err := parseKill(args[2:])
 	if err != nil {
 		return err
 	}
-	c.out.integer(int64(c.kill(v)))
+	c.out.Integer(int64(c.kill(v)))
 	return nil
 }
 
@@ -325,9 +327,9 @@ func parseKill(args [][]byte) (victims, error) {
 		value := string(args[1])
 		switch option(args[0]) {
 		case "id":
-			id, ok := parseNumber(args[1])
+			id, ok := wire.ParseNumber(args[1])
 			if !ok || id < 1 {
-				return v, replyError("ERR client-id should be greater than 0")
+				return v, wire.Error("ERR client-id should be greater than 0")
 			}
 			v.filters = append(v.filters, func(other *conn) bool { return other.id == id })
 		case "addr":
@@ -342,7 +344,7 @@ func parseKill(args [][]byte) (victims, error) {
 			v.filters = append(v.filters, func(other *conn) bool { return other.shown.Load().kind() == word })
 		case "user":
 			if value != defaultUser {
-				return v, replyError("ERR No such user '" + echo(args[1]) + "'")
+				return v, wire.Error("ERR No such user '" + echo(args[1]) + "'")
 			}
 		case "skipme":
 			word := option(args[1])

@@ -7,6 +7,8 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/server/resp/slots"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func clusterCommands() []*command {
@@ -60,6 +62,9 @@ func clusterCommands() []*command {
 	}
 }
 
+// shape is the cluster as this node believes it to be.
+func (s *Server) shape() *slots.Shape { return slots.New(s.opts.Topology.Status(), s.opts.Node) }
+
 // inCluster makes a handler of CLUSTER answer as a Redis without cluster support on the any-node
 // listener.
 func inCluster(run func(context.Context, *conn, [][]byte) error) func(context.Context, *conn, [][]byte) error {
@@ -72,67 +77,67 @@ func inCluster(run func(context.Context, *conn, [][]byte) error) func(context.Co
 }
 
 func onClusterChange(_ context.Context, _ *conn, args [][]byte) error {
-	return replyError("ERR CLUSTER " + strings.ToUpper(option(args[1])) + " is not supported: the cluster places its shards itself")
+	return wire.Error("ERR CLUSTER " + strings.ToUpper(option(args[1])) + " is not supported: the cluster places its shards itself")
 }
 
 func onClusterInfo(_ context.Context, c *conn, _ [][]byte) error {
 	s := c.server.shape()
-	state, epoch := "ok", s.revision
-	if s.slotsFailed > 0 || s.revision == 0 {
+	state, epoch := "ok", s.Revision
+	if s.SlotsFailed > 0 || s.Revision == 0 {
 		state = "fail"
 	}
 	var b strings.Builder
 	line(&b, "cluster_state", state)
-	line(&b, "cluster_slots_assigned", s.slotsAssigned)
-	line(&b, "cluster_slots_ok", s.slotsAssigned-s.slotsFailed)
+	line(&b, "cluster_slots_assigned", s.SlotsAssigned)
+	line(&b, "cluster_slots_ok", s.SlotsAssigned-s.SlotsFailed)
 	line(&b, "cluster_slots_pfail", 0)
-	line(&b, "cluster_slots_fail", s.slotsFailed)
-	line(&b, "cluster_known_nodes", len(s.nodes))
-	line(&b, "cluster_size", s.leaders())
+	line(&b, "cluster_slots_fail", s.SlotsFailed)
+	line(&b, "cluster_known_nodes", len(s.Nodes))
+	line(&b, "cluster_size", s.Leaders())
 	line(&b, "cluster_current_epoch", epoch)
 	line(&b, "cluster_my_epoch", epoch)
 	line(&b, "cluster_stats_messages_sent", 0)
 	line(&b, "cluster_stats_messages_received", 0)
 	line(&b, "total_cluster_links_buffer_limit_exceeded", 0)
-	c.out.text(b.String())
+	c.out.Text(b.String())
 	return nil
 }
 
 func onClusterMyID(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.bulkString(redisID(string(c.server.opts.Node)))
+	c.out.BulkString(slots.RedisID(string(c.server.opts.Node)))
 	return nil
 }
 
 func onClusterMyShardID(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.bulkString(c.server.shape().shardIDOf(c.server.opts.Node))
+	c.out.BulkString(c.server.shape().ShardIDOf(c.server.opts.Node))
 	return nil
 }
 
 func onClusterNodes(_ context.Context, c *conn, _ [][]byte) error {
 	s := c.server.shape()
 	var b strings.Builder
-	for _, n := range s.nodes {
-		b.WriteString(s.line(n))
+	for _, n := range s.Nodes {
+		b.WriteString(s.Line(n))
 		b.WriteByte('\n')
 	}
-	c.out.text(b.String())
+	c.out.Text(b.String())
 	return nil
 }
 
 // onClusterSlots writes one entry for each range: start, end, the leader, the replicas.
 func onClusterSlots(_ context.Context, c *conn, _ [][]byte) error {
 	s := c.server.shape()
-	c.out.array(len(s.ranges))
-	for _, r := range s.ranges {
-		c.out.array(2 + len(r.nodes))
-		c.out.integer(int64(r.start))
-		c.out.integer(int64(r.end) - 1)
-		for _, n := range r.nodes {
-			c.out.array(4)
-			c.out.bulkString(n.host)
-			c.out.integer(int64(n.port))
-			c.out.bulkString(n.id)
-			c.out.array(0) // metadata
+	c.out.Array(len(s.Ranges))
+	for _, r := range s.Ranges {
+		c.out.Array(2 + len(r.Nodes))
+		c.out.Integer(int64(r.Start))
+		c.out.Integer(int64(r.End) - 1)
+		for _, n := range r.Nodes {
+			c.out.Array(4)
+			c.out.BulkString(n.Host)
+			c.out.Integer(int64(n.Port))
+			c.out.BulkString(n.ID)
+			c.out.Array(0) // metadata
 		}
 	}
 	return nil
@@ -141,19 +146,19 @@ func onClusterSlots(_ context.Context, c *conn, _ [][]byte) error {
 // onClusterShards writes one entry for each leader, because clients take the leader for the
 // shard's name.
 func onClusterShards(_ context.Context, c *conn, _ [][]byte) error {
-	shards := c.server.shape().byLeader()
-	c.out.array(len(shards))
+	shards := c.server.shape().ByLeader()
+	c.out.Array(len(shards))
 	for _, shard := range shards {
-		c.out.dict(2)
-		c.out.bulkString("slots")
-		c.out.array(2 * len(shard.ranges))
-		for _, r := range shard.ranges {
-			c.out.integer(int64(r.start))
-			c.out.integer(int64(r.end) - 1)
+		c.out.Dict(2)
+		c.out.BulkString("slots")
+		c.out.Array(2 * len(shard.Ranges))
+		for _, r := range shard.Ranges {
+			c.out.Integer(int64(r.Start))
+			c.out.Integer(int64(r.End) - 1)
 		}
-		c.out.bulkString("nodes")
-		c.out.array(len(shard.nodes))
-		for i, n := range shard.nodes {
+		c.out.BulkString("nodes")
+		c.out.Array(len(shard.Nodes))
+		for i, n := range shard.Nodes {
 			role := "replica"
 			if i == 0 {
 				role = "master"
@@ -164,40 +169,40 @@ func onClusterShards(_ context.Context, c *conn, _ [][]byte) error {
 	return nil
 }
 
-func (c *conn) shardNode(n *redisNode, role string) {
+func (c *conn) shardNode(n *slots.Node, role string) {
 	health := "online"
-	if n.failed {
+	if n.Failed {
 		health = "failed"
 	}
-	c.out.dict(7)
-	c.out.bulkString("id")
-	c.out.bulkString(n.id)
-	c.out.bulkString("port")
-	c.out.integer(int64(n.port))
-	c.out.bulkString("ip")
-	c.out.bulkString(n.host)
-	c.out.bulkString("endpoint")
-	c.out.bulkString(n.host)
-	c.out.bulkString("role")
-	c.out.bulkString(role)
-	c.out.bulkString("replication-offset")
-	c.out.integer(0)
-	c.out.bulkString("health")
-	c.out.bulkString(health)
+	c.out.Dict(7)
+	c.out.BulkString("id")
+	c.out.BulkString(n.ID)
+	c.out.BulkString("port")
+	c.out.Integer(int64(n.Port))
+	c.out.BulkString("ip")
+	c.out.BulkString(n.Host)
+	c.out.BulkString("endpoint")
+	c.out.BulkString(n.Host)
+	c.out.BulkString("role")
+	c.out.BulkString(role)
+	c.out.BulkString("replication-offset")
+	c.out.Integer(0)
+	c.out.BulkString("health")
+	c.out.BulkString(health)
 }
 
 func onClusterLinks(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.array(0)
+	c.out.Array(0)
 	return nil
 }
 
 func onClusterKeySlot(_ context.Context, c *conn, args [][]byte) error {
-	c.out.integer(int64(router.Slot(0, args[2])))
+	c.out.Integer(int64(router.Slot(0, args[2])))
 	return nil
 }
 
-func parseSlot(arg []byte, invalid replyError) (api.Slot, error) {
-	n, ok := parseNumber(arg)
+func parseSlot(arg []byte, invalid wire.Error) (api.Slot, error) {
+	n, ok := wire.ParseNumber(arg)
 	switch {
 	case !ok:
 		return 0, errNotInteger
@@ -216,17 +221,17 @@ func onClusterCountKeys(ctx context.Context, c *conn, args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	c.out.integer(int64(count))
+	c.out.Integer(int64(count))
 	return nil
 }
 
 func onClusterGetKeys(ctx context.Context, c *conn, args [][]byte) error {
-	const invalid = replyError("ERR Invalid slot or number of keys")
+	const invalid = wire.Error("ERR Invalid slot or number of keys")
 	slot, err := parseSlot(args[2], invalid)
 	if err != nil {
 		return err
 	}
-	limit, ok := parseNumber(args[3])
+	limit, ok := wire.ParseNumber(args[3])
 	switch {
 	case !ok:
 		return errNotInteger
@@ -237,43 +242,43 @@ func onClusterGetKeys(ctx context.Context, c *conn, args [][]byte) error {
 	if err != nil {
 		return err
 	}
-	c.out.array(len(keys))
+	c.out.Array(len(keys))
 	for _, key := range keys {
-		c.out.bulk(key)
+		c.out.Bulk(key)
 	}
 	return nil
 }
 
 func onClusterFailureReports(_ context.Context, c *conn, args [][]byte) error {
-	if c.server.shape().nodeWithID(args[2]) == nil {
+	if c.server.shape().NodeWithID(args[2]) == nil {
 		return errUnknownNode(args[2])
 	}
-	c.out.integer(0)
+	c.out.Integer(0)
 	return nil
 }
 
 func onClusterReplicas(_ context.Context, c *conn, args [][]byte) error {
 	s := c.server.shape()
-	n := s.nodeWithID(args[2])
+	n := s.NodeWithID(args[2])
 	switch {
 	case n == nil:
 		return errUnknownNode(args[2])
-	case n.master != nil:
-		return replyError("ERR The specified node is not a master")
+	case n.Master != nil:
+		return wire.Error("ERR The specified node is not a master")
 	}
 	var lines []string
-	for _, other := range s.nodes {
-		if other.master == n {
-			lines = append(lines, s.line(other))
+	for _, other := range s.Nodes {
+		if other.Master == n {
+			lines = append(lines, s.Line(other))
 		}
 	}
-	c.out.array(len(lines))
+	c.out.Array(len(lines))
 	for _, l := range lines {
-		c.out.bulkString(l)
+		c.out.BulkString(l)
 	}
 	return nil
 }
 
 func errUnknownNode(id []byte) error {
-	return replyError(fmt.Sprintf("ERR Unknown node %s", echo(id)))
+	return wire.Error(fmt.Sprintf("ERR Unknown node %s", echo(id)))
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/lightning-db/lightning/server/resp/glob"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // commandSubcommands are those of COMMAND, which describe the table to clients.
@@ -14,7 +17,7 @@ func commandSubcommands() []*command {
 			since: since, summary: summary, run: run, queued: true}
 	}
 	return []*command{
-		row("count", 2, "2.8.13", "how many commands there are", func(_ context.Context, c *conn, _ [][]byte) error { c.out.integer(int64(len(commands))); return nil }),
+		row("count", 2, "2.8.13", "how many commands there are", func(_ context.Context, c *conn, _ [][]byte) error { c.out.Integer(int64(len(commands))); return nil }),
 		row("info", -2, "2.8.13", "arity, flags and keys of commands", onCommandInfo),
 		row("docs", -2, "7.0.0", "what commands do", onCommandDocs),
 		row("list", -2, "7.0.0", "the names of commands; FILTERBY", onCommandList),
@@ -59,9 +62,9 @@ func onCommandList(_ context.Context, c *conn, args [][]byte) error {
 			}
 		}
 	}
-	c.out.array(len(list))
+	c.out.Array(len(list))
 	for _, name := range list {
-		c.out.bulkString(name)
+		c.out.BulkString(name)
 	}
 	return nil
 }
@@ -81,35 +84,35 @@ func filterBy(args [][]byte) (func(*command) (bool, error), error) {
 		category := "@" + option(args[2])
 		return func(cmd *command) (bool, error) { return slices.Contains(cmd.categories, category), nil }, nil
 	case "pattern":
-		pattern := newGlob(bytes.ToLower(args[2])) // names are in lower case, and do not mind it
-		return func(cmd *command) (bool, error) { return pattern.match([]byte(cmd.name)) }, nil
+		pattern := glob.New(bytes.ToLower(args[2])) // names are in lower case, and do not mind it
+		return func(cmd *command) (bool, error) { return pattern.Match([]byte(cmd.name)) }, nil
 	}
 	return nil, errSyntax
 }
 
 // commandInfo writes rows as Redis 7 does; nil stands for a command that does not exist.
 func (c *conn) commandInfo(list []*command) {
-	c.out.array(len(list))
+	c.out.Array(len(list))
 	for _, cmd := range list {
 		if cmd == nil {
-			c.out.null()
+			c.out.Null()
 			continue
 		}
-		c.out.array(10)
-		c.out.bulkString(cmd.name)
-		c.out.integer(int64(cmd.arity))
+		c.out.Array(10)
+		c.out.BulkString(cmd.name)
+		c.out.Integer(int64(cmd.arity))
 		c.names(cmd.flags)
-		c.out.integer(int64(cmd.firstKey))
-		c.out.integer(int64(cmd.lastKey))
-		c.out.integer(int64(cmd.keyStep))
+		c.out.Integer(int64(cmd.firstKey))
+		c.out.Integer(int64(cmd.lastKey))
+		c.out.Integer(int64(cmd.keyStep))
 		c.names(cmd.categories)
 		tips := tipsOf[cmd.name]
-		c.out.set(len(tips))
+		c.out.Set(len(tips))
 		for _, tip := range tips {
-			c.out.bulkString(tip)
+			c.out.BulkString(tip)
 		}
 		specs := cmd.keySpecs()
-		c.out.set(len(specs))
+		c.out.Set(len(specs))
 		for _, spec := range specs {
 			c.keySpec(spec)
 		}
@@ -118,9 +121,9 @@ func (c *conn) commandInfo(list []*command) {
 }
 
 func (c *conn) names(names []string) {
-	c.out.set(len(names))
+	c.out.Set(len(names))
 	for _, name := range names {
-		c.out.simple(name)
+		c.out.Simple(name)
 	}
 }
 
@@ -157,29 +160,29 @@ func (cmd *command) keySpecs() []keySpec {
 }
 
 func (c *conn) keySpec(spec keySpec) {
-	c.out.dict(3)
-	c.out.bulkString("flags")
+	c.out.Dict(3)
+	c.out.BulkString("flags")
 	c.names(spec.access)
-	c.out.bulkString("begin_search")
-	c.out.dict(2)
-	c.out.bulkString("type")
-	c.out.bulkString("index")
-	c.out.bulkString("spec")
-	c.out.dict(1)
-	c.out.bulkString("index")
-	c.out.integer(int64(spec.first))
-	c.out.bulkString("find_keys")
-	c.out.dict(2)
-	c.out.bulkString("type")
-	c.out.bulkString("range")
-	c.out.bulkString("spec")
-	c.out.dict(3)
-	c.out.bulkString("lastkey")
-	c.out.integer(int64(spec.last))
-	c.out.bulkString("keystep")
-	c.out.integer(int64(spec.step))
-	c.out.bulkString("limit")
-	c.out.integer(0)
+	c.out.BulkString("begin_search")
+	c.out.Dict(2)
+	c.out.BulkString("type")
+	c.out.BulkString("index")
+	c.out.BulkString("spec")
+	c.out.Dict(1)
+	c.out.BulkString("index")
+	c.out.Integer(int64(spec.first))
+	c.out.BulkString("find_keys")
+	c.out.Dict(2)
+	c.out.BulkString("type")
+	c.out.BulkString("range")
+	c.out.BulkString("spec")
+	c.out.Dict(3)
+	c.out.BulkString("lastkey")
+	c.out.Integer(int64(spec.last))
+	c.out.BulkString("keystep")
+	c.out.Integer(int64(spec.step))
+	c.out.BulkString("limit")
+	c.out.Integer(0)
 }
 
 // onCommandDocs says what commands do. Names that do not exist are left out.
@@ -198,20 +201,20 @@ func onCommandDocs(_ context.Context, c *conn, args [][]byte) error {
 }
 
 func (c *conn) commandDocs(list []*command) {
-	c.out.dict(len(list))
+	c.out.Dict(len(list))
 	for _, cmd := range list {
-		c.out.bulkString(cmd.name)
+		c.out.BulkString(cmd.name)
 		fields := []string{"summary", cmd.summary, "since", cmd.since, "group", cmd.group, "complexity", cmd.complexity()}
 		if len(cmd.subs) > 0 {
-			c.out.dict(len(fields)/2 + 1)
+			c.out.Dict(len(fields)/2 + 1)
 		} else {
-			c.out.dict(len(fields) / 2)
+			c.out.Dict(len(fields) / 2)
 		}
 		for _, text := range fields {
-			c.out.bulkString(text)
+			c.out.BulkString(text)
 		}
 		if len(cmd.subs) > 0 {
-			c.out.bulkString("subcommands")
+			c.out.BulkString("subcommands")
 			c.commandDocs(cmd.subs)
 		}
 	}
@@ -224,25 +227,25 @@ func onCommandKeys(flags bool) func(context.Context, *conn, [][]byte) error {
 		cmd, err := find(args)
 		switch {
 		case err != nil:
-			return replyError("ERR Invalid command specified")
+			return wire.Error("ERR Invalid command specified")
 		case cmd.firstKey == 0:
-			return replyError("ERR The command has no key arguments")
+			return wire.Error("ERR The command has no key arguments")
 		case !cmd.accepts(len(args)):
-			return replyError("ERR Invalid number of arguments specified for command")
+			return wire.Error("ERR Invalid number of arguments specified for command")
 		}
 		keys := cmd.keys(args)
 		if len(keys) == 0 {
-			return replyError("ERR The command has no key arguments")
+			return wire.Error("ERR The command has no key arguments")
 		}
 		specs := cmd.keySpecs()
-		c.out.array(len(keys))
+		c.out.Array(len(keys))
 		for i, key := range keys {
 			if !flags {
-				c.out.bulk(key)
+				c.out.Bulk(key)
 				continue
 			}
-			c.out.array(2)
-			c.out.bulk(key)
+			c.out.Array(2)
+			c.out.Bulk(key)
 			c.names(accessIn(cmd, specs[min(i, len(specs)-1)], args))
 		}
 		return nil

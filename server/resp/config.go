@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/glob"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // settings are what CONFIG SET changes while the server runs.
@@ -59,7 +61,7 @@ var parameters = []parameter{
 	fixed("maxmemory-policy", "noeviction"),
 	fixed("notify-keyspace-events", ""),
 	fixed("proto-max-bulk-len", strconv.Itoa(api.MaxValueBytes)),
-	fixed("client-query-buffer-limit", strconv.Itoa(maxCommandBytes)),
+	fixed("client-query-buffer-limit", strconv.Itoa(wire.MaxCommandBytes)),
 	fixed("replica-read-only", "yes"),
 	fixed("save", ""),
 	fixed("slowlog-log-slower-than", "-1"),
@@ -88,7 +90,7 @@ func setTimeout(s *Server, value []byte) string {
 }
 
 func parseBetween(value []byte, least, most int64) (n int64, refusal string) {
-	n, ok := parseNumber(value)
+	n, ok := wire.ParseNumber(value)
 	switch {
 	case !ok:
 		return 0, "argument couldn't be parsed into an integer"
@@ -125,16 +127,16 @@ func configSubcommands() []*command {
 func onConfigGet(_ context.Context, c *conn, args [][]byte) error {
 	type pair struct{ name, value string }
 	var found []pair
-	patterns := make([]*glob, len(args)-2)
+	patterns := make([]*glob.Pattern, len(args)-2)
 	for i, arg := range args[2:] {
-		patterns[i] = newGlob([]byte(option(arg)))
+		patterns[i] = glob.New([]byte(option(arg)))
 	}
 	for i := range parameters {
 		p := &parameters[i]
 		for n, pattern := range patterns {
-			matched, err := pattern.match([]byte(p.name))
+			matched, err := pattern.Match([]byte(p.name))
 			if err != nil {
-				return replyError("ERR " + err.Error())
+				return wire.Error("ERR " + err.Error())
 			}
 			if !matched {
 				continue
@@ -147,10 +149,10 @@ func onConfigGet(_ context.Context, c *conn, args [][]byte) error {
 			break
 		}
 	}
-	c.out.dict(len(found))
+	c.out.Dict(len(found))
 	for _, p := range found {
-		c.out.bulkString(p.name)
-		c.out.bulkString(p.value)
+		c.out.BulkString(p.name)
+		c.out.BulkString(p.value)
 	}
 	return nil
 }
@@ -162,7 +164,7 @@ func onConfigSet(_ context.Context, c *conn, args [][]byte) error {
 		return errSyntax
 	}
 	failed := func(name, why string) error {
-		return replyError("ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why)
+		return wire.Error("ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why)
 	}
 	seen := make(map[string]bool)
 	for i := 2; i < len(args); i += 2 {
@@ -170,7 +172,7 @@ func onConfigSet(_ context.Context, c *conn, args [][]byte) error {
 		p := findParameter(name)
 		switch {
 		case p == nil:
-			return replyError("ERR Unknown option or number of arguments for CONFIG SET - '" + echo(args[i]) + "'")
+			return wire.Error("ERR Unknown option or number of arguments for CONFIG SET - '" + echo(args[i]) + "'")
 		case seen[name]:
 			return failed(name, "duplicate parameter")
 		case p.set == nil && string(args[i+1]) != p.value(c.server):
@@ -187,16 +189,16 @@ func onConfigSet(_ context.Context, c *conn, args [][]byte) error {
 			return failed(p.name, refusal)
 		}
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onConfigResetStat(_ context.Context, c *conn, _ [][]byte) error {
 	c.server.stats.reset()
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onConfigRewrite(context.Context, *conn, [][]byte) error {
-	return replyError("ERR The server is running without a config file")
+	return wire.Error("ERR The server is running without a config file")
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // conn is one client.
@@ -26,8 +27,8 @@ type conn struct {
 	source string // the client's address without its port
 
 	// Owned by the connection's goroutine.
-	in            *reader
-	out           reply
+	in            *wire.Reader
+	out           wire.Reply
 	name          string // CLIENT SETNAME
 	library       string // CLIENT SETINFO
 	libraryVer    string
@@ -53,8 +54,8 @@ type conn struct {
 
 func newConn(s *Server, netConn net.Conn) *conn {
 	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now(), source: sourceOf(netConn)}
-	c.in = newReader(socketReader{c}, c.reserveLarge)
-	c.out = reply{out: socketWriter{c}, version: 2}
+	c.in = wire.NewReader(socketReader{c}, c.reserveLarge)
+	c.out = wire.NewReply(socketWriter{c})
 	c.setAuthenticated(!s.passwordRequired())
 	c.lastMillis.Store(clock.Millis(s.opts.Clock))
 	c.show()
@@ -64,8 +65,8 @@ func newConn(s *Server, netConn net.Conn) *conn {
 // refuse sends an error and closes. The client may not read it; that is its loss.
 func (c *conn) refuse(err error) {
 	_ = c.net.SetWriteDeadline(now().Add(time.Second))
-	c.out.error(err)
-	_ = c.out.flush()
+	c.out.Fail(err)
+	_ = c.out.Flush()
 	_ = c.net.Close()
 }
 
@@ -85,26 +86,26 @@ func (c *conn) serveConn() {
 		return
 	}
 	for !c.quit {
-		q, err := c.in.next()
+		q, err := c.in.Next()
 		if err != nil {
 			c.onReadError(err)
 			return
 		}
 		c.run(q)
 		c.releaseLarge()
-		if c.out.err != nil {
+		if c.out.Err() != nil {
 			return
 		}
 	}
-	_ = c.out.flush() // the connection ends either way
+	_ = c.out.Flush() // the connection ends either way
 }
 
 func (c *conn) onReadError(err error) {
-	var broken protocolError
+	var broken wire.ProtocolError
 	if errors.As(err, &broken) {
-		c.out.error(replyError("ERR " + broken.Error()))
+		c.out.Fail(wire.Error("ERR " + broken.Error()))
 	}
-	if c.out.flush() == nil && errors.As(err, &broken) {
+	if c.out.Flush() == nil && errors.As(err, &broken) {
 		c.linger()
 	}
 }
@@ -130,13 +131,13 @@ func (c *conn) linger() {
 }
 
 // run runs one request and tells the observer.
-func (c *conn) run(q request) {
+func (c *conn) run(q wire.Request) {
 	o := &c.server.opts
 	began := o.Clock.Now()
 	c.muted.begin(&c.out)
 	cmd, admitted, err := c.dispatch(q)
 	if err != nil {
-		c.out.error(err)
+		c.out.Fail(err)
 	}
 	c.muted.end(&c.out)
 	name, took := unknownName, o.Clock.Now().Sub(began)
@@ -145,8 +146,8 @@ func (c *conn) run(q request) {
 	}
 	c.lastMillis.Store(uint64(began.UnixMilli()))
 	c.show()
-	if !c.authenticated && len(c.out.buf) > maxStrangerReplyBytes {
-		_ = c.out.flush() // an error stays and ends the connection
+	if !c.authenticated && c.out.Pending() > maxStrangerReplyBytes {
+		_ = c.out.Flush() // an error stays and ends the connection
 	}
 	c.server.stats.count(cmd, admitted, err, took)
 	o.Observe(name, codeOf(err), took)
@@ -154,11 +155,11 @@ func (c *conn) run(q request) {
 
 // codeOf is the code of an error for the observer.
 func codeOf(err error) api.Code {
-	var text replyError
-	var coded codedError
+	var text wire.Error
+	var coded wire.CodedError
 	switch {
 	case errors.As(err, &coded):
-		return coded.code
+		return coded.Code
 	case errors.As(err, &text):
 		return api.CodeInvalid
 	}
@@ -167,22 +168,22 @@ func codeOf(err error) api.Code {
 
 // dispatch finds the command, looks whether it may run, and runs or queues it. cmd is nil when
 // there is none; admitted is false when it was refused before it began.
-func (c *conn) dispatch(q request) (cmd *command, admitted bool, err error) {
-	if q.refused != nil {
-		if len(q.args) > 0 {
-			cmd, _ = find(q.args)
+func (c *conn) dispatch(q wire.Request) (cmd *command, admitted bool, err error) {
+	if q.Refused != nil {
+		if len(q.Args) > 0 {
+			cmd, _ = find(q.Args)
 		}
-		return cmd, false, c.reject(cmd, q.refused)
+		return cmd, false, c.reject(cmd, q.Refused)
 	}
-	cmd, err = find(q.args)
+	cmd, err = find(q.Args)
 	if cmd != nil {
 		c.lastCommand.Store(cmd)
 	}
 	if err != nil {
-		c.quit = cmd == nil && isHTTP(q.args[0])
+		c.quit = cmd == nil && isHTTP(q.Args[0])
 		return cmd, false, c.reject(nil, err)
 	}
-	if err := c.admit(cmd, q.args); err != nil {
+	if err := c.admit(cmd, q.Args); err != nil {
 		return cmd, false, c.reject(cmd, err)
 	}
 	if c.block != nil && !runsInBlock[cmd.name] {
@@ -190,10 +191,10 @@ func (c *conn) dispatch(q request) (cmd *command, admitted bool, err error) {
 		if err != nil {
 			return cmd, false, c.reject(cmd, err)
 		}
-		c.out.simple("QUEUED")
+		c.out.Simple("QUEUED")
 		return cmd, true, nil
 	}
-	return cmd, true, c.call(cmd, q.args)
+	return cmd, true, c.call(cmd, q.Args)
 }
 
 // admit decides whether a command may run, in Redis' order.
@@ -207,8 +208,8 @@ func (c *conn) admit(cmd *command, args [][]byte) error {
 	if err := c.redirect(cmd, args); err != nil {
 		return err
 	}
-	if c.out.version == 2 && c.subscribed.count() > 0 && !runsSubscribed[cmd.name] {
-		return replyError("ERR Can't execute '" + cmd.name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+	if c.out.Version == 2 && c.subscribed.count() > 0 && !runsSubscribed[cmd.name] {
+		return wire.Error("ERR Can't execute '" + cmd.name + "': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
 	}
 	return nil
 }
@@ -244,7 +245,7 @@ func (c *conn) reserveLarge() error {
 	default:
 	}
 	// The replies so far are sent before the wait, in case the client waits for them.
-	if err := c.out.flush(); err != nil {
+	if err := c.out.Flush(); err != nil {
 		return err
 	}
 	select {
@@ -270,7 +271,7 @@ type socketReader struct{ c *conn }
 // Read implements io.Reader.
 func (s socketReader) Read(p []byte) (int, error) {
 	c := s.c
-	if err := c.out.flush(); err != nil {
+	if err := c.out.Flush(); err != nil {
 		return 0, err
 	}
 	c.setReadDeadline()
@@ -294,9 +295,9 @@ func (c *conn) setReadDeadline() {
 			c.hasDeadline, c.commandBegan = true, true
 		}
 		return
-	case c.in.midCommand && c.commandBegan:
+	case c.in.MidCommand && c.commandBegan:
 		return
-	case c.in.midCommand:
+	case c.in.MidCommand:
 		_ = c.net.SetReadDeadline(now().Add(o.CommandTimeout)) // fails only on a closed socket, as Read will
 		c.hasDeadline = true
 	case idle > 0 && c.subscribed.count() == 0:
@@ -306,7 +307,7 @@ func (c *conn) setReadDeadline() {
 		_ = c.net.SetReadDeadline(time.Time{})
 		c.hasDeadline = false
 	}
-	c.commandBegan = c.in.midCommand
+	c.commandBegan = c.in.MidCommand
 }
 
 // socketWriter writes to the client, which must take in each piece within CommandTimeout.

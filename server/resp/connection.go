@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // redisVersion is the version of Redis whose behaviour the commands follow; clients switch
@@ -56,29 +57,29 @@ func onPing(_ context.Context, c *conn, args [][]byte) error {
 	if len(args) > 2 {
 		return errArity("ping")
 	}
-	if c.out.version == 2 && c.subscribed.count() > 0 {
-		c.out.array(2)
-		c.out.bulkString("pong")
+	if c.out.Version == 2 && c.subscribed.count() > 0 {
+		c.out.Array(2)
+		c.out.BulkString("pong")
 		if len(args) == 1 {
 			args = append(args, nil)
 		}
 	}
 	if len(args) == 1 {
-		c.out.simple("PONG")
+		c.out.Simple("PONG")
 		return nil
 	}
-	c.out.bulk(args[1])
+	c.out.Bulk(args[1])
 	return nil
 }
 
 func onEcho(_ context.Context, c *conn, args [][]byte) error {
-	c.out.bulk(args[1])
+	c.out.Bulk(args[1])
 	return nil
 }
 
 func onQuit(_ context.Context, c *conn, _ [][]byte) error {
 	c.quit = true
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -86,45 +87,45 @@ func onReset(_ context.Context, c *conn, _ [][]byte) error {
 	c.endBlock()
 	c.name, c.readOnly, c.subscribed = "", false, subscriptions{}
 	c.muted.set(&c.out, false)
-	c.out.version = 2
+	c.out.Version = 2
 	c.setAuthenticated(!c.server.passwordRequired())
-	c.out.simple("RESET")
+	c.out.Simple("RESET")
 	return nil
 }
 
 func onSelect(_ context.Context, c *conn, args [][]byte) error {
-	switch n, ok := parseNumber(args[1]); {
+	switch n, ok := wire.ParseNumber(args[1]); {
 	case !ok:
 		return errNotInteger
 	case n != 0 && c.server.opts.Cluster:
-		return replyError("ERR SELECT is not allowed in cluster mode")
+		return wire.Error("ERR SELECT is not allowed in cluster mode")
 	case n != 0:
-		return replyError("ERR DB index is out of range")
+		return wire.Error("ERR DB index is out of range")
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onTime(_ context.Context, c *conn, _ [][]byte) error {
 	micros := c.server.opts.Clock.Now().UnixMicro()
-	c.out.array(2)
-	c.out.bulkString(strconv.FormatInt(micros/1e6, 10))
-	c.out.bulkString(strconv.FormatInt(micros%1e6, 10))
+	c.out.Array(2)
+	c.out.BulkString(strconv.FormatInt(micros/1e6, 10))
+	c.out.BulkString(strconv.FormatInt(micros%1e6, 10))
 	return nil
 }
 
 // onWait need not wait: what is acknowledged is on a majority.
 func onWait(_ context.Context, c *conn, args [][]byte) error {
-	if _, ok := parseNumber(args[1]); !ok {
+	if _, ok := wire.ParseNumber(args[1]); !ok {
 		return errNotInteger
 	}
-	switch n, ok := parseNumber(args[2]); {
+	switch n, ok := wire.ParseNumber(args[2]); {
 	case !ok:
-		return replyError("ERR timeout is not an integer or out of range")
+		return wire.Error("ERR timeout is not an integer or out of range")
 	case n < 0:
-		return replyError("ERR timeout is negative")
+		return wire.Error("ERR timeout is negative")
 	}
-	c.out.integer(c.server.copies())
+	c.out.Integer(c.server.copies())
 	return nil
 }
 
@@ -143,15 +144,15 @@ func (s *Server) copies() int64 {
 }
 
 func onRole(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.array(3)
-	c.out.bulkString("master")
-	c.out.integer(0)
-	c.out.array(0)
+	c.out.Array(3)
+	c.out.BulkString("master")
+	c.out.Integer(0)
+	c.out.Array(0)
 	return nil
 }
 
 func onWhoAmI(_ context.Context, c *conn, _ [][]byte) error {
-	c.out.bulkString(defaultUser)
+	c.out.BulkString(defaultUser)
 	return nil
 }
 
@@ -163,21 +164,21 @@ type mute struct {
 }
 
 // begin is called before each command, end after its reply.
-func (m *mute) begin(out *reply) {
+func (m *mute) begin(out *wire.Reply) {
 	if m.skip && m.real == nil {
 		m.silence(out)
 	}
 	m.skip = false
 }
 
-func (m *mute) end(out *reply) {
+func (m *mute) end(out *wire.Reply) {
 	if !m.off && m.real != nil {
 		m.restore(out)
 	}
 }
 
 // set switches replies off or on from here on.
-func (m *mute) set(out *reply, off bool) {
+func (m *mute) set(out *wire.Reply, off bool) {
 	m.off = off
 	switch {
 	case off && m.real == nil:
@@ -187,14 +188,13 @@ func (m *mute) set(out *reply, off bool) {
 	}
 }
 
-func (m *mute) silence(out *reply) {
-	_ = out.flush() // an error stays in out
-	m.real, out.out = out.out, io.Discard
+func (m *mute) silence(out *wire.Reply) {
+	m.real = out.Redirect(io.Discard)
 }
 
-func (m *mute) restore(out *reply) {
-	_ = out.flush()
-	out.out, m.real = m.real, nil
+func (m *mute) restore(out *wire.Reply) {
+	out.Redirect(m.real)
+	m.real = nil
 }
 
 // idleSeconds is the time since the connection's last command.

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // planCopy is COPY. It answers whether it copied: neither an absent source nor, without REPLACE, a
@@ -15,7 +16,7 @@ func planCopy(_ env, args [][]byte) (plan, error) {
 	}
 	source, key := args[1], args[2]
 	if string(source) == string(key) {
-		return plan{}, replyError("ERR source and destination objects are the same")
+		return plan{}, wire.Error("ERR source and destination objects are the same")
 	}
 	op := api.Op{Kind: api.OpCopy, Source: source, Key: key}
 	if !replace {
@@ -43,14 +44,14 @@ func parseCopy(args [][]byte) (replace bool, _ error) {
 
 // checkDatabase refuses the number of any database but 0, the only one.
 func checkDatabase(arg []byte) error {
-	n, ok := parseNumber(arg)
+	n, ok := wire.ParseNumber(arg)
 	switch {
 	case !ok:
 		return errNotInteger
 	case n < math.MinInt32 || n > math.MaxInt32:
-		return replyError("ERR value is out of range, value must between -2147483648 and 2147483647")
+		return wire.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 	case n != 0:
-		return replyError("ERR DB index is out of range")
+		return wire.Error("ERR DB index is out of range")
 	}
 	return nil
 }

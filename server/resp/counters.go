@@ -4,7 +4,7 @@ import (
 	"math"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func counterCommands() []*command {
@@ -22,7 +22,7 @@ func planIncr(_ env, args [][]byte) (plan, error) { return increment(args[1], 1)
 func planDecr(_ env, args [][]byte) (plan, error) { return increment(args[1], -1), nil }
 
 func planIncrBy(_ env, args [][]byte) (plan, error) {
-	n, ok := parseNumber(args[2])
+	n, ok := wire.ParseNumber(args[2])
 	if !ok {
 		return plan{}, errNotInteger
 	}
@@ -30,12 +30,12 @@ func planIncrBy(_ env, args [][]byte) (plan, error) {
 }
 
 func planDecrBy(_ env, args [][]byte) (plan, error) {
-	n, ok := parseNumber(args[2])
+	n, ok := wire.ParseNumber(args[2])
 	switch {
 	case !ok:
 		return plan{}, errNotInteger
 	case n == math.MinInt64:
-		return plan{}, replyError("ERR decrement would overflow")
+		return plan{}, wire.Error("ERR decrement would overflow")
 	}
 	return increment(args[1], -n), nil
 }
@@ -44,19 +44,14 @@ func increment(key []byte, delta int64) plan {
 	return plan{ops: []api.Op{{Kind: api.OpIncrement, Key: key, Delta: delta}}, reply: replyNumber}
 }
 
-// planIncrByFloat is INCRBYFLOAT. An infinite sum has an error of its own; what the key held tells
-// it from a text that is no number.
+// planIncrByFloat is INCRBYFLOAT. A sum that is not finite has an error of its own.
 func planIncrByFloat(_ env, args [][]byte) (plan, error) {
-	op := api.Op{Kind: api.OpIncrementFloat, Key: args[1], Value: args[2], ReturnPrevious: true}
-	return plan{ops: []api.Op{op}, tolerates: api.CodeNotFloat, reply: func(_ env, out *reply, results []api.OpResult) error {
-		found := &results[0]
-		switch {
-		case found.Code == "":
-			out.bulk(found.Text)
-			return nil
-		case evaluate.IsFloat(args[2]) && (!found.Existed || evaluate.IsFloat(found.Previous)):
-			return replyError("ERR increment would produce NaN or Infinity")
+	op := api.Op{Kind: api.OpIncrementFloat, Key: args[1], Value: args[2]}
+	return plan{ops: []api.Op{op}, tolerates: api.CodeOverflow, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+		if results[0].Code != "" {
+			return wire.Error("ERR increment would produce NaN or Infinity")
 		}
-		return &api.Error{Code: found.Code}
+		out.Bulk(results[0].Text)
+		return nil
 	}}, nil
 }

@@ -29,6 +29,6 @@
 //   - U1: a handler that returns an error has written nothing.
 //   - U2: one request gets one reply, in order.
 //   - U3: the memory of requests that are being read is bounded by the number of connections
-//     times largeCommandBytes plus the number of large commands times maxCommandBytes.
+//     times wire.LargeCommandBytes plus the number of large commands times wire.MaxCommandBytes.
 //   - U4: no input makes the process panic; a handler that panics costs its connection only.
 package resp

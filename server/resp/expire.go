@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func expiryCommands() []*command {
@@ -42,13 +43,13 @@ var (
 )
 
 func errExpiry(command string) error {
-	return replyError("ERR invalid expire time in '" + command + "' command")
+	return wire.Error("ERR invalid expire time in '" + command + "' command")
 }
 
 // parseExpiry reads an expiry in milliseconds, which may be negative, and refuses one whose
 // absolute time does not fit.
 func parseExpiry(command string, arg []byte, unit expiryUnit, e env) (int64, error) {
-	n, ok := parseNumber(arg)
+	n, ok := wire.ParseNumber(arg)
 	if !ok {
 		return 0, errNotInteger
 	}
@@ -81,8 +82,8 @@ func planExpire(e env, args [][]byte) (plan, error) {
 		expiry = api.Expiry{Mode: api.ExpiryAt, Millis: 1} // long ago
 	}
 	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: expiry, Condition: api.Condition{Kind: condition}}
-	return plan{ops: []api.Op{op}, reply: func(_ env, out *reply, results []api.OpResult) error {
-		out.boolean(results[0].Applied && results[0].Existed)
+	return plan{ops: []api.Op{op}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+		out.Boolean(results[0].Applied && results[0].Existed)
 		return nil
 	}}, nil
 }
@@ -101,14 +102,14 @@ func parseExpireCondition(args [][]byte) (api.ConditionKind, error) {
 		case "lt":
 			lt = true
 		default:
-			return 0, replyError(fmt.Sprintf("ERR Unsupported option %s", arg[:min(len(arg), maxEchoBytes)]))
+			return 0, wire.Error(fmt.Sprintf("ERR Unsupported option %s", arg[:min(len(arg), maxEchoBytes)]))
 		}
 	}
 	switch {
 	case nx && (xx || gt || lt):
-		return 0, replyError("ERR NX and XX, GT or LT options at the same time are not compatible")
+		return 0, wire.Error("ERR NX and XX, GT or LT options at the same time are not compatible")
 	case gt && lt:
-		return 0, replyError("ERR GT and LT options at the same time are not compatible")
+		return 0, wire.Error("ERR GT and LT options at the same time are not compatible")
 	case nx:
 		return api.ConditionPersistent, nil
 	case gt:
@@ -130,19 +131,19 @@ func planPersist(_ env, args [][]byte) (plan, error) {
 
 // planTTL makes the plans of TTL and its kin.
 func planTTL(unit uint64, absolute bool) func(env, [][]byte) (plan, error) {
-	answer := func(e env, out *reply, results []api.OpResult) error {
+	answer := func(e env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		switch {
 		case !found.Existed:
-			out.integer(-2)
+			out.Integer(-2)
 		case found.PreviousExpiry == 0:
-			out.integer(-1)
+			out.Integer(-1)
 		case absolute:
-			out.integer(int64((found.PreviousExpiry + unit/2) / unit))
+			out.Integer(int64((found.PreviousExpiry + unit/2) / unit))
 		case found.PreviousExpiry <= e.nowMillis:
-			out.integer(0) // the shard's time is a little behind this node's clock
+			out.Integer(0) // the shard's time is a little behind this node's clock
 		default:
-			out.integer(int64((found.PreviousExpiry - e.nowMillis + unit/2) / unit))
+			out.Integer(int64((found.PreviousExpiry - e.nowMillis + unit/2) / unit))
 		}
 		return nil
 	}

@@ -8,6 +8,8 @@ import (
 	"runtime/metrics"
 	"strings"
 	"time"
+
+	"github.com/lightning-db/lightning/server/resp/slots"
 )
 
 // infoSections are the sections of INFO in their order. Those that are not by default are made
@@ -61,7 +63,7 @@ func onInfo(ctx context.Context, c *conn, args [][]byte) error {
 			line(&b, "db0", fmt.Sprintf("keys=%d,expires=0,avg_ttl=0", count))
 		}
 	}
-	c.out.text(b.String())
+	c.out.Text(b.String())
 	return nil
 }
 
@@ -85,7 +87,7 @@ func infoServer(b *strings.Builder, c *conn) {
 	line(b, "redis_mode", s.mode())
 	line(b, "os", runtime.GOOS+" "+runtime.GOARCH)
 	line(b, "arch_bits", 32<<(^uint(0)>>63))
-	line(b, "run_id", redisID(string(s.opts.Node)))
+	line(b, "run_id", slots.RedisID(string(s.opts.Node)))
 	line(b, "tcp_port", port)
 	line(b, "server_time_usec", now.UnixMicro())
 	line(b, "uptime_in_seconds", int64(uptime/time.Second))
@@ -160,7 +162,7 @@ func infoReplication(b *strings.Builder, s *Server) {
 	line(b, "role", "master")
 	line(b, "connected_slaves", 0)
 	line(b, "master_failover_state", "no-failover")
-	line(b, "master_replid", redisID(string(s.opts.Node)))
+	line(b, "master_replid", slots.RedisID(string(s.opts.Node)))
 	line(b, "master_repl_offset", 0)
 }
 

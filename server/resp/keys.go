@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // keyCommands are the rows about keys, whatever their values are.
@@ -42,11 +43,11 @@ func planExists(_ env, args [][]byte) (plan, error) {
 }
 
 func planType(_ env, args [][]byte) (plan, error) {
-	return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		if results[0].Existed {
-			out.simple("string")
+			out.Simple("string")
 		} else {
-			out.simple("none")
+			out.Simple("none")
 		}
 		return nil
 	}}, nil

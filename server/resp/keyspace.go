@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/glob"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func keyspaceCommands() []*command {
@@ -34,10 +36,10 @@ const keyOverheadBytes = 48
 // onKeys collects the keys first, because their number comes before them in the reply. That takes
 // memory as a large command does, so it waits for the same right (U3).
 func onKeys(ctx context.Context, c *conn, args [][]byte) error {
-	pattern := newGlob(args[1])
-	prefix := pattern.literalPrefix()
+	pattern := glob.New(args[1])
+	prefix := pattern.LiteralPrefix()
 	if len(prefix) > api.MaxKeyBytes {
-		c.out.array(0) // longer than any key
+		c.out.Array(0) // longer than any key
 		return nil
 	}
 	if !c.holdsLarge {
@@ -53,9 +55,9 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 		if err != nil {
 			return err
 		}
-		ok, err := pattern.match(item.Key)
+		ok, err := pattern.Match(item.Key)
 		if err != nil {
-			return replyError("ERR " + err.Error())
+			return wire.Error("ERR " + err.Error())
 		}
 		if !ok {
 			continue
@@ -65,9 +67,9 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 			return api.Errorf(api.CodeTooLarge, "the keys that match are over the limit of %d bytes; use SCAN", api.MaxReplyBytes)
 		}
 	}
-	c.out.array(len(keys))
+	c.out.Array(len(keys))
 	for _, key := range keys {
-		c.out.bulk(key)
+		c.out.Bulk(key)
 	}
 	return nil
 }
@@ -78,9 +80,9 @@ func onRandomKey(ctx context.Context, c *conn, _ [][]byte) error {
 	case err != nil:
 		return err
 	case found:
-		c.out.bulk(key)
+		c.out.Bulk(key)
 	default:
-		c.out.null()
+		c.out.Null()
 	}
 	return nil
 }
@@ -88,7 +90,7 @@ func onRandomKey(ctx context.Context, c *conn, _ [][]byte) error {
 func onDBSize(ctx context.Context, c *conn, _ [][]byte) error {
 	count, err := c.server.opts.Store.Count(ctx, 0)
 	if err == nil {
-		c.out.integer(int64(count))
+		c.out.Integer(int64(count))
 	}
 	return err
 }
@@ -105,7 +107,7 @@ func onFlush(ctx context.Context, c *conn, args [][]byte) error {
 	}
 	err := c.server.opts.Store.Clear(ctx, 0)
 	if err == nil {
-		c.out.ok()
+		c.out.OK()
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // A KEYS whose answer would be too large is refused, and costs the connection nothing.
@@ -33,7 +34,7 @@ func TestKeysIsALargeCommand(t *testing.T) {
 	c := dial(t, address)
 	in := bufio.NewReader(c)
 	for range 3 {
-		for _, pattern := range []string{"*", "?" + strings.Repeat("x", largeCommandBytes)} {
+		for _, pattern := range []string{"*", "?" + strings.Repeat("x", wire.LargeCommandBytes)} {
 			if got := do(t, c, in, "KEYS", pattern); got != "*0\r\n" {
 				t.Fatalf("%.100q", got)
 			}

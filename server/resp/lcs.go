@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func lcsCommands() []*command {
@@ -35,7 +36,7 @@ func parseLCS(args [][]byte) (lcsOptions, error) {
 			o.withLengths = true
 		case word == "minmatchlen" && i+1 < len(args):
 			i++
-			n, ok := parseNumber(args[i])
+			n, ok := wire.ParseNumber(args[i])
 			if !ok {
 				return o, errNotInteger
 			}
@@ -45,7 +46,7 @@ func parseLCS(args [][]byte) (lcsOptions, error) {
 		}
 	}
 	if o.onlyLength && o.indexes {
-		return o, replyError("ERR If you want both the length and indexes, please just use IDX.")
+		return o, wire.Error("ERR If you want both the length and indexes, please just use IDX.")
 	}
 	return o, nil
 }
@@ -56,7 +57,7 @@ func planLCS(_ env, args [][]byte) (plan, error) {
 		return plan{}, err
 	}
 	ops := []api.Op{readsValue(args[1]), readsValue(args[2])}
-	return plan{ops: ops, each: true, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: ops, each: true, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		a, b := results[0].Previous, results[1].Previous
 		if len(a)*len(b) > maxLCSCells {
 			return api.Errorf(api.CodeTooLarge, "the values have %d and %d bytes, which multiply to more than the limit of %d", len(a), len(b), maxLCSCells)
@@ -64,45 +65,45 @@ func planLCS(_ env, args [][]byte) (plan, error) {
 		runs := commonRuns(a, b)
 		switch {
 		case o.indexes:
-			out.lcsIndexes(&o, runs)
+			writeIndexes(out, &o, runs)
 		case o.onlyLength:
-			out.integer(runsLength(runs))
+			out.Integer(runsLength(runs))
 		default:
 			text := make([]byte, 0, runsLength(runs))
 			for _, r := range slices.Backward(runs) {
 				text = append(text, a[r.a:r.a+r.length]...)
 			}
-			out.bulk(text)
+			out.Bulk(text)
 		}
 		return nil
 	}}, nil
 }
 
-// lcsIndexes writes the runs that are long enough, the last one first, and the length of all.
-func (r *reply) lcsIndexes(o *lcsOptions, runs []commonRun) {
+// writeIndexes writes the runs that are long enough, the last one first, and the length of all.
+func writeIndexes(out *wire.Reply, o *lcsOptions, runs []commonRun) {
 	short := func(run commonRun) bool { return int64(run.length) < o.minLength }
 	total := runsLength(runs)
 	runs = slices.DeleteFunc(runs, short)
-	r.dict(2)
-	r.bulkString("matches")
-	r.array(len(runs))
+	out.Dict(2)
+	out.BulkString("matches")
+	out.Array(len(runs))
 	for _, run := range runs {
 		if o.withLengths {
-			r.array(3)
+			out.Array(3)
 		} else {
-			r.array(2)
+			out.Array(2)
 		}
 		for _, start := range []int{run.a, run.b} {
-			r.array(2)
-			r.integer(int64(start))
-			r.integer(int64(start + run.length - 1))
+			out.Array(2)
+			out.Integer(int64(start))
+			out.Integer(int64(start + run.length - 1))
 		}
 		if o.withLengths {
-			r.integer(int64(run.length))
+			out.Integer(int64(run.length))
 		}
 	}
-	r.bulkString("len")
-	r.integer(total)
+	out.BulkString("len")
+	out.Integer(total)
 }
 
 // commonRun says that length bytes from a on in the one value are those from b on in the other.

@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/server"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // transactionCommands are rows about blocks of commands that are one write.
@@ -55,21 +56,21 @@ type watchedKey struct {
 const queuedOverheadBytes = 64
 
 // add queues a command that has been admitted.
-func (b *block) add(c *conn, cmd *command, q request) error {
+func (b *block) add(c *conn, cmd *command, q wire.Request) error {
 	if cmd.run != nil && !cmd.queued {
-		return replyError("ERR " + strings.ToUpper(cmd.name) + " is not allowed inside a transaction: it is not about named keys, and a transaction is one write to one shard")
+		return wire.Error("ERR " + strings.ToUpper(cmd.name) + " is not allowed inside a transaction: it is not about named keys, and a transaction is one write to one shard")
 	}
-	if err := c.hold(q.bytes + queuedOverheadBytes); err != nil {
+	if err := c.hold(q.Bytes + queuedOverheadBytes); err != nil {
 		return err
 	}
-	b.commands = append(b.commands, queuedCommand{cmd, q.args})
+	b.commands = append(b.commands, queuedCommand{cmd, q.Args})
 	return nil
 }
 
 // hold counts bytes that the connection keeps until its block ends (U3).
 func (c *conn) hold(bytes int) error {
-	if c.held+int64(bytes) > maxCommandBytes {
-		return api.Errorf(api.CodeTooLarge, "a transaction of more than %d bytes is over the limit", maxCommandBytes)
+	if c.held+int64(bytes) > wire.MaxCommandBytes {
+		return api.Errorf(api.CodeTooLarge, "a transaction of more than %d bytes is over the limit", wire.MaxCommandBytes)
 	}
 	s := c.server
 	if s.queued.Add(int64(bytes)) > s.opts.MaxQueuedBytes {
@@ -93,7 +94,7 @@ const execAbort = "EXECABORT Transaction discarded because of"
 func (c *conn) reject(cmd *command, err error) error {
 	if cmd != nil && cmd.name == "exec" {
 		c.endBlock()
-		return codedError{replyError(execAbort + ": " + strings.TrimPrefix(errorText(err), "ERR ")), codeOf(err)}
+		return wire.Coded(wire.Error(execAbort+": "+strings.TrimPrefix(wire.ErrorText(err), "ERR ")), codeOf(err))
 	}
 	if c.block != nil {
 		c.block.broken = true
@@ -103,19 +104,19 @@ func (c *conn) reject(cmd *command, err error) error {
 
 func onMulti(_ context.Context, c *conn, _ [][]byte) error {
 	if c.block != nil {
-		return replyError("ERR MULTI calls can not be nested")
+		return wire.Error("ERR MULTI calls can not be nested")
 	}
 	c.block = &block{}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 func onDiscard(_ context.Context, c *conn, _ [][]byte) error {
 	if c.block == nil {
-		return replyError("ERR DISCARD without MULTI")
+		return wire.Error("ERR DISCARD without MULTI")
 	}
 	c.endBlock()
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -124,14 +125,14 @@ func onUnwatch(_ context.Context, c *conn, _ [][]byte) error {
 	if c.block == nil {
 		c.endBlock()
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
 // onWatch remembers the versions of the keys. A key that is watched already keeps its first one.
 func onWatch(ctx context.Context, c *conn, args [][]byte) error {
 	if c.block != nil {
-		return replyError("ERR WATCH inside MULTI is not allowed")
+		return wire.Error("ERR WATCH inside MULTI is not allowed")
 	}
 	var keys [][]byte
 	size := 0
@@ -156,7 +157,7 @@ func onWatch(ctx context.Context, c *conn, args [][]byte) error {
 			c.watched = append(c.watched, watchedKey{keys[i], item.Version})
 		}
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -185,11 +186,11 @@ type element struct {
 func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 	b := c.block
 	if b == nil {
-		return replyError("ERR EXEC without MULTI")
+		return wire.Error("ERR EXEC without MULTI")
 	}
 	defer c.endBlock()
 	if b.broken {
-		return replyError("EXECABORT Transaction discarded because of previous errors.")
+		return wire.Error("EXECABORT Transaction discarded because of previous errors.")
 	}
 	if c.server.opts.Cluster && !c.blockHasOneSlot() {
 		return errCrossSlot
@@ -203,12 +204,12 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 			return err
 		}
 		if !res.Applied {
-			c.out.nullArray()
+			c.out.NullArray()
 			return nil
 		}
 	}
 	e.nowMillis = clock.Millis(c.server.opts.Clock)
-	c.out.array(len(elements))
+	c.out.Array(len(elements))
 	for i := range elements {
 		c.answer(e, &elements[i], res.Ops)
 	}
@@ -245,7 +246,7 @@ func (c *conn) answer(e env, el *element, results []api.OpResult) {
 		err = c.call(el.cmd, el.args)
 	}
 	if err != nil {
-		c.out.error(err)
+		c.out.Fail(err)
 	}
 	c.server.stats.count(el.cmd, true, err, 0)
 }

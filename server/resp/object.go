@@ -4,9 +4,10 @@ import (
 	"math"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
-const errNoFrequency = replyError("ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
+const errNoFrequency = wire.Error("ERR An LFU maxmemory policy is not selected, access frequency not tracked. " +
 	"Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.")
 
 // objectCommands is OBJECT, whose subcommands tell of a key how Redis would hold its value.
@@ -29,11 +30,11 @@ func objectCommands() []*command {
 }
 
 // planObject makes the plan of a subcommand of OBJECT.
-func planObject(answer func(e env, out *reply, found *api.OpResult) error) func(env, [][]byte) (plan, error) {
+func planObject(answer func(e env, out *wire.Reply, found *api.OpResult) error) func(env, [][]byte) (plan, error) {
 	return func(_ env, args [][]byte) (plan, error) {
-		return plan{ops: []api.Op{readsValue(args[2])}, reply: func(e env, out *reply, results []api.OpResult) error {
+		return plan{ops: []api.Op{readsValue(args[2])}, reply: func(e env, out *wire.Reply, results []api.OpResult) error {
 			if !results[0].Existed {
-				out.null()
+				out.Null()
 				return nil
 			}
 			return answer(e, out, &results[0])
@@ -41,38 +42,38 @@ func planObject(answer func(e env, out *reply, found *api.OpResult) error) func(
 	}
 }
 
-func replyFrequency(env, *reply, *api.OpResult) error { return errNoFrequency }
+func replyFrequency(env, *wire.Reply, *api.OpResult) error { return errNoFrequency }
 
 // maxEmbeddedBytes is the longest value that Redis holds in one piece with its header.
 const maxEmbeddedBytes = 44
 
-func replyEncoding(_ env, out *reply, found *api.OpResult) error {
+func replyEncoding(_ env, out *wire.Reply, found *api.OpResult) error {
 	value := found.Previous
-	switch _, isNumber := parseNumber(value); {
+	switch _, isNumber := wire.ParseNumber(value); {
 	case isNumber:
-		out.bulkString("int")
+		out.BulkString("int")
 	case len(value) <= maxEmbeddedBytes:
-		out.bulkString("embstr")
+		out.BulkString("embstr")
 	default:
-		out.bulkString("raw")
+		out.BulkString("raw")
 	}
 	return nil
 }
 
 // replyRefCount answers 1, or what Redis answers for the small numbers that it holds once.
-func replyRefCount(_ env, out *reply, found *api.OpResult) error {
+func replyRefCount(_ env, out *wire.Reply, found *api.OpResult) error {
 	const sharedNumbers = 10_000
-	if n, ok := parseNumber(found.Previous); ok && n >= 0 && n < sharedNumbers {
-		out.integer(math.MaxInt32)
+	if n, ok := wire.ParseNumber(found.Previous); ok && n >= 0 && n < sharedNumbers {
+		out.Integer(math.MaxInt32)
 	} else {
-		out.integer(1)
+		out.Integer(1)
 	}
 	return nil
 }
 
 // replyIdleTime answers the seconds since the last write, which the version tells.
-func replyIdleTime(e env, out *reply, found *api.OpResult) error {
+func replyIdleTime(e env, out *wire.Reply, found *api.OpResult) error {
 	written := found.PreviousVersion.Millis()
-	out.integer(int64((max(e.nowMillis, written) - written) / 1000))
+	out.Integer(int64((max(e.nowMillis, written) - written) / 1000))
 	return nil
 }

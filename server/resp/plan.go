@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/server"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // env is what planning a command may know beside its arguments.
@@ -24,7 +25,7 @@ type plan struct {
 	each bool
 	// reply writes the answer, or fails before it has written anything. results are those of ops.
 	// It is not called if an operation failed with a code that tolerates does not name.
-	reply     func(e env, out *reply, results []api.OpResult) error
+	reply     func(e env, out *wire.Reply, results []api.OpResult) error
 	tolerates api.Code
 }
 
@@ -34,7 +35,7 @@ func (p *plan) readsOnly() bool {
 }
 
 // finish writes the reply.
-func (p *plan) finish(e env, out *reply, results []api.OpResult) error {
+func (p *plan) finish(e env, out *wire.Reply, results []api.OpResult) error {
 	for i := range results {
 		if code := results[i].Code; code != "" && code != p.tolerates {
 			return &api.Error{Code: code}

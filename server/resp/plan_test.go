@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // plannable are the rows of the table, and their subcommands, that have a plan.
@@ -52,17 +53,18 @@ func answerOf(t *testing.T, m *memory, e env, p plan, version int, asReads bool)
 		results = res.Ops
 	}
 	var text bytes.Buffer
-	out := reply{out: &text, version: version}
+	out := wire.NewReply(&text)
+	out.Version = version
 	if err == nil {
 		err = p.finish(e, &out, results)
 	}
 	if err != nil {
-		if text.Len()+len(out.buf) > 0 {
-			t.Fatalf("%q was written before the error %v (U1)", text.String()+string(out.buf), err)
+		if written := text.Len() + out.Pending(); written > 0 {
+			t.Fatalf("%d bytes were written before the error %v (U1)", written, err)
 		}
-		out.error(err)
+		out.Fail(err)
 	}
-	_ = out.flush()
+	_ = out.Flush()
 	return text.String(), store.items
 }
 

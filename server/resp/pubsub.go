@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func pubsubCommands() []*command {
@@ -124,16 +125,16 @@ func onUnsubscribe(verb string, k kind) func(context.Context, *conn, [][]byte) e
 
 // subscriptionReply confirms one change; name is nil when there was nothing to end.
 func (c *conn) subscriptionReply(verb string, name []byte, count int64) {
-	c.out.push(3)
-	c.out.bulkString(verb)
+	c.out.Push(3)
+	c.out.BulkString(verb)
 	if name == nil {
-		c.out.null()
+		c.out.Null()
 	} else {
-		c.out.bulk(name)
+		c.out.Bulk(name)
 	}
-	c.out.integer(count)
+	c.out.Integer(count)
 }
 
 func onPublish(context.Context, *conn, [][]byte) error {
-	return replyError("ERR messages are not supported: subscriptions are accepted and nothing is delivered")
+	return wire.Error("ERR messages are not supported: subscriptions are accepted and nothing is delivered")
 }

@@ -1,6 +1,10 @@
 package resp
 
-import "github.com/lightning-db/lightning/api"
+import (
+	"github.com/lightning-db/lightning/api"
+
+	"github.com/lightning-db/lightning/server/resp/wire"
+)
 
 func rangeCommands() []*command {
 	return inGroup("string",
@@ -22,18 +26,18 @@ func planStrLen(_ env, args [][]byte) (plan, error) {
 }
 
 func planGetRange(_ env, args [][]byte) (plan, error) {
-	first, ok := parseNumber(args[2])
-	last, ok2 := parseNumber(args[3])
+	first, ok := wire.ParseNumber(args[2])
+	last, ok2 := wire.ParseNumber(args[3])
 	if !ok || !ok2 {
 		return plan{}, errNotInteger
 	}
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 		value := results[0].Previous
 		start, end := resolveRange(first, last, int64(len(value)))
 		if start >= end || backwards(first, last) {
 			start, end = 0, 0
 		}
-		out.bulk(value[start:end])
+		out.Bulk(value[start:end])
 		return nil
 	}}, nil
 }
@@ -55,12 +59,12 @@ func resolveRange(first, last, length int64) (start, end int64) {
 }
 
 func planSetRange(_ env, args [][]byte) (plan, error) {
-	offset, ok := parseNumber(args[2])
+	offset, ok := wire.ParseNumber(args[2])
 	switch {
 	case !ok:
 		return plan{}, errNotInteger
 	case offset < 0:
-		return plan{}, replyError("ERR offset is out of range")
+		return plan{}, wire.Error("ERR offset is out of range")
 	case len(args[3]) == 0:
 		return planStrLen(env{}, args)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // Topology says where the shards are; *server.Server implements it.
@@ -22,7 +23,7 @@ type Topology interface {
 	SlotCount(ctx context.Context, ns api.Namespace, slot api.Slot) (uint64, error)
 }
 
-var errCrossSlot = codedError{"CROSSSLOT Keys in request don't hash to the same slot", api.CodeCrossShard}
+var errCrossSlot = wire.Coded("CROSSSLOT Keys in request don't hash to the same slot", api.CodeCrossShard)
 
 // slotOf collects the slots of keys.
 type slotOf struct {
@@ -80,7 +81,7 @@ func (c *conn) redirect(cmd *command, args [][]byte) error {
 func (s *Server) moved(slot api.Slot, leader api.NodeID) error {
 	for _, n := range s.opts.Topology.Status().GetMap().GetNodes() {
 		if api.NodeID(n.GetId()) == leader && n.GetRespClusterAddress() != "" {
-			return codedError{replyError("MOVED " + strconv.Itoa(int(slot)) + " " + n.GetRespClusterAddress()), api.CodeNotLeader}
+			return wire.Coded(wire.Error("MOVED "+strconv.Itoa(int(slot))+" "+n.GetRespClusterAddress()), api.CodeNotLeader)
 		}
 	}
 	return nil
@@ -104,7 +105,7 @@ func onReadOnly(yes bool) func(context.Context, *conn, [][]byte) error {
 			return errNoCluster
 		}
 		c.readOnly = yes
-		c.out.ok()
+		c.out.OK()
 		return nil
 	}
 }
@@ -115,8 +116,8 @@ func onAsking(_ context.Context, c *conn, _ [][]byte) error {
 	if !c.server.opts.Cluster {
 		return errNoCluster
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
-const errNoCluster = replyError("ERR This instance has cluster support disabled")
+const errNoCluster = wire.Error("ERR This instance has cluster support disabled")

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // Where the keys of data commands are.
@@ -83,45 +84,45 @@ func onEach(op api.Op, keys [][]byte) []api.Op {
 // Replies that many commands share. Those about one operation look at the first: the rest of a
 // step was applied or not as it was.
 
-func replyOK(_ env, out *reply, _ []api.OpResult) error {
-	out.ok()
+func replyOK(_ env, out *wire.Reply, _ []api.OpResult) error {
+	out.OK()
 	return nil
 }
 
-func replyNumber(_ env, out *reply, results []api.OpResult) error {
-	out.integer(results[0].Number)
+func replyNumber(_ env, out *wire.Reply, results []api.OpResult) error {
+	out.Integer(results[0].Number)
 	return nil
 }
 
 // replyApplied tells whether the operation was applied.
-func replyApplied(_ env, out *reply, results []api.OpResult) error {
-	out.boolean(results[0].Applied)
+func replyApplied(_ env, out *wire.Reply, results []api.OpResult) error {
+	out.Boolean(results[0].Applied)
 	return nil
 }
 
 // replyPrevious answers the value that was there before the operation.
-func replyPrevious(_ env, out *reply, results []api.OpResult) error {
-	out.previous(&results[0])
+func replyPrevious(_ env, out *wire.Reply, results []api.OpResult) error {
+	writePrevious(out, &results[0])
 	return nil
 }
 
 // replyExisted counts the keys that were there.
-func replyExisted(_ env, out *reply, results []api.OpResult) error {
+func replyExisted(_ env, out *wire.Reply, results []api.OpResult) error {
 	count := int64(0)
 	for i := range results {
 		if results[i].Existed {
 			count++
 		}
 	}
-	out.integer(count)
+	out.Integer(count)
 	return nil
 }
 
-// previous writes the value that an operation found.
-func (r *reply) previous(found *api.OpResult) {
+// writePrevious writes the value that an operation found.
+func writePrevious(out *wire.Reply, found *api.OpResult) {
 	if !found.Existed {
-		r.null()
+		out.Null()
 		return
 	}
-	r.bulk(found.Previous)
+	out.Bulk(found.Previous)
 }

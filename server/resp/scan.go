@@ -6,13 +6,15 @@ import (
 	"strings"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/glob"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // scanOptions are SCAN's arguments.
 type scanOptions struct {
 	cursor uint64
 	count  int
-	match  *glob
+	match  *glob.Pattern
 	nobody bool // TYPE names a type that no key has
 }
 
@@ -23,7 +25,7 @@ func parseScan(args [][]byte) (scanOptions, error) {
 	o := scanOptions{count: defaultScanCount}
 	var ok bool
 	if o.cursor, ok = parseCursor(args[1]); !ok {
-		return o, replyError("ERR invalid cursor")
+		return o, wire.Error("ERR invalid cursor")
 	}
 	for i := 2; i < len(args); i += 2 {
 		if i+1 == len(args) {
@@ -31,9 +33,9 @@ func parseScan(args [][]byte) (scanOptions, error) {
 		}
 		switch option(args[i]) {
 		case "match":
-			o.match = newGlob(args[i+1])
+			o.match = glob.New(args[i+1])
 		case "count":
-			n, ok := parseNumber(args[i+1])
+			n, ok := wire.ParseNumber(args[i+1])
 			if !ok {
 				return o, errNotInteger
 			}
@@ -78,7 +80,7 @@ func onScan(ctx context.Context, c *conn, args [][]byte) error {
 	}
 	var prefix []byte
 	if o.match != nil {
-		prefix = o.match.literalPrefix()
+		prefix = o.match.LiteralPrefix()
 	}
 	if len(prefix) > api.MaxKeyBytes {
 		c.scanReply(0, nil) // longer than any key
@@ -92,9 +94,9 @@ func onScan(ctx context.Context, c *conn, args [][]byte) error {
 	if o.match != nil {
 		keys = keys[:0]
 		for _, key := range page.Keys {
-			matched, err := o.match.match(key)
+			matched, err := o.match.Match(key)
 			if err != nil {
-				return replyError("ERR " + err.Error())
+				return wire.Error("ERR " + err.Error())
 			}
 			if matched {
 				keys = append(keys, key)
@@ -106,10 +108,10 @@ func onScan(ctx context.Context, c *conn, args [][]byte) error {
 }
 
 func (c *conn) scanReply(next uint64, keys [][]byte) {
-	c.out.array(2)
-	c.out.bulkString(strconv.FormatUint(next, 10))
-	c.out.array(len(keys))
+	c.out.Array(2)
+	c.out.BulkString(strconv.FormatUint(next, 10))
+	c.out.Array(len(keys))
 	for _, key := range keys {
-		c.out.bulk(key)
+		c.out.Bulk(key)
 	}
 }

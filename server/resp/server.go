@@ -14,6 +14,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/server"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // Store runs the operations; *server.Server implements it.
@@ -242,7 +243,7 @@ func (s *Server) accept(netConn net.Conn) {
 		_ = netConn.Close()
 	case full:
 		s.stats.turnedAway.Add(1)
-		c.refuse(replyError("ERR max number of clients reached"))
+		c.refuse(wire.Error("ERR max number of clients reached"))
 	default:
 		go c.serveConn()
 	}

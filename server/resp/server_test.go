@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // Every row of the error table has its reply, whose first word is the table's.
@@ -26,7 +27,7 @@ func TestErrorsBecomeTheRepliesOfTheTable(t *testing.T) {
 		m.fail = fmt.Errorf("wrapped: %w", api.Errorf(row.Code, "line one\r\nline two"))
 		m.mu.Unlock()
 		want := "-" + row.RESP + " wrapped: line one  line two\r\n"
-		if text, ok := redisTexts[row.Code]; ok {
+		if text, ok := wire.Texts[row.Code]; ok {
 			want = "-" + text + "\r\n"
 		}
 		for _, command := range [][]string{{"SET", "k", "v"}, {"GET", "k"}, {"MGET", "a", "b"}, {"DEL", "a", "b"}, {"DBSIZE"}, {"SCAN", "0"}, {"EXISTS", "k"}, {"TTL", "k"}, {"EXPIRE", "k", "10", "NX"}, {"KEYS", "*"}, {"RANDOMKEY"}, {"FLUSHALL"}} {
@@ -84,7 +85,7 @@ func TestLargeCommandsAreBounded(t *testing.T) {
 		inside <- struct{}{}
 		<-release
 	}
-	large := strings.Repeat("v", largeCommandBytes)
+	large := strings.Repeat("v", wire.LargeCommandBytes)
 	var all sync.WaitGroup
 	conns := []net.Conn{dial(t, address), dial(t, address), dial(t, address)}
 	for _, c := range conns[:2] {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // stats are what INFO counts.
@@ -58,7 +60,7 @@ func (s *stats) count(cmd *command, admitted bool, err error, took time.Duration
 	}
 	if err != nil {
 		s.errors.Add(1)
-		s.countPrefix(errorText(err))
+		s.countPrefix(wire.ErrorText(err))
 	}
 }
 

@@ -5,24 +5,23 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // What a stranger, a connection that has not authenticated, may cost beside Options.MaxStrangers
 // and StrangerTimeout. AUTH and HELLO need a fraction of it.
 const (
-	maxStrangerArgs       = 10
-	maxStrangerBytes      = 4 << 10
 	maxStrangerReplyBytes = 16 << 10
 	handshakeTimeout      = 5 * time.Second
 )
 
 const (
-	errWrongPassword = replyError("WRONGPASS invalid username-password pair or user is disabled.")
+	errWrongPassword = wire.Error("WRONGPASS invalid username-password pair or user is disabled.")
 	errHello         = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> " +
 		"option can be used to authenticate the client and select the RESP protocol version at the same time"
 )
 
-var errNoAuth = codedError{"NOAUTH Authentication required.", api.CodeUnauthorized}
+var errNoAuth = wire.Coded("NOAUTH Authentication required.", api.CodeUnauthorized)
 
 // passwordRequired reports whether a new connection is a stranger.
 func (s *Server) passwordRequired() bool { return s.opts.Access != nil && s.opts.Access.Required() }
@@ -30,7 +29,7 @@ func (s *Server) passwordRequired() bool { return s.opts.Access != nil && s.opts
 // setAuthenticated makes the connection a stranger or not. The server counts strangers from the
 // moment that it has taken the connection in.
 func (c *conn) setAuthenticated(yes bool) {
-	c.in.strange = !yes
+	c.in.Strange = !yes
 	if c.authenticated == yes {
 		return
 	}
@@ -72,7 +71,7 @@ func (c *conn) authenticate(ctx context.Context, user string, password []byte) e
 		err = api.ErrUnauthorized
 	}
 	if api.CodeOf(err) == api.CodeUnauthorized {
-		return codedError{errWrongPassword, api.CodeUnauthorized}
+		return wire.Coded(errWrongPassword, api.CodeUnauthorized)
 	}
 	if err == nil {
 		c.setAuthenticated(true)
@@ -88,12 +87,12 @@ func onAuth(ctx context.Context, c *conn, args [][]byte) error {
 	case len(args) == 3:
 		user, password = string(args[1]), args[2]
 	case !c.server.passwordRequired():
-		return replyError("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
+		return wire.Error("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
 	}
 	if err := c.authenticate(ctx, user, password); err != nil {
 		return err
 	}
-	c.out.ok()
+	c.out.OK()
 	return nil
 }
 
@@ -107,7 +106,7 @@ type helloOptions struct {
 
 // onHello changes nothing unless all of its options are right.
 func onHello(ctx context.Context, c *conn, args [][]byte) error {
-	o, err := parseHello(args, c.out.version)
+	o, err := parseHello(args, c.out.Version)
 	if err != nil {
 		return err
 	}
@@ -117,9 +116,9 @@ func onHello(ctx context.Context, c *conn, args [][]byte) error {
 		}
 	}
 	if !c.authenticated {
-		return codedError{errHello, api.CodeUnauthorized}
+		return wire.Coded(errHello, api.CodeUnauthorized)
 	}
-	c.out.version = o.version
+	c.out.Version = o.version
 	if o.name != nil {
 		c.name = *o.name
 	}
@@ -130,12 +129,12 @@ func onHello(ctx context.Context, c *conn, args [][]byte) error {
 func parseHello(args [][]byte, version int) (helloOptions, error) {
 	o := helloOptions{version: version}
 	if len(args) > 1 {
-		n, ok := parseNumber(args[1])
+		n, ok := wire.ParseNumber(args[1])
 		switch {
 		case !ok:
-			return o, replyError("ERR Protocol version is not an integer or out of range")
+			return o, wire.Error("ERR Protocol version is not an integer or out of range")
 		case n < 2 || n > 3:
-			return o, replyError("NOPROTO unsupported protocol version")
+			return o, wire.Error("NOPROTO unsupported protocol version")
 		}
 		o.version = int(n)
 	}
@@ -152,28 +151,28 @@ func parseHello(args [][]byte, version int) (helloOptions, error) {
 			o.name = &name
 			i += 2
 		default:
-			return o, replyError("ERR Syntax error in HELLO option '" + echo(args[i]) + "'")
+			return o, wire.Error("ERR Syntax error in HELLO option '" + echo(args[i]) + "'")
 		}
 	}
 	return o, nil
 }
 
 func (c *conn) hello() {
-	c.out.dict(7)
-	c.out.bulkString("server")
-	c.out.bulkString("redis")
-	c.out.bulkString("version")
-	c.out.bulkString(redisVersion)
-	c.out.bulkString("proto")
-	c.out.integer(int64(c.out.version))
-	c.out.bulkString("id")
-	c.out.integer(c.id)
-	c.out.bulkString("mode")
-	c.out.bulkString(c.server.mode())
-	c.out.bulkString("role")
-	c.out.bulkString("master")
-	c.out.bulkString("modules")
-	c.out.array(0)
+	c.out.Dict(7)
+	c.out.BulkString("server")
+	c.out.BulkString("redis")
+	c.out.BulkString("version")
+	c.out.BulkString(redisVersion)
+	c.out.BulkString("proto")
+	c.out.Integer(int64(c.out.Version))
+	c.out.BulkString("id")
+	c.out.Integer(c.id)
+	c.out.BulkString("mode")
+	c.out.BulkString(c.server.mode())
+	c.out.BulkString("role")
+	c.out.BulkString("master")
+	c.out.BulkString("modules")
+	c.out.Array(0)
 }
 
 // mode is what INFO and HELLO call this listener.

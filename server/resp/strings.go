@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // stringCommands are the rows about values.
@@ -35,10 +36,10 @@ func planGet(_ env, args [][]byte) (plan, error) {
 }
 
 func planMGet(_ env, args [][]byte) (plan, error) {
-	return plan{ops: onEach(readsValue(nil), args[1:]), each: true, reply: func(_ env, out *reply, results []api.OpResult) error {
-		out.array(len(results))
+	return plan{ops: onEach(readsValue(nil), args[1:]), each: true, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+		out.Array(len(results))
 		for i := range results {
-			out.previous(&results[i])
+			writePrevious(out, &results[i])
 		}
 		return nil
 	}}, nil
@@ -62,11 +63,11 @@ func planSet(e env, args [][]byte) (plan, error) {
 	return p, nil
 }
 
-func replySet(_ env, out *reply, results []api.OpResult) error {
+func replySet(_ env, out *wire.Reply, results []api.OpResult) error {
 	if results[0].Applied {
-		out.ok()
+		out.OK()
 	} else {
-		out.null()
+		out.Null()
 	}
 	return nil
 }
@@ -110,11 +111,11 @@ func planGetEX(e env, args [][]byte) (plan, error) {
 	}
 	expiry, err := o.expiry("getex", e)
 	if err != nil {
-		return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *reply, results []api.OpResult) error {
+		return plan{ops: []api.Op{looksAt(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
 			if results[0].Existed {
 				return err
 			}
-			out.null()
+			out.Null()
 			return nil
 		}}, nil
 	}

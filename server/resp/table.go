@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // command is one row of the table: what the command is called and takes, where its keys are,
@@ -176,25 +178,31 @@ func errUnknownCommand(args [][]byte) error {
 		fmt.Fprintf(&b, "'%s' ", arg[:min(len(arg), maxEchoBytes-b.Len())])
 	}
 	name := args[0][:min(len(args[0]), maxEchoBytes)]
-	return replyError(fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", name, b.String()))
+	return wire.Error(fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", name, b.String()))
 }
 
 func errArity(name string) error {
-	return replyError("ERR wrong number of arguments for '" + name + "' command")
+	return wire.Error("ERR wrong number of arguments for '" + name + "' command")
 }
 
 // help answers the subcommand HELP, to which errUnknownSubcommand points.
 func (c *conn) help(name string) {
 	subs := byName[name].subs
-	c.out.array(1 + 2*len(subs))
-	c.out.simple(strings.ToUpper(name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+	c.out.Array(1 + 2*len(subs))
+	c.out.Simple(strings.ToUpper(name) + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
 	for _, sub := range subs {
 		_, own, _ := strings.Cut(sub.name, "|")
-		c.out.simple(strings.ToUpper(own))
-		c.out.simple("    " + sub.summary)
+		c.out.Simple(strings.ToUpper(own))
+		c.out.Simple("    " + sub.summary)
 	}
 }
 
 func errUnknownSubcommand(command string, sub []byte) error {
-	return replyError(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", sub[:min(len(sub), maxEchoBytes)], command))
+	return wire.Error(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", sub[:min(len(sub), maxEchoBytes)], command))
 }
+
+// The errors that many commands share; their texts are Redis'.
+const (
+	errSyntax     = wire.Error("ERR syntax error")
+	errNotInteger = wire.Error("ERR value is not an integer or out of range")
+)

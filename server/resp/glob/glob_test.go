@@ -1,4 +1,4 @@
-package resp
+package glob
 
 import (
 	"errors"
@@ -21,7 +21,7 @@ func TestGlobMatchesAsRedisDoes(t *testing.T) {
 		{"*a*b*c*", "xxaxxbxxcxx", true}, {"*a*b*c*", "xxaxxcxxbxx", false}, {"a[]b", "ab", false}, {"\xff*", "\xff\x00", true},
 		{"news.*.[0-9]", "news.sport.7", true}, {"[a-]", "-", false}, {"?*?", "ab", true}, {"?*?", "a", false},
 	} {
-		got, err := newGlob([]byte(c.pattern)).match([]byte(c.key))
+		got, err := New([]byte(c.pattern)).Match([]byte(c.key))
 		if err != nil || got != c.want {
 			t.Errorf("%q on %q: %v, %v", c.pattern, c.key, got, err)
 		}
@@ -29,11 +29,11 @@ func TestGlobMatchesAsRedisDoes(t *testing.T) {
 }
 
 func TestGlobGivesUpOnAPatternThatIsTooExpensive(t *testing.T) {
-	g := newGlob([]byte("*" + strings.Repeat("a", 1000) + "b"))
+	g := New([]byte("*" + strings.Repeat("a", 1000) + "b"))
 	key := []byte(strings.Repeat("a", 60_000))
 	for range 100 {
-		if _, err := g.match(key); err != nil {
-			if !errors.Is(err, errGlobTooExpensive) {
+		if _, err := g.Match(key); err != nil {
+			if !errors.Is(err, ErrTooExpensive) {
 				t.Fatal(err)
 			}
 			return
@@ -44,9 +44,9 @@ func TestGlobGivesUpOnAPatternThatIsTooExpensive(t *testing.T) {
 
 // A pattern that is expensive only behind the end of the key is found out too.
 func TestGlobGivesUpOnManyStars(t *testing.T) {
-	g := newGlob([]byte("a" + strings.Repeat("*", 1_000_000)))
+	g := New([]byte("a" + strings.Repeat("*", 1_000_000)))
 	for range 100 {
-		if _, err := g.match([]byte("a")); err != nil {
+		if _, err := g.Match([]byte("a")); err != nil {
 			return
 		}
 	}
@@ -54,9 +54,9 @@ func TestGlobGivesUpOnManyStars(t *testing.T) {
 }
 
 func TestGlobMatchesManyKeysWithAnHonestPattern(t *testing.T) {
-	g := newGlob([]byte("*[0-9a-f]*:user:*7"))
+	g := New([]byte("*[0-9a-f]*:user:*7"))
 	for i := range 2_000_000 {
-		if _, err := g.match(strconv.AppendInt([]byte("prefix-17:user:"), int64(i), 10)); err != nil {
+		if _, err := g.Match(strconv.AppendInt([]byte("prefix-17:user:"), int64(i), 10)); err != nil {
 			t.Fatalf("key %d: %v", i, err)
 		}
 	}
@@ -66,7 +66,7 @@ func TestLiteralPrefix(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"user:*": "user:", "*": "", "a?b": "a", "a[b]": "a", `a\*`: "a", "plain": "plain", "": "",
 	} {
-		if got := newGlob([]byte(pattern)).literalPrefix(); string(got) != want {
+		if got := New([]byte(pattern)).LiteralPrefix(); string(got) != want {
 			t.Errorf("%q: %q", pattern, got)
 		}
 	}
@@ -89,7 +89,7 @@ func slowMatch(p, s []byte) bool {
 			}
 			return false
 		}
-		ok, next := newGlob(p).matchByte(0, s[0])
+		ok, next := New(p).matchByte(0, s[0])
 		if !ok {
 			return false
 		}
@@ -109,14 +109,14 @@ func FuzzGlob(f *testing.F) {
 		if len(pattern) > 20 || len(key) > 20 {
 			return
 		}
-		got, err := newGlob(pattern).match(key)
+		got, err := New(pattern).Match(key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if want := slowMatch(pattern, key); got != want {
 			t.Fatalf("%q on %q: %v", pattern, key, got)
 		}
-		prefix := newGlob(pattern).literalPrefix()
+		prefix := New(pattern).LiteralPrefix()
 		if got && !strings.HasPrefix(string(key), string(prefix)) {
 			t.Fatalf("%q matches %q without its prefix %q", pattern, key, prefix)
 		}

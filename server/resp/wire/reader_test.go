@@ -1,4 +1,4 @@
-package resp
+package wire
 
 import (
 	"bytes"
@@ -12,13 +12,23 @@ import (
 	"github.com/lightning-db/lightning/api"
 )
 
+// encode writes a command as clients do.
+func encode(args ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "*%d\r\n", len(args))
+	for _, arg := range args {
+		fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(arg), arg)
+	}
+	return b.String()
+}
+
 func noReserve() error { return nil }
 
 // readAll reads every request of a stream.
-func readAll(in io.Reader) (requests []request, err error) {
-	r := newReader(in, noReserve)
+func readAll(in io.Reader) (requests []Request, err error) {
+	r := NewReader(in, noReserve)
 	for {
-		q, err := r.next()
+		q, err := r.Next()
 		if err != nil {
 			return requests, err
 		}
@@ -66,7 +76,7 @@ func TestRequestsArriveInAnyPieces(t *testing.T) {
 		if err != io.EOF || len(requests) != 4 {
 			t.Fatalf("%s: %d requests, %v", name, len(requests), err)
 		}
-		if join(requests[1].args) != "PING|a" || join(requests[2].args) != "GET|" || join(requests[3].args) != "ECHO|\r\n$3\r\n" || len(requests[0].args[2]) != 70_000 {
+		if join(requests[1].Args) != "PING|a" || join(requests[2].Args) != "GET|" || join(requests[3].Args) != "ECHO|\r\n$3\r\n" || len(requests[0].Args[2]) != 70_000 {
 			t.Fatalf("%s: %v", name, requests[1:])
 		}
 	}
@@ -113,12 +123,12 @@ func TestWhatIsTooLargeIsSkippedAndNamed(t *testing.T) {
 		if err != io.EOF || len(requests) != 2 {
 			t.Fatalf("%s: %d requests, %v", name, len(requests), err)
 		}
-		if !errors.Is(requests[0].refused, api.ErrTooLarge) || requests[1].refused != nil {
-			t.Fatalf("%s: %v", name, requests[0].refused)
+		if !errors.Is(requests[0].Refused, api.ErrTooLarge) || requests[1].Refused != nil {
+			t.Fatalf("%s: %v", name, requests[0].Refused)
 		}
 		for _, want := range c.want {
-			if !strings.Contains(requests[0].refused.Error(), want) {
-				t.Errorf("%s: %q does not say %s", name, requests[0].refused, want)
+			if !strings.Contains(requests[0].Refused.Error(), want) {
+				t.Errorf("%s: %q does not say %s", name, requests[0].Refused, want)
 			}
 		}
 	}
@@ -126,7 +136,7 @@ func TestWhatIsTooLargeIsSkippedAndNamed(t *testing.T) {
 
 func TestTheLargestValueWithTheLongestKeyIsTaken(t *testing.T) {
 	requests, err := readAll(strings.NewReader(encode("SET", strings.Repeat("k", api.MaxKeyBytes), strings.Repeat("v", api.MaxValueBytes), "PX", "100", "NX", "GET")))
-	if err != io.EOF || len(requests) != 1 || requests[0].refused != nil {
+	if err != io.EOF || len(requests) != 1 || requests[0].Refused != nil {
 		t.Fatal(len(requests), err)
 	}
 }
@@ -134,26 +144,26 @@ func TestTheLargestValueWithTheLongestKeyIsTaken(t *testing.T) {
 func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
 	reserved := 0
 	refuse := errors.New("no")
-	r := newReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 70_000))+encode("SET", "k", "v")), func() error { reserved++; return nil })
+	r := NewReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 70_000))+encode("SET", "k", "v")), func() error { reserved++; return nil })
 	for range 2 {
-		if _, err := r.next(); err != nil {
+		if _, err := r.Next(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if reserved != 1 {
 		t.Fatalf("reserved %d times", reserved)
 	}
-	r = newReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"+strings.Repeat("v", largeCommandBytes)), func() error { return refuse })
-	if _, err := r.next(); !errors.Is(err, refuse) {
+	r = NewReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"+strings.Repeat("v", LargeCommandBytes)), func() error { return refuse })
+	if _, err := r.Next(); !errors.Is(err, refuse) {
 		t.Fatal(err)
 	}
 }
 
 func TestARequestThatIsOnlyAnnouncedReservesNothing(t *testing.T) {
-	for _, sent := range []int{0, 1, 1000, largeCommandBytes - 200} {
+	for _, sent := range []int{0, 1, 1000, LargeCommandBytes - 200} {
 		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxValueBytes, strings.Repeat("v", sent))
-		r := newReader(strings.NewReader(stream), func() error { return errors.New("reserved") })
-		if _, err := r.next(); err != io.ErrUnexpectedEOF {
+		r := NewReader(strings.NewReader(stream), func() error { return errors.New("reserved") })
+		if _, err := r.Next(); err != io.ErrUnexpectedEOF {
 			t.Errorf("%d bytes of a large value came: %v", sent, err)
 		}
 	}
@@ -163,7 +173,7 @@ func TestLongLinesEndTheConnection(t *testing.T) {
 	long := strings.Repeat("x", maxLineBytes+20_000)
 	for _, stream := range []string{long, "*" + long, "*1\r\n$" + long} {
 		_, err := readAll(strings.NewReader(stream))
-		var broken protocolError
+		var broken ProtocolError
 		if !errors.As(err, &broken) || !strings.Contains(err.Error(), "too big") {
 			t.Errorf("%.10q: %v", stream, err)
 		}
@@ -190,18 +200,18 @@ func FuzzReader(f *testing.F) {
 			t.Fatalf("whole: %d requests, %v; in pieces: %d, %v", len(whole), wholeErr, len(pieces), piecesErr)
 		}
 		for i, q := range whole {
-			if join(q.args) != join(pieces[i].args) {
-				t.Fatalf("request %d: %q and %q", i, q.args, pieces[i].args)
+			if join(q.Args) != join(pieces[i].Args) {
+				t.Fatalf("request %d: %q and %q", i, q.Args, pieces[i].Args)
 			}
-			if q.refused != nil {
+			if q.Refused != nil {
 				continue
 			}
 			var args []string
-			for _, arg := range q.args {
+			for _, arg := range q.Args {
 				args = append(args, string(arg))
 			}
 			again, err := readAll(strings.NewReader(encode(args...)))
-			if err != io.EOF || len(again) != 1 || join(again[0].args) != join(q.args) {
+			if err != io.EOF || len(again) != 1 || join(again[0].Args) != join(q.Args) {
 				t.Fatalf("%q reads as %v, %v", args, again, err)
 			}
 		}

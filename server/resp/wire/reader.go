@@ -1,4 +1,4 @@
-package resp
+package wire
 
 import (
 	"bufio"
@@ -17,64 +17,70 @@ import (
 const (
 	// maxArgCount lets DEL and MGET name as many keys as a batch may have.
 	maxArgCount = api.MaxBatchOps + 16
-	// maxCommandBytes bounds the arguments of one command together.
-	maxCommandBytes = api.MaxBatchBytes
+	// MaxCommandBytes bounds the arguments of one command together.
+	MaxCommandBytes = api.MaxBatchBytes
 	// maxLineBytes bounds an inline command and the lines with counts and lengths (Redis:
 	// PROTO_INLINE_MAX_SIZE).
 	maxLineBytes = 64 << 10
+	// maxStrangeArgs and maxStrangeBytes are what a client that has not authenticated may send at
+	// once. AUTH and HELLO need a fraction of it.
+	maxStrangeArgs  = 10
+	maxStrangeBytes = 4 << 10
 	// maxProtocolArgCount and maxProtocolBulkBytes are Redis' own bounds.
 	maxProtocolArgCount  = 1 << 20
 	maxProtocolBulkBytes = 512 << 20
-	// largeCommandBytes is where a command counts as large: up to here the memory is bounded by
+	// LargeCommandBytes is where a command counts as large: up to here the memory is bounded by
 	// the number of connections, beyond by the number of large commands.
-	largeCommandBytes = 64 << 10
+	LargeCommandBytes = 64 << 10
 )
 
-// protocolError is a request that cannot be read on behind; its text is Redis'.
-type protocolError string
+// ProtocolError is a request that cannot be read on behind; its text is Redis'.
+type ProtocolError string
 
 // Error implements error.
-func (e protocolError) Error() string { return "Protocol error: " + string(e) }
+func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
 
-// reader takes requests off a connection. It holds at most one request and a fixed buffer.
-type reader struct {
+// Reader takes requests off a connection. It holds at most one request and a fixed buffer.
+type Reader struct {
 	in *bufio.Reader
-	// reserve is called once for a request that is larger than largeCommandBytes, before memory
+	// reserve is called once for a request that is larger than LargeCommandBytes, before memory
 	// is taken for it.
 	reserve func() error
-	// midCommand is true while part of a request has been read.
-	midCommand bool
-	// strange holds the reader to what a client needs to authenticate.
-	strange bool
+	// MidCommand is true while part of a request has been read.
+	MidCommand bool
+	// Strange holds the reader to what a client needs to authenticate.
+	Strange bool
 }
 
-func newReader(in io.Reader, reserve func() error) *reader {
-	return &reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve}
+// NewReader makes a reader. reserve may wait.
+func NewReader(in io.Reader, reserve func() error) *Reader {
+	return &Reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve}
 }
 
-// request is what one client sent at once.
-type request struct {
-	args [][]byte
-	// refused says why the request is not to be run; args then hold only what was read before.
-	refused error
+// Request is what one client sent at once.
+type Request struct {
+	Args [][]byte
+	// Refused says why the request is not to be run; args then hold only what was read before.
+	Refused error
 
-	bytes    int
+	// Bytes are those of the arguments, with what each costs beside.
+	Bytes    int
 	reserved bool
 }
 
-// next reads one request. Its arguments are the caller's. An error ends the connection.
-func (r *reader) next() (request, error) {
+// Next reads one request. Its arguments are the caller's. An error ends the connection.
+func (r *Reader) Next() (Request, error) {
 	for {
-		r.midCommand = false
+		r.MidCommand = false
 		first, err := r.in.ReadByte()
 		if err != nil {
-			return request{}, err
+			return Request{}, err
 		}
-		r.midCommand = true
+		r.MidCommand = true
 		if err := r.in.UnreadByte(); err != nil {
-			return request{}, err
+			return Request{}, err
 		}
-		var q request
+		var q Request
 		if first == '*' {
 			err = r.multibulk(&q)
 		} else {
@@ -84,16 +90,16 @@ func (r *reader) next() (request, error) {
 			if err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return request{}, err
+			return Request{}, err
 		}
-		if len(q.args) > 0 || q.refused != nil {
+		if len(q.Args) > 0 || q.Refused != nil {
 			return q, nil
 		}
 	}
 }
 
 // line reads up to a line feed and takes the line end off. The result is valid until the next read.
-func (r *reader) line(tooLong string) ([]byte, error) {
+func (r *Reader) line(tooLong string) ([]byte, error) {
 	line, err := r.in.ReadSlice('\n')
 	if err == nil {
 		return bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'}), nil
@@ -101,7 +107,7 @@ func (r *reader) line(tooLong string) ([]byte, error) {
 	whole := append([]byte(nil), line...)
 	for errors.Is(err, bufio.ErrBufferFull) {
 		if len(whole) > maxLineBytes {
-			return nil, protocolError(tooLong)
+			return nil, ProtocolError(tooLong)
 		}
 		line, err = r.in.ReadSlice('\n')
 		whole = append(whole, line...)
@@ -113,20 +119,20 @@ func (r *reader) line(tooLong string) ([]byte, error) {
 }
 
 // number reads a line that is a sign of one byte and a decimal number.
-func (r *reader) number(tooLong, invalid string) (int64, error) {
+func (r *Reader) number(tooLong, invalid string) (int64, error) {
 	line, err := r.line(tooLong)
 	if err != nil {
 		return 0, err
 	}
-	n, ok := parseNumber(line[1:])
+	n, ok := ParseNumber(line[1:])
 	if !ok {
-		return 0, protocolError(invalid)
+		return 0, ProtocolError(invalid)
 	}
 	return n, nil
 }
 
-// parseNumber is strict, as Redis is: no plus sign, no spaces, no leading zeros.
-func parseNumber(b []byte) (int64, bool) {
+// ParseNumber is strict, as Redis is: no plus sign, no spaces, no leading zeros.
+func ParseNumber(b []byte) (int64, bool) {
 	if len(b) == 0 || len(b) > 20 || b[0] == '+' || b[0] == '0' && len(b) > 1 || b[0] == '-' && (len(b) == 1 || b[1] == '0') {
 		return 0, false
 	}
@@ -134,16 +140,16 @@ func parseNumber(b []byte) (int64, bool) {
 	return n, err == nil
 }
 
-func (r *reader) multibulk(q *request) error {
+func (r *Reader) multibulk(q *Request) error {
 	count, err := r.number("too big mbulk count string", "invalid multibulk length")
 	if err != nil {
 		return err
 	}
 	if count > maxProtocolArgCount {
-		return protocolError("invalid multibulk length")
+		return ProtocolError("invalid multibulk length")
 	}
-	if r.strange && count > maxStrangerArgs {
-		return protocolError("unauthenticated multibulk length")
+	if r.Strange && count > maxStrangeArgs {
+		return ProtocolError("unauthenticated multibulk length")
 	}
 	if count > maxArgCount {
 		q.refuse("command of %d arguments is over the limit of %d", count, maxArgCount)
@@ -156,11 +162,11 @@ func (r *reader) multibulk(q *request) error {
 	return nil
 }
 
-func (q *request) refuse(format string, args ...any) {
-	if q.refused == nil {
-		q.refused = api.Errorf(api.CodeTooLarge, format, args...)
-		if len(q.args) > 1 {
-			q.args = q.args[:1]
+func (q *Request) refuse(format string, args ...any) {
+	if q.Refused == nil {
+		q.Refused = api.Errorf(api.CodeTooLarge, format, args...)
+		if len(q.Args) > 1 {
+			q.Args = q.Args[:1]
 		}
 	}
 }
@@ -168,22 +174,22 @@ func (q *request) refuse(format string, args ...any) {
 // argOverheadBytes is what an argument costs beside its bytes.
 const argOverheadBytes = 32
 
-func (r *reader) bulk(q *request) error {
+func (r *Reader) bulk(q *Request) error {
 	size, err := r.bulkLength()
 	if err != nil {
 		return err
 	}
-	q.bytes += int(size) + argOverheadBytes
-	if r.strange && q.bytes > maxStrangerBytes {
-		return protocolError("unauthenticated bulk length")
+	q.Bytes += int(size) + argOverheadBytes
+	if r.Strange && q.Bytes > maxStrangeBytes {
+		return ProtocolError("unauthenticated bulk length")
 	}
 	switch {
 	case size > api.MaxValueBytes:
 		q.refuse("argument of %d bytes is over the limit of %d bytes for a value", size, api.MaxValueBytes)
-	case q.bytes > maxCommandBytes+argOverheadBytes*len(q.args):
-		q.refuse("command of more than %d bytes is over the limit", maxCommandBytes)
+	case q.Bytes > MaxCommandBytes+argOverheadBytes*len(q.Args):
+		q.refuse("command of more than %d bytes is over the limit", MaxCommandBytes)
 	}
-	if q.refused != nil {
+	if q.Refused != nil {
 		if _, err := io.CopyN(io.Discard, r.in, size); err != nil {
 			return err
 		}
@@ -193,20 +199,20 @@ func (r *reader) bulk(q *request) error {
 	if err != nil {
 		return err
 	}
-	q.args = append(q.args, arg)
+	q.Args = append(q.Args, arg)
 	return r.bulkEnd()
 }
 
 // argument reads the bytes of a bulk. Where they make the request large, what is allowed to a small
 // one is read first: who only announces a large request must not keep others from sending theirs.
-func (r *reader) argument(q *request, size int) ([]byte, error) {
-	before := q.bytes - size
-	if q.reserved || q.bytes <= largeCommandBytes {
+func (r *Reader) argument(q *Request, size int) ([]byte, error) {
+	before := q.Bytes - size
+	if q.reserved || q.Bytes <= LargeCommandBytes {
 		arg := make([]byte, size)
 		_, err := io.ReadFull(r.in, arg)
 		return arg, err
 	}
-	head := make([]byte, min(max(0, largeCommandBytes-before), size))
+	head := make([]byte, min(max(0, LargeCommandBytes-before), size))
 	if _, err := io.ReadFull(r.in, head); err != nil {
 		return nil, err
 	}
@@ -219,13 +225,13 @@ func (r *reader) argument(q *request, size int) ([]byte, error) {
 	return arg, err
 }
 
-func (r *reader) bulkLength() (int64, error) {
+func (r *Reader) bulkLength() (int64, error) {
 	first, err := r.in.ReadByte()
 	if err != nil {
 		return 0, err
 	}
 	if first != '$' {
-		return 0, protocolError(fmt.Sprintf("expected '$', got '%c'", printable(first)))
+		return 0, ProtocolError(fmt.Sprintf("expected '$', got '%c'", printable(first)))
 	}
 	if err := r.in.UnreadByte(); err != nil {
 		return 0, err
@@ -235,7 +241,7 @@ func (r *reader) bulkLength() (int64, error) {
 		return 0, err
 	}
 	if size < 0 || size > maxProtocolBulkBytes {
-		return 0, protocolError("invalid bulk length")
+		return 0, ProtocolError("invalid bulk length")
 	}
 	return size, nil
 }
@@ -249,31 +255,31 @@ func printable(c byte) byte {
 
 // bulkEnd reads the line end behind a bulk. Redis does not look at it; we do, because what is
 // not there shows that the two sides have lost step.
-func (r *reader) bulkEnd() error {
+func (r *Reader) bulkEnd() error {
 	var end [2]byte
 	if _, err := io.ReadFull(r.in, end[:]); err != nil {
 		return err
 	}
 	if end != [2]byte{'\r', '\n'} {
-		return protocolError("expected the end of a bulk")
+		return ProtocolError("expected the end of a bulk")
 	}
 	return nil
 }
 
-func (r *reader) inline(q *request) error {
+func (r *Reader) inline(q *Request) error {
 	line, err := r.line("too big inline request")
 	if err != nil {
 		return err
 	}
-	if r.strange && len(line) > maxStrangerBytes {
-		return protocolError("too big inline request")
+	if r.Strange && len(line) > maxStrangeBytes {
+		return ProtocolError("too big inline request")
 	}
-	q.bytes = len(line)
+	q.Bytes = len(line)
 	args, ok := splitInline(line)
 	if !ok {
-		return protocolError("unbalanced quotes in request")
+		return ProtocolError("unbalanced quotes in request")
 	}
-	q.args = args
+	q.Args = args
 	return nil
 }
 

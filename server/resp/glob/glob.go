@@ -1,40 +1,40 @@
-package resp
+package glob
 
 import "errors"
 
-// errGlobTooExpensive is the answer to a pattern that would hold a processor for long.
-var errGlobTooExpensive = errors.New("the pattern is too expensive to match; use fewer asterisks")
+// ErrTooExpensive is the answer to a pattern that would hold a processor for long.
+var ErrTooExpensive = errors.New("the pattern is too expensive to match; use fewer asterisks")
 
 const (
-	// maxGlobSteps is the budget of one command's matching: ten million steps take a few tens of
+	// maxSteps is the budget of one command's matching: ten million steps take a few tens of
 	// milliseconds.
-	maxGlobSteps = 10_000_000
-	// globStepsPerByte flow back into it with each byte of a key, so that KEYS of many keys is not
+	maxSteps = 10_000_000
+	// stepsPerByte flow back into it with each byte of a key, so that KEYS of many keys is not
 	// refused for their number. An honest pattern needs a few steps for each byte.
-	globStepsPerByte = 16
+	stepsPerByte = 16
 )
 
-// glob matches keys against one pattern as Redis' stringmatchlen does: * ? [a-z] [^a-z] and a
+// Pattern matches keys against one pattern as Redis' stringmatchlen does: * ? [a-z] [^a-z] and a
 // backslash before a literal. It never recurses, and all matches of one glob share a budget.
-type glob struct {
+type Pattern struct {
 	pattern []byte
 	steps   int
 }
 
-func newGlob(pattern []byte) *glob { return &glob{pattern: pattern, steps: maxGlobSteps} }
+func New(pattern []byte) *Pattern { return &Pattern{pattern: pattern, steps: maxSteps} }
 
-// match reports whether the whole of s matches.
-func (g *glob) match(s []byte) (bool, error) {
+// Match reports whether the whole of s matches.
+func (g *Pattern) Match(s []byte) (bool, error) {
 	// p and i are the positions in pattern and s. After a star, a mismatch goes back to it and
 	// lets it take one byte more; earlier stars never need to be tried again, because the last
 	// one can take whatever they would have taken.
-	g.steps = min(g.steps+globStepsPerByte*(len(s)+1), maxGlobSteps)
+	g.steps = min(g.steps+stepsPerByte*(len(s)+1), maxSteps)
 	p, i := 0, 0
 	starP, starI := -1, 0
 	for i < len(s) {
 		g.steps--
 		if g.steps < 0 {
-			return false, errGlobTooExpensive
+			return false, ErrTooExpensive
 		}
 		if p < len(g.pattern) && g.pattern[p] == '*' {
 			starP, starI = p, i
@@ -63,7 +63,7 @@ func (g *glob) match(s []byte) (bool, error) {
 
 // matchByte matches c against the element of the pattern at p, which is not a star, and tells
 // where the next element begins.
-func (g *glob) matchByte(p int, c byte) (ok bool, next int) {
+func (g *Pattern) matchByte(p int, c byte) (ok bool, next int) {
 	switch {
 	case g.pattern[p] == '?':
 		return true, p + 1
@@ -77,7 +77,7 @@ func (g *glob) matchByte(p int, c byte) (ok bool, next int) {
 
 // matchClass matches c against the class whose first byte is at p. A class that is not closed
 // ends with the pattern.
-func (g *glob) matchClass(p int, c byte) (ok bool, next int) {
+func (g *Pattern) matchClass(p int, c byte) (ok bool, next int) {
 	pattern := g.pattern
 	negated := p < len(pattern) && pattern[p] == '^'
 	if negated {
@@ -105,8 +105,8 @@ func (g *glob) matchClass(p int, c byte) (ok bool, next int) {
 	return found != negated, p
 }
 
-// literalPrefix is what every key that matches begins with.
-func (g *glob) literalPrefix() []byte {
+// LiteralPrefix is what every key that matches begins with.
+func (g *Pattern) LiteralPrefix() []byte {
 	for i, c := range g.pattern {
 		if c == '*' || c == '?' || c == '[' || c == '\\' {
 			return g.pattern[:i]

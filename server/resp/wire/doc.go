@@ -1,0 +1,22 @@
+// Package wire is the Redis protocol, versions 2 and 3, as bytes: a Reader takes requests off a
+// connection within bounds of memory, a Reply writes answers.
+//
+// It is not a server: it knows no command, no connection and no clock.
+//
+// # The life of a request
+//
+//  1. Reader.Next reads an inline line or an array of bulk strings. What is over a limit of ours
+//     is thrown away and named in Request.Refused; what is over Redis' own is a ProtocolError.
+//  2. A request that becomes large waits for the server's leave, once, before it takes memory.
+//  3. Reply collects answers and sends them when there are many, or when Flush is called.
+//
+// # Goroutines, locks
+//
+// None. A Reader and a Reply belong to the connection's goroutine.
+//
+// # Invariants
+//
+//   - UW1: a Reader holds at most one request and a buffer of fixed size, and takes no memory
+//     for bytes that are only announced beyond LargeCommandBytes.
+//   - UW2: after the first error of writing a Reply writes nothing more.
+package wire
