@@ -35,7 +35,7 @@ type follower struct {
 	stop   context.CancelFunc
 	done   chan struct{} // closed when the goroutine has ended
 
-	turn atomic.Uint64 // of rotate
+	turn atomic.Uint64 // of nextTurn
 
 	// Owned by followLoop.
 	cluster string // id of the first cluster that was met
@@ -75,13 +75,17 @@ func (f *follower) refresh() {
 	}
 }
 
-// rotate returns the addresses from a place that moves on with every call, so that work that any
-// node can do is spread over all.
-func (f *follower) rotate(addresses []string) []string {
+// nextTurn moves on with every call; see rotate.
+func (f *follower) nextTurn() uint64 { return f.turn.Add(1) }
+
+// rotate returns the addresses from the place of a turn on, so that work that any node can do is
+// spread over all. One choice among several lists takes one turn: with a turn for each list, a
+// number of nodes that divides the number of lists would see the same choice every time.
+func rotate(addresses []string, turn uint64) []string {
 	if len(addresses) < 2 {
 		return addresses
 	}
-	first := int(f.turn.Add(1) % uint64(len(addresses)))
+	first := int(turn % uint64(len(addresses)))
 	rotated := make([]string, 0, len(addresses))
 	return append(append(rotated, addresses[first:]...), addresses[:first]...)
 }
@@ -159,12 +163,13 @@ func (f *follower) end() {
 
 // choose picks a node of the map or a seed, one that is not suspected if there is one.
 func (f *follower) choose() (*connection, error) {
+	turn := f.nextTurn()
 	var addresses []string
 	if t := f.router.Table(); t != nil {
-		addresses = f.rotate(nodeAddresses(t))
+		addresses = rotate(nodeAddresses(t), turn)
 	}
 	var best *connection
-	for _, address := range append(addresses, f.rotate(f.seeds)...) {
+	for _, address := range append(addresses, rotate(f.seeds, turn)...) {
 		conn, err := f.conns.to(address)
 		if err != nil {
 			return nil, err

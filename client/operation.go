@@ -26,6 +26,7 @@ type operation struct {
 	// pinned, when set, is where the next attempt goes, whatever the map says.
 	pinned *connection
 
+	turn       uint64 // of rotate, 0 before it is needed: one for all attempts
 	attempts   int
 	timeouts   int
 	inARow     int            // redirects without another kind of failure between them

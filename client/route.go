@@ -132,7 +132,10 @@ func (c *Client) fastest(slot api.Slot, now time.Time) time.Duration {
 // all replicas; the nodes of the map; the seeds. Where any will do, the first one moves on with
 // every call. An address may be listed twice.
 func (c *Client) candidates(op *operation) []string {
-	seeds := c.follower.rotate(c.opts.Addresses)
+	if op.turn == 0 {
+		op.turn = c.follower.nextTurn()
+	}
+	seeds := rotate(c.opts.Addresses, op.turn)
 	t := c.router.Table()
 	if t == nil {
 		return seeds
@@ -143,12 +146,12 @@ func (c *Client) candidates(op *operation) []string {
 	}
 	switch {
 	case op.routed && op.stale:
-		addresses = append(addresses, c.follower.rotate(c.replicaAddresses(op.slot))...)
+		addresses = append(addresses, rotate(c.replicaAddresses(op.slot), op.turn)...)
 	case op.routed:
 		if leader := c.leaderAddress(op.slot); leader != "" {
 			addresses = append(addresses, leader)
 		}
 	}
-	addresses = append(addresses, c.follower.rotate(nodeAddresses(t))...)
+	addresses = append(addresses, rotate(nodeAddresses(t), op.turn)...)
 	return append(addresses, seeds...)
 }

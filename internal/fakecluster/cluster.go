@@ -31,6 +31,7 @@ type Cluster struct {
 		answers  map[requestKey]answer
 		floors   map[api.SessionID]uint64
 		requests []*pb.BatchRequest // every write that arrived, in order
+		scans    []*pb.ScanRequest
 
 		clusterMap *pb.ClusterMap
 		leaders    map[api.ShardID]api.NodeID
@@ -160,6 +161,13 @@ func (c *Cluster) Writes() []*pb.BatchRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]*pb.BatchRequest(nil), c.mu.requests...)
+}
+
+// Scans are all scans that arrived so far, continued ones too, in order.
+func (c *Cluster) Scans() []*pb.ScanRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*pb.ScanRequest(nil), c.mu.scans...)
 }
 
 // Value is the value of a key in namespace 0.

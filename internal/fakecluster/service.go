@@ -177,6 +177,7 @@ func (n *Node) Scan(r *pb.ScanRequest, stream pb.KV_ScanServer) error {
 func (c *Cluster) items(r *pb.ScanRequest) []*pb.Item {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.mu.scans = append(c.mu.scans, r)
 	keys := slices.Sorted(maps.Keys(c.mu.data))
 	if r.GetReverse() {
 		slices.Reverse(keys)
