@@ -31,6 +31,7 @@ type app struct {
 	address string
 	timeout time.Duration
 	output  string
+	securityFlags
 }
 
 const (
@@ -86,9 +87,10 @@ func (a *app) root() *cobra.Command {
 	flags.StringVar(&a.address, "addr", address, "gRPC addresses of one or more nodes, host:port,host:port (env "+addressVariable+")")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this; for a scan, the wait for each page")
 	flags.StringVar(&a.output, "output", outputText, "text or json")
+	a.register(flags, a.lookup)
 
 	root.AddCommand(a.getCommand(), a.putCommand(), a.deleteCommand(), a.scanCommand(),
-		a.incrementCommand(), a.statusCommand(), a.versionCommand())
+		a.incrementCommand(), a.statusCommand(), a.certsCommand(), a.versionCommand())
 	return root
 }
 
@@ -107,9 +109,11 @@ func (a *app) json() bool { return a.output == outputJSON }
 
 // connect makes the client; the caller closes it.
 func (a *app) connect() (*client.Client, error) {
-	c, err := client.New(client.Options{
-		Addresses: strings.Split(a.address, ","), DefaultTimeout: a.timeout, Dialer: a.dial,
-	})
+	o := client.Options{Addresses: strings.Split(a.address, ","), DefaultTimeout: a.timeout, Dialer: a.dial}
+	if err := a.apply(&o); err != nil {
+		return nil, err
+	}
+	c, err := client.New(o)
 	if err != nil {
 		return nil, usagef("--addr: %w", err)
 	}
