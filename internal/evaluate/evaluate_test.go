@@ -69,7 +69,7 @@ func TestAFailedStepLeavesNothingBehind(t *testing.T) {
 		if res[first+11].Existed || res[first+12].Existed {
 			t.Errorf("a later step sees what was undone: %+v", res[first+11:])
 		}
-		r.want("earlier", `"3"`)
+		r.want("earlier", `"2"`)
 		r.want("fresh", "absent")
 		r.want("stored", `"s"`)
 		r.want("moved", "absent")
