@@ -94,13 +94,13 @@ func onReset(_ context.Context, c *conn, _ [][]byte) error {
 }
 
 func onSelect(_ context.Context, c *conn, args [][]byte) error {
-	switch n, ok := wire.ParseNumber(args[1]); {
-	case !ok:
-		return errNotInteger
+	switch n, err := parseDatabase(args[1]); {
+	case err != nil:
+		return err
 	case n != 0 && c.server.opts.Cluster:
 		return wire.Error("ERR SELECT is not allowed in cluster mode")
 	case n != 0:
-		return wire.Error("ERR DB index is out of range")
+		return errDatabase
 	}
 	c.out.OK()
 	return nil

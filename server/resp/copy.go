@@ -32,8 +32,12 @@ func parseCopy(args [][]byte) (replace bool, _ error) {
 			replace = true
 		case word == "db" && i+1 < len(args):
 			i++
-			if err := checkDatabase(args[i]); err != nil {
+			n, err := parseDatabase(args[i])
+			if err != nil {
 				return false, err
+			}
+			if n != 0 {
+				return false, errDatabase
 			}
 		default:
 			return false, errSyntax
@@ -42,18 +46,18 @@ func parseCopy(args [][]byte) (replace bool, _ error) {
 	return replace, nil
 }
 
-// checkDatabase refuses the number of any database but 0, the only one.
-func checkDatabase(arg []byte) error {
+const errDatabase = wire.Error("ERR DB index is out of range")
+
+// parseDatabase reads the number of a database, of which only 0 exists.
+func parseDatabase(arg []byte) (int64, error) {
 	n, ok := wire.ParseNumber(arg)
 	switch {
 	case !ok:
-		return errNotInteger
+		return 0, errNotInteger
 	case n < math.MinInt32 || n > math.MaxInt32:
-		return wire.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
-	case n != 0:
-		return wire.Error("ERR DB index is out of range")
+		return 0, wire.Error("ERR value is out of range, value must between -2147483648 and 2147483647")
 	}
-	return nil
+	return n, nil
 }
 
 // planRename is RENAME. An absent source is an error.
