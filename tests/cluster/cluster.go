@@ -16,6 +16,8 @@ type Options struct {
 	Tags  []string // build tags
 	Args  []string // further flags for every node
 	Env   []string // further environment for every node
+	// Secure gives the nodes TLS, a password and a gossip key; nil gives them none.
+	Secure *Secure
 	// Netns puts each node into a network namespace of its own; the test is skipped when that
 	// is not possible here.
 	Netns bool
@@ -66,7 +68,7 @@ func Start(t testing.TB, o Options) *Cluster {
 	}
 	t.Cleanup(c.cleanup)
 	for i := range o.Nodes {
-		n := &Node{Index: i, Name: "node-" + strconv.Itoa(i), t: t, binary: binary, env: o.Env}
+		n := &Node{Index: i, Name: "node-" + strconv.Itoa(i), t: t, binary: binary, env: o.Env, secure: o.Secure}
 		n.Log = filepath.Join(o.LogDir, n.Name+".log")
 		if n.Dir = filepath.Join(base, n.Name); o.Dir != nil {
 			n.Dir = o.Dir(i)
@@ -77,6 +79,9 @@ func Start(t testing.TB, o Options) *Cluster {
 			n.args = append(n.args, "--insecure")
 		} else {
 			n.setAddresses("127.0.0.1", FreePort(t), FreePort(t), FreePort(t), FreePort(t), FreePort(t))
+		}
+		if o.Secure != nil {
+			n.args = append(n.args, o.Secure.args()...)
 		}
 		c.Nodes = append(c.Nodes, n)
 	}

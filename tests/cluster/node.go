@@ -36,6 +36,7 @@ type Node struct {
 	args   []string
 	env    []string
 	netns  string // empty: the test's own
+	secure *Secure
 
 	mu struct {
 		sync.Mutex
@@ -204,11 +205,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.HTTP+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := httpClient.Do(req)
+	resp, err := n.get(ctx, "/readyz")
 	if err != nil {
 		return err
 	}

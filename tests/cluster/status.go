@@ -25,7 +25,7 @@ func Dial(address string, options ...grpc.DialOption) (*grpc.ClientConn, error) 
 
 // Status asks the node what it sees.
 func (n *Node) Status(ctx context.Context) (*pb.StatusResponse, error) {
-	conn, err := Dial(n.GRPC)
+	conn, err := Dial(n.GRPC, n.secure.DialOptions()...)
 	if err != nil {
 		return nil, err
 	}
