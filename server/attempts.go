@@ -155,7 +155,8 @@ func isTimeout(err error) bool {
 	return !errors.As(err, &e) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
 }
 
-// jitter spreads waits so that requests that failed together do not come back together.
+// jitter spreads waits so that requests that failed together do not come back together, and
+// makes the other choices where one is as good as another.
 type jitter struct {
 	mu  sync.Mutex
 	rng *rand.Rand
@@ -172,6 +173,16 @@ func (j *jitter) around(d time.Duration) time.Duration {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return d/2 + time.Duration(j.rng.Int64N(int64(d)+1))
+}
+
+// index is a random number below n; 0 if there is none.
+func (j *jitter) index(n int) int {
+	if n <= 0 {
+		return 0
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rng.IntN(n)
 }
 
 // ended notes the error of a try that was under way when the caller's time ended.

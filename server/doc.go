@@ -18,8 +18,11 @@
 //  5. When the time is over, a write that may have run is UNKNOWN_OUTCOME and one that
 //     certainly did not is UNAVAILABLE or DEADLINE_PASSED.
 //
-// A read goes the same way without an id. Scan merges pages from all shards in key order and
-// fetches each when it is needed.
+// A read goes the same way without an id. One that allows a stale answer goes to the replica on
+// this node first, then to the others; each answers if it can prove to be fresh enough, for
+// which it may ask the leader. When none can, the leader answers as if nothing had been allowed.
+//
+// Scan merges pages from all shards in key order and fetches each when it is needed.
 //
 // # Goroutines
 //

@@ -49,6 +49,10 @@ type group struct {
 	before  func(ctx context.Context, node api.NodeID, write bool) error
 	after   func() error
 	maxPage int
+	// proof decides whether a replica can prove a bound; nil: the leader can, and the others ask it.
+	proof  func(ctx context.Context, node api.NodeID, s shard.Staleness) error
+	proofs []api.NodeID // who was asked for a proof
+	stale  []api.NodeID // who answered by proof
 }
 
 // replica is one node's view of a group.
@@ -183,6 +187,59 @@ func (r replica) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (shar
 		page.Items = append(page.Items, item)
 	}
 	return page, nil
+}
+
+// Prove implements Shard.
+func (r replica) Prove(context.Context) (shard.Proof, error) {
+	r.group.mu.Lock()
+	defer r.group.mu.Unlock()
+	r.group.proofs = append(r.group.proofs, r.node)
+	if r.group.leader != r.node {
+		return shard.Proof{}, &api.Error{Code: api.CodeNotLeader, Message: "not the leader", Shard: r.group.id}
+	}
+	return shard.Proof{Index: 42, Time: 77}, nil
+}
+
+// byProof decides whether this replica answers.
+func (r replica) byProof(ctx context.Context, epoch api.Epoch, s shard.Staleness) error {
+	g := r.group
+	g.mu.Lock()
+	decide, leader, current := g.proof, g.leader, g.epoch
+	g.mu.Unlock()
+	if epoch != current {
+		return &api.Error{Code: api.CodeStaleMap, Message: "wrong epoch", Shard: g.id, Epoch: current}
+	}
+	switch {
+	case decide != nil:
+		if err := decide(ctx, r.node, s); err != nil {
+			return err
+		}
+	case r.node != leader:
+		if p, err := s.Ask(ctx, leader); err != nil || p != (shard.Proof{Index: 42, Time: 77}) {
+			return api.Errorf(api.CodeTooStale, "%v: %w", p, err)
+		}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stale = append(g.stale, r.node)
+	return nil
+}
+
+// lead is the replica that leads, whose data all share.
+func (r replica) lead() replica { return replica{group: r.group, node: r.group.leader} }
+
+func (r replica) GetStale(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte, s shard.Staleness) ([]api.Item, error) {
+	if err := r.byProof(ctx, epoch, s); err != nil {
+		return nil, err
+	}
+	return r.lead().Get(ctx, epoch, ns, keys)
+}
+
+func (r replica) ScanStale(ctx context.Context, epoch api.Epoch, rng api.Range, s shard.Staleness) (shard.Page, error) {
+	if err := r.byProof(ctx, epoch, s); err != nil {
+		return shard.Page{}, err
+	}
+	return r.lead().Scan(ctx, epoch, rng)
 }
 
 // inRange lists the items of a range in its order.

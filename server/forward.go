@@ -50,7 +50,7 @@ func ready(ctx context.Context, conn *grpc.ClientConn, node api.NodeID) error {
 	}
 }
 
-// apply runs a command at a place. encoded is the same command for the wire, made when needed.
+// apply runs a command at a place.
 func (s *Server) apply(ctx context.Context, at place, c shard.Command) (api.Result, error) {
 	if at.local != nil {
 		return at.local.Apply(ctx, c)
@@ -70,10 +70,12 @@ func (s *Server) apply(ctx context.Context, at place, c shard.Command) (api.Resu
 // get reads keys of one shard at a place. It may answer fewer than asked, at least one.
 func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 	if at.local != nil {
-		return getSome(ctx, at.local, at.shard.Epoch, ns, keys)
+		return getSome(ctx, s.readKeys(at.local, at.shard.ID, at.shard.Epoch, ns, at.bound), keys)
 	}
 	var res *peerv1.ForwardGetResponse
-	req := &peerv1.ForwardGetRequest{ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys}
+	req := &peerv1.ForwardGetRequest{
+		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys, MaxStalenessMs: millis(at.bound),
+	}
 	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
 		res, err = client.Get(ctx, req)
 		return err
@@ -94,12 +96,12 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 // scanPage reads one page of a range of one shard at a place.
 func (s *Server) scanPage(ctx context.Context, at place, r api.Range) (shard.Page, error) {
 	if at.local != nil {
-		return at.local.Scan(ctx, at.shard.Epoch, r)
+		return s.scanLocal(ctx, at.local, at.shard.ID, at.shard.Epoch, r, at.bound)
 	}
 	var res *peerv1.ForwardScanPageResponse
 	req := &peerv1.ForwardScanPageRequest{
 		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(r.Namespace),
-		Start: r.Start, End: r.End, Reverse: r.Reverse, Limit: r.Limit, KeysOnly: r.KeysOnly,
+		Start: r.Start, End: r.End, Reverse: r.Reverse, Limit: r.Limit, KeysOnly: r.KeysOnly, MaxStalenessMs: millis(at.bound),
 	}
 	err := s.forward(ctx, at.node, "scan", read, func(client peerv1.ForwardClient) (err error) {
 		res, err = client.ScanPage(ctx, req)

@@ -69,7 +69,9 @@ func (f forwardService) Get(ctx context.Context, req *peerv1.ForwardGetRequest) 
 	if err := checkKeys(api.Namespace(req.Namespace), req.Keys); err != nil {
 		return nil, api.ToStatus(err)
 	}
-	items, err := getSome(ctx, sh, api.Epoch(req.Epoch), api.Namespace(req.Namespace), req.Keys)
+	bound := duration(req.MaxStalenessMs)
+	read := f.server.readKeys(sh, api.ShardID(req.ShardId), api.Epoch(req.Epoch), api.Namespace(req.Namespace), bound)
+	items, err := getSome(ctx, read, req.Keys)
 	if err != nil {
 		return nil, api.ToStatus(err)
 	}
@@ -94,7 +96,8 @@ func (f forwardService) ScanPage(ctx context.Context, req *peerv1.ForwardScanPag
 	if err := checkRange(&r); err != nil {
 		return nil, api.ToStatus(err)
 	}
-	page, err := sh.Scan(ctx, api.Epoch(req.Epoch), r)
+	bound := duration(req.MaxStalenessMs)
+	page, err := f.server.scanLocal(ctx, sh, api.ShardID(req.ShardId), api.Epoch(req.Epoch), r, bound)
 	if err != nil {
 		return nil, api.ToStatus(err)
 	}
@@ -120,6 +123,24 @@ func (f forwardService) Count(ctx context.Context, req *peerv1.ForwardCountReque
 		return nil, api.ToStatus(err)
 	}
 	return &peerv1.ForwardCountResponse{Count: count}, nil
+}
+
+// ReadIndex implements peerv1.ForwardServer.
+func (f forwardService) ReadIndex(ctx context.Context, req *peerv1.ForwardReadIndexRequest) (*peerv1.ForwardReadIndexResponse, error) {
+	ctx, leave, err := f.server.gate.enter(ctx, 0)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	defer leave()
+	sh, err := f.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	p, err := sh.Prove(ctx)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ForwardReadIndexResponse{Index: uint64(p.Index), Time: uint64(p.Time)}, nil
 }
 
 // Cursor implements peerv1.ForwardServer.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -79,13 +80,41 @@ func (s *Server) Get(ctx context.Context, ns api.Namespace, key []byte) (api.Ite
 	return items[0], nil
 }
 
-// MultiGet implements api.KV. Each shard is read by its own leader, all of them in parallel.
+// MultiGet implements api.KV.
 func (s *Server) MultiGet(ctx context.Context, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
-	if err := checkKeys(ns, keys); err != nil || len(keys) == 0 {
+	return s.Read(ctx, Query{Namespace: ns, Keys: keys})
+}
+
+// Query is a read of keys.
+type Query struct {
+	Namespace api.Namespace
+	Keys      [][]byte
+	// MaxStaleness allows an answer that was true at some time within the last so long, which
+	// any replica may give; 0 asks for a linearizable one.
+	MaxStaleness time.Duration
+	// Here wants the replicas on this node to answer or nobody: what they cannot prove to be
+	// fresh enough fails with CodeTooStale. Only with MaxStaleness.
+	Here bool
+}
+
+func (q *Query) check() error {
+	if q.Here && q.MaxStaleness == 0 {
+		return api.Errorf(api.CodeInvalid, "a read by the replicas of this node needs a bound of staleness")
+	}
+	if err := checkStaleness(q.MaxStaleness); err != nil {
+		return err
+	}
+	return checkKeys(q.Namespace, q.Keys)
+}
+
+// Read reads keys, one item for each in their order: all shards in parallel, each by its own
+// leader or, with MaxStaleness, by a replica that can prove to be fresh enough.
+func (s *Server) Read(ctx context.Context, q Query) ([]api.Item, error) {
+	if err := q.check(); err != nil || len(q.Keys) == 0 {
 		return nil, err
 	}
 	bytes := 0
-	for _, key := range keys {
+	for _, key := range q.Keys {
 		bytes += len(key)
 	}
 	ctx, leave, err := s.gate.enter(ctx, int64(bytes))
@@ -95,7 +124,10 @@ func (s *Server) MultiGet(ctx context.Context, ns api.Namespace, keys [][]byte) 
 	defer leave()
 	ctx, cancel := s.withDeadline(ctx)
 	defer cancel()
-	m := multiGet{server: s, ns: ns, keys: keys, items: make([]api.Item, len(keys))}
+	m := multiGet{
+		server: s, ns: q.Namespace, keys: q.Keys, fresh: freshness{bound: q.MaxStaleness, here: q.Here},
+		items: make([]api.Item, len(q.Keys)),
+	}
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
@@ -124,11 +156,12 @@ func (s *Server) groups(ns api.Namespace, count int, key func(i int) []byte) ([]
 	return groups, nil
 }
 
-// multiGet is one MultiGet under way. Each group writes its own items.
+// multiGet is one Read under way. Each group writes its own items.
 type multiGet struct {
 	server *Server
 	ns     api.Namespace
 	keys   [][]byte
+	fresh  freshness
 	items  []api.Item
 	bytes  replyBudget
 }
@@ -154,7 +187,7 @@ func (m *multiGet) readGroup(ctx context.Context, group []int) error {
 	for len(group) > 0 {
 		var taken, left []int
 		var items []api.Item
-		err := m.server.route(ctx, router.Slot(m.ns, m.keys[group[0]]), read, func(ctx context.Context, at place) (err error) {
+		err := m.server.routeRead(ctx, router.Slot(m.ns, m.keys[group[0]]), m.fresh, func(ctx context.Context, at place) (err error) {
 			taken, left = taken[:0], left[:0]
 			var keys [][]byte
 			for _, i := range group {

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/evaluate"
 )
@@ -46,10 +48,20 @@ func checkRange(r *api.Range) error {
 	if err := checkNamespace(r.Namespace); err != nil {
 		return err
 	}
+	if err := checkStaleness(r.MaxStaleness); err != nil {
+		return err
+	}
 	for _, bound := range [][]byte{r.Start, r.End} {
 		if len(bound) > api.MaxKeyBytes+1 {
 			return api.Errorf(api.CodeTooLarge, "bound of %d bytes is over the limit of %d bytes for a key", len(bound), api.MaxKeyBytes)
 		}
+	}
+	return nil
+}
+
+func checkStaleness(bound time.Duration) error {
+	if bound < 0 {
+		return api.Errorf(api.CodeInvalid, "a staleness of %s is negative", bound)
 	}
 	return nil
 }

@@ -29,14 +29,17 @@ const (
 	maxGetBytes = api.MaxValueBytes / 2
 )
 
-// getSome reads the first keys from a replica: all of them, unless their values are large. A
-// shard refuses a read whose values are together over its limit; then fewer keys are read.
-func getSome(ctx context.Context, sh Shard, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+// readKeys reads keys of one replica in one snapshot, one item for each.
+type readKeys func(ctx context.Context, keys [][]byte) ([]api.Item, error)
+
+// getSome reads the first of some keys: all of them, unless their values are large. A shard
+// refuses a read whose values are together over its limit; then fewer keys are read.
+func getSome(ctx context.Context, read readKeys, keys [][]byte) ([]api.Item, error) {
 	var items []api.Item
 	bytes, count := 0, maxGetKeys
 	for len(items) < len(keys) && bytes < maxGetBytes {
 		chunk := keys[len(items):min(len(items)+count, len(keys))]
-		got, err := sh.Get(ctx, epoch, ns, chunk)
+		got, err := read(ctx, chunk)
 		if errors.Is(err, api.ErrTooLarge) && len(chunk) > 1 {
 			count = max(len(chunk)/4, 1)
 			continue
@@ -99,15 +102,21 @@ func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, er
 	defer leave()
 	ctx, cancel := s.withDeadline(ctx)
 	defer cancel()
-	all, err := s.stepsOf(&b)
+	results := make([]api.OpResult, len(b.Ops))
+	return results, s.applyParts(ctx, &b, results)
+}
+
+// applyParts runs the steps of a checked batch, those that live together as one batch. ctx has a
+// deadline.
+func (s *Server) applyParts(ctx context.Context, b *api.Batch, results []api.OpResult) error {
+	all, err := s.stepsOf(b)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	groups, err := s.groups(b.Namespace, len(all), func(i int) []byte { return b.Ops[all[i][0]].Key })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	results := make([]api.OpResult, len(b.Ops))
 	errs := make([]error, len(groups))
 	// No errgroup: the shards that can answer are to be done although another one cannot.
 	var g errgroup.Group
@@ -117,12 +126,12 @@ func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, er
 			for i, at := range group {
 				part[i] = all[at]
 			}
-			errs[n] = s.applyGroup(ctx, &b, part, results)
+			errs[n] = s.applyGroup(ctx, b, part, results)
 			return nil
 		})
 	}
 	_ = g.Wait()
-	return results, partialError(errs)
+	return partialError(errs)
 }
 
 // applyGroup runs some steps of a batch as one batch, or one by one if they live on one shard no

@@ -24,6 +24,8 @@ type place struct {
 	shard router.Shard
 	node  api.NodeID
 	local Shard // nil when the try is forwarded
+	// bound allows an answer by proof that is at most so old; 0 asks the leader.
+	bound time.Duration
 }
 
 // withDeadline gives the request its time. A caller's deadline is shortened a little, so that

@@ -191,12 +191,12 @@ func inArc(items []api.Item, ns api.Namespace, arc, covered router.Arc) []api.It
 	return kept
 }
 
-// readPage reads one page from the leader of the shard that owns slot.
+// readPage reads one page from the shard that owns slot: from its leader, or by proof.
 func (s *Server) readPage(ctx context.Context, slot api.Slot, r api.Range) (shard.Page, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	var page shard.Page
-	err := s.route(ctx, slot, read, func(ctx context.Context, at place) (err error) {
+	err := s.routeRead(ctx, slot, freshness{bound: r.MaxStaleness}, func(ctx context.Context, at place) (err error) {
 		page, err = s.scanPage(ctx, at, r)
 		if err == nil && !page.Arc.Contains(slot) {
 			err = api.Errorf(api.CodeStaleMap, "the shard covers %v and not slot %d", page.Arc, slot)

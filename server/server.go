@@ -24,6 +24,14 @@ type Shard interface {
 	Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error)
 	// Leader is who leads the shard as this replica believes, empty when unknown.
 	Leader() (api.NodeID, api.Term)
+	Prover
+}
+
+// Prover is what a replica needs to let any of them answer reads that may be stale.
+type Prover interface {
+	Prove(ctx context.Context) (shard.Proof, error)
+	GetStale(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte, s shard.Staleness) ([]api.Item, error)
+	ScanStale(ctx context.Context, epoch api.Epoch, r api.Range, s shard.Staleness) (shard.Page, error)
 }
 
 // View is the cluster map as this node knows it; *meta.Follower implements it.

@@ -65,8 +65,7 @@ func (s *Server) countArc(ctx context.Context, arc router.Arc, ns api.Namespace)
 	return total, nil
 }
 
-// Leaders are the leaders of all shards as this node believes. A local replica knows better
-// than the leader cache, which is only written when a request is routed.
+// Leaders are the leaders of all shards as this node believes, but for those it knows nothing of.
 func (s *Server) Leaders() []*pb.ShardLeader {
 	table := s.opts.Router.Table()
 	if table == nil {
@@ -74,13 +73,7 @@ func (s *Server) Leaders() []*pb.ShardLeader {
 	}
 	var leaders []*pb.ShardLeader
 	for _, sh := range table.Shards() {
-		leader, _ := s.opts.Router.Leader(sh.ID)
-		if local, ok := s.opts.Local(sh.ID); ok {
-			if id, _ := local.Leader(); id != "" {
-				leader = id
-			}
-		}
-		if leader != "" {
+		if leader, _ := s.leaderOf(sh.ID); leader != "" {
 			leaders = append(leaders, &pb.ShardLeader{ShardId: uint64(sh.ID), NodeId: string(leader)})
 		}
 	}

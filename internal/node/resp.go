@@ -8,8 +8,6 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/build"
-	"github.com/lightning-db/lightning/router"
-	"github.com/lightning-db/lightning/server"
 	"github.com/lightning-db/lightning/server/http"
 	"github.com/lightning-db/lightning/server/resp"
 )
@@ -22,7 +20,7 @@ func (n *node) newRESP(metrics *http.Metrics, cluster bool) *resp.Server {
 		part = "resp-cluster"
 	}
 	return resp.New(resp.Options{
-		Store: n.server, Topology: topology{n.server, n.router, n.replicas}, Cluster: cluster, Access: n.security.passwords,
+		Store: n.server, Topology: n.server, Cluster: cluster, Access: n.security.passwords,
 		Node: n.id, Version: build.Version(),
 		StaleReadBound: n.config.StaleReadBound,
 		Observe:        func(command string, code api.Code, took time.Duration) { metrics.Request(part, command, code, took) },
@@ -49,28 +47,4 @@ func (f *faces) stopClients() error {
 	var other errgroup.Group
 	other.Go(f.respCluster.Close)
 	return errors.Join(f.resp.Close(), other.Wait())
-}
-
-// topology is the server with what the wiring knows of the leaders of slots.
-type topology struct {
-	*server.Server
-	router   *router.Router
-	replicas *replicas
-}
-
-// Locate implements resp.Topology. The replica on this node knows better than the cache.
-func (t topology) Locate(slot api.Slot) (leader api.NodeID, here bool) {
-	table := t.router.Table()
-	if table == nil {
-		return "", false
-	}
-	id := table.ShardOf(slot).ID
-	local, here := t.replicas.shard(id)
-	if here {
-		leader, _ = local.Leader()
-	}
-	if leader == "" {
-		leader, _ = t.router.Leader(id)
-	}
-	return leader, here
 }
