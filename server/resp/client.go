@@ -80,12 +80,12 @@ func onClientSetName(_ context.Context, c *conn, args [][]byte) error {
 }
 
 func onClientSetInfo(_ context.Context, c *conn, args [][]byte) error {
-	field := map[string]*string{"lib-name": &c.library, "lib-ver": &c.libraryVer}[option(args[2])]
+	field := map[string]*string{"lib-name": &c.library, "lib-ver": &c.libraryVer}[wire.Option(args[2])]
 	if field == nil {
-		return wire.Error("ERR Unrecognized option '" + echo(args[2]) + "'")
+		return wire.Error("ERR Unrecognized option '" + wire.Echo(args[2]) + "'")
 	}
 	if !validName(args[3]) {
-		return wire.Error("ERR " + option(args[2]) + " cannot contain spaces, newlines or special characters.")
+		return wire.Error("ERR " + wire.Option(args[2]) + " cannot contain spaces, newlines or special characters.")
 	}
 	*field = string(args[3])
 	c.out.OK()
@@ -95,24 +95,24 @@ func onClientSetInfo(_ context.Context, c *conn, args [][]byte) error {
 // onClientSwitch accepts switches for what is not done here.
 func onClientSwitch(_ context.Context, c *conn, args [][]byte) error {
 	if _, ok := parseSwitch(args[2]); !ok {
-		return errSyntax
+		return wire.ErrSyntax
 	}
 	c.out.OK()
 	return nil
 }
 
 func parseSwitch(arg []byte) (on, ok bool) {
-	word := option(arg)
+	word := wire.Option(arg)
 	return word == "on", word == "on" || word == "off"
 }
 
 func onClientReply(_ context.Context, c *conn, args [][]byte) error {
 	on, ok := parseSwitch(args[2])
 	switch {
-	case option(args[2]) == "skip":
+	case wire.Option(args[2]) == "skip":
 		c.muted.skip = true
 	case !ok:
-		return errSyntax
+		return wire.ErrSyntax
 	default:
 		c.muted.set(&c.out, !on)
 		if on {
@@ -129,8 +129,8 @@ func onClientPause(_ context.Context, _ *conn, args [][]byte) error {
 	case n < 0:
 		return wire.Error("ERR timeout is negative")
 	case len(args) > 4:
-		return errSyntax
-	case len(args) == 4 && option(args[3]) != "write" && option(args[3]) != "all":
+		return wire.ErrSyntax
+	case len(args) == 4 && wire.Option(args[3]) != "write" && wire.Option(args[3]) != "all":
 		return wire.Error("ERR CLIENT PAUSE mode must be WRITE or ALL")
 	}
 	return wire.Error("ERR CLIENT PAUSE is not supported: the other nodes of the cluster would go on")
@@ -138,13 +138,13 @@ func onClientPause(_ context.Context, _ *conn, args [][]byte) error {
 
 func onClientUnblock(_ context.Context, c *conn, args [][]byte) error {
 	if len(args) > 4 {
-		return errSyntax
+		return wire.ErrSyntax
 	}
-	if len(args) == 4 && option(args[3]) != "timeout" && option(args[3]) != "error" {
+	if len(args) == 4 && wire.Option(args[3]) != "timeout" && wire.Option(args[3]) != "error" {
 		return wire.Error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
 	}
 	if _, ok := wire.ParseNumber(args[2]); !ok {
-		return errNotInteger
+		return wire.ErrNotInteger
 	}
 	c.out.Integer(0)
 	return nil
@@ -154,7 +154,7 @@ func onClientTracking(_ context.Context, c *conn, args [][]byte) error {
 	on, ok := parseSwitch(args[2])
 	switch {
 	case !ok:
-		return errSyntax
+		return wire.ErrSyntax
 	case on:
 		return wire.Error("ERR CLIENT TRACKING is not supported: changes of keys are not announced")
 	}
@@ -253,12 +253,12 @@ func (s *Server) clients() []*conn {
 }
 
 func errClientType(arg []byte) error {
-	return wire.Error("ERR Unknown client type '" + echo(arg) + "'")
+	return wire.Error("ERR Unknown client type '" + wire.Echo(arg) + "'")
 }
 
 // clientType reads a type; no connection is a master's or a replica's.
 func clientType(arg []byte) (string, bool) {
-	word := option(arg)
+	word := wire.Option(arg)
 	return word, slices.Contains([]string{"normal", "master", "replica", "slave", "pubsub"}, word)
 }
 
@@ -266,13 +266,13 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 	chosen := func(*conn) bool { return true }
 	switch {
 	case len(args) == 2:
-	case option(args[2]) == "type" && len(args) == 4:
+	case wire.Option(args[2]) == "type" && len(args) == 4:
 		word, ok := clientType(args[3])
 		if !ok {
 			return errClientType(args[3])
 		}
 		chosen = func(other *conn) bool { return other.shown.Load().kind() == word }
-	case option(args[2]) == "id" && len(args) > 3:
+	case wire.Option(args[2]) == "id" && len(args) > 3:
 		ids := make(map[int64]bool)
 		for _, arg := range args[3:] {
 			id, ok := wire.ParseNumber(arg)
@@ -283,7 +283,7 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 		}
 		chosen = func(other *conn) bool { return ids[other.id] }
 	default:
-		return errSyntax
+		return wire.ErrSyntax
 	}
 	var b strings.Builder
 	for _, other := range c.server.clients() {
@@ -322,10 +322,10 @@ func parseKill(args [][]byte) (victims, error) {
 	v := victims{spareMe: true}
 	for ; len(args) > 0; args = args[2:] {
 		if len(args) == 1 {
-			return v, errSyntax
+			return v, wire.ErrSyntax
 		}
 		value := string(args[1])
-		switch option(args[0]) {
+		switch wire.Option(args[0]) {
 		case "id":
 			id, ok := wire.ParseNumber(args[1])
 			if !ok || id < 1 {
@@ -344,16 +344,16 @@ func parseKill(args [][]byte) (victims, error) {
 			v.filters = append(v.filters, func(other *conn) bool { return other.shown.Load().kind() == word })
 		case "user":
 			if value != defaultUser {
-				return v, wire.Error("ERR No such user '" + echo(args[1]) + "'")
+				return v, wire.Error("ERR No such user '" + wire.Echo(args[1]) + "'")
 			}
 		case "skipme":
-			word := option(args[1])
+			word := wire.Option(args[1])
 			if word != "yes" && word != "no" {
-				return v, errSyntax
+				return v, wire.ErrSyntax
 			}
 			v.spareMe = word == "yes"
 		default:
-			return v, errSyntax
+			return v, wire.ErrSyntax
 		}
 	}
 	return v, nil

@@ -77,7 +77,7 @@ func inCluster(run func(context.Context, *conn, [][]byte) error) func(context.Co
 }
 
 func onClusterChange(_ context.Context, _ *conn, args [][]byte) error {
-	return wire.Error("ERR CLUSTER " + strings.ToUpper(option(args[1])) + " is not supported: the cluster places its shards itself")
+	return wire.Error("ERR CLUSTER " + strings.ToUpper(wire.Option(args[1])) + " is not supported: the cluster places its shards itself")
 }
 
 func onClusterInfo(_ context.Context, c *conn, _ [][]byte) error {
@@ -205,7 +205,7 @@ func parseSlot(arg []byte, invalid wire.Error) (api.Slot, error) {
 	n, ok := wire.ParseNumber(arg)
 	switch {
 	case !ok:
-		return 0, errNotInteger
+		return 0, wire.ErrNotInteger
 	case n < 0 || n >= api.SlotCount:
 		return 0, invalid
 	}
@@ -234,7 +234,7 @@ func onClusterGetKeys(ctx context.Context, c *conn, args [][]byte) error {
 	limit, ok := wire.ParseNumber(args[3])
 	switch {
 	case !ok:
-		return errNotInteger
+		return wire.ErrNotInteger
 	case limit < 0:
 		return invalid
 	}
@@ -280,5 +280,5 @@ func onClusterReplicas(_ context.Context, c *conn, args [][]byte) error {
 }
 
 func errUnknownNode(id []byte) error {
-	return wire.Error(fmt.Sprintf("ERR Unknown node %s", echo(id)))
+	return wire.Error(fmt.Sprintf("ERR Unknown node %s", wire.Echo(id)))
 }

@@ -28,6 +28,7 @@ func commandSubcommands() []*command {
 
 // onCommand describes the whole table.
 func onCommand(_ context.Context, c *conn, _ [][]byte) error {
+	c.out.Array(len(commands))
 	c.commandInfo(commands)
 	return nil
 }
@@ -40,6 +41,7 @@ func onCommandInfo(_ context.Context, c *conn, args [][]byte) error {
 			list = append(list, findNamed(name))
 		}
 	}
+	c.out.Array(len(list))
 	c.commandInfo(list)
 	return nil
 }
@@ -74,25 +76,24 @@ func filterBy(args [][]byte) (func(*command) (bool, error), error) {
 	if len(args) == 0 {
 		return func(cmd *command) (bool, error) { return !strings.Contains(cmd.name, "|"), nil }, nil
 	}
-	if len(args) != 3 || option(args[0]) != "filterby" {
-		return nil, errSyntax
+	if len(args) != 3 || wire.Option(args[0]) != "filterby" {
+		return nil, wire.ErrSyntax
 	}
-	switch option(args[1]) {
+	switch wire.Option(args[1]) {
 	case "module": // there are none
 		return func(*command) (bool, error) { return false, nil }, nil
 	case "aclcat":
-		category := "@" + option(args[2])
+		category := "@" + wire.Option(args[2])
 		return func(cmd *command) (bool, error) { return slices.Contains(cmd.categories, category), nil }, nil
 	case "pattern":
 		pattern := glob.New(bytes.ToLower(args[2])) // names are in lower case, and do not mind it
 		return func(cmd *command) (bool, error) { return pattern.Match([]byte(cmd.name)) }, nil
 	}
-	return nil, errSyntax
+	return nil, wire.ErrSyntax
 }
 
 // commandInfo writes rows as Redis 7 does; nil stands for a command that does not exist.
 func (c *conn) commandInfo(list []*command) {
-	c.out.Array(len(list))
 	for _, cmd := range list {
 		if cmd == nil {
 			c.out.Null()
@@ -116,6 +117,7 @@ func (c *conn) commandInfo(list []*command) {
 		for _, spec := range specs {
 			c.keySpec(spec)
 		}
+		c.out.Set(len(cmd.subs))
 		c.commandInfo(cmd.subs)
 	}
 }
@@ -257,7 +259,7 @@ func accessIn(cmd *command, spec keySpec, args [][]byte) []string {
 	switch {
 	case !slices.Contains(spec.access, "variable_flags"):
 		return spec.access
-	case slices.ContainsFunc(args[3:], func(arg []byte) bool { return cmd.name == "set" && option(arg) == "get" }):
+	case slices.ContainsFunc(args[3:], func(arg []byte) bool { return cmd.name == "set" && wire.Option(arg) == "get" }):
 		return []string{"RW", "access", "update"}
 	}
 	return []string{"OW", "update"}

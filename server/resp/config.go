@@ -129,7 +129,7 @@ func onConfigGet(_ context.Context, c *conn, args [][]byte) error {
 	var found []pair
 	patterns := make([]*glob.Pattern, len(args)-2)
 	for i, arg := range args[2:] {
-		patterns[i] = glob.New([]byte(option(arg)))
+		patterns[i] = glob.New([]byte(wire.Option(arg)))
 	}
 	for i := range parameters {
 		p := &parameters[i]
@@ -142,7 +142,7 @@ func onConfigGet(_ context.Context, c *conn, args [][]byte) error {
 				continue
 			}
 			name := p.name
-			if option(args[2+n]) == name {
+			if wire.Option(args[2+n]) == name {
 				name = string(args[2+n])
 			}
 			found = append(found, pair{name, p.value(c.server)})
@@ -161,18 +161,18 @@ func onConfigGet(_ context.Context, c *conn, args [][]byte) error {
 // range.
 func onConfigSet(_ context.Context, c *conn, args [][]byte) error {
 	if len(args)%2 != 0 {
-		return errSyntax
+		return wire.ErrSyntax
 	}
 	failed := func(name, why string) error {
 		return wire.Error("ERR CONFIG SET failed (possibly related to argument '" + name + "') - " + why)
 	}
 	seen := make(map[string]bool)
 	for i := 2; i < len(args); i += 2 {
-		name := option(args[i])
+		name := wire.Option(args[i])
 		p := findParameter(name)
 		switch {
 		case p == nil:
-			return wire.Error("ERR Unknown option or number of arguments for CONFIG SET - '" + echo(args[i]) + "'")
+			return wire.Error("ERR Unknown option or number of arguments for CONFIG SET - '" + wire.Echo(args[i]) + "'")
 		case seen[name]:
 			return failed(name, "duplicate parameter")
 		case p.set == nil && string(args[i+1]) != p.value(c.server):
@@ -181,7 +181,7 @@ func onConfigSet(_ context.Context, c *conn, args [][]byte) error {
 		seen[name] = true
 	}
 	for i := 2; i < len(args); i += 2 {
-		p := findParameter(option(args[i]))
+		p := findParameter(wire.Option(args[i]))
 		if p.set == nil {
 			continue
 		}

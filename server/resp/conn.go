@@ -200,7 +200,7 @@ func (c *conn) dispatch(q wire.Request) (cmd *command, admitted bool, err error)
 // admit decides whether a command may run, in Redis' order.
 func (c *conn) admit(cmd *command, args [][]byte) error {
 	if !cmd.accepts(len(args)) {
-		return errArity(cmd.name)
+		return wire.ErrArity(cmd.name)
 	}
 	if !c.authenticated && !slices.Contains(cmd.flags, "no_auth") {
 		return errNoAuth

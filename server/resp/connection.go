@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
@@ -55,7 +56,7 @@ func serverCommands() []*command {
 // message is an array.
 func onPing(_ context.Context, c *conn, args [][]byte) error {
 	if len(args) > 2 {
-		return errArity("ping")
+		return wire.ErrArity("ping")
 	}
 	if c.out.Version == 2 && c.subscribed.count() > 0 {
 		c.out.Array(2)
@@ -94,13 +95,13 @@ func onReset(_ context.Context, c *conn, _ [][]byte) error {
 }
 
 func onSelect(_ context.Context, c *conn, args [][]byte) error {
-	switch n, err := parseDatabase(args[1]); {
+	switch n, err := plan.ParseDatabase(args[1]); {
 	case err != nil:
 		return err
 	case n != 0 && c.server.opts.Cluster:
 		return wire.Error("ERR SELECT is not allowed in cluster mode")
 	case n != 0:
-		return errDatabase
+		return plan.ErrDatabase
 	}
 	c.out.OK()
 	return nil
@@ -117,7 +118,7 @@ func onTime(_ context.Context, c *conn, _ [][]byte) error {
 // onWait need not wait: what is acknowledged is on a majority.
 func onWait(_ context.Context, c *conn, args [][]byte) error {
 	if _, ok := wire.ParseNumber(args[1]); !ok {
-		return errNotInteger
+		return wire.ErrNotInteger
 	}
 	switch n, ok := wire.ParseNumber(args[2]); {
 	case !ok:

@@ -97,7 +97,7 @@ func readReply(t *testing.T, in *bufio.Reader) string {
 			t.Fatal(err)
 		}
 		return line + string(body)
-	case '*', '~', '%':
+	case '*', '~', '%', '>':
 		if line[0] == '%' {
 			n *= 2
 		}

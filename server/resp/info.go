@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/server/resp/slots"
+	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 // infoSections are the sections of INFO in their order. Those that are not by default are made
@@ -42,7 +43,7 @@ func line(b *strings.Builder, name string, value any) { fmt.Fprintf(b, "%s:%v\r\
 func onInfo(ctx context.Context, c *conn, args [][]byte) error {
 	wanted := make(map[string]bool)
 	for _, arg := range args[1:] {
-		wanted[option(arg)] = true
+		wanted[wire.Option(arg)] = true
 	}
 	all := wanted["all"] || wanted["everything"]
 	usual := all || len(wanted) == 0 || wanted["default"]

@@ -8,27 +8,28 @@ import (
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
+// keyspaceCommands are rows about all keys.
 func keyspaceCommands() []*command {
-	const notSnapshot = "not one snapshot of all shards; not in MULTI"
-	generic := inGroup("generic",
-		&command{name: "scan", arity: -2, flags: reads, since: "2.8.0", summary: "keys in pages; MATCH, COUNT, TYPE", run: onScan,
-			differs: "keys come in their order; a cursor is valid on every node; COUNT counts up to 1024; a pattern that is too expensive is refused; not in MULTI"},
-		&command{name: "keys", arity: 2, flags: reads, categories: dangerous, since: "1.0.0", summary: "the keys that match a pattern", run: onKeys,
-			differs: "keys come in their order; refused if the answer is over 64 MiB or the pattern too expensive; " + notSnapshot},
-		&command{name: "randomkey", arity: 1, flags: reads, since: "1.0.0", summary: "some key", run: onRandomKey,
-			differs: "not every key is equally likely; not in MULTI"},
+	const (
+		ordered = "keys come in their order; a pattern that is too expensive is refused; "
+		apart   = "the shards are asked one by one, so the answer is not one snapshot; not in MULTI"
+		flushed = "keys that are written meanwhile may stay; ASYNC and SYNC are the same; not in MULTI"
 	)
-	return append(generic, inGroup("server",
-		&command{name: "dbsize", arity: 1, flags: readsFast, since: "1.0.0", summary: "how many keys there are", run: onDBSize,
-			differs: "reads all keys, so it takes long; counts no key that has expired; " + notSnapshot},
-		&command{name: "flushdb", arity: -1, flags: alters, categories: dangerous, since: "1.0.0", summary: "removes all keys; ASYNC, SYNC", run: onFlush,
-			differs: "ASYNC and SYNC are the same; keys that are written meanwhile may stay; not in MULTI"},
-		&command{name: "flushall", arity: -1, flags: alters, categories: dangerous, since: "1.0.0", summary: "as FLUSHDB", run: onFlush,
-			differs: "ASYNC and SYNC are the same; keys that are written meanwhile may stay; not in MULTI"},
-	)...)
+	reads, removes := []string{"readonly"}, []string{"write"}
+	slowRead, dangerous := []string{"@keyspace", "@read", "@slow"}, []string{"@keyspace", "@write", "@slow", "@dangerous"}
+	return []*command{
+		{name: "scan", arity: -2, flags: reads, categories: slowRead, group: "generic", since: "2.8.0", summary: "keys in pages; MATCH, COUNT, TYPE", run: onScan,
+			differs: ordered + "a cursor is valid on every node; COUNT counts up to 1024; not in MULTI"},
+		{name: "keys", arity: 2, flags: reads, categories: append(slowRead[:3:3], "@dangerous"), group: "generic", since: "1.0.0", summary: "the keys that match a pattern", run: onKeys,
+			differs: ordered + "so is an answer of more than 64 MiB; " + apart},
+		{name: "randomkey", arity: 1, flags: reads, categories: slowRead, group: "generic", since: "1.0.0", summary: "some key", run: onRandomKey,
+			differs: "not every key is equally likely; not in MULTI"},
+		{name: "dbsize", arity: 1, flags: []string{"readonly", "fast"}, categories: []string{"@keyspace", "@read", "@fast"}, group: "server", since: "1.0.0", summary: "how many keys there are", run: onDBSize,
+			differs: "reads all keys, so it takes long; does not count what has expired; " + apart},
+		{name: "flushdb", arity: -1, flags: removes, categories: dangerous, group: "server", since: "1.0.0", summary: "removes all keys; ASYNC, SYNC", run: onFlush, differs: flushed},
+		{name: "flushall", arity: -1, flags: removes, categories: dangerous, group: "server", since: "1.0.0", summary: "as FLUSHDB", run: onFlush, differs: flushed},
+	}
 }
-
-var dangerous = []string{"@dangerous"}
 
 // keyOverheadBytes is about what holding a key for a reply takes beside the key's own bytes.
 const keyOverheadBytes = 48
@@ -98,11 +99,11 @@ func onDBSize(ctx context.Context, c *conn, _ [][]byte) error {
 // onFlush is FLUSHDB and FLUSHALL.
 func onFlush(ctx context.Context, c *conn, args [][]byte) error {
 	if len(args) > 2 {
-		return errSyntax
+		return wire.ErrSyntax
 	}
 	if len(args) == 2 {
-		if word := option(args[1]); word != "async" && word != "sync" {
-			return errSyntax
+		if word := wire.Option(args[1]); word != "async" && word != "sync" {
+			return wire.ErrSyntax
 		}
 	}
 	err := c.server.opts.Store.Clear(ctx, 0)

@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/server"
+	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
@@ -176,7 +177,7 @@ func (c *conn) watches(key []byte) bool {
 // element is one command of a block on its way to its reply.
 type element struct {
 	queuedCommand
-	plan       plan
+	plan       plan.Plan
 	err        error // of planning
 	start, end int   // its operations in the batch
 }
@@ -195,7 +196,7 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 	if c.server.opts.Cluster && !c.blockHasOneSlot() {
 		return errCrossSlot
 	}
-	e := env{nowMillis: clock.Millis(c.server.opts.Clock)}
+	e := plan.Env{NowMillis: clock.Millis(c.server.opts.Clock)}
 	elements, batch := c.planBlock(e)
 	var res api.Result
 	if len(batch.Ops) > 0 {
@@ -208,7 +209,7 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 			return nil
 		}
 	}
-	e.nowMillis = clock.Millis(c.server.opts.Clock)
+	e.NowMillis = clock.Millis(c.server.opts.Clock)
 	c.out.Array(len(elements))
 	for i := range elements {
 		c.answer(e, &elements[i], res.Ops)
@@ -217,7 +218,7 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 }
 
 // planBlock plans every command and joins the plans into one batch.
-func (c *conn) planBlock(e env) ([]element, api.Batch) {
+func (c *conn) planBlock(e plan.Env) ([]element, api.Batch) {
 	batch := api.Batch{Independent: true}
 	for _, w := range c.watched {
 		batch.Ops = append(batch.Ops, api.Op{Kind: api.OpCheck, Key: w.key, Condition: api.Condition{Kind: api.ConditionVersion, Version: w.version}})
@@ -228,7 +229,9 @@ func (c *conn) planBlock(e env) ([]element, api.Batch) {
 		if q.cmd.plan != nil {
 			el.plan, el.err = q.cmd.plan(e, q.args)
 		}
-		batch.Ops = append(batch.Ops, el.plan.ops...)
+		if el.err == nil { // what is refused writes nothing
+			batch.Ops = append(batch.Ops, el.plan.Ops...)
+		}
 		el.end = len(batch.Ops)
 		elements[i] = el
 	}
@@ -236,12 +239,12 @@ func (c *conn) planBlock(e env) ([]element, api.Batch) {
 }
 
 // answer writes the reply of one command of a block; its error is an element like any other.
-func (c *conn) answer(e env, el *element, results []api.OpResult) {
+func (c *conn) answer(e plan.Env, el *element, results []api.OpResult) {
 	err := el.err
 	switch {
 	case err != nil:
 	case el.cmd.plan != nil:
-		err = el.plan.finish(e, &c.out, results[el.start:el.end])
+		err = el.plan.Finish(e, &c.out, results[el.start:el.end])
 	default:
 		err = c.call(el.cmd, el.args)
 	}

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
@@ -34,7 +36,7 @@ func (c *command) words() [][]byte {
 }
 
 // answerOf runs a plan on a copy of m, as reads if asReads, and returns the reply and the state.
-func answerOf(t *testing.T, m *memory, e env, p plan, version int, asReads bool) (string, map[string]api.Item) {
+func answerOf(t *testing.T, m *memory, e plan.Env, p plan.Plan, version int, asReads bool) (string, map[string]api.Item) {
 	t.Helper()
 	store := &memory{clock: m.clock, items: make(map[string]api.Item), version: m.version}
 	for key, item := range m.items {
@@ -43,20 +45,20 @@ func answerOf(t *testing.T, m *memory, e env, p plan, version int, asReads bool)
 	var results []api.OpResult
 	var err error
 	switch {
-	case len(p.ops) == 0:
+	case len(p.Ops) == 0:
 	case asReads:
 		c := &conn{server: &Server{opts: Options{Store: store}}}
-		results, err = c.read(t.Context(), p.ops)
+		results, err = c.read(t.Context(), p.Ops)
 	default:
 		var res api.Result
-		res, err = store.Apply(t.Context(), api.Batch{Ops: p.ops, Independent: true})
+		res, err = store.Apply(t.Context(), api.Batch{Ops: p.Ops, Independent: true})
 		results = res.Ops
 	}
 	var text bytes.Buffer
 	out := wire.NewReply(&text)
 	out.Version = version
 	if err == nil {
-		err = p.finish(e, &out, results)
+		err = p.Finish(e, &out, results)
 	}
 	if err != nil {
 		if written := text.Len() + out.Pending(); written > 0 {
@@ -95,7 +97,7 @@ func FuzzPlans(f *testing.F) {
 	rows := plannable()
 	f.Fuzz(func(t *testing.T, joined string, third bool) {
 		m := populated()
-		e := env{nowMillis: 1_700_000_000_500}
+		e := plan.Env{NowMillis: 1_700_000_000_500}
 		version := 2
 		if third {
 			version = 3
@@ -112,12 +114,9 @@ func FuzzPlans(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			if p.reply == nil {
-				t.Fatalf("%q has no reply", args)
-			}
-			checkKeys(t, row, args, p.ops)
+			checkKeys(t, row, args, p.Ops)
 			text, after := answerOf(t, m, e, p, version, false)
-			if !p.readsOnly() {
+			if !p.ReadsOnly() {
 				continue
 			}
 			if alone, _ := answerOf(t, m, e, p, version, true); alone != text {
@@ -157,15 +156,34 @@ func TestOnlyReadsAndRemovalsMaySpanShards(t *testing.T) {
 		for len(args) < max(row.arity, -row.arity) {
 			args = append(args, []byte("1"))
 		}
-		p, err := row.plan(env{}, args)
+		p, err := row.plan(plan.Env{}, args)
 		if err != nil {
 			t.Fatalf("%q: %v", args, err)
 		}
-		if p.each {
+		if p.Each {
 			spanning = append(spanning, row.name)
 		}
 	}
 	if want := []string{"mget", "lcs", "del", "unlink", "exists", "touch"}; !slices.Equal(spanning, want) {
 		t.Fatalf("%q", spanning)
+	}
+}
+
+func TestLCSIsRefusedBeyondItsLimit(t *testing.T) {
+	_, m, address := startServer(t, nil)
+	c := dial(t, address)
+	in := bufio.NewReader(c)
+	m.items["a"] = api.Item{Value: make([]byte, 4096), Found: true}
+	m.items["b"] = api.Item{Value: make([]byte, 4097), Found: true}
+	m.items["c"] = api.Item{Value: make([]byte, api.MaxValueBytes), Found: true}
+	m.items["d"] = api.Item{Value: []byte("x\x00"), Found: true}
+	if got := do(t, c, in, "LCS", "a", "a", "LEN"); got != ":4096\r\n" {
+		t.Error(got)
+	}
+	if got := do(t, c, in, "LCS", "c", "d", "LEN"); got != ":1\r\n" {
+		t.Error(got)
+	}
+	if got := do(t, c, in, "LCS", "a", "b", "LEN"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, "16777216") {
+		t.Error(got)
 	}
 }

@@ -66,10 +66,11 @@ func TestRowsAreThoseOfRedis(t *testing.T) {
 		t.Skip("LIGHTNING_REDIS is not set")
 	}
 	c, in := both(t, redis)
-	for _, cmd := range slices.Concat(stringCommands(), keyCommands()) {
+	later := []string{"client|setinfo", "client|no-touch", "cluster|myshardid"} // than Redis 7.0
+	for _, cmd := range commands {
 		for _, row := range append([]*command{cmd}, cmd.subs...) {
-			if len(row.subs) > 0 {
-				continue // its subcommands come in no order in Redis
+			if len(row.subs) > 0 || slices.Contains(later, row.name) {
+				continue // subcommands come in no order in Redis
 			}
 			var rows [2]string
 			for i := range c {

@@ -29,24 +29,24 @@ func parseScan(args [][]byte) (scanOptions, error) {
 	}
 	for i := 2; i < len(args); i += 2 {
 		if i+1 == len(args) {
-			return o, errSyntax
+			return o, wire.ErrSyntax
 		}
-		switch option(args[i]) {
+		switch wire.Option(args[i]) {
 		case "match":
 			o.match = glob.New(args[i+1])
 		case "count":
 			n, ok := wire.ParseNumber(args[i+1])
 			if !ok {
-				return o, errNotInteger
+				return o, wire.ErrNotInteger
 			}
 			if n < 1 {
-				return o, errSyntax
+				return o, wire.ErrSyntax
 			}
 			o.count = int(min(n, api.MaxScanPageItems))
 		case "type":
 			o.nobody = !strings.EqualFold(string(args[i+1]), "string")
 		default:
-			return o, errSyntax
+			return o, wire.ErrSyntax
 		}
 	}
 	return o, nil
@@ -57,7 +57,7 @@ func parseCursor(arg []byte) (uint64, bool) {
 	if len(arg) == 0 {
 		return 0, true
 	}
-	text := string(arg[:min(len(arg), maxNameBytes)])
+	text := string(arg[:min(len(arg), wire.MaxWordBytes)])
 	negative := text[0] == '-'
 	if negative || text[0] == '+' {
 		text = text[1:]

@@ -284,7 +284,7 @@ func TestAWebPageCannotSpeakToUs(t *testing.T) {
 func TestTheTableOfCommandsIsSound(t *testing.T) {
 	for _, cmd := range commands {
 		keys := cmd.firstKey != 0
-		if cmd.name != strings.ToLower(cmd.name) || len(cmd.name) > maxNameBytes || cmd.arity == 0 || cmd.run == nil || cmd.summary == "" || len(cmd.categories) == 0 {
+		if cmd.name != strings.ToLower(cmd.name) || len(cmd.name) > wire.MaxWordBytes || cmd.arity == 0 || cmd.run == nil || cmd.summary == "" || len(cmd.categories) == 0 {
 			t.Errorf("%+v", cmd)
 		}
 		if keys != (cmd.keyStep != 0) || keys != (cmd.lastKey != 0) {
@@ -297,7 +297,7 @@ func TestTheTableOfCommandsIsSound(t *testing.T) {
 			t.Errorf("%s is not found", cmd.name)
 		}
 	}
-	if lookup(make([]byte, maxNameBytes+1)) != nil || lookup(nil) != nil {
+	if lookup(make([]byte, wire.MaxWordBytes+1)) != nil || lookup(nil) != nil {
 		t.Error("found what does not exist")
 	}
 }

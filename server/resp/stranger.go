@@ -83,7 +83,7 @@ func onAuth(ctx context.Context, c *conn, args [][]byte) error {
 	user, password := defaultUser, args[1]
 	switch {
 	case len(args) > 3:
-		return errSyntax
+		return wire.ErrSyntax
 	case len(args) == 3:
 		user, password = string(args[1]), args[2]
 	case !c.server.passwordRequired():
@@ -104,18 +104,19 @@ type helloOptions struct {
 	name           *string
 }
 
-// onHello changes nothing unless all of its options are right.
+// onHello changes nothing unless all of its options are right, but for AUTH, which counts although
+// a later option is wrong.
 func onHello(ctx context.Context, c *conn, args [][]byte) error {
 	o, err := parseHello(args, c.out.Version)
-	if err != nil {
-		return err
-	}
 	if o.auth {
 		if err := c.authenticate(ctx, string(o.user), o.password); err != nil {
 			return err
 		}
 	}
-	if !c.authenticated {
+	switch {
+	case err != nil:
+		return err
+	case !c.authenticated:
 		return wire.Coded(errHello, api.CodeUnauthorized)
 	}
 	c.out.Version = o.version
@@ -139,7 +140,7 @@ func parseHello(args [][]byte, version int) (helloOptions, error) {
 		o.version = int(n)
 	}
 	for i := 2; i < len(args); {
-		switch word := option(args[i]); {
+		switch word := wire.Option(args[i]); {
 		case word == "auth" && i+2 < len(args):
 			o.auth, o.user, o.password = true, args[i+1], args[i+2]
 			i += 3
@@ -151,7 +152,7 @@ func parseHello(args [][]byte, version int) (helloOptions, error) {
 			o.name = &name
 			i += 2
 		default:
-			return o, wire.Error("ERR Syntax error in HELLO option '" + echo(args[i]) + "'")
+			return o, wire.Error("ERR Syntax error in HELLO option '" + wire.Echo(args[i]) + "'")
 		}
 	}
 	return o, nil

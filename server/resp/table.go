@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
@@ -27,7 +28,7 @@ type command struct {
 	differs string
 	// Exactly one of plan and run is set. plan is for commands on keys that are named; run for
 	// those about the connection, the node or all keys.
-	plan func(e env, args [][]byte) (plan, error)
+	plan func(e plan.Env, args [][]byte) (plan.Plan, error)
 	run  func(ctx context.Context, c *conn, args [][]byte) error
 	// queued lets a run command stand in a MULTI block; it runs when the block is answered.
 	queued bool
@@ -83,7 +84,7 @@ var byName = make(map[string]*command)
 
 func init() {
 	commands = slices.Concat(connectionCommands(), clientCommands(), serverCommands(), clusterCommands(),
-		pubsubCommands(), transactionCommands(), stringCommands(), keyCommands())
+		pubsubCommands(), transactionCommands(), planned(plan.Rows()), keyspaceCommands())
 	for _, c := range commands {
 		addRow(c)
 	}
@@ -111,17 +112,14 @@ func container(row command, subs ...*command) *command {
 	return &row
 }
 
-// maxNameBytes is more than any name has.
-const maxNameBytes = 40
-
 // lookup finds a command; names do not mind case.
 func lookup(name []byte) *command { return lookupBelow("", name) }
 
 // lookupBelow finds a subcommand of the command with the name and bar before it.
 func lookupBelow(parent string, name []byte) *command {
-	var buf [2 * maxNameBytes]byte
+	var buf [2 * wire.MaxWordBytes]byte
 	lower := append(buf[:0], parent...)
-	if len(name) > maxNameBytes {
+	if len(name) > wire.MaxWordBytes {
 		return nil
 	}
 	for _, b := range name {
@@ -163,26 +161,22 @@ func findNamed(name []byte) *command {
 	return lookupBelow(cmd.name+"|", sub)
 }
 
-// maxEchoBytes is how much of an unknown command's arguments its error repeats, as in Redis.
-const maxEchoBytes = 128
-
-// echo is the part of an argument that an error may repeat.
-func echo(arg []byte) string { return string(arg[:min(len(arg), maxEchoBytes)]) }
-
 func errUnknownCommand(args [][]byte) error {
 	var b strings.Builder
 	for _, arg := range args[1:] {
-		if b.Len() >= maxEchoBytes {
+		if b.Len() >= wire.MaxEchoBytes {
 			break
 		}
-		fmt.Fprintf(&b, "'%s' ", arg[:min(len(arg), maxEchoBytes-b.Len())])
+		fmt.Fprintf(&b, "'%s' ", untilZero(arg[:min(len(arg), wire.MaxEchoBytes-b.Len())]))
 	}
-	name := args[0][:min(len(args[0]), maxEchoBytes)]
+	name := untilZero(args[0][:min(len(args[0]), wire.MaxEchoBytes)])
 	return wire.Error(fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", name, b.String()))
 }
 
-func errArity(name string) error {
-	return wire.Error("ERR wrong number of arguments for '" + name + "' command")
+// untilZero is what Redis echoes of an argument: its bytes before the first zero.
+func untilZero(arg []byte) []byte {
+	text, _, _ := bytes.Cut(arg, []byte{0})
+	return text
 }
 
 // help answers the subcommand HELP, to which errUnknownSubcommand points.
@@ -198,11 +192,22 @@ func (c *conn) help(name string) {
 }
 
 func errUnknownSubcommand(command string, sub []byte) error {
-	return wire.Error(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", sub[:min(len(sub), maxEchoBytes)], command))
+	return wire.Error(fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", sub[:min(len(sub), wire.MaxEchoBytes)], command))
 }
 
-// The errors that many commands share; their texts are Redis'.
-const (
-	errSyntax     = wire.Error("ERR syntax error")
-	errNotInteger = wire.Error("ERR value is not an integer or out of range")
-)
+// planned makes rows of those that have plans.
+func planned(rows []*plan.Row) []*command {
+	list := make([]*command, 0, len(rows))
+	for _, row := range rows {
+		c := command{
+			name: row.Name, arity: row.Arity, flags: row.Flags, positions: positions{row.Keys.First, row.Keys.Last, row.Keys.Step},
+			categories: row.Categories, group: row.Group, since: row.Since, summary: row.Summary, differs: row.Differs, plan: row.Make,
+		}
+		if len(row.Subs) > 0 {
+			c = *container(c, planned(row.Subs)...)
+			c.categories = []string{"@slow"} // in Redis only the subcommands, HELP too, have the others
+		}
+		list = append(list, &c)
+	}
+	return list
+}

@@ -1,4 +1,4 @@
-package resp
+package plan
 
 import (
 	"encoding/binary"
@@ -8,13 +8,13 @@ import (
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
-func bitCommands() []*command {
+func bitRows() []*Row {
 	return inGroup("bitmap",
-		&command{name: "setbit", arity: 4, flags: writes, positions: oneKey, since: "2.2.0", summary: "sets one bit of a value", plan: planSetBit,
-			differs: "the last bit is that of the largest value here, 67108863"},
-		&command{name: "getbit", arity: 3, flags: readsFast, positions: oneKey, since: "2.2.0", summary: "one bit of a value", plan: planGetBit},
-		&command{name: "bitcount", arity: -2, flags: reads, positions: oneKey, since: "2.6.0", summary: "how many bits of a value are set; BYTE, BIT", plan: planBitCount},
-		&command{name: "bitpos", arity: -3, flags: reads, positions: oneKey, since: "2.8.7", summary: "where the first bit is that is set or clear; BYTE, BIT", plan: planBitPos},
+		&Row{Name: "setbit", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.2.0", Summary: "sets one bit of a value", Make: planSetBit,
+			Differs: "the last bit is that of the largest value here, 67108863"},
+		&Row{Name: "getbit", Arity: 3, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "one bit of a value", Make: planGetBit},
+		&Row{Name: "bitcount", Arity: -2, Flags: reads, Keys: oneKey, Since: "2.6.0", Summary: "how many bits of a value are set; BYTE, BIT", Make: planBitCount},
+		&Row{Name: "bitpos", Arity: -3, Flags: reads, Keys: oneKey, Since: "2.8.7", Summary: "where the first bit is that is set or clear; BYTE, BIT", Make: planBitPos},
 	)
 }
 
@@ -34,25 +34,25 @@ func parseBitOffset(arg []byte, maxBytes int64) (uint64, error) {
 	return uint64(n), nil
 }
 
-func planSetBit(_ env, args [][]byte) (plan, error) {
+func planSetBit(_ Env, args [][]byte) (Plan, error) {
 	offset, err := parseBitOffset(args[2], api.MaxValueBytes)
 	if err != nil {
-		return plan{}, err
+		return Plan{}, err
 	}
 	bit, ok := wire.ParseNumber(args[3])
 	if !ok || bit < 0 || bit > 1 {
-		return plan{}, errBit
+		return Plan{}, errBit
 	}
 	op := api.Op{Kind: api.OpSetBit, Key: args[1], Offset: offset, Delta: bit}
-	return plan{ops: []api.Op{op}, reply: replyNumber}, nil
+	return Plan{Ops: []api.Op{op}, reply: replyNumber}, nil
 }
 
-func planGetBit(_ env, args [][]byte) (plan, error) {
+func planGetBit(_ Env, args [][]byte) (Plan, error) {
 	offset, err := parseBitOffset(args[2], maxReadBytes)
 	if err != nil {
-		return plan{}, err
+		return Plan{}, err
 	}
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: []api.Op{readsValue(args[1])}, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
 		value := results[0].Previous
 		at := offset / 8
 		out.Boolean(at < uint64(len(value)) && value[at]&(0x80>>(offset%8)) != 0)
@@ -78,21 +78,21 @@ func (r *bitRange) resolve(value []byte) (start, end int64) {
 }
 
 func (r *bitRange) parseUnit(arg []byte) error {
-	switch option(arg) {
+	switch wire.Option(arg) {
 	case "bit":
 		r.inBits = true
 	case "byte":
 	default:
-		return errSyntax
+		return wire.ErrSyntax
 	}
 	return nil
 }
 
 // planBitCount is BITCOUNT. Redis looks for the key before it looks at the range: without the key
 // a wrong range is no error.
-func planBitCount(_ env, args [][]byte) (plan, error) {
+func planBitCount(_ Env, args [][]byte) (Plan, error) {
 	r, rangeErr := parseCountRange(args[2:])
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: []api.Op{readsValue(args[1])}, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		switch {
 		case !found.Existed:
@@ -114,14 +114,14 @@ func parseCountRange(args [][]byte) (bitRange, error) {
 		return r, nil
 	}
 	if len(args) == 1 || len(args) > 3 {
-		return r, errSyntax
+		return r, wire.ErrSyntax
 	}
 	var ok, ok2 bool
 	r.first, ok = wire.ParseNumber(args[0])
 	r.last, ok2 = wire.ParseNumber(args[1])
 	switch {
 	case !ok || !ok2:
-		return r, errNotInteger
+		return r, wire.ErrNotInteger
 	case backwards(r.first, r.last):
 		return bitRange{first: 1}, nil // empty; Redis looks at the unit only afterwards
 	case len(args) == 3:
@@ -154,16 +154,16 @@ func countOnes(b []byte, start, end int64) int64 {
 
 // planBitPos is BITPOS. A key that is absent is an endless row of clear bits; one that is there
 // goes on with clear bits unless the range has an end.
-func planBitPos(_ env, args [][]byte) (plan, error) {
+func planBitPos(_ Env, args [][]byte) (Plan, error) {
 	bit, ok := wire.ParseNumber(args[2])
 	switch {
 	case !ok:
-		return plan{}, errNotInteger
+		return Plan{}, wire.ErrNotInteger
 	case bit != 0 && bit != 1:
-		return plan{}, wire.Error("ERR The bit argument must be 1 or 0.")
+		return Plan{}, wire.Error("ERR The bit argument must be 1 or 0.")
 	}
 	r, rangeErr := parsePosRange(args[3:])
-	return plan{ops: []api.Op{readsValue(args[1])}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: []api.Op{readsValue(args[1])}, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		if !found.Existed {
 			out.Integer(-bit)
@@ -190,11 +190,11 @@ func parsePosRange(args [][]byte) (bitRange, error) {
 		return r, nil
 	}
 	if len(args) > 3 {
-		return r, errSyntax
+		return r, wire.ErrSyntax
 	}
 	var ok bool
 	if r.first, ok = wire.ParseNumber(args[0]); !ok {
-		return r, errNotInteger
+		return r, wire.ErrNotInteger
 	}
 	if len(args) == 3 {
 		if err := r.parseUnit(args[2]); err != nil {
@@ -204,7 +204,7 @@ func parsePosRange(args [][]byte) (bitRange, error) {
 	if len(args) > 1 {
 		r.hasLast = true
 		if r.last, ok = wire.ParseNumber(args[1]); !ok {
-			return r, errNotInteger
+			return r, wire.ErrNotInteger
 		}
 	}
 	return r, nil

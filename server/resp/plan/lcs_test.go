@@ -1,13 +1,9 @@
-package resp
+package plan
 
 import (
-	"bufio"
 	"math/rand/v2"
-	"strings"
 	"testing"
 	"time"
-
-	"github.com/lightning-db/lightning/api"
 )
 
 // slowLCS is the length of the longest common subsequence by the whole textbook table.
@@ -52,25 +48,6 @@ func TestTheLongestCommonSubsequenceIsOneAndTheLongest(t *testing.T) {
 		if got, want := runsLength(runs), slowLCS(a, b); got != int64(want) {
 			t.Fatalf("%q, %q: length %d, want %d", a, b, got, want)
 		}
-	}
-}
-
-func TestLCSIsRefusedBeyondItsLimit(t *testing.T) {
-	_, m, address := startServer(t, nil)
-	c := dial(t, address)
-	in := bufio.NewReader(c)
-	m.items["a"] = api.Item{Value: make([]byte, 4096), Found: true}
-	m.items["b"] = api.Item{Value: make([]byte, 4097), Found: true}
-	m.items["c"] = api.Item{Value: make([]byte, api.MaxValueBytes), Found: true}
-	m.items["d"] = api.Item{Value: []byte("x\x00"), Found: true}
-	if got := do(t, c, in, "LCS", "a", "a", "LEN"); got != ":4096\r\n" {
-		t.Error(got)
-	}
-	if got := do(t, c, in, "LCS", "c", "d", "LEN"); got != ":1\r\n" {
-		t.Error(got)
-	}
-	if got := do(t, c, in, "LCS", "a", "b", "LEN"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, "16777216") {
-		t.Error(got)
 	}
 }
 

@@ -1,4 +1,4 @@
-package resp
+package plan
 
 import (
 	"math/rand/v2"

@@ -1,24 +1,23 @@
-package resp
+package plan
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
-func expiryCommands() []*command {
+func expiryRows() []*Row {
 	return inGroup("generic",
-		&command{name: "expire", arity: -3, flags: altersFast, positions: oneKey, since: "1.0.0", summary: "lets a key expire in seconds; NX, XX, GT, LT", plan: planExpire},
-		&command{name: "pexpire", arity: -3, flags: altersFast, positions: oneKey, since: "2.6.0", summary: "lets a key expire in milliseconds; NX, XX, GT, LT", plan: planExpire},
-		&command{name: "expireat", arity: -3, flags: altersFast, positions: oneKey, since: "1.2.0", summary: "lets a key expire at a second; NX, XX, GT, LT", plan: planExpire},
-		&command{name: "pexpireat", arity: -3, flags: altersFast, positions: oneKey, since: "2.6.0", summary: "lets a key expire at a millisecond; NX, XX, GT, LT", plan: planExpire},
-		&command{name: "persist", arity: 2, flags: altersFast, positions: oneKey, since: "2.2.0", summary: "takes the expiry off a key", plan: planPersist},
-		&command{name: "ttl", arity: 2, flags: readsFast, positions: oneKey, since: "1.0.0", summary: "seconds until a key expires; -1 never, -2 no such key", plan: planTTL(1000, false)},
-		&command{name: "pttl", arity: 2, flags: readsFast, positions: oneKey, since: "2.6.0", summary: "milliseconds until a key expires", plan: planTTL(1, false)},
-		&command{name: "expiretime", arity: 2, flags: readsFast, positions: oneKey, since: "7.0.0", summary: "the second at which a key expires", plan: planTTL(1000, true)},
-		&command{name: "pexpiretime", arity: 2, flags: readsFast, positions: oneKey, since: "7.0.0", summary: "the millisecond at which a key expires", plan: planTTL(1, true)},
+		&Row{Name: "expire", Arity: -3, Flags: altersFast, Keys: oneKey, Since: "1.0.0", Summary: "lets a key expire in seconds; NX, XX, GT, LT", Make: planExpire},
+		&Row{Name: "pexpire", Arity: -3, Flags: altersFast, Keys: oneKey, Since: "2.6.0", Summary: "lets a key expire in milliseconds; NX, XX, GT, LT", Make: planExpire},
+		&Row{Name: "expireat", Arity: -3, Flags: altersFast, Keys: oneKey, Since: "1.2.0", Summary: "lets a key expire at a second; NX, XX, GT, LT", Make: planExpire},
+		&Row{Name: "pexpireat", Arity: -3, Flags: altersFast, Keys: oneKey, Since: "2.6.0", Summary: "lets a key expire at a millisecond; NX, XX, GT, LT", Make: planExpire},
+		&Row{Name: "persist", Arity: 2, Flags: altersFast, Keys: oneKey, Since: "2.2.0", Summary: "takes the expiry off a key", Make: planPersist},
+		&Row{Name: "ttl", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "1.0.0", Summary: "seconds until a key expires; -1 never, -2 no such key", Make: planTTL(1000, false)},
+		&Row{Name: "pttl", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "2.6.0", Summary: "milliseconds until a key expires", Make: planTTL(1, false)},
+		&Row{Name: "expiretime", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "7.0.0", Summary: "the second at which a key expires", Make: planTTL(1000, true)},
+		&Row{Name: "pexpiretime", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "7.0.0", Summary: "the millisecond at which a key expires", Make: planTTL(1, true)},
 	)
 }
 
@@ -48,10 +47,10 @@ func errExpiry(command string) error {
 
 // parseExpiry reads an expiry in milliseconds, which may be negative, and refuses one whose
 // absolute time does not fit.
-func parseExpiry(command string, arg []byte, unit expiryUnit, e env) (int64, error) {
+func parseExpiry(command string, arg []byte, unit expiryUnit, e Env) (int64, error) {
 	n, ok := wire.ParseNumber(arg)
 	if !ok {
-		return 0, errNotInteger
+		return 0, wire.ErrNotInteger
 	}
 	if unit.seconds {
 		if n > math.MaxInt64/1000 || n < math.MinInt64/1000 {
@@ -59,30 +58,30 @@ func parseExpiry(command string, arg []byte, unit expiryUnit, e env) (int64, err
 		}
 		n *= 1000
 	}
-	if !unit.absolute && n > math.MaxInt64-int64(e.nowMillis) {
+	if !unit.absolute && n > math.MaxInt64-int64(e.NowMillis) {
 		return 0, errExpiry(command)
 	}
 	return n, nil
 }
 
 // planExpire is EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT. A time that has passed removes the key.
-func planExpire(e env, args [][]byte) (plan, error) {
+func planExpire(e Env, args [][]byte) (Plan, error) {
 	condition, err := parseExpireCondition(args[3:])
 	if err != nil {
-		return plan{}, err
+		return Plan{}, err
 	}
-	name := option(args[0])
+	name := wire.Option(args[0])
 	unit := expireUnits[name]
 	millis, err := parseExpiry(name, args[2], unit, e)
 	if err != nil {
-		return plan{}, err
+		return Plan{}, err
 	}
 	expiry := api.Expiry{Mode: unit.mode(), Millis: uint64(max(millis, 0))}
 	if millis <= 0 {
 		expiry = api.Expiry{Mode: api.ExpiryAt, Millis: 1} // long ago
 	}
 	op := api.Op{Kind: api.OpExpire, Key: args[1], Expiry: expiry, Condition: api.Condition{Kind: condition}}
-	return plan{ops: []api.Op{op}, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: []api.Op{op}, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
 		out.Boolean(results[0].Applied && results[0].Existed)
 		return nil
 	}}, nil
@@ -92,7 +91,7 @@ func planExpire(e env, args [][]byte) (plan, error) {
 func parseExpireCondition(args [][]byte) (api.ConditionKind, error) {
 	var nx, xx, gt, lt bool
 	for _, arg := range args {
-		switch option(arg) {
+		switch wire.Option(arg) {
 		case "nx":
 			nx = true
 		case "xx":
@@ -102,7 +101,7 @@ func parseExpireCondition(args [][]byte) (api.ConditionKind, error) {
 		case "lt":
 			lt = true
 		default:
-			return 0, wire.Error(fmt.Sprintf("ERR Unsupported option %s", arg[:min(len(arg), maxEchoBytes)]))
+			return 0, wire.Error("ERR Unsupported option " + wire.Echo(arg))
 		}
 	}
 	switch {
@@ -124,14 +123,14 @@ func parseExpireCondition(args [][]byte) (api.ConditionKind, error) {
 	return api.ConditionNone, nil
 }
 
-func planPersist(_ env, args [][]byte) (plan, error) {
+func planPersist(_ Env, args [][]byte) (Plan, error) {
 	op := api.Op{Kind: api.OpExpire, Key: args[1], Condition: api.Condition{Kind: api.ConditionExpiring}}
-	return plan{ops: []api.Op{op}, reply: replyApplied}, nil
+	return Plan{Ops: []api.Op{op}, reply: replyApplied}, nil
 }
 
 // planTTL makes the plans of TTL and its kin.
-func planTTL(unit uint64, absolute bool) func(env, [][]byte) (plan, error) {
-	answer := func(e env, out *wire.Reply, results []api.OpResult) error {
+func planTTL(unit uint64, absolute bool) func(Env, [][]byte) (Plan, error) {
+	answer := func(e Env, out *wire.Reply, results []api.OpResult) error {
 		found := &results[0]
 		switch {
 		case !found.Existed:
@@ -140,14 +139,14 @@ func planTTL(unit uint64, absolute bool) func(env, [][]byte) (plan, error) {
 			out.Integer(-1)
 		case absolute:
 			out.Integer(int64((found.PreviousExpiry + unit/2) / unit))
-		case found.PreviousExpiry <= e.nowMillis:
+		case found.PreviousExpiry <= e.NowMillis:
 			out.Integer(0) // the shard's time is a little behind this node's clock
 		default:
-			out.Integer(int64((found.PreviousExpiry - e.nowMillis + unit/2) / unit))
+			out.Integer(int64((found.PreviousExpiry - e.NowMillis + unit/2) / unit))
 		}
 		return nil
 	}
-	return func(_ env, args [][]byte) (plan, error) {
-		return plan{ops: []api.Op{looksAt(args[1])}, reply: answer}, nil
+	return func(_ Env, args [][]byte) (Plan, error) {
+		return Plan{Ops: []api.Op{looksAt(args[1])}, reply: answer}, nil
 	}
 }

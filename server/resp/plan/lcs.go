@@ -1,4 +1,4 @@
-package resp
+package plan
 
 import (
 	"slices"
@@ -7,10 +7,10 @@ import (
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
-func lcsCommands() []*command {
+func lcsRows() []*Row {
 	return inGroup("string",
-		&command{name: "lcs", arity: -3, flags: reads, positions: twoKeys, since: "7.0.0", summary: "the longest common subsequence of two values; LEN, IDX, MINMATCHLEN, WITHMATCHLEN", plan: planLCS,
-			differs: "refused if the lengths multiply to more than 16777216, which would keep a processor busy for a tenth of a second and more (Redis: 134217728); keys of several shards are not one snapshot"},
+		&Row{Name: "lcs", Arity: -3, Flags: reads, Keys: twoKeys, Since: "7.0.0", Summary: "the longest common subsequence of two values; LEN, IDX, MINMATCHLEN, WITHMATCHLEN", Make: planLCS,
+			Differs: "refused if the lengths multiply to more than 16777216, which would keep a processor busy for a tenth of a second and more (Redis: 134217728); keys of several shards are not one snapshot"},
 	)
 }
 
@@ -27,7 +27,7 @@ type lcsOptions struct {
 func parseLCS(args [][]byte) (lcsOptions, error) {
 	var o lcsOptions
 	for i := 0; i < len(args); i++ {
-		switch word := option(args[i]); {
+		switch word := wire.Option(args[i]); {
 		case word == "len":
 			o.onlyLength = true
 		case word == "idx":
@@ -38,11 +38,11 @@ func parseLCS(args [][]byte) (lcsOptions, error) {
 			i++
 			n, ok := wire.ParseNumber(args[i])
 			if !ok {
-				return o, errNotInteger
+				return o, wire.ErrNotInteger
 			}
 			o.minLength = n
 		default:
-			return o, errSyntax
+			return o, wire.ErrSyntax
 		}
 	}
 	if o.onlyLength && o.indexes {
@@ -51,13 +51,13 @@ func parseLCS(args [][]byte) (lcsOptions, error) {
 	return o, nil
 }
 
-func planLCS(_ env, args [][]byte) (plan, error) {
+func planLCS(_ Env, args [][]byte) (Plan, error) {
 	o, err := parseLCS(args[3:])
 	if err != nil {
-		return plan{}, err
+		return Plan{}, err
 	}
 	ops := []api.Op{readsValue(args[1]), readsValue(args[2])}
-	return plan{ops: ops, each: true, reply: func(_ env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: ops, Each: true, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
 		a, b := results[0].Previous, results[1].Previous
 		if len(a)*len(b) > maxLCSCells {
 			return api.Errorf(api.CodeTooLarge, "the values have %d and %d bytes, which multiply to more than the limit of %d", len(a), len(b), maxLCSCells)

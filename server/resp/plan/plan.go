@@ -1,0 +1,43 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server/resp/wire"
+)
+
+// Env is what planning a command may know beside its arguments.
+type Env struct {
+	NowMillis uint64 // the node's clock; what must be exact is left to the shard's
+}
+
+// Plan is what a command on named keys comes to. Making one does no I/O, so that a command means
+// the same alone and in a MULTI block.
+type Plan struct {
+	// Ops are steps of an independent batch: those that must hold together are Joined.
+	Ops []api.Op
+	// Each lets the operations run on several shards, each shard's for itself. Otherwise keys
+	// that live on several are refused as CROSSSLOT before anything is proposed.
+	Each bool
+	// reply writes the answer, or fails before it has written anything. results are those of Ops.
+	// It is not called if an operation failed with a code that tolerates does not name.
+	reply     func(e Env, out *wire.Reply, results []api.OpResult) error
+	tolerates api.Code
+}
+
+// ReadsOnly reports whether the plan can be answered without a write.
+func (p *Plan) ReadsOnly() bool {
+	return !slices.ContainsFunc(p.Ops, func(op api.Op) bool { return op.Kind != api.OpGet })
+}
+
+// Finish writes the reply. results are those of Ops, in their order. If it fails it has written
+// nothing (UP2).
+func (p *Plan) Finish(e Env, out *wire.Reply, results []api.OpResult) error {
+	for i := range results {
+		if code := results[i].Code; code != "" && code != p.tolerates {
+			return &api.Error{Code: code}
+		}
+	}
+	return p.reply(e, out, results)
+}
