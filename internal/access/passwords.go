@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
@@ -143,7 +144,7 @@ func (p *Passwords) Check(_ context.Context, user string, password []byte, sourc
 	}
 	from := sourceOf(source)
 	if wait := p.throttle.wait(from); wait > 0 {
-		return api.Errorf(api.CodeOverloaded, "too many wrong passwords from this address; try again in %v", wait)
+		return api.Errorf(api.CodeOverloaded, "too many wrong passwords from this address; try again in %d s", (wait+time.Second-1)/time.Second)
 	}
 	known := user == "" || user == User
 	if p.Matches(password) && known {

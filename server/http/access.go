@@ -41,7 +41,7 @@ func guard(a Access, next http.Handler) http.Handler {
 
 func checkBearer(a Access, r *http.Request) error {
 	scheme, password, found := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !found || !strings.EqualFold(scheme, "bearer") {
+	if !found || !strings.EqualFold(scheme, "bearer") || password == "" {
 		return api.Errorf(api.CodeUnauthorized, "the request has no header 'Authorization: Bearer <password>'")
 	}
 	return a.Check(r.Context(), "", []byte(password), remote(r))

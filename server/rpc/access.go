@@ -170,7 +170,7 @@ func (s *Server) checkBearer(ctx context.Context, md metadata.MD) error {
 		return api.Errorf(api.CodeUnauthorized, "the call has no metadata 'authorization: Bearer <password>'")
 	}
 	scheme, password, found := strings.Cut(values[0], " ")
-	if !found || !strings.EqualFold(scheme, "bearer") {
+	if !found || !strings.EqualFold(scheme, "bearer") || password == "" {
 		return api.Errorf(api.CodeUnauthorized, "the call's metadata 'authorization' is not 'Bearer <password>'")
 	}
 	known, _ := ctx.Value(connKey{}).(*atomic.Bool)
