@@ -26,7 +26,7 @@ var clients = []struct {
 	{"node-redis", nodeJS("noderedis.js", "node"), nodeJS("noderedis.js", "cluster")},
 	{"hiredis", hiredisNode, nil}, // it knows no cluster mode; see TestMovedNamesTheNodeThatServes
 	{"redis-cli", redisCLI(), redisCLI("-c")},
-	{"redis-benchmark", redisBenchmark(), redisBenchmark("--cluster")},
+	{"redis-benchmark", redisBenchmark(4), redisBenchmark(5, "--cluster")},
 }
 
 func TestEveryClientWorksOnBothListeners(t *testing.T) {

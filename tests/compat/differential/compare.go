@@ -42,6 +42,19 @@ var rules = []rule{
 		lets: oneOf(bothPages, "SCAN")},
 	{name: "any name", reason: "any key is right",
 		lets: oneOf(bothKeys, "RANDOMKEY")},
+
+	{name: "the empty key", reason: "a key has at least one byte, in every protocol", documented: "the empty key",
+		lets: func(p pair) bool {
+			return len(p.args) > 1 && slices.Contains(p.args[1:], "") && p.ours.Raw == "-ERR a key needs at least one byte\r\n"
+		}},
+	{name: "long values", reason: "a value has at most 8 MiB, so that it fits into an entry of the log", documented: "8 MiB",
+		lets: func(p pair) bool {
+			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "TOO_LARGE")
+		}},
+	{name: "OBJECT", reason: "values are held in one way only", documented: "follows from the value",
+		lets: func(p pair) bool {
+			return canonical(p.args[0]) == "OBJECT" && !p.theirs.IsError() && !p.ours.IsError() && p.theirs.Null == p.ours.Null
+		}},
 }
 
 // judge returns the rule that lets p differ, nil when it does not differ, and false when it differs

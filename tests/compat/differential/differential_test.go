@@ -67,6 +67,7 @@ func compare(t *testing.T, theirs, ours string) {
 	var all []*session
 	for i := range sessions {
 		s := start(i)
+		s.empty = i == 0
 		all = append(all, s)
 		wg.Go(func() { check(t, s.run(ctx, (*commandsFlag-2*alone)/sessions+1)) })
 	}

@@ -13,6 +13,7 @@ type generator struct {
 	keys   []string   // of no common slot
 	groups [][]string // each of one slot
 	group  []string   // when not nil, the keys to draw from
+	empty  bool       // draws the empty key too, of which there is only one
 	alone  bool       // nobody else writes: all keys may be listed, counted and removed
 	start  time.Time  // absolute times are relative to it
 
@@ -59,7 +60,7 @@ func (g *generator) key() string {
 	switch {
 	case g.group != nil:
 		return pick(g, g.group...)
-	case g.chance(1) && !g.alone:
+	case g.chance(4) && g.empty:
 		return ""
 	case g.chance(50):
 		return pick(g, g.keys...)
@@ -111,8 +112,11 @@ func (g *generator) spoil(t template, args []string) []string {
 	switch at := g.IntN(len(args) + 1); {
 	case len(args) > 0 && g.chance(40):
 		return args[:len(args)-1]
-	case at < len(args) && at > 0 && g.chance(60) && !t.together:
+	case at < len(args) && at > 0 && g.chance(60) && !t.keysOnly:
 		args[at] = pick(g, "BOGUS", "nx", "0", "-1")
+		return args
+	}
+	if t.keysOnly {
 		return args
 	}
 	return append(args, pick(g, "BOGUS", "XX", "nx", "100"))
@@ -196,7 +200,7 @@ func (g *generator) offset() string {
 	case n < 18:
 		return strconv.Itoa(g.IntN(2000))
 	}
-	return pick(g, "-1", "-5", "4294967296", "9223372036854775807", "-9223372036854775808", "abc", "", "1.5", "99999999999999999999", "536870912")
+	return pick(g, "-1", "-5", "4294967296", "9223372036854775807", "-9223372036854775808", "abc", "", "1.5", "99999999999999999999")
 }
 
 // index is a place in a value, from its start or its end.

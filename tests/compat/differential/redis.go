@@ -15,8 +15,8 @@ import (
 	"github.com/lightning-db/lightning/tests/wire"
 )
 
-// startRedis runs Debian's redis-server, without files and with the limits of a Lightning node:
-// one database, values of 8 MiB. It ends with the test.
+// startRedis runs Debian's redis-server, without files and with one database as a node has. It ends
+// with the test.
 func startRedis(t *testing.T) (address string) {
 	t.Helper()
 	program, err := exec.LookPath("redis-server")
@@ -29,7 +29,7 @@ func startRedis(t *testing.T) (address string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(program, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-		"--databases", "1", "--proto-max-bulk-len", strconv.Itoa(8<<20), "--dir", dir)
+		"--databases", "1", "--dir", dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {

@@ -5,14 +5,13 @@ type template struct {
 	name   string
 	weight int
 	args   func(g *generator) []string
-	// together says that the keys are drawn from one shard, because the command is one step.
-	together bool
+	// keysOnly keeps other words from becoming keys: those of the command must share a shard, or
+	// may have to.
+	keysOnly bool
 }
 
-func oneKey(g *generator) []string { return []string{g.key()} }
-func manyKeys(g *generator) []string {
-	return g.several()
-}
+func oneKey(g *generator) []string   { return []string{g.key()} }
+func manyKeys(g *generator) []string { return g.several() }
 
 func keyAnd(more ...func(*generator) string) func(*generator) []string {
 	return func(g *generator) []string {
@@ -143,9 +142,9 @@ var templates = []template{
 	{name: "GETSET", weight: 10, args: keyAnd(value)},
 	{name: "GETDEL", weight: 8, args: oneKey},
 	{name: "GETEX", weight: 20, args: ending(2, expiryOption, oneKey)},
-	{name: "MGET", weight: 12, args: manyKeys},
-	{name: "MSET", weight: 14, args: pairs, together: true},
-	{name: "MSETNX", weight: 14, args: pairs, together: true},
+	{name: "MGET", weight: 12, args: manyKeys, keysOnly: true},
+	{name: "MSET", weight: 14, args: pairs, keysOnly: true},
+	{name: "MSETNX", weight: 14, args: pairs, keysOnly: true},
 	{name: "INCR", weight: 14, args: oneKey},
 	{name: "DECR", weight: 10, args: oneKey},
 	{name: "INCRBY", weight: 16, args: keyAnd(integer)},
@@ -156,22 +155,22 @@ var templates = []template{
 	{name: "GETRANGE", weight: 16, args: keyAnd(index, index)},
 	{name: "SUBSTR", weight: 4, args: keyAnd(index, index)},
 	{name: "SETRANGE", weight: 18, args: keyAnd(offset, value)},
-	{name: "LCS", weight: 10, args: lcs, together: true},
+	{name: "LCS", weight: 10, args: lcs, keysOnly: true},
 	{name: "SETBIT", weight: 18, args: keyAnd(offset, bit)},
 	{name: "GETBIT", weight: 12, args: keyAnd(offset)},
 	{name: "BITCOUNT", weight: 16, args: bitPositions},
 	{name: "BITPOS", weight: 16, args: bitpos},
 
-	{name: "DEL", weight: 16, args: manyKeys},
-	{name: "UNLINK", weight: 8, args: manyKeys},
-	{name: "EXISTS", weight: 12, args: manyKeys},
+	{name: "DEL", weight: 16, args: manyKeys, keysOnly: true},
+	{name: "UNLINK", weight: 8, args: manyKeys, keysOnly: true},
+	{name: "EXISTS", weight: 12, args: manyKeys, keysOnly: true},
 	{name: "TYPE", weight: 6, args: oneKey},
-	{name: "TOUCH", weight: 6, args: manyKeys},
-	{name: "COPY", weight: 16, together: true, args: ending(2, func(g *generator) []string {
+	{name: "TOUCH", weight: 6, args: manyKeys, keysOnly: true},
+	{name: "COPY", weight: 16, keysOnly: true, args: ending(2, func(g *generator) []string {
 		return pick(g, []string{"REPLACE"}, []string{"replace"}, []string{"DB", "0"}, []string{"DB", "1"}, []string{"DB", "x"}, []string{"DB"})
 	}, func(g *generator) []string { return g.together(2) })},
-	{name: "RENAME", weight: 12, together: true, args: func(g *generator) []string { return g.together(2) }},
-	{name: "RENAMENX", weight: 10, together: true, args: func(g *generator) []string { return g.together(2) }},
+	{name: "RENAME", weight: 12, keysOnly: true, args: func(g *generator) []string { return g.together(2) }},
+	{name: "RENAMENX", weight: 10, keysOnly: true, args: func(g *generator) []string { return g.together(2) }},
 	{name: "EXPIRE", weight: 16, args: expire(left(1))},
 	{name: "PEXPIRE", weight: 12, args: expire(left(1000))},
 	{name: "EXPIREAT", weight: 16, args: expire(at(1))},
