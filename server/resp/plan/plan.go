@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
@@ -26,6 +27,9 @@ type Plan struct {
 	tolerates api.Code
 }
 
+// errTooLong is the error of a value that would grow beyond the limit. It begins as Redis' does.
+var errTooLong = wire.Coded(wire.Error(fmt.Sprintf("ERR string exceeds maximum allowed size (%d bytes)", api.MaxValueBytes)), api.CodeTooLarge)
+
 // ReadsOnly reports whether the plan can be answered without a write.
 func (p *Plan) ReadsOnly() bool {
 	return !slices.ContainsFunc(p.Ops, func(op api.Op) bool { return op.Kind != api.OpGet })
@@ -35,7 +39,11 @@ func (p *Plan) ReadsOnly() bool {
 // nothing (UP2).
 func (p *Plan) Finish(e Env, out *wire.Reply, results []api.OpResult) error {
 	for i := range results {
-		if code := results[i].Code; code != "" && code != p.tolerates {
+		switch code := results[i].Code; code {
+		case "", p.tolerates:
+		case api.CodeTooLarge:
+			return errTooLong
+		default:
 			return &api.Error{Code: code}
 		}
 	}

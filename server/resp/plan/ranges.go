@@ -1,18 +1,20 @@
 package plan
 
 import (
-	"github.com/lightning-db/lightning/api"
+	"fmt"
 
+	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func rangeRows() []*Row {
+	shorter := fmt.Sprintf("a value has at most %d bytes (Redis: 536870912)", api.MaxValueBytes)
 	return inGroup("string",
-		&Row{Name: "append", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "2.0.0", Summary: "puts bytes behind a value", Make: planAppend},
+		&Row{Name: "append", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "2.0.0", Summary: "puts bytes behind a value", Make: planAppend, Differs: shorter},
 		&Row{Name: "strlen", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "the length of a value", Make: planStrLen},
 		&Row{Name: "getrange", Arity: 4, Flags: reads, Keys: oneKey, Since: "2.4.0", Summary: "a part of a value", Make: planGetRange},
 		&Row{Name: "substr", Arity: 4, Flags: reads, Keys: oneKey, Since: "1.0.0", Summary: "as GETRANGE", Make: planGetRange},
-		&Row{Name: "setrange", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.2.0", Summary: "writes over a part of a value", Make: planSetRange},
+		&Row{Name: "setrange", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.2.0", Summary: "writes over a part of a value", Make: planSetRange, Differs: shorter},
 	)
 }
 
