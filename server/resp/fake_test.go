@@ -31,6 +31,8 @@ type memory struct {
 	version api.Version
 	fail    error                     // answer of everything
 	before  func(ctx context.Context) // runs first in every Apply
+	batches []api.Batch               // that were applied
+	onRead  func(server.Query) error  // may refuse a Read
 }
 
 func (m *memory) get(key []byte) api.Item {
@@ -46,6 +48,11 @@ func (m *memory) Read(_ context.Context, q server.Query) ([]api.Item, error) {
 	keys := q.Keys
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.onRead != nil {
+		if err := m.onRead(q); err != nil {
+			return nil, err
+		}
+	}
 	items := make([]api.Item, len(keys))
 	for i, key := range keys {
 		if len(key) == 0 {
@@ -68,6 +75,7 @@ func (m *memory) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	if m.fail != nil {
 		return api.Result{}, m.fail
 	}
+	m.batches = append(m.batches, b)
 	e := evaluate.Evaluator{Version: m.nextVersion(), Lookup: m.lookup}
 	if _, refusal := evaluate.Check(&b); refusal != nil {
 		return api.Result{}, refusal
