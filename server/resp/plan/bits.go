@@ -12,7 +12,7 @@ import (
 func bitRows() []*Row {
 	return inGroup("bitmap",
 		&Row{Name: "setbit", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.2.0", Summary: "sets one bit of a value", Make: planSetBit,
-			Differs: fmt.Sprintf("the last bit is %d, the last of the largest value", 8*api.MaxValueBytes-1)},
+			Differs: fmt.Sprintf("the last bit is %d, because a value has at most %d MiB", 8*api.MaxValueBytes-1, api.MaxValueBytes>>20)},
 		&Row{Name: "getbit", Arity: 3, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "one bit of a value", Make: planGetBit},
 		&Row{Name: "bitcount", Arity: -2, Flags: reads, Keys: oneKey, Since: "2.6.0", Summary: "how many bits of a value are set; BYTE, BIT", Make: planBitCount},
 		&Row{Name: "bitpos", Arity: -3, Flags: reads, Keys: oneKey, Since: "2.8.7", Summary: "where the first bit is that is set or clear; BYTE, BIT", Make: planBitPos},

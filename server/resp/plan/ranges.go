@@ -8,7 +8,7 @@ import (
 )
 
 func rangeRows() []*Row {
-	shorter := fmt.Sprintf("a value has at most %d bytes (Redis: 536870912)", api.MaxValueBytes)
+	shorter := fmt.Sprintf("a value has at most %d MiB (Redis: 512)", api.MaxValueBytes>>20)
 	return inGroup("string",
 		&Row{Name: "append", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "2.0.0", Summary: "puts bytes behind a value", Make: planAppend, Differs: shorter},
 		&Row{Name: "strlen", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "the length of a value", Make: planStrLen},
