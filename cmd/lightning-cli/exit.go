@@ -90,5 +90,8 @@ func (a *app) report(command *cobra.Command, err error) {
 		_, _ = fmt.Fprintf(a.stderr, "next: %s --help\n", command.CommandPath())
 	case errors.As(err, &e):
 		_, _ = fmt.Fprintf(a.stderr, "next: %s\n", api.Row(e.Code).Next)
+		if exitCodeOf(e.Code) == exitUnavailable && a.dialed != "" {
+			_, _ = fmt.Fprintf(a.stderr, "asked: %s (--addr; gRPC ports, 8379 by default; with TLS only by --tls-ca)\n", a.dialed)
+		}
 	}
 }

@@ -12,7 +12,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, environment{
 		args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		lookup: os.LookupEnv, terminal: isTerminal(os.Stdout),
+		lookup: os.LookupEnv, terminal: isTerminal(os.Stdout), stderrTerminal: isTerminal(os.Stderr),
 	})
 	stop()
 	os.Exit(code)

@@ -5,43 +5,48 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/jsontext"
 )
 
 // itemJSON is a key as JSON shows it.
 type itemJSON struct {
 	Key          *string `json:"key,omitempty"`
-	KeyBase64    []byte  `json:"key_b64,omitempty"`
+	KeyBase64    *[]byte `json:"key_b64,omitempty"`
 	Found        *bool   `json:"found,omitempty"`
 	Value        *string `json:"value,omitempty"`
-	ValueBase64  []byte  `json:"value_b64,omitempty"`
+	ValueBase64  *[]byte `json:"value_b64,omitempty"`
 	Version      string  `json:"version,omitempty"`
-	ExpiryMillis uint64  `json:"expiry_ms,omitempty"`
+	ExpiryMillis uint64  `json:"expires_at_ms,omitempty"`
+	TTLMillis    *int64  `json:"ttl_ms,omitempty"` // by this machine's clock
 }
 
 func itemOf(i api.Item, keysOnly bool) itemJSON {
 	out := itemJSON{ExpiryMillis: i.ExpiryMillis}
-	out.Key, out.KeyBase64 = textOrBase64(i.Key)
+	out.Key, out.KeyBase64 = jsontext.Split(i.Key)
 	if !i.Found {
 		return out
 	}
 	out.Version = versionText(i.Version)
 	if !keysOnly {
-		out.Value, out.ValueBase64 = textOrBase64(i.Value)
+		out.Value, out.ValueBase64 = jsontext.Split(i.Value)
 	}
 	return out
 }
 
-// textOrBase64 chooses the field for some bytes; encoding/json makes the second one base64.
-func textOrBase64(b []byte) (text *string, binary []byte) {
-	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
+// foundOf adds what a get shows beyond what a scan does.
+func (a *app) foundOf(i api.Item) itemJSON {
+	out := itemOf(i, false)
+	out.Found = &i.Found
+	if i.ExpiryMillis != 0 {
+		ttl := max(int64(i.ExpiryMillis)-time.Now().UnixMilli(), 0)
+		out.TTLMillis = &ttl
 	}
-	return nil, b
+	return out
 }
 
 func versionText(v api.Version) string { return strconv.FormatUint(uint64(v), 10) }

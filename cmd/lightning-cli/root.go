@@ -22,6 +22,8 @@ type environment struct {
 	lookup   func(variable string) (string, bool)
 	terminal bool // stdout is one
 
+	stderrTerminal bool
+
 	dial func(ctx context.Context, address string) (net.Conn, error) // nil is TCP
 }
 
@@ -32,6 +34,8 @@ type app struct {
 	timeout time.Duration
 	output  string
 	securityFlags
+
+	dialed string // who was asked last, for error messages
 }
 
 const (
@@ -86,11 +90,13 @@ func (a *app) root() *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.address, "addr", address, "gRPC addresses of one or more nodes, host:port,host:port (env "+addressVariable+")")
 	flags.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this; for a scan, the wait for each page")
-	flags.StringVar(&a.output, "output", outputText, "text or json")
+	flags.StringVarP(&a.output, "output", "o", outputText, "text or json")
 	a.register(flags, a.lookup)
+	completeWith(root, "output", outputText, outputJSON)
 
-	root.AddCommand(a.getCommand(), a.putCommand(), a.deleteCommand(), a.scanCommand(),
-		a.incrementCommand(), a.statusCommand(), a.certsCommand(), a.versionCommand())
+	root.AddCommand(a.getCommand(), a.mgetCommand(), a.putCommand(), a.casCommand(), a.deleteCommand(),
+		a.incrementCommand(), a.scanCommand(), a.exportCommand(), a.importCommand(),
+		a.statusCommand(), a.nodesCommand(), a.shardsCommand(), a.benchCommand(), a.certsCommand(), a.versionCommand())
 	return root
 }
 
@@ -108,11 +114,14 @@ func (a *app) check() error {
 func (a *app) json() bool { return a.output == outputJSON }
 
 // connect makes the client; the caller closes it.
-func (a *app) connect() (*client.Client, error) {
-	o := client.Options{Addresses: strings.Split(a.address, ","), DefaultTimeout: a.timeout, Dialer: a.dial}
+func (a *app) connect() (*client.Client, error) { return a.connectTo(a.address) }
+
+func (a *app) connectTo(addresses string) (*client.Client, error) {
+	o := client.Options{Addresses: strings.Split(addresses, ","), DefaultTimeout: a.timeout, Dialer: a.dial}
 	if err := a.apply(&o); err != nil {
 		return nil, err
 	}
+	a.dialed = addresses
 	c, err := client.New(o)
 	if err != nil {
 		return nil, usagef("--addr: %w", err)
@@ -131,6 +140,14 @@ func (a *app) withClient(f func(*client.Client) error) error {
 		err = fmt.Errorf("close the client: %w", closeErr)
 	}
 	return err
+}
+
+// completeWith lists the values of a flag for the shell.
+func completeWith(cmd *cobra.Command, flag string, values ...string) {
+	err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	if err != nil {
+		panic(err) // there is no such flag: a mistake of this program that any test finds
+	}
 }
 
 // arguments refuses another number of arguments than min to max; names describes them.

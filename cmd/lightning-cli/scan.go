@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/client"
@@ -32,13 +33,18 @@ func (a *app) scanCommand() *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
+	f.registerRange(flags)
+	flags.BoolVar(&f.reverse, "reverse", false, "from the last to the first")
+	flags.BoolVar(&f.keysOnly, "keys-only", false, "without values")
+	return cmd
+}
+
+// registerRange adds the flags that say which keys are meant.
+func (f *scanFlags) registerRange(flags *pflag.FlagSet) {
 	flags.StringVar(&f.prefix, "prefix", "", "keys that begin with this")
 	flags.StringVar(&f.start, "start", "", "this key and what follows it")
 	flags.StringVar(&f.end, "end", "", "what comes before this key")
 	flags.Uint64Var(&f.limit, "limit", 0, "no more than this many keys; 0 is all")
-	flags.BoolVar(&f.reverse, "reverse", false, "from the last to the first")
-	flags.BoolVar(&f.keysOnly, "keys-only", false, "without values")
-	return cmd
 }
 
 func (f scanFlags) selected() (api.Range, error) {

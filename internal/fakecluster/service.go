@@ -247,6 +247,15 @@ func (n *Node) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, e
 		NodeId: string(n.id), Version: "fake", Ready: true, Map: c.mu.clusterMap, Leaders: c.leadersLocked(),
 		MasterId: string(c.nodes[0].id), FailuresTolerated: uint32((len(c.nodes) - 1) / 2),
 	}
+	for _, shard := range c.mu.clusterMap.GetShards() {
+		role := "follower"
+		if c.mu.leaders[api.ShardID(shard.GetId())] == n.id {
+			role = "leader"
+		}
+		response.Replicas = append(response.Replicas, &pb.ReplicaStatus{
+			ShardId: shard.GetId(), Role: role, Term: 1, CommitIndex: uint64(len(c.mu.requests)), AppliedIndex: uint64(len(c.mu.requests)),
+		})
+	}
 	for _, node := range c.mu.clusterMap.GetNodes() {
 		response.Nodes = append(response.Nodes, &pb.NodeStatus{NodeId: node.GetId(), Liveness: "alive"})
 		if node.GetId() == string(n.id) {

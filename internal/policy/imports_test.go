@@ -11,7 +11,7 @@ import (
 // small mechanisms without knowledge of the product.
 var leaves = []string{
 	"internal/clock", "internal/entropy", "internal/network", "internal/vfs",
-	"internal/peers", "internal/session", "internal/seededbug", "internal/evaluate", "internal/rows", "internal/build",
+	"internal/peers", "internal/session", "internal/seededbug", "internal/evaluate", "internal/rows", "internal/build", "internal/jsontext",
 }
 
 // layer says what the packages that match from may import of this module. A name that ends in
@@ -28,7 +28,7 @@ type layer struct {
 var layers = []layer{
 	{"cmd/lightning-node", []string{"internal/node", "api", "internal/network", "internal/clock", "internal/build"},
 		"a main parses, wires, waits and stops; the wiring itself is internal/node's"},
-	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/certs", "internal/clock", "internal/entropy", "internal/build"},
+	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/certs", "internal/clock", "internal/entropy", "internal/build", "internal/jsontext"},
 		"the CLI is a client: it must not need, or contain, the server"},
 	{"examples/...", []string{"client", "api/..."},
 		"an example uses what a user may use"},

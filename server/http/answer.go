@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/jsontext"
 )
 
 // errorJSON is an error as clients see it.
@@ -40,19 +40,11 @@ type itemJSON struct {
 
 func itemOf(i api.Item, keysOnly bool) itemJSON {
 	out := itemJSON{Version: versionText(i.Version), ExpiryMillis: i.ExpiryMillis}
-	out.Key, out.KeyBase64 = textOrBase64(i.Key)
+	out.Key, out.KeyBase64 = jsontext.Split(i.Key)
 	if !keysOnly {
-		out.Value, out.ValueBase64 = textOrBase64(i.Value)
+		out.Value, out.ValueBase64 = jsontext.Split(i.Value)
 	}
 	return out
-}
-
-func textOrBase64(b []byte) (text *string, binary *[]byte) {
-	if utf8.Valid(b) {
-		s := string(b)
-		return &s, nil
-	}
-	return nil, &b
 }
 
 func versionText(v api.Version) string { return strconv.FormatUint(uint64(v), 10) }

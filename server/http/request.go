@@ -2,7 +2,6 @@ package http
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,11 +9,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/jsontext"
 )
 
 // parameters are all that a route may be given, so that a misspelt one is an error.
@@ -94,10 +92,8 @@ func (q query) staleness() (time.Duration, error) {
 	return time.Duration(millis) * time.Millisecond, err
 }
 
-// fromBase64 takes both alphabets, with and without padding.
 func fromBase64(name, text string) ([]byte, error) {
-	text = strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(text, "="))
-	decoded, err := base64.RawStdEncoding.DecodeString(text)
+	decoded, err := jsontext.Base64(text)
 	if err != nil {
 		return nil, api.Errorf(api.CodeInvalid, "%s is not base64", name)
 	}
@@ -221,7 +217,7 @@ func valueOf(contentType string, body []byte) ([]byte, error) {
 // valueFromJSON reads {"value": "text"} or {"value_b64": "base64"}.
 func valueFromJSON(body []byte) ([]byte, error) {
 	// Go's decoder would put a replacement for what is no character, and store another value.
-	if !utf8.Valid(body) || hasLoneSurrogate(body) {
+	if !jsontext.Faithful(body) {
 		return nil, api.Errorf(api.CodeInvalid, "the JSON of the body is not text; send binary values as value_b64 or as application/octet-stream")
 	}
 	var in struct {
@@ -243,38 +239,4 @@ func valueFromJSON(body []byte) ([]byte, error) {
 		return fromBase64("value_b64", *in.Binary)
 	}
 	return nil, api.Errorf(api.CodeInvalid, "the body needs either value or value_b64")
-}
-
-// hasLoneSurrogate finds escapes such as \ud800 that are half a character.
-func hasLoneSurrogate(text []byte) bool {
-	for i := 0; i+1 < len(text); i++ {
-		if text[i] != '\\' {
-			continue
-		}
-		unit := escapedUnit(text[i:])
-		switch {
-		case unit >= 0xdc00 && unit < 0xe000:
-			return true
-		case unit >= 0xd800 && unit < 0xdc00:
-			if low := escapedUnit(text[min(i+6, len(text)):]); low < 0xdc00 || low >= 0xe000 {
-				return true
-			}
-			i += 11 // both halves
-		default:
-			i++ // what is escaped begins no escape
-		}
-	}
-	return false
-}
-
-// escapedUnit is the number of the escape that text begins with, -1 if it begins with none.
-func escapedUnit(text []byte) int64 {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return -1
-	}
-	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	if err != nil {
-		return -1
-	}
-	return int64(n)
 }

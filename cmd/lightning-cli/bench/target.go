@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -162,6 +163,7 @@ type RedisOptions struct {
 	Addresses []string
 	Cluster   bool
 	Password  string
+	TLS       *tls.Config // nil is plaintext
 	Clients   int
 	Timeout   time.Duration
 }
@@ -176,7 +178,7 @@ func DialRedis(o RedisOptions) (redis.UniversalClient, error) {
 	}
 	if o.Cluster {
 		return redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs: o.Addresses, Password: o.Password, PoolSize: o.Clients, MaxRetries: -1,
+			Addrs: o.Addresses, Password: o.Password, TLSConfig: o.TLS, PoolSize: o.Clients, MaxRetries: -1,
 			ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true, DisableIdentity: true,
 		}), nil
 	}
@@ -184,7 +186,7 @@ func DialRedis(o RedisOptions) (redis.UniversalClient, error) {
 		return nil, errors.New("several addresses are for a Redis cluster")
 	}
 	return redis.NewClient(&redis.Options{
-		Addr: o.Addresses[0], Password: o.Password, PoolSize: o.Clients, MaxRetries: -1,
+		Addr: o.Addresses[0], Password: o.Password, TLSConfig: o.TLS, PoolSize: o.Clients, MaxRetries: -1,
 		ReadTimeout: o.Timeout, WriteTimeout: o.Timeout, ContextTimeoutEnabled: true, DisableIdentity: true,
 	}), nil
 }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	drawEvery = 250 * time.Millisecond // on a terminal, where one line is drawn again and again
+	lineEvery = 5 * time.Second        // in a log
+)
+
+// progress says on stderr how far a long command is. Count may be called by many at once.
+type progress struct {
+	w        io.Writer
+	unit     string
+	terminal bool
+	items    atomic.Uint64
+	bytes    atomic.Uint64
+	stop     chan struct{}
+	stopped  sync.WaitGroup
+}
+
+// startProgress starts a goroutine, which end stops.
+func (a *app) startProgress(unit string) *progress {
+	p := &progress{w: a.stderr, unit: unit, terminal: a.stderrTerminal, stop: make(chan struct{})}
+	p.stopped.Go(p.printLoop)
+	return p
+}
+
+// count adds what is done.
+func (p *progress) count(items, bytes int) {
+	p.items.Add(uint64(items))
+	p.bytes.Add(uint64(bytes))
+}
+
+// end takes the line off the terminal and waits for the goroutine.
+func (p *progress) end() {
+	close(p.stop)
+	p.stopped.Wait()
+}
+
+func (p *progress) printLoop() {
+	every := lineEvery
+	if p.terminal {
+		every = drawEvery
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	began, before, drawn := time.Now(), uint64(0), false
+	for {
+		select {
+		case <-p.stop:
+			if drawn && p.terminal {
+				_, _ = fmt.Fprint(p.w, "\r\x1b[K")
+			}
+			return
+		case <-tick.C:
+			items := p.items.Load()
+			p.print(items, float64(items-before)/every.Seconds(), time.Since(began))
+			before, drawn = items, true
+		}
+	}
+}
+
+// print writes one line. A stderr that is closed is nobody's loss.
+func (p *progress) print(items uint64, rate float64, took time.Duration) {
+	line := fmt.Sprintf("%d %s, %.0f/s", items, p.unit, rate)
+	if bytes := p.bytes.Load(); bytes > 0 {
+		line += ", " + byteText(bytes)
+	}
+	line += ", " + took.Truncate(time.Second).String()
+	if p.terminal {
+		_, _ = fmt.Fprintf(p.w, "\r%s\x1b[K", line)
+		return
+	}
+	_, _ = fmt.Fprintln(p.w, line)
+}
+
+func byteText(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	size, unit := float64(n), 0
+	for size >= 1024 && unit < len(units)-1 {
+		size, unit = size/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", size, units[unit])
+}
