@@ -20,9 +20,9 @@ func clientCommands() []*command {
 		return &command{name: name, arity: arity, flags: admin, categories: []string{"@admin", "@slow", "@dangerous", "@connection"}, since: since, summary: summary, run: run, queued: true}
 	}
 	tracking := own("tracking", -3, "6.0.0", "OFF; ON is refused", onClientTracking)
-	tracking.differs = "ON is refused: changes of keys are not announced, and a cache in the client would go stale"
+	tracking.differs = "changes of keys are not announced, and a cache in the client would go stale"
 	pause := others("pause", -3, "3.0.0", "refused", onClientPause)
-	pause.differs = "refused: the other nodes would go on, so nothing would stand still"
+	pause.differs = "the other nodes would go on, so nothing would stand still"
 	noTouch := own("no-touch", 3, "7.2.0", "accepted", onClientSwitch)
 	noTouch.differs = "changes nothing: the last use of a key is not tracked"
 	noEvict := others("no-evict", 3, "7.0.0", "accepted", onClientSwitch)

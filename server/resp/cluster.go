@@ -13,7 +13,7 @@ import (
 
 func clusterCommands() []*command {
 	fast := []string{"@fast", "@connection"}
-	const notHere = "refused: nodes and slots are the cluster's own business here"
+	const notHere = "the cluster places its shards itself"
 	look := func(name string, arity int, since, summary string, run func(context.Context, *conn, [][]byte) error) *command {
 		return &command{name: name, arity: arity, flags: []string{"stale"}, categories: []string{"@slow"}, since: since, summary: summary, run: inCluster(run), queued: true}
 	}

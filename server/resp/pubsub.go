@@ -12,7 +12,7 @@ func pubsubCommands() []*command {
 	flags := []string{"pubsub", "noscript", "loading", "stale"}
 	categories := []string{"@pubsub", "@slow"}
 	const silent = "no message ever comes: PUBLISH is refused"
-	const refused = "refused: messages are not delivered, and saying that nobody listens would hide it"
+	const refused = "messages are not delivered, and to say that nobody listens would hide it"
 	channel := positions{1, -1, 1}
 	return []*command{
 		{name: "subscribe", arity: -2, flags: flags, categories: categories, group: "pubsub", since: "2.0.0", summary: "subscribes to channels", differs: silent, run: onSubscribe("subscribe", toChannel), queued: true},

@@ -282,19 +282,36 @@ func TestAWebPageCannotSpeakToUs(t *testing.T) {
 }
 
 func TestTheTableOfCommandsIsSound(t *testing.T) {
-	for _, cmd := range commands {
+	seen := make(map[int]bool)
+	for name, cmd := range byName {
 		keys := cmd.firstKey != 0
-		if cmd.name != strings.ToLower(cmd.name) || len(cmd.name) > wire.MaxWordBytes || cmd.arity == 0 || cmd.run == nil || cmd.summary == "" || len(cmd.categories) == 0 {
-			t.Errorf("%+v", cmd)
+		handlers := 0
+		for _, has := range []bool{cmd.run != nil, cmd.plan != nil, len(cmd.subs) > 0 && cmd.run == nil} {
+			if has {
+				handlers++
+			}
 		}
-		if keys != (cmd.keyStep != 0) || keys != (cmd.lastKey != 0) {
-			t.Errorf("%s: key positions %d %d %d", cmd.name, cmd.firstKey, cmd.lastKey, cmd.keyStep)
+		if name != strings.ToLower(name) || cmd.name != name || len(name) > 2*wire.MaxWordBytes || cmd.arity == 0 || handlers != 1 ||
+			cmd.summary == "" || cmd.group == "" || cmd.since == "" || len(cmd.categories) == 0 {
+			t.Errorf("%s: %+v", name, cmd)
+		}
+		if keys != (cmd.keyStep != 0) || keys != (cmd.lastKey != 0) || keys != (len(accessOf[name]) > 0) {
+			t.Errorf("%s: key positions %d %d %d, %q", name, cmd.firstKey, cmd.lastKey, cmd.keyStep, accessOf[name])
 		}
 		if slices.Contains(cmd.flags, "write") && slices.Contains(cmd.flags, "readonly") {
-			t.Errorf("%s reads and writes", cmd.name)
+			t.Errorf("%s reads and writes", name)
 		}
-		if lookup([]byte(strings.ToUpper(cmd.name))) != cmd {
-			t.Errorf("%s is not found", cmd.name)
+		if findNamed([]byte(strings.ToUpper(name))) != cmd {
+			t.Errorf("%s is not found", name)
+		}
+		if seen[cmd.index] || cmd.index >= len(byName) {
+			t.Errorf("%s: index %d", name, cmd.index)
+		}
+		seen[cmd.index] = true
+	}
+	for name := range tipsOf {
+		if byName[name] == nil {
+			t.Errorf("%s has tips and does not exist", name)
 		}
 	}
 	if lookup(make([]byte, wire.MaxWordBytes+1)) != nil || lookup(nil) != nil {

@@ -104,8 +104,12 @@ func addRow(c *command) {
 
 // container makes a row of its subcommands, which are named without it, and adds HELP.
 func container(row command, subs ...*command) *command {
+	categories := []string{"@slow"}
+	if row.group == "connection" || row.name == "command" {
+		categories = append(categories, "@connection")
+	}
 	row.subs = append(subs, &command{
-		name: "help", arity: 2, flags: []string{"loading", "stale"}, categories: row.categories, since: row.since,
+		name: "help", arity: 2, flags: []string{"loading", "stale"}, categories: categories, since: row.since,
 		summary: "lists the subcommands", queued: true,
 		run: func(_ context.Context, c *conn, _ [][]byte) error { c.help(row.name); return nil },
 	})
