@@ -10,7 +10,8 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 )
 
-// ToStatus turns err into a gRPC status error whose details carry the code and the hints.
+// ToStatus turns err into a gRPC status error whose details carry the code, the hints, and what
+// Table says of the code.
 func ToStatus(err error) error {
 	if err == nil {
 		return nil
@@ -26,9 +27,11 @@ func ToStatus(err error) error {
 		}
 		e = &Error{Code: CodeInternal, Message: err.Error()}
 	}
-	s := status.New(Row(e.Code).GRPC, e.Error())
+	row := Row(e.Code)
+	s := status.New(row.GRPC, e.Error())
 	detailed, detailErr := s.WithDetails(&pb.ErrorDetail{
 		Code: string(e.Code), ShardId: uint64(e.Shard), LeaderId: string(e.Leader), Epoch: uint64(e.Epoch),
+		Retry: row.Retry, MayHaveRun: row.Outcome == MayHaveRun, Next: row.Next,
 	})
 	if detailErr != nil {
 		return s.Err()

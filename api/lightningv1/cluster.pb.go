@@ -23,6 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Node is a member of the cluster.
 type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Random UUID from the data directory; the identity.
@@ -32,11 +33,15 @@ type Node struct {
 	// Small number, unique and never reused.
 	Ordinal uint32 `protobuf:"varint,3,opt,name=ordinal,proto3" json:"ordinal,omitempty"`
 	// Addresses may change; they are where the node was last seen.
-	GrpcAddress   string `protobuf:"bytes,4,opt,name=grpc_address,json=grpcAddress,proto3" json:"grpc_address,omitempty"`
-	RespAddress   string `protobuf:"bytes,5,opt,name=resp_address,json=respAddress,proto3" json:"resp_address,omitempty"`
-	HttpAddress   string `protobuf:"bytes,6,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
+	GrpcAddress string `protobuf:"bytes,4,opt,name=grpc_address,json=grpcAddress,proto3" json:"grpc_address,omitempty"`
+	// For Redis clients.
+	RespAddress string `protobuf:"bytes,5,opt,name=resp_address,json=respAddress,proto3" json:"resp_address,omitempty"`
+	// For probes, metrics and the JSON interface.
+	HttpAddress string `protobuf:"bytes,6,opt,name=http_address,json=httpAddress,proto3" json:"http_address,omitempty"`
+	// For other nodes.
 	GossipAddress string `protobuf:"bytes,7,opt,name=gossip_address,json=gossipAddress,proto3" json:"gossip_address,omitempty"`
-	Zone          string `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Where the node is, as its configuration says; empty when it says nothing.
+	Zone string `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
 	// The listener for cluster-aware Redis clients, empty when the node has none.
 	RespClusterAddress string `protobuf:"bytes,9,opt,name=resp_cluster_address,json=respClusterAddress,proto3" json:"resp_cluster_address,omitempty"`
 	unknownFields      protoimpl.UnknownFields
@@ -136,9 +141,11 @@ func (x *Node) GetRespClusterAddress() string {
 	return ""
 }
 
+// Replica is one copy of a shard or of the map.
 type Replica struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that holds it.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// A replica that is made again after its disk was lost gets a new incarnation.
 	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -189,14 +196,18 @@ func (x *Replica) GetIncarnation() uint64 {
 	return 0
 }
 
+// Shard owns an arc of slots and is one Raft group.
 type Shard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Never used again.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Slots s with start_slot <= s < end_slot.
 	StartSlot uint32 `protobuf:"varint,2,opt,name=start_slot,json=startSlot,proto3" json:"start_slot,omitempty"`
-	EndSlot   uint32 `protobuf:"varint,3,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
+	// Exclusive.
+	EndSlot uint32 `protobuf:"varint,3,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
 	// Raised by every change of the arc.
-	Epoch         uint64     `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The members of its group.
 	Replicas      []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -267,13 +278,18 @@ func (x *Shard) GetReplicas() []*Replica {
 	return nil
 }
 
+// ClusterMap is who is there and which shard owns which slots.
 type ClusterMap struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	ClusterId string                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen when the cluster formed.
+	ClusterId string `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	// Raised by every change of the map.
-	Revision      uint64     `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
-	Nodes         []*Node    `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
-	Shards        []*Shard   `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
+	Revision uint64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The members.
+	Nodes []*Node `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// In the order of their slots; together they own every slot once.
+	Shards []*Shard `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
+	// The replicas of the map itself.
 	MetaReplicas  []*Replica `protobuf:"bytes,5,rep,name=meta_replicas,json=metaReplicas,proto3" json:"meta_replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -344,10 +360,13 @@ func (x *ClusterMap) GetMetaReplicas() []*Replica {
 	return nil
 }
 
+// ShardLeader is who leads a shard as a node believes.
 type ShardLeader struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	NodeId        string                 `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Its leader.
+	NodeId        string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +415,7 @@ func (x *ShardLeader) GetNodeId() string {
 	return ""
 }
 
+// GetMapRequest asks for the map, or waits for a newer one.
 type GetMapRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 asks for the map now.
@@ -441,9 +461,11 @@ func (x *GetMapRequest) GetAfterRevision() uint64 {
 	return 0
 }
 
+// GetMapResponse is the map as the answering node knows it.
 type GetMapResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Map   *ClusterMap            `protobuf:"bytes,1,opt,name=map,proto3" json:"map,omitempty"`
+	// The map.
+	Map *ClusterMap `protobuf:"bytes,1,opt,name=map,proto3" json:"map,omitempty"`
 	// Leaders as this node believes; hints, not truth.
 	Leaders []*ShardLeader `protobuf:"bytes,2,rep,name=leaders,proto3" json:"leaders,omitempty"`
 	// The leader of the meta group as this node believes.
@@ -503,6 +525,7 @@ func (x *GetMapResponse) GetMasterId() string {
 	return ""
 }
 
+// StatusRequest asks a node about itself.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -539,22 +562,33 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
+// ReplicaStatus is what a replica knows of itself and its group.
 type ReplicaStatus struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	// leader, follower, candidate, stopped.
-	Role               string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
-	Term               uint64 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
-	CommitIndex        uint64 `protobuf:"varint,4,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
-	AppliedIndex       uint64 `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
-	DurableIndex       uint64 `protobuf:"varint,6,opt,name=durable_index,json=durableIndex,proto3" json:"durable_index,omitempty"`
-	LeaderId           string `protobuf:"bytes,7,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
-	FirstLogIndex      uint64 `protobuf:"varint,8,opt,name=first_log_index,json=firstLogIndex,proto3" json:"first_log_index,omitempty"`
-	LastLogIndex       uint64 `protobuf:"varint,9,opt,name=last_log_index,json=lastLogIndex,proto3" json:"last_log_index,omitempty"`
+	Role string `protobuf:"bytes,2,opt,name=role,proto3" json:"role,omitempty"`
+	// The Raft term.
+	Term uint64 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`
+	// The last entry known to be committed.
+	CommitIndex uint64 `protobuf:"varint,4,opt,name=commit_index,json=commitIndex,proto3" json:"commit_index,omitempty"`
+	// The last entry applied to the store.
+	AppliedIndex uint64 `protobuf:"varint,5,opt,name=applied_index,json=appliedIndex,proto3" json:"applied_index,omitempty"`
+	// The last entry whose effect the store holds on disk without the log.
+	DurableIndex uint64 `protobuf:"varint,6,opt,name=durable_index,json=durableIndex,proto3" json:"durable_index,omitempty"`
+	// Who leads as this replica believes, empty when unknown.
+	LeaderId string `protobuf:"bytes,7,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
+	// The first entry of the log, 0 when it is empty.
+	FirstLogIndex uint64 `protobuf:"varint,8,opt,name=first_log_index,json=firstLogIndex,proto3" json:"first_log_index,omitempty"`
+	// The last entry of the log, 0 when it is empty.
+	LastLogIndex uint64 `protobuf:"varint,9,opt,name=last_log_index,json=lastLogIndex,proto3" json:"last_log_index,omitempty"`
+	// Snapshots received and put in place since the node started.
 	SnapshotsInstalled uint64 `protobuf:"varint,10,opt,name=snapshots_installed,json=snapshotsInstalled,proto3" json:"snapshots_installed,omitempty"`
-	DiskBytes          uint64 `protobuf:"varint,11,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The size of the store's tables.
+	DiskBytes     uint64 `protobuf:"varint,11,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ReplicaStatus) Reset() {
@@ -664,9 +698,11 @@ func (x *ReplicaStatus) GetDiskBytes() uint64 {
 	return 0
 }
 
+// NodeStatus is what gossip says of a node.
 type NodeStatus struct {
-	state  protoimpl.MessageState `protogen:"open.v1"`
-	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// alive, dead, left, unknown: as gossip sees it.
 	Liveness      string `protobuf:"bytes,2,opt,name=liveness,proto3" json:"liveness,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -717,19 +753,29 @@ func (x *NodeStatus) GetLiveness() string {
 	return ""
 }
 
+// StatusResponse is what a node sees.
 type StatusResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	NodeId  string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Version string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
-	Ready   bool                   `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The answering node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Its version.
+	Version string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Whether it should get requests.
+	Ready bool `protobuf:"varint,4,opt,name=ready,proto3" json:"ready,omitempty"`
 	// Why the node is not ready, empty when it is.
-	NotReadyReason string           `protobuf:"bytes,5,opt,name=not_ready_reason,json=notReadyReason,proto3" json:"not_ready_reason,omitempty"`
-	Map            *ClusterMap      `protobuf:"bytes,6,opt,name=map,proto3" json:"map,omitempty"`
-	Leaders        []*ShardLeader   `protobuf:"bytes,7,rep,name=leaders,proto3" json:"leaders,omitempty"`
-	MasterId       string           `protobuf:"bytes,8,opt,name=master_id,json=masterId,proto3" json:"master_id,omitempty"`
-	Replicas       []*ReplicaStatus `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	Nodes          []*NodeStatus    `protobuf:"bytes,10,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	NotReadyReason string `protobuf:"bytes,5,opt,name=not_ready_reason,json=notReadyReason,proto3" json:"not_ready_reason,omitempty"`
+	// The cluster map, unset before the cluster has formed.
+	Map *ClusterMap `protobuf:"bytes,6,opt,name=map,proto3" json:"map,omitempty"`
+	// Leaders as this node believes.
+	Leaders []*ShardLeader `protobuf:"bytes,7,rep,name=leaders,proto3" json:"leaders,omitempty"`
+	// The leader of the meta group, empty when unknown.
+	MasterId string `protobuf:"bytes,8,opt,name=master_id,json=masterId,proto3" json:"master_id,omitempty"`
+	// The replicas on this node.
+	Replicas []*ReplicaStatus `protobuf:"bytes,9,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// All nodes that gossip knows of.
+	Nodes []*NodeStatus `protobuf:"bytes,10,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// How many nodes may fail before some shard loses its majority.
 	FailuresTolerated uint32 `protobuf:"varint,11,opt,name=failures_tolerated,json=failuresTolerated,proto3" json:"failures_tolerated,omitempty"`
 	unknownFields     protoimpl.UnknownFields

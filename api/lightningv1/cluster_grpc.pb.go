@@ -28,6 +28,8 @@ const (
 // ClusterClient is the client API for Cluster service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// Cluster tells about the cluster. Any node answers.
 type ClusterClient interface {
 	// GetMap answers at once when the map is newer than after_revision, else waits for a change
 	// until shortly before the deadline and then answers with the map as it is.
@@ -67,6 +69,8 @@ func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
+//
+// Cluster tells about the cluster. Any node answers.
 type ClusterServer interface {
 	// GetMap answers at once when the map is newer than after_revision, else waits for a change
 	// until shortly before the deadline and then answers with the map as it is.

@@ -31,13 +31,19 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// OpKind is what an operation does.
 type OpKind int32
 
 const (
+	// Refused.
 	OpKind_OP_KIND_UNSPECIFIED OpKind = 0
-	OpKind_OP_KIND_PUT         OpKind = 1
-	OpKind_OP_KIND_DELETE      OpKind = 2
-	OpKind_OP_KIND_INCREMENT   OpKind = 3
+	// Writes value.
+	OpKind_OP_KIND_PUT OpKind = 1
+	// Removes the key.
+	OpKind_OP_KIND_DELETE OpKind = 2
+	// Adds delta to the decimal integer that the key holds; an absent key counts as 0. The expiry
+	// stays.
+	OpKind_OP_KIND_INCREMENT OpKind = 3
 	// Changes the expiry of a key that exists and leaves its value.
 	OpKind_OP_KIND_EXPIRE OpKind = 4
 	// Reads the key as the operations before it left it.
@@ -119,6 +125,7 @@ func (OpKind) EnumDescriptor() ([]byte, []int) {
 	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{0}
 }
 
+// ExpiryMode is what an operation does to the expiry of its key.
 type ExpiryMode int32
 
 const (
@@ -175,11 +182,15 @@ func (ExpiryMode) EnumDescriptor() ([]byte, []int) {
 	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{1}
 }
 
+// ConditionKind is what must hold of a key, before the operation, for the operation to be applied.
 type ConditionKind int32
 
 const (
-	ConditionKind_CONDITION_KIND_NONE    ConditionKind = 0
-	ConditionKind_CONDITION_KIND_ABSENT  ConditionKind = 1
+	// Anything.
+	ConditionKind_CONDITION_KIND_NONE ConditionKind = 0
+	// The key is absent or expired.
+	ConditionKind_CONDITION_KIND_ABSENT ConditionKind = 1
+	// The key is present.
 	ConditionKind_CONDITION_KIND_PRESENT ConditionKind = 2
 	// The key's version must be condition_version; 0 means absent.
 	ConditionKind_CONDITION_KIND_VERSION ConditionKind = 3
@@ -321,17 +332,28 @@ func (x *RequestId) GetFloor() uint64 {
 	return 0
 }
 
+// Op is one operation on one key.
 type Op struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Kind             OpKind                 `protobuf:"varint,1,opt,name=kind,proto3,enum=lightning.v1.OpKind" json:"kind,omitempty"`
-	Key              []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Value            []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	Delta            int64                  `protobuf:"zigzag64,4,opt,name=delta,proto3" json:"delta,omitempty"`
-	ExpiryMode       ExpiryMode             `protobuf:"varint,5,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
-	ExpiryMs         uint64                 `protobuf:"varint,6,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	Condition        ConditionKind          `protobuf:"varint,7,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
-	ConditionVersion uint64                 `protobuf:"varint,8,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
-	ReturnPrevious   bool                   `protobuf:"varint,9,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required. A kind that the server does not know is INVALID.
+	Kind OpKind `protobuf:"varint,1,opt,name=kind,proto3,enum=lightning.v1.OpKind" json:"kind,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Put, append, set range, increment float. At most 8 MiB.
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// Increment: what is added. Set bit: the bit.
+	Delta int64 `protobuf:"zigzag64,4,opt,name=delta,proto3" json:"delta,omitempty"`
+	// What becomes of the expiry.
+	ExpiryMode ExpiryMode `protobuf:"varint,5,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
+	// As expiry_mode says.
+	ExpiryMs uint64 `protobuf:"varint,6,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	// If it does not hold, nothing of the batch is applied; in an independent batch, nothing of the
+	// operation's step.
+	Condition ConditionKind `protobuf:"varint,7,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
+	// For CONDITION_KIND_VERSION.
+	ConditionVersion uint64 `protobuf:"varint,8,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
+	// Whether the result has the value before the operation.
+	ReturnPrevious bool `protobuf:"varint,9,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
 	// Copy and rename.
 	Source []byte `protobuf:"bytes,10,opt,name=source,proto3" json:"source,omitempty"`
 	// Set range: bytes. Set bit: bits.
@@ -457,12 +479,14 @@ func (x *Op) GetJoined() bool {
 	return false
 }
 
+// OpResult is what one operation found and did.
 type OpResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Whether the key existed before the operation.
 	Existed bool `protobuf:"varint,1,opt,name=existed,proto3" json:"existed,omitempty"`
 	// Only with return_previous. Unset and empty differ: a previous value may be empty.
-	Previous        []byte `protobuf:"bytes,2,opt,name=previous,proto3,oneof" json:"previous,omitempty"`
+	Previous []byte `protobuf:"bytes,2,opt,name=previous,proto3,oneof" json:"previous,omitempty"`
+	// The version before the operation, 0 when the key was absent.
 	PreviousVersion uint64 `protobuf:"varint,3,opt,name=previous_version,json=previousVersion,proto3" json:"previous_version,omitempty"`
 	// The sum after an increment, the length after append and set range and before get, the bit
 	// before set bit.
@@ -565,13 +589,16 @@ func (x *OpResult) GetText() []byte {
 	return nil
 }
 
+// GetRequest asks for one key.
 type GetRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Namespace uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Key       []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Allows an answer that was true at some time within the last so many milliseconds, which any
-	// replica may give. 0 asks for a linearizable answer. A replica that cannot prove the bound
-	// asks the leader; if that fails the error is TOO_STALE.
+	// replica may give. 0 asks for a linearizable answer. When no replica can prove the bound, the
+	// leader answers as if 0 had been asked for.
 	MaxStalenessMs uint32 `protobuf:"varint,3,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -628,11 +655,15 @@ func (x *GetRequest) GetMaxStalenessMs() uint32 {
 	return 0
 }
 
+// GetResponse is one key as it was found.
 type GetResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Found   bool                   `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
-	Value   []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	Version uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False for a key that is absent or expired; then all else is empty.
+	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// The value, which may be empty.
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// The version of the last write of the key. It grows with every write of its shard.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// Milliseconds since the epoch, 0 when the key does not expire.
 	ExpiryMs      uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -697,10 +728,13 @@ func (x *GetResponse) GetExpiryMs() uint64 {
 	return 0
 }
 
+// MultiGetRequest asks for several keys.
 type MultiGetRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Namespace uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Keys      [][]byte               `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// At most 100,000. The values together may have 64 MiB, or the answer is TOO_LARGE.
+	Keys [][]byte `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,3,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -758,6 +792,7 @@ func (x *MultiGetRequest) GetMaxStalenessMs() uint32 {
 	return 0
 }
 
+// MultiGetResponse has what was found.
 type MultiGetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One for each key, in the order of the request. The keys themselves are not repeated.
@@ -803,19 +838,29 @@ func (x *MultiGetResponse) GetItems() []*GetResponse {
 	return nil
 }
 
+// PutRequest writes one key.
 type PutRequest struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Namespace        uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Key              []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Value            []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
-	ExpiryMode       ExpiryMode             `protobuf:"varint,4,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
-	ExpiryMs         uint64                 `protobuf:"varint,5,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	Condition        ConditionKind          `protobuf:"varint,6,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
-	ConditionVersion uint64                 `protobuf:"varint,7,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
-	ReturnPrevious   bool                   `protobuf:"varint,8,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
-	RequestId        *RequestId             `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// At most 8 MiB.
+	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	// As in Op.
+	ExpiryMode ExpiryMode `protobuf:"varint,4,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
+	// As in Op.
+	ExpiryMs uint64 `protobuf:"varint,5,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	// As in Op. If it does not hold, applied is false in the answer, which is not an error.
+	Condition ConditionKind `protobuf:"varint,6,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
+	// As in Op.
+	ConditionVersion uint64 `protobuf:"varint,7,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
+	// As in Op.
+	ReturnPrevious bool `protobuf:"varint,8,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
+	// Optional. With it the write runs at most once however often it is sent.
+	RequestId     *RequestId `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PutRequest) Reset() {
@@ -911,16 +956,23 @@ func (x *PutRequest) GetRequestId() *RequestId {
 	return nil
 }
 
+// DeleteRequest removes one key.
 type DeleteRequest struct {
-	state            protoimpl.MessageState `protogen:"open.v1"`
-	Namespace        uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Key              []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Condition        ConditionKind          `protobuf:"varint,3,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
-	ConditionVersion uint64                 `protobuf:"varint,4,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
-	ReturnPrevious   bool                   `protobuf:"varint,5,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
-	RequestId        *RequestId             `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// As in Op. If it does not hold, applied is false in the answer, which is not an error.
+	Condition ConditionKind `protobuf:"varint,3,opt,name=condition,proto3,enum=lightning.v1.ConditionKind" json:"condition,omitempty"`
+	// As in Op.
+	ConditionVersion uint64 `protobuf:"varint,4,opt,name=condition_version,json=conditionVersion,proto3" json:"condition_version,omitempty"`
+	// As in Op.
+	ReturnPrevious bool `protobuf:"varint,5,opt,name=return_previous,json=returnPrevious,proto3" json:"return_previous,omitempty"`
+	// Optional. With it the write runs at most once however often it is sent.
+	RequestId     *RequestId `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
@@ -995,12 +1047,17 @@ func (x *DeleteRequest) GetRequestId() *RequestId {
 	return nil
 }
 
+// IncrementRequest adds to the decimal integer that a key holds.
 type IncrementRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	Delta         int64                  `protobuf:"zigzag64,3,opt,name=delta,proto3" json:"delta,omitempty"`
-	RequestId     *RequestId             `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// What is added; it may be negative. A sum beyond 64 bits is OVERFLOW.
+	Delta int64 `protobuf:"zigzag64,3,opt,name=delta,proto3" json:"delta,omitempty"`
+	// Optional. With it the write runs at most once however often it is sent.
+	RequestId     *RequestId `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1063,11 +1120,16 @@ func (x *IncrementRequest) GetRequestId() *RequestId {
 	return nil
 }
 
+// BatchRequest applies operations together.
 type BatchRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Namespace uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Ops       []*Op                  `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
-	RequestId *RequestId             `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// At least one, at most 100,000, and about 8 MiB of keys and values. All keys and sources must live
+	// on one shard, as keys with one {hash tag} do; else the error is CROSS_SHARD.
+	Ops []*Op `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
+	// Optional. With it the write runs at most once however often it is sent.
+	RequestId *RequestId `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Each operation succeeds or fails for itself, as in a MULTI block of Redis. They still are one
 	// write: nobody sees a state between them.
 	Independent   bool `protobuf:"varint,4,opt,name=independent,proto3" json:"independent,omitempty"`
@@ -1133,6 +1195,7 @@ func (x *BatchRequest) GetIndependent() bool {
 	return false
 }
 
+// BatchResponse is the outcome of a write.
 type BatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// False when a condition did not hold; then nothing of the batch was applied.
@@ -1140,7 +1203,9 @@ type BatchResponse struct {
 	// Index of the first operation whose condition failed; meaningful when applied is false.
 	FailedOp uint32 `protobuf:"varint,2,opt,name=failed_op,json=failedOp,proto3" json:"failed_op,omitempty"`
 	// The version of the write, 0 when nothing was applied.
-	Version       uint64      `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// One for each operation, in their order; of a batch that was not applied only those up to
+	// failed_op.
 	Results       []*OpResult `protobuf:"bytes,4,rep,name=results,proto3" json:"results,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1204,16 +1269,21 @@ func (x *BatchResponse) GetResults() []*OpResult {
 	return nil
 }
 
+// ScanRequest asks for the keys of a range in order.
 type ScanRequest struct {
-	state     protoimpl.MessageState `protogen:"open.v1"`
-	Namespace uint32                 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Keys k with start <= k < end; an empty end has no bound.
-	Start   []byte `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
-	End     []byte `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
-	Reverse bool   `protobuf:"varint,4,opt,name=reverse,proto3" json:"reverse,omitempty"`
+	Start []byte `protobuf:"bytes,2,opt,name=start,proto3" json:"start,omitempty"`
+	// Exclusive.
+	End []byte `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	// From the last key to the first.
+	Reverse bool `protobuf:"varint,4,opt,name=reverse,proto3" json:"reverse,omitempty"`
 	// 0 means all.
-	Limit    uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
-	KeysOnly bool   `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
+	Limit uint64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Values are left out.
+	KeysOnly bool `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,7,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
 	unknownFields  protoimpl.UnknownFields
@@ -1299,12 +1369,17 @@ func (x *ScanRequest) GetMaxStalenessMs() uint32 {
 	return 0
 }
 
+// Item is a key that was found.
 type Item struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	ExpiryMs      uint64                 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key []byte `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The value; empty with keys_only.
+	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// As in GetResponse.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// As in GetResponse.
+	ExpiryMs      uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1367,9 +1442,11 @@ func (x *Item) GetExpiryMs() uint64 {
 	return 0
 }
 
+// ScanResponse is a part of the answer to a scan.
 type ScanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Items []*Item                `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	// In the order of the scan.
+	Items []*Item `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
 	// Where a scan that is broken off, or ended by its limit, goes on: the start of the next
 	// request, or the end of a reverse one. Empty in the last message when the range has ended.
 	Resume        []byte `protobuf:"bytes,2,opt,name=resume,proto3" json:"resume,omitempty"`
@@ -1426,7 +1503,8 @@ func (x *ScanResponse) GetResume() []byte {
 type ErrorDetail struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A code of the table in package api.
-	Code    string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The shard that refused, 0 when none did.
 	ShardId uint64 `protobuf:"varint,2,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	// The node to try instead, empty when unknown.
 	LeaderId string `protobuf:"bytes,3,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`

@@ -41,6 +41,8 @@ const (
 // KVClient is the client API for KV service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// KV reads and writes keys.
 type KVClient interface {
 	// Get reads one key. A key that is absent or expired is found = false, not an error.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
@@ -149,6 +151,8 @@ type KV_ScanClient = grpc.ServerStreamingClient[ScanResponse]
 // KVServer is the server API for KV service.
 // All implementations must embed UnimplementedKVServer
 // for forward compatibility.
+//
+// KV reads and writes keys.
 type KVServer interface {
 	// Get reads one key. A key that is absent or expired is found = false, not an error.
 	Get(context.Context, *GetRequest) (*GetResponse, error)

@@ -1,32 +1,63 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
+	"iter"
 
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/server"
 )
 
-// kvService is lightning.v1.KV on an api.KV.
+// KV runs operations; *server.Server implements it.
+type KV interface {
+	Read(ctx context.Context, q server.Query) ([]api.Item, error)
+	Apply(ctx context.Context, b api.Batch) (api.Result, error)
+	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
+}
+
+// kvService is lightning.v1.KV.
 type kvService struct {
 	pb.UnimplementedKVServer
-	kv api.KV
+	kv KV
 }
 
 // Get implements pb.KVServer.
 func (k kvService) Get(ctx context.Context, req *pb.GetRequest) (*pb.GetResponse, error) {
-	item, err := k.kv.Get(ctx, api.Namespace(req.Namespace), req.Key)
+	items, err := k.read(ctx, req.Namespace, [][]byte{req.Key}, req.MaxStalenessMs)
 	if err != nil {
 		return nil, err
 	}
-	return &pb.GetResponse{Found: item.Found, Value: item.Value, Version: uint64(item.Version), ExpiryMs: item.ExpiryMillis}, nil
+	return getToProto(items[0]), nil
+}
+
+// MultiGet implements pb.KVServer.
+func (k kvService) MultiGet(ctx context.Context, req *pb.MultiGetRequest) (*pb.MultiGetResponse, error) {
+	items, err := k.read(ctx, req.Namespace, req.Keys, req.MaxStalenessMs)
+	if err != nil {
+		return nil, err
+	}
+	res := &pb.MultiGetResponse{Items: make([]*pb.GetResponse, len(items))}
+	for i := range items {
+		res.Items[i] = getToProto(items[i])
+	}
+	return res, nil
+}
+
+func (k kvService) read(ctx context.Context, ns uint32, keys [][]byte, maxStalenessMillis uint32) ([]api.Item, error) {
+	items, err := k.kv.Read(ctx, server.Query{Namespace: api.Namespace(ns), Keys: keys, MaxStaleness: staleness(maxStalenessMillis)})
+	if err == nil && len(items) != len(keys) {
+		err = api.Errorf(api.CodeInternal, "%d items for %d keys", len(items), len(keys))
+	}
+	return items, err
 }
 
 // Put implements pb.KVServer.
 func (k kvService) Put(ctx context.Context, req *pb.PutRequest) (*pb.BatchResponse, error) {
-	return k.apply(ctx, req.Namespace, req.RequestId, &pb.Op{
+	return k.applyOne(ctx, req.Namespace, req.RequestId, &pb.Op{
 		Kind: pb.OpKind_OP_KIND_PUT, Key: req.Key, Value: req.Value, ExpiryMode: req.ExpiryMode, ExpiryMs: req.ExpiryMs,
 		Condition: req.Condition, ConditionVersion: req.ConditionVersion, ReturnPrevious: req.ReturnPrevious,
 	})
@@ -34,7 +65,7 @@ func (k kvService) Put(ctx context.Context, req *pb.PutRequest) (*pb.BatchRespon
 
 // Delete implements pb.KVServer.
 func (k kvService) Delete(ctx context.Context, req *pb.DeleteRequest) (*pb.BatchResponse, error) {
-	return k.apply(ctx, req.Namespace, req.RequestId, &pb.Op{
+	return k.applyOne(ctx, req.Namespace, req.RequestId, &pb.Op{
 		Kind: pb.OpKind_OP_KIND_DELETE, Key: req.Key,
 		Condition: req.Condition, ConditionVersion: req.ConditionVersion, ReturnPrevious: req.ReturnPrevious,
 	})
@@ -42,26 +73,24 @@ func (k kvService) Delete(ctx context.Context, req *pb.DeleteRequest) (*pb.Batch
 
 // Increment implements pb.KVServer.
 func (k kvService) Increment(ctx context.Context, req *pb.IncrementRequest) (*pb.BatchResponse, error) {
-	return k.apply(ctx, req.Namespace, req.RequestId, &pb.Op{
+	return k.applyOne(ctx, req.Namespace, req.RequestId, &pb.Op{
 		Kind: pb.OpKind_OP_KIND_INCREMENT, Key: req.Key, Delta: req.Delta, ExpiryMode: pb.ExpiryMode_EXPIRY_MODE_KEEP,
 	})
 }
 
 // Batch implements pb.KVServer.
 func (k kvService) Batch(ctx context.Context, req *pb.BatchRequest) (*pb.BatchResponse, error) {
-	return k.apply(ctx, req.Namespace, req.RequestId, req.Ops...)
+	return k.apply(ctx, req.Namespace, req.RequestId, req.Independent, req.Ops)
 }
 
-func (k kvService) apply(ctx context.Context, ns uint32, id *pb.RequestId, ops ...*pb.Op) (*pb.BatchResponse, error) {
-	request, err := requestFromProto(id)
+func (k kvService) applyOne(ctx context.Context, ns uint32, id *pb.RequestId, op *pb.Op) (*pb.BatchResponse, error) {
+	return k.apply(ctx, ns, id, false, []*pb.Op{op})
+}
+
+func (k kvService) apply(ctx context.Context, ns uint32, id *pb.RequestId, independent bool, ops []*pb.Op) (*pb.BatchResponse, error) {
+	batch, err := batchFromProto(ns, id, independent, ops)
 	if err != nil {
 		return nil, err
-	}
-	batch := api.Batch{Namespace: api.Namespace(ns), Request: request, Ops: make([]api.Op, len(ops))}
-	for i, op := range ops {
-		if batch.Ops[i], err = opFromProto(op); err != nil {
-			return nil, err
-		}
 	}
 	res, err := k.kv.Apply(ctx, batch)
 	if err != nil {
@@ -70,83 +99,59 @@ func (k kvService) apply(ctx context.Context, ns uint32, id *pb.RequestId, ops .
 	return resultToProto(res), nil
 }
 
-// Scan implements pb.KVServer. It sends a page when it has enough items or bytes.
+// Scan implements pb.KVServer. It sends a page when another item comes that has no room in it:
+// only then is it known that the range goes on.
 func (k kvService) Scan(req *pb.ScanRequest, stream grpc.ServerStreamingServer[pb.ScanResponse]) error {
-	r := api.Range{
-		Namespace: api.Namespace(req.Namespace), Start: req.Start, End: req.End,
-		Reverse: req.Reverse, Limit: req.Limit, KeysOnly: req.KeysOnly,
-	}
-	var page pb.ScanResponse
-	pageBytes := 0
-	send := func() error {
-		if len(page.Items) == 0 {
-			return nil
-		}
-		err := stream.Send(&page)
-		page, pageBytes = pb.ScanResponse{}, 0
-		return err
-	}
+	r := rangeFromProto(req)
+	page := scanPage{stream: stream, reverse: r.Reverse}
 	for item, err := range k.kv.Scan(stream.Context(), r) {
 		if err != nil {
 			// What was found before the error is good; the client goes on behind it.
-			if sendErr := send(); sendErr != nil {
+			if sendErr := page.send(true); sendErr != nil {
 				return sendErr
 			}
 			return err
 		}
-		page.Items = append(page.Items, &pb.Item{Key: item.Key, Value: item.Value, Version: uint64(item.Version), ExpiryMs: item.ExpiryMillis})
-		pageBytes += len(item.Key) + len(item.Value)
-		if len(page.Items) >= api.MaxScanPageItems || pageBytes >= api.MaxScanPageBytes {
-			if err := send(); err != nil {
+		if page.full() {
+			if err := page.send(true); err != nil {
 				return err
 			}
 		}
+		page.add(item)
 	}
-	return send()
+	return page.send(r.Limit != 0 && page.count == r.Limit)
 }
 
-// requestFromProto refuses an id that is half filled in: it would not protect (C2).
-func requestFromProto(m *pb.RequestId) (api.RequestID, error) {
-	if m == nil {
-		return api.RequestID{}, nil
-	}
-	id := api.RequestID{
-		Session:  api.SessionID{CreatedMillis: m.SessionCreatedMs, Random: m.SessionRandom},
-		Sequence: m.Sequence, Floor: m.Floor,
-	}
-	if id.IsZero() {
-		return id, api.Errorf(api.CodeInvalid, "a request id needs a sequence from 1 on")
-	}
-	return id, nil
+// scanPage gathers the items of the next message of a scan.
+type scanPage struct {
+	stream  grpc.ServerStreamingServer[pb.ScanResponse]
+	reverse bool
+	items   []*pb.Item
+	bytes   int
+	count   uint64 // items of the whole scan
 }
 
-func opFromProto(m *pb.Op) (api.Op, error) {
-	if m == nil {
-		return api.Op{}, api.Errorf(api.CodeInvalid, "an operation is empty")
-	}
-	if _, ok := pb.OpKind_name[int32(m.Kind)]; !ok || m.Kind == pb.OpKind_OP_KIND_UNSPECIFIED {
-		return api.Op{}, api.Errorf(api.CodeInvalid, "operation kind %d is not known to this version", m.Kind)
-	}
-	if _, ok := pb.ExpiryMode_name[int32(m.ExpiryMode)]; !ok {
-		return api.Op{}, api.Errorf(api.CodeInvalid, "expiry mode %d is not known to this version", m.ExpiryMode)
-	}
-	if _, ok := pb.ConditionKind_name[int32(m.Condition)]; !ok {
-		return api.Op{}, api.Errorf(api.CodeInvalid, "condition %d is not known to this version", m.Condition)
-	}
-	return api.Op{
-		Kind: api.OpKind(m.Kind), Key: m.Key, Value: m.Value, Delta: m.Delta,
-		Expiry:         api.Expiry{Mode: api.ExpiryMode(m.ExpiryMode), Millis: m.ExpiryMs},
-		Condition:      api.Condition{Kind: api.ConditionKind(m.Condition), Version: api.Version(m.ConditionVersion)},
-		ReturnPrevious: m.ReturnPrevious,
-	}, nil
+func (p *scanPage) add(item api.Item) {
+	p.items = append(p.items, itemToProto(item))
+	p.bytes += len(item.Key) + len(item.Value)
+	p.count++
 }
 
-func resultToProto(res api.Result) *pb.BatchResponse {
-	m := &pb.BatchResponse{Applied: res.Applied, FailedOp: uint32(res.FailedOp), Version: uint64(res.Version)}
-	for _, o := range res.Ops {
-		m.Results = append(m.Results, &pb.OpResult{
-			Existed: o.Existed, Previous: o.Previous, PreviousVersion: uint64(o.PreviousVersion), Number: o.Number,
-		})
+func (p *scanPage) full() bool {
+	return len(p.items) >= api.MaxScanPageItems || p.bytes >= api.MaxScanPageBytes
+}
+
+// send sends what was gathered, if anything. more says that the range may go on.
+func (p *scanPage) send(more bool) error {
+	if len(p.items) == 0 {
+		return nil
 	}
-	return m
+	res := &pb.ScanResponse{Items: p.items}
+	if last := p.items[len(p.items)-1].Key; more && p.reverse {
+		res.Resume = last // the end of a range is exclusive
+	} else if more {
+		res.Resume = append(bytes.Clone(last), 0) // the smallest key behind the last
+	}
+	p.items, p.bytes = nil, 0
+	return p.stream.Send(res)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/server"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,24 +38,33 @@ type recorder struct {
 	err    error
 	panics bool
 
+	found []api.Item // what Read answers, if not nil
+	apply func(context.Context) error
+
+	query server.Query
 	batch api.Batch
 	rng   api.Range
 }
 
-func (r *recorder) Get(_ context.Context, _ api.Namespace, key []byte) (api.Item, error) {
+func (r *recorder) Read(_ context.Context, q server.Query) ([]api.Item, error) {
 	if r.panics {
 		panic("bug")
 	}
-	r.item.Key = key
-	return r.item, r.err
+	r.query = q
+	if r.err != nil {
+		return nil, r.err
+	}
+	if r.found != nil {
+		return r.found, nil
+	}
+	return slices.Repeat([]api.Item{r.item}, len(q.Keys)), nil
 }
 
-func (r *recorder) MultiGet(context.Context, api.Namespace, [][]byte) ([]api.Item, error) {
-	return nil, r.err
-}
-
-func (r *recorder) Apply(_ context.Context, b api.Batch) (api.Result, error) {
+func (r *recorder) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	r.batch = b
+	if r.apply != nil {
+		return api.Result{}, r.apply(ctx)
+	}
 	return r.result, r.err
 }
 
@@ -74,8 +84,6 @@ func (r *recorder) Scan(_ context.Context, rng api.Range) iter.Seq2[api.Item, er
 		}
 	}
 }
-
-func (r *recorder) Close() error { return nil }
 
 // state is the View and the Status of a node.
 type state struct {

@@ -39,7 +39,7 @@ type Status interface {
 // Options are the settings of a Server. KV, View and Status are required. Nothing in it changes
 // while the server runs.
 type Options struct {
-	KV     api.KV
+	KV     KV
 	View   View
 	Status Status
 	// Forward is peerv1.Forward of this node. Default: not served.
