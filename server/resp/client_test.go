@@ -71,6 +71,7 @@ func TestAClientEndsOthersAndItself(t *testing.T) {
 	}
 }
 
+// U5
 func TestWhatAConnectionSubscribesToIsBounded(t *testing.T) {
 	_, _, address := startServer(t, nil)
 	c := dial(t, address)

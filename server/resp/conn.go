@@ -197,7 +197,7 @@ func (c *conn) dispatch(q wire.Request) (cmd *command, admitted bool, err error)
 	return cmd, true, c.call(cmd, q.Args)
 }
 
-// admit decides whether a command may run, in Redis' order.
+// admit decides whether a command may run, in Redis' order (U6).
 func (c *conn) admit(cmd *command, args [][]byte) error {
 	if !cmd.accepts(len(args)) {
 		return wire.ErrArity(cmd.name)

@@ -1,17 +1,23 @@
-// Package resp serves the Redis protocol, versions 2 and 3, to any Redis client: every command
-// for every key on any node, as a single Redis would.
+// Package resp serves the Redis protocol, versions 2 and 3, to any Redis client. A Server is one
+// of two listeners: for any client, every command for every key, as a single Redis would; or for
+// clients in cluster mode, which it sends to the leaders of their slots.
 //
 // It is not the implementation of the operations: it translates commands into operations of a
-// Store and their outcome into replies. It routes nothing and retries nothing. It is not a
-// cluster-mode listener either: CLUSTER answers as on a Redis without cluster support.
+// Store and their outcome into replies. It retries nothing, and it routes nothing but what it
+// answers with MOVED.
 //
 // # The life of a command
 //
-//  1. reader.next takes one request off the connection, within the bounds of memory.
-//  2. dispatch finds the command in the table and checks the number of arguments.
-//  3. The command's handler parses the arguments, calls the Store and writes the reply, or
-//     returns an error, which becomes an error reply by the table in package api.
+//  1. wire.Reader takes one request off the connection, within the bounds of memory.
+//  2. dispatch finds the command in the table; admit checks its arguments, whether the client has
+//     authenticated, and on the cluster listener whether another node leads the slot.
+//  3. Between MULTI and EXEC it is queued. Otherwise a command on named keys is planned, its
+//     operations go to the Store, and the plan writes the reply; any other has a handler of its
+//     own. An error becomes an error reply by the table in package api.
 //  4. Replies are sent when there is nothing more to read, or when many are pending.
+//
+// EXEC plans every queued command and makes one independent batch of them, behind the checks of
+// the watched keys.
 //
 // The commands of one connection run one after the other, so a pipeline keeps its order.
 //
@@ -22,13 +28,18 @@
 //
 // # Locks
 //
-// Server.mu is a leaf.
+// Server.mu and stats.mu are leaves. What CLIENT LIST tells of other connections they publish
+// themselves (conn.show).
 //
 // # Invariants
 //
 //   - U1: a handler that returns an error has written nothing.
-//   - U2: one request gets one reply, in order.
+//   - U2: one request gets one reply, in order, unless the client asked for none.
 //   - U3: the memory of requests that are being read is bounded by the number of connections
 //     times wire.LargeCommandBytes plus the number of large commands times wire.MaxCommandBytes.
 //   - U4: no input makes the process panic; a handler that panics costs its connection only.
+//   - U5: what connections keep between requests is bounded: blocks and watched keys by
+//     Options.MaxQueuedBytes together, names and subscriptions for each connection.
+//   - U6: a connection that has not authenticated reaches no handler but those of AUTH, HELLO,
+//     RESET and QUIT.
 package resp

@@ -68,7 +68,7 @@ func (b *block) add(c *conn, cmd *command, q wire.Request) error {
 	return nil
 }
 
-// hold counts bytes that the connection keeps until its block ends (U3).
+// hold counts bytes that the connection keeps until its block ends (U5).
 func (c *conn) hold(bytes int) error {
 	if c.held+int64(bytes) > wire.MaxCommandBytes {
 		return api.Errorf(api.CodeTooLarge, "a transaction of more than %d bytes is over the limit", wire.MaxCommandBytes)

@@ -79,7 +79,7 @@ func TestAStrangerMayOnlyAuthenticate(t *testing.T) {
 	}
 }
 
-// Every command but the four of the connect path is refused before it authenticates.
+// U6: every command but the four of the connect path is refused before the client authenticates.
 func TestNoCommandRunsForAStranger(t *testing.T) {
 	_, m, address := startServer(t, locked(nil))
 	m.before = func(context.Context) { t.Error("the store was asked") }

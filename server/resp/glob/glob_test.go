@@ -28,6 +28,7 @@ func TestGlobMatchesAsRedisDoes(t *testing.T) {
 	}
 }
 
+// UG1
 func TestGlobGivesUpOnAPatternThatIsTooExpensive(t *testing.T) {
 	g := New([]byte("*" + strings.Repeat("a", 1000) + "b"))
 	key := []byte(strings.Repeat("a", 60_000))

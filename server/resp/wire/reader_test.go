@@ -159,6 +159,7 @@ func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
 	}
 }
 
+// UW1
 func TestARequestThatIsOnlyAnnouncedReservesNothing(t *testing.T) {
 	for _, sent := range []int{0, 1, 1000, LargeCommandBytes - 200} {
 		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxValueBytes, strings.Repeat("v", sent))
@@ -198,6 +199,17 @@ func FuzzReader(f *testing.F) {
 		pieces, piecesErr := readAll(iotest.OneByteReader(bytes.NewReader(stream)))
 		if len(whole) != len(pieces) || wholeErr.Error() != piecesErr.Error() {
 			t.Fatalf("whole: %d requests, %v; in pieces: %d, %v", len(whole), wholeErr, len(pieces), piecesErr)
+		}
+		stranger := NewReader(bytes.NewReader(stream), func() error { t.Error("a stranger takes memory for a large request"); return nil })
+		stranger.Strange = true
+		for {
+			q, err := stranger.Next()
+			if err != nil {
+				break
+			}
+			if size := len(join(q.Args)); size > 2*maxStrangeBytes || strings.HasPrefix(string(stream), "*") && len(whole) == 1 && len(q.Args) > maxStrangeArgs {
+				t.Fatalf("a stranger's request of %d bytes and %d arguments", size, len(q.Args))
+			}
 		}
 		for i, q := range whole {
 			if join(q.Args) != join(pieces[i].Args) {
