@@ -17,7 +17,8 @@ import (
 )
 
 // link is the asking half of one lane to one node: one stream that carries the requests of all
-// groups and brings their answers back. It reconnects for ever until it is closed.
+// groups and brings their answers back. It reconnects for ever until it is closed, and moves to a
+// new connection without a break when the old one has reached its age; see carrier.go.
 type link struct {
 	node   api.NodeID
 	lane   peers.Lane
@@ -45,6 +46,7 @@ type call struct {
 	sequence uint64
 	frame    []byte
 	weight   int64
+	via      *carrier    // that it was sent on; guarded by link.mu
 	done     chan answer // capacity 1
 }
 
@@ -178,31 +180,32 @@ func (l *link) loop(ctx context.Context) {
 	}
 }
 
-// runStream opens one stream and serves it until it breaks. It reports whether it ever was up.
+// runStream opens a stream and serves it, and whatever streams succeed it, until one breaks. It
+// reports whether there ever was one.
 func (l *link) runStream(parent context.Context) (worked bool, err error) {
-	conn, err := l.pool.Conn(l.node, l.lane)
+	var running sync.WaitGroup
+	defer running.Wait()
+	c, err := l.open(parent, parent, &running)
 	if err != nil {
-		return false, err
-	}
-	ctx, cancel := context.WithCancel(parent)
-	stream, err := peerv1.NewRaftClient(conn).Exchange(ctx, grpc.WaitForReady(true))
-	if err != nil {
-		cancel()
 		return false, err
 	}
 	l.connect()
-	received := make(chan error, 1)
-	go func() {
-		received <- l.receive(stream)
-		cancel()
-	}()
-	err = l.send(ctx, stream)
-	cancel()
-	if rerr := <-received; rerr != nil {
-		err = rerr
+	for {
+		next, err := l.send(c)
+		if next != nil {
+			old := c
+			l.settle(old)
+			running.Go(func() { l.retire(old) })
+			c = next
+			continue
+		}
+		c.cancel()
+		if rerr := <-c.received; rerr != nil {
+			err = rerr
+		}
+		l.disconnect(err)
+		return true, err
 	}
-	l.disconnect(err)
-	return true, err
 }
 
 func (l *link) connect() {
@@ -229,42 +232,52 @@ func (l *link) disconnect(cause error) {
 	}
 }
 
-// send takes what is queued, puts it into messages, and waits for more.
-func (l *link) send(ctx context.Context, stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]) error {
+// send takes what is queued, puts it into messages, and waits for more, until c breaks or its
+// successor stands, which it returns then.
+func (l *link) send(c *carrier) (next *carrier, err error) {
 	for {
-		calls := l.takeQueue()
+		calls := l.takeQueue(c)
 		if len(calls) == 0 {
 			select {
 			case <-l.wake:
 				continue
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			case next := <-c.next:
+				return next, nil
+			case <-c.ctx.Done():
+				return nil, context.Cause(c.ctx)
 			}
 		}
-		for len(calls) > 0 {
-			var m peerv1.RaftFrames
-			n, size, weight := 0, 0, int64(0)
-			for n < len(calls) && (n == 0 || size+len(calls[n].frame) <= maxBatchBytes) {
-				m.Frames = append(m.Frames, calls[n].frame)
-				size += len(calls[n].frame)
-				weight += calls[n].weight
-				n++
-			}
-			err := stream.Send(&m)
-			l.budget.Release(weight)
-			calls = calls[n:]
-			if err != nil {
-				for _, c := range calls {
-					l.budget.Release(c.weight)
-				}
-				return err
-			}
+		if err := l.sendAll(c, calls); err != nil {
+			return nil, err
 		}
 	}
 }
 
-// takeQueue empties the queue and leaves out the calls that nobody waits for any more.
-func (l *link) takeQueue() []*call {
+func (l *link) sendAll(c *carrier, calls []*call) error {
+	for len(calls) > 0 {
+		var m peerv1.RaftFrames
+		n, size, weight := 0, 0, int64(0)
+		for n < len(calls) && (n == 0 || size+len(calls[n].frame) <= maxBatchBytes) {
+			m.Frames = append(m.Frames, calls[n].frame)
+			size += len(calls[n].frame)
+			weight += calls[n].weight
+			n++
+		}
+		err := c.stream.Send(&m)
+		l.budget.Release(weight)
+		calls = calls[n:]
+		if err != nil {
+			for _, c := range calls {
+				l.budget.Release(c.weight)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// takeQueue empties the queue for c and leaves out the calls that nobody waits for any more.
+func (l *link) takeQueue(via *carrier) []*call {
 	l.mu.Lock()
 	queue := l.mu.queue
 	l.mu.queue = nil
@@ -272,6 +285,7 @@ func (l *link) takeQueue() []*call {
 	var dropped int64
 	for _, c := range queue {
 		if l.mu.pending[c.sequence] == c {
+			c.via = via
 			wanted = append(wanted, c)
 		} else {
 			dropped += c.weight

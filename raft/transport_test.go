@@ -51,7 +51,7 @@ type wirePair struct {
 	target hraft.ServerAddress
 }
 
-func bareHost(t *testing.T, n *fakeNet, name string) *Host {
+func bareHost(t *testing.T, n *fakeNet, name string, more ...grpc.ServerOption) *Host {
 	t.Helper()
 	at := n.at(name)
 	pool := peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
@@ -63,7 +63,7 @@ func bareHost(t *testing.T, n *fakeNet, name string) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(ServerOptions()...)
+	server := grpc.NewServer(append(ServerOptions(), more...)...)
 	h.RegisterServices(server)
 	listener, err := at.Listen(t.Context(), name)
 	if err != nil {
@@ -85,11 +85,11 @@ func bareHost(t *testing.T, n *fakeNet, name string) *Host {
 	return h
 }
 
-func newWirePair(t *testing.T) *wirePair {
+func newWirePair(t *testing.T, more ...grpc.ServerOption) *wirePair {
 	t.Helper()
 	p := &wirePair{net: newFakeNet(), owner: &testOwner{}, target: "b#1"}
 	a := bareHost(t, p.net, "a")
-	p.hostB = bareHost(t, p.net, "b")
+	p.hostB = bareHost(t, p.net, "b", more...)
 	p.a = newTransport(a.mux, 7, ReplicaID{"a", 1}, Timing{}.withDefaults(), &testOwner{})
 	p.b = newTransport(p.hostB.mux, 7, ReplicaID{"b", 1}, Timing{}.withDefaults(), p.owner)
 	a.mux.attach(p.a)
