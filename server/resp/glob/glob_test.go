@@ -56,7 +56,7 @@ func TestGlobGivesUpOnManyStars(t *testing.T) {
 
 func TestGlobMatchesManyKeysWithAnHonestPattern(t *testing.T) {
 	g := New([]byte("*[0-9a-f]*:user:*7"))
-	for i := range 2_000_000 {
+	for i := range 400_000 {
 		if _, err := g.Match(strconv.AppendInt([]byte("prefix-17:user:"), int64(i), 10)); err != nil {
 			t.Fatalf("key %d: %v", i, err)
 		}
