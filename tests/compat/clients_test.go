@@ -1,6 +1,7 @@
 package compat
 
 import (
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -39,6 +40,36 @@ func TestEveryClientWorksOnBothListeners(t *testing.T) {
 		}
 	}
 	t.Run("moved", func(t *testing.T) { movedNamesTheNodeThatServes(t, c) })
+}
+
+// TestEveryClientGivesThePassword runs them against nodes that want one. What a client does without
+// one, package security tests.
+func TestEveryClientGivesThePassword(t *testing.T) {
+	const password = "correct-horse-battery-staple"
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := cluster.Start(t, cluster.Options{Args: []string{"--password-file", file}})
+	for i, client := range clients {
+		n := c.Nodes[i%3]
+		if client.name == "redis-benchmark" {
+			continue // seconds, for what redis-cli and hiredis show
+		}
+		t.Run(client.name+"/any node", func(t *testing.T) { client.node(t, server{n.RESP, password}) })
+		if client.cluster != nil {
+			t.Run(client.name+"/cluster", func(t *testing.T) { client.cluster(t, server{n.RESPCluster, password}) })
+		}
+	}
+}
+
+// TestRedisCLISpeaksTLS has the certificate of the cluster's own authority.
+func TestRedisCLISpeaksTLS(t *testing.T) {
+	material := cluster.NewSecure(t, cluster.NewAuthority(t))
+	c := cluster.Start(t, cluster.Options{Secure: material})
+	ca := material.File(cluster.CAFile)
+	redisCLI("--tls", "--cacert", ca)(t, server{c.Nodes[0].RESP, material.Password})
+	redisCLI("--tls", "--cacert", ca, "-c")(t, server{c.Nodes[1].RESPCluster, material.Password})
 }
 
 const clientsFolder = "tests/compat/clients"

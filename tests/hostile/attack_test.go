@@ -50,11 +50,25 @@ func (a *attacker) dial(address string) net.Conn {
 		a.t.Errorf("connect to %s: %v", address, err)
 		return nil
 	}
+	a.keep(conn)
+	return conn
+}
+
+// keep closes conn when the attack is over.
+func (a *attacker) keep(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.mu.conns = append(a.mu.conns, conn)
-	return conn
+}
+
+// each runs f count times at once and waits.
+func (a *attacker) each(count int, f func(i int)) {
+	var wg sync.WaitGroup
+	for i := range count {
+		wg.Go(func() { f(i) })
+	}
+	wg.Wait()
 }
 
 // many opens count connections to address and runs f on each, all at once, and waits.

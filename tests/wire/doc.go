@@ -2,6 +2,14 @@
 //
 // It is not a client: it knows no command, retries nothing and converts nothing.
 //
-// The life of an exchange: Command encodes, Conn.Write sends, Conn.Read takes one reply in, of
+// The life of an exchange: Command encodes, Conn.Write sends, Conn.Next takes one reply in, of
 // version 2 or 3 of the protocol, and keeps its bytes as they came.
+//
+// # Goroutines
+//
+// None.
+//
+// # Locks
+//
+// None: a Conn belongs to one goroutine.
 package wire

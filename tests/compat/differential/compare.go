@@ -49,7 +49,7 @@ var rules = []rule{
 		}},
 	{name: "long values", reason: "a value has at most 8 MiB, so that it fits into an entry of the log", documented: "8 MiB",
 		lets: func(p pair) bool {
-			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "TOO_LARGE")
+			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "string exceeds maximum allowed size (8388608 bytes)")
 		}},
 	{name: "OBJECT", reason: "values are held in one way only", documented: "follows from the value",
 		lets: func(p pair) bool {
