@@ -30,7 +30,7 @@ var layers = []layer{
 		"a main parses, wires, waits and stops; the wiring itself is internal/node's"},
 	{"cmd/lightning-cli/...", []string{"cmd/lightning-cli/...", "client", "router", "api/...", "internal/certs", "internal/clock", "internal/entropy", "internal/build", "internal/jsontext"},
 		"the CLI is a client: it must not need, or contain, the server"},
-	{"examples/...", []string{"client", "api/..."},
+	{"examples/...", []string{"client", "engine", "api/..."},
 		"an example uses what a user may use"},
 	{"internal/node", []string{"server/...", "txn/...", "meta/...", "membership", "shard", "raft", "engine", "router", "api/...", "leaves"},
 		"the one place that knows every part"},
