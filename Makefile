@@ -6,7 +6,7 @@ SHELL := bash
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 # Modules of their own, so that what they need does not become the users' dependencies.
-NESTED := examples/loadtree tests
+NESTED := examples/loadtree tests tests/deploy
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
@@ -64,6 +64,7 @@ lint: ## gofmt, go vet and staticcheck over all modules
 test: ## every test that CI runs: units, policy, fuzz corpora, then clusters of real processes
 	go test $(RACE) -timeout 10m ./...
 	cd examples/loadtree && go test ./...
+	cd tests/deploy && go test -v -count=1 -timeout 10m ./...
 	cd tests && go test -v -count=1 -p 1 -timeout 15m ./... # -v: what is measured is printed
 
 .PHONY: fuzz
@@ -82,6 +83,10 @@ chaos: ## kills, pauses and partitions for CHAOS_DURATION (10m) per scenario
 .PHONY: ready-time
 ready-time: ## print how long three nodes take until they serve
 	cd tests && go test -count=1 -v -timeout 5m -run 'TestThreeNodesAnswerPingWithinTenSeconds' ./scenarios
+
+.PHONY: expiry
+expiry: ## a million keys that expire within a minute: print what reads cost before and during it
+	cd tests && go test -count=1 -v -timeout 20m -run 'TestKeysThatExpireTogether' ./scenarios -expiry.keys 1000000 -expiry.within 1m
 
 .PHONY: proto
 proto: ## generate Go from api/*/*.proto (needs protoc, protoc-gen-go, protoc-gen-go-grpc)
