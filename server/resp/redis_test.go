@@ -3,16 +3,16 @@ package resp
 import (
 	"bufio"
 	"io"
-	"math/rand/v2"
 	"net"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/datadriven"
+
+	"github.com/lightning-db/lightning/internal/testkit"
 )
 
 // TestRepliesAreThoseOfRedis runs the scripts in testdata/redis. In "do" (RESP2) and "resp3" the
@@ -102,9 +102,7 @@ func TestGlobsMatchAsInRedis(t *testing.T) {
 		t.Skip("LIGHTNING_REDIS is not set")
 	}
 	c, in := both(t, redis)
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testkit.Rand(t)
 	random := func(alphabet string, longest int) string {
 		text := make([]byte, 1+r.IntN(longest))
 		for i := range text {

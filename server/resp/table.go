@@ -105,8 +105,11 @@ func addRow(c *command) {
 // container makes a row of its subcommands, which are named without it, and adds HELP.
 func container(row command, subs ...*command) *command {
 	categories := []string{"@slow"}
-	if row.group == "connection" || row.name == "command" {
+	switch {
+	case row.group == "connection" || row.name == "command":
 		categories = append(categories, "@connection")
+	case row.group == "generic":
+		categories = []string{"@keyspace", "@slow"}
 	}
 	row.subs = append(subs, &command{
 		name: "help", arity: 2, flags: []string{"loading", "stale"}, categories: categories, since: row.since,
@@ -209,7 +212,6 @@ func planned(rows []*plan.Row) []*command {
 		}
 		if len(row.Subs) > 0 {
 			c = *container(c, planned(row.Subs)...)
-			c.categories = []string{"@slow"} // in Redis only the subcommands, HELP too, have the others
 		}
 		list = append(list, &c)
 	}

@@ -1,18 +1,16 @@
 package plan
 
 import (
-	"math/rand/v2"
 	"testing"
-	"time"
+
+	"github.com/lightning-db/lightning/internal/testkit"
 )
 
 // bitOf is bit i of b, the highest of the first byte being bit 0.
 func bitOf(b []byte, i int64) bool { return b[i/8]&(0x80>>(i%8)) != 0 }
 
 func TestBitsAreCountedAndFoundOneByOne(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testkit.Rand(t)
 	for range 3000 {
 		b := make([]byte, 1+r.IntN(40))
 		fill := []byte{0, 0xff, 0x55}[r.IntN(3)] // long stretches of equal bits, and none

@@ -3,7 +3,8 @@ package plan
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
+
+	"github.com/lightning-db/lightning/internal/testkit"
 )
 
 // slowLCS is the length of the longest common subsequence by the whole textbook table.
@@ -32,9 +33,7 @@ func randomText(r *rand.Rand) string {
 }
 
 func TestTheLongestCommonSubsequenceIsOneAndTheLongest(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testkit.Rand(t)
 	for range 2000 {
 		a, b := randomText(r), randomText(r)
 		runs := commonRuns([]byte(a), []byte(b))

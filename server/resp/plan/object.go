@@ -22,7 +22,7 @@ func objectRows() []*Row {
 		&Row{Name: "freq", Arity: 3, Flags: reads, Keys: key, Since: "4.0.0", Summary: "refused: uses are not counted", Make: planObject(replyFrequency)},
 	)
 	return []*Row{{
-		Name: "object", Arity: -2, Categories: []string{"@keyspace", "@slow"}, Group: "generic", Since: "2.2.3",
+		Name: "object", Arity: -2, Categories: []string{"@slow"}, Group: "generic", Since: "2.2.3",
 		Summary: "how Redis would hold a value", Subs: subs,
 	}}
 }
