@@ -43,11 +43,11 @@ var rules = []rule{
 	{name: "any name", reason: "any key is right",
 		lets: oneOf(bothKeys, "RANDOMKEY")},
 
-	{name: "the empty key", reason: "a key has at least one byte, in every protocol", documented: "the empty key",
+	{name: "the empty key", reason: "a key has at least one byte, in every protocol", documented: "The empty key is refused",
 		lets: func(p pair) bool {
 			return len(p.args) > 1 && slices.Contains(p.args[1:], "") && p.ours.Raw == "-ERR a key needs at least one byte\r\n"
 		}},
-	{name: "long values", reason: "a value has at most 8 MiB, so that it fits into an entry of the log", documented: "8 MiB",
+	{name: "long values", reason: "a value has at most 8 MiB, so that it fits into an entry of the log", documented: "a value 8 MiB",
 		lets: func(p pair) bool {
 			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "string exceeds maximum allowed size (8388608 bytes)")
 		}},

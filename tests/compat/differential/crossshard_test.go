@@ -98,3 +98,30 @@ func TestTheClusterListenerRefusesCommandsOfSeveralSlots(t *testing.T) {
 		}
 	}
 }
+
+// TestAWatchedKeyThatCameAndWentHasNotChanged is where WATCH differs: Redis marks the connection at
+// every write, a node compares what is there at EXEC.
+func TestAWatchedKeyThatCameAndWentHasNotChanged(t *testing.T) {
+	c := cluster.Start(t, cluster.Options{Nodes: 1, Alone: true})
+	for address, want := range map[string]string{startRedis(t): "*-1\r\n", c.Nodes[0].RESP: "*1\r\n+OK\r\n"} {
+		conn, err := wire.Dial(address, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		var last wire.Value
+		for _, line := range []string{"WATCH k", "*SET k v", "*DEL k", "MULTI", "SET k w", "EXEC"} {
+			if other, found := strings.CutPrefix(line, "*"); found {
+				last, err = do(address, strings.Fields(other)...)
+			} else {
+				last, err = conn.Do(strings.Fields(line)...)
+			}
+			if err != nil || last.IsError() {
+				t.Fatalf("%s: %v, %v", line, last, err)
+			}
+		}
+		if last.Raw != want {
+			t.Errorf("EXEC: %v, want %q", last, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +45,20 @@ func TestANodeRepliesAsRedisDoes(t *testing.T) {
 	theirs := startRedis(t)
 	c := cluster.Start(t, cluster.Options{})
 	compare(t, theirs, c.Nodes[0].RESP)
+}
+
+// TestDifferencesAreDocumented looks for what each rule says that docs/commands.md says.
+func TestDifferencesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(cluster.Root(), "docs", "commands.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prose := strings.Join(strings.Fields(string(text)), " ")
+	for _, r := range rules {
+		if !strings.Contains(prose, r.documented) || r.reason == "" {
+			t.Errorf("docs/commands.md does not say %q, for which the rule %q lets replies differ", r.documented, r.name)
+		}
+	}
 }
 
 // sessions run side by side, every other one with version 3 of the protocol.
