@@ -205,7 +205,7 @@ func (f *Follower) pollOnce(node api.NodeID) bool {
 	}
 	r, err := pb.NewClusterClient(conn).GetMap(ctx, &pb.GetMapRequest{AfterRevision: f.Map().GetRevision()})
 	if err != nil {
-		f.o.Logger.Debug("meta: no map", "node", node, "error", err)
+		f.o.Logger.Debug("meta: no map", "at", node, "error", err)
 		return false
 	}
 	if r.GetMasterId() != "" {

@@ -174,7 +174,7 @@ func (n *node) onMap(m *pb.ClusterMap) {
 // watchGossip hints the groups at nodes that are gone. It ends when membership closes.
 func (n *node) watchGossip() {
 	for e := range n.members.Events() {
-		n.logger.Info("gossip", "event", string(e.Kind), "node", e.Member.Node, "name", e.Member.Name)
+		n.logger.Info("gossip", "event", string(e.Kind), "member", e.Member.Node, "name", e.Member.Name)
 		if e.Member.Node == n.id {
 			continue
 		}
