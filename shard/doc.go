@@ -22,7 +22,8 @@
 //  2. The clock gives a time T below every entry that is not applied, and will not go back.
 //  3. One engine snapshot gives the state row, which is checked for epoch and slots, and the rows.
 //  4. A row is there if its expiry is above T. If the wall clock says that it has expired but T
-//     does not reach that far, a tick moves shard time first.
+//     does not reach that far, a tick moves shard time first. A read that comes upon a row that
+//     expired a moment ago begins a tick before the next one needs it, and does not wait.
 //
 // # The life of a read by proof
 //

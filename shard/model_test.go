@@ -189,6 +189,9 @@ func modelSum(value string, existed bool, increment string) ([]byte, api.Code) {
 	if !existed {
 		value = "0"
 	}
+	if strings.Trim(value+increment, "0123456789.eE+-") != "" {
+		return nil, api.CodeNotFloat // package big reads more than C
+	}
 	a, _, err := big.ParseFloat(value, 10, 64, big.ToNearestEven)
 	b, _, berr := big.ParseFloat(increment, 10, 64, big.ToNearestEven)
 	if err != nil || berr != nil {

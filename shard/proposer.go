@@ -68,6 +68,8 @@ type proposer struct {
 		closed  bool
 		waiting []*waiter
 		bytes   int
+		// soon is the last tick that nobody waits for.
+		soon *waiter
 	}
 }
 
@@ -229,7 +231,13 @@ func (p *proposer) send(entry []*waiter) {
 			commands = append(commands, w.command)
 		}
 	}
-	t := p.clock.begin(len(commands), p.log.Applied())
+	var t api.Version
+	if len(commands) == ticks {
+		// Reads need not mind it: a tick judges no row.
+		t = p.clock.stamp(len(commands), p.log.Applied())
+	} else {
+		t = p.clock.begin(len(commands), p.log.Applied())
+	}
 	data := EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
 	proposed := p.log.Propose(data)
 	p.loops.Add(1)
@@ -298,4 +306,19 @@ func (p *proposer) tick(ctx context.Context) error {
 		return fmt.Errorf("move shard time: %w", err)
 	}
 	return nil
+}
+
+// tickSoon has shard time moved and does not wait. There is one such tick at a time.
+func (p *proposer) tickSoon() {
+	w := &waiter{done: make(chan settled, 1)}
+	p.queue.Lock()
+	if last := p.queue.soon; last != nil && len(last.done) == 0 {
+		p.queue.Unlock()
+		return
+	}
+	p.queue.soon = w
+	p.queue.Unlock()
+	if err := p.enqueue(w); err != nil {
+		w.done <- settled{err: err}
+	}
 }

@@ -297,6 +297,46 @@ func TestTicksOfAnEntryAreOneAndStandFirst(t *testing.T) {
 	})
 }
 
+// A tick judges no row, so a read may use a time above that of a tick on its way. A write may
+// yet find alive what such a read would call expired.
+func TestReadsWaitForWritesOnTheirWayAndNotForTicks(t *testing.T) {
+	for name, c := range map[string]struct {
+		command []byte
+		above   bool
+	}{"tick": {nil, true}, "write": {[]byte{1, 1}, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			p, l := newTestProposer(t)
+			done := submitAsync(t.Context(), p, c.command)
+			synctest.Wait()
+			sent := l.proposed()[0].entry.Time
+			p.clock.wall.(*clock.Manual).Advance(time.Second)
+			if at, _ := p.clock.readTime(api.VersionAt(startMillis+5000), &state{}); (at > sent) != c.above {
+				t.Errorf("a %s is on its way at %v, and reads are at %v", name, sent, at)
+			}
+			l.proposed()[0].echo()
+			<-done
+		})
+	}
+}
+
+func TestOneTickAtATimeThatNobodyWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		for round := range 3 {
+			for range 10 {
+				p.tickSoon()
+				synctest.Wait()
+			}
+			sent := l.proposed()
+			if len(sent) != round+1 || string(sent[round].entry.Commands[0]) != string(encodeTick()) {
+				t.Fatalf("round %d: %d entries", round, len(sent))
+			}
+			sent[round].echo()
+			synctest.Wait()
+		}
+	})
+}
+
 func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newTestProposer(t)

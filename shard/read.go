@@ -23,8 +23,9 @@ type reader struct {
 	// confirm returns when this replica is known to have led after the call began, and has
 	// applied everything that was acknowledged before it.
 	confirm func(ctx context.Context) error
-	// tick moves shard time to the leader's clock or beyond.
-	tick func(ctx context.Context) error
+	// tick moves shard time to the leader's clock or beyond; tickSoon begins to, and does not wait.
+	tick     func(ctx context.Context) error
+	tickSoon func()
 
 	// For reads that need not be linearizable: proofs of freshness, and the wait until this
 	// replica has applied an entry.
@@ -41,10 +42,15 @@ type view struct {
 	// of the view but not above the wall clock is undecided.
 	wallMillis uint64
 	undecided  bool
+	// recent is set by a row that expired a moment ago.
+	recent bool
 }
 
 // live judges the expiry of a row (S3).
 func (v *view) live(expiryMillis uint64) bool {
+	if expired(expiryMillis, v.wallMillis) && v.wallMillis-expiryMillis < recentMillis {
+		v.recent = true
+	}
 	if expired(expiryMillis, v.at.Millis()) {
 		return false
 	}
@@ -52,6 +58,20 @@ func (v *view) live(expiryMillis uint64) bool {
 		v.undecided = true
 	}
 	return true
+}
+
+// A read that comes upon a row that expired within recentMillis expects that others will come upon
+// more of them. So that these need not wait for a tick, it begins one when the ceiling is less than
+// renewMillis ahead: at most four small entries a second, while such rows are read.
+const (
+	recentMillis = 1000
+	renewMillis  = maxCeilingAheadMillis / 2
+)
+
+func (r *reader) maybeTickSoon(v *view, wallMillis uint64) {
+	if v.recent && r.machine.state().ceilingMillis < wallMillis+renewMillis {
+		r.tickSoon()
+	}
 }
 
 // read gives use a linearizable view at which the shard's epoch is the caller's. If use comes
@@ -67,11 +87,12 @@ func (r *reader) read(ctx context.Context, epoch api.Epoch, use func(*view) erro
 	for ticks := 0; ; ticks++ {
 		t, wall := r.clock.readTime(limit, r.machine.state())
 		wallMillis = min(wallMillis, wall)
-		undecided, err := r.viewAt(epoch, t, wallMillis, use)
+		v, err := r.viewAt(epoch, t, wallMillis, use)
 		if err != nil {
 			return readError(err)
 		}
-		if !undecided || ticks == maxReadTicks {
+		if !v.undecided || ticks == maxReadTicks {
+			r.maybeTickSoon(&v, wall)
 			return nil
 		}
 		if err := r.tick(ctx); err != nil {
@@ -80,25 +101,26 @@ func (r *reader) read(ctx context.Context, epoch api.Epoch, use func(*view) erro
 	}
 }
 
-// viewAt takes a snapshot and lets use read it at t, or later if the snapshot itself is: every
-// command up to the snapshot's shard time is in it, and every later one gets a version above.
-func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (undecided bool, err error) {
+// viewAt takes a snapshot, lets use read it at t, or later if the snapshot itself is, and returns
+// the view, closed. Every command up to the snapshot's shard time is in it, and every later one
+// gets a version above.
+func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (v view, err error) {
 	h, err := r.machine.store.acquire()
 	if err != nil {
-		return false, err
+		return view{}, err
 	}
 	defer h.release()
-	v := view{snapshot: h.db.Snapshot(), wallMillis: wallMillis}
+	v = view{snapshot: h.db.Snapshot(), wallMillis: wallMillis}
 	defer v.snapshot.Close()
 	if v.state, err = readState(v.snapshot); err != nil {
-		return false, fmt.Errorf("shard %d: %w", r.id, err)
+		return view{}, fmt.Errorf("shard %d: %w", r.id, err)
 	}
 	if refusal := v.state.checkEpoch(epoch); refusal != nil {
-		return false, refusal
+		return view{}, refusal
 	}
 	v.at = max(t, v.state.last)
 	err = use(&v)
-	return v.undecided, err
+	return v, err
 }
 
 func readState(snapshot *engine.Snapshot) (state, error) {

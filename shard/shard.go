@@ -47,7 +47,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	s := &Shard{options: o, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: o.Clock}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.proposer = newProposer((*groupLog)(s), s.clock)
-	s.reader.confirm, s.reader.tick = s.confirm, s.proposer.tick
+	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
 	s.reader.proofs, s.reader.applied = newProofs(o.Stopwatch, s.fetchProof), s.waitApplied
 	s.group, err = host.Start(raft.GroupOptions{
 		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, StateMachine: m,

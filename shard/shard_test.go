@@ -386,6 +386,32 @@ func TestIdleShardsSeeKeysExpire(t *testing.T) {
 	}
 }
 
+// While keys expire and are read, shard time is moved before a read has to wait for it.
+func TestShardTimeRunsAheadOfReadsOfKeysThatExpire(t *testing.T) {
+	wall := clock.NewManual(time.UnixMilli(int64(startMillis)))
+	c := newCluster(t, 1, wall, nil)
+	s := c.leader().shard
+	c.do(batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Value: []byte("v"), Expiry: api.Expiry{Mode: api.ExpiryAfter, Millis: 10}}))
+	wall.Advance(20 * time.Millisecond)
+	if it := c.get("k"); it.Found {
+		t.Fatalf("after its expiry: %+v", it)
+	}
+	before := s.machine.state().ceilingMillis
+	wall.Advance((renewMillis + 10) * time.Millisecond)
+	c.get("k") // needs no tick, and begins one
+	testkit.Eventually(t, patience, func() bool { return s.machine.state().ceilingMillis > before }, "the ceiling stays")
+	ahead := s.machine.state()
+	c.get("k")
+	wall.Advance(recentMillis * time.Millisecond)
+	c.get("k") // expired too long ago to be a sign of others
+	if err := s.proposer.tick(c.context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.machine.state().last; got.Millis() != clock.Millis(wall) || ahead.ceilingMillis >= clock.Millis(wall) {
+		t.Errorf("shard time %v", got)
+	}
+}
+
 func TestUpkeepLetsDeadDataLeaveAnIdleShard(t *testing.T) {
 	wall := clock.NewManual(time.UnixMilli(int64(startMillis)))
 	c := newCluster(t, 1, wall, func(n *node) { n.upkeep = 5 * time.Millisecond })
