@@ -1,5 +1,5 @@
 // Package scenarios holds the tests that walk through one situation each: a start, a lost disk, a
-// full disk, bad input, a follower that is far behind, ordinary Redis clients, a real load.
+// full disk, bad input, a follower that is far behind, keys that expire together, ordinary Redis clients, a real load.
 //
 // It has no code of its own but tests. Faults by chance and their histories are in chaos.
 //
