@@ -12,12 +12,15 @@ import (
 	"github.com/lightning-db/lightning/client"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/lightningtest"
 )
 
 // A twin is a store under a random history. Versions differ between stores, so they are named by
 // the write that made them.
 type twin struct {
 	api.KV
+	// coarse leaves out how long a key lives, and says only whether it expires.
+	coarse   bool
 	names    map[api.Version]string
 	versions []api.Version // of applied batches, by their number
 }
@@ -38,8 +41,15 @@ func (w *twin) note(v api.Version) {
 	}
 }
 
+func (w *twin) until(millis uint64) uint64 {
+	if w.coarse {
+		return min(millis, 1)
+	}
+	return millis
+}
+
 func (w *twin) describe(i api.Item) string {
-	return fmt.Sprintf("%q found %t %q by %s until %d", i.Key, i.Found, i.Value, w.name(i.Version), i.ExpiryMillis)
+	return fmt.Sprintf("%q found %t %q by %s until %d", i.Key, i.Found, i.Value, w.name(i.Version), w.until(i.ExpiryMillis))
 }
 
 // apply runs a batch whose conditions name the number of a write, and describes what it came to.
@@ -62,7 +72,7 @@ func (w *twin) apply(ctx context.Context, b api.Batch) string {
 			o.PreviousVersion = 0 // perhaps the batch's own, which stores may use again
 		}
 		fmt.Fprintf(&out, "\n  %t %s existed %t %q nil %t by %s until %d: %d %q", o.Applied, o.Code, o.Existed, o.Previous,
-			o.Previous == nil, w.name(o.PreviousVersion), o.PreviousExpiry, o.Number, o.Text)
+			o.Previous == nil, w.name(o.PreviousVersion), w.until(o.PreviousExpiry), o.Number, o.Text)
 	}
 	return out.String()
 }
@@ -89,13 +99,14 @@ func (w *twin) scan(ctx context.Context, r api.Range) string {
 // dice makes random batches and ranges.
 type dice struct {
 	*rand.Rand
-	now func() uint64
+	now  func() uint64
+	keys []string
+	// step is the unit of expiries in milliseconds. Where the two stores have one clock it is 1.
+	// Else it is so long that a moment more or less decides nothing.
+	step uint64
 }
 
-func (d dice) key() []byte {
-	keys := []string{"a", "a\x00", "a\x00\xff", "b", "\x00", "\xff\xff", "{t}x", "{t}y", "no", ""}
-	return []byte(keys[min(d.IntN(len(keys)*4), len(keys)*4-1)/4])
-}
+func (d dice) key() []byte { return []byte(d.keys[d.IntN(len(d.keys))]) }
 
 func (d dice) value() []byte {
 	values := []string{"", "7", "-3", "1.5", "abc", "9223372036854775807", "\x00\xff"}
@@ -111,15 +122,17 @@ func (d dice) op(i int) api.Op {
 	}
 	switch op.Expiry.Mode {
 	case api.ExpiryAt:
-		op.Expiry.Millis = d.now() + uint64(d.IntN(40)) - 10
+		op.Expiry.Millis = d.now() + d.span() - 10*d.step
 	case api.ExpiryAfter:
-		op.Expiry.Millis = uint64(d.IntN(40))
+		op.Expiry.Millis = d.span()
 	}
 	if d.IntN(3) == 0 {
 		op.Condition = api.Condition{Kind: api.ConditionKind(d.IntN(9)), Version: api.Version(d.IntN(100))}
 	}
 	return op
 }
+
+func (d dice) span() uint64 { return uint64(d.IntN(40))*d.step + d.Uint64N(d.step) }
 
 func (d dice) batch() api.Batch {
 	b := api.Batch{Independent: d.IntN(2) == 0}
@@ -140,57 +153,105 @@ func (d dice) scanned() api.Range {
 	return r
 }
 
-// TestAnEmbeddedStoreDoesWhatAClusterDoes runs one random history on both and compares every
+// history runs one random history on a cluster and on an embedded store, and compares every
 // answer: results, errors, values, expiries, and repetitions under a request id.
-func TestAnEmbeddedStoreDoesWhatAClusterDoes(t *testing.T) {
-	rng := testkit.Rand(t)
+type history struct {
+	dice
+	t        *testing.T
+	cluster  *twin
+	embedded *twin
+	advance  func() // lets time pass
+
+	session  api.SessionID
+	repeated []api.Batch
+	applied  int
+}
+
+func (h *history) same(what any, one, other string) {
+	h.t.Helper()
+	if one != other {
+		h.t.Fatalf("%+v\ncluster:  %s\nembedded: %s", what, one, other)
+	}
+}
+
+func (h *history) apply(b api.Batch) {
+	h.t.Helper()
+	one := h.cluster.apply(h.t.Context(), b)
+	h.same(b, one, h.embedded.apply(h.t.Context(), b))
+	if strings.HasPrefix(one, "applied true") {
+		h.applied++
+	}
+}
+
+func (h *history) step(i int) {
+	ctx := h.t.Context()
+	switch h.IntN(8) {
+	case 0:
+		h.advance()
+	case 1:
+		keys := [][]byte{h.key(), h.key(), h.key()}
+		h.same(keys, h.cluster.read(ctx, keys), h.embedded.read(ctx, keys))
+	case 2:
+		r := h.scanned()
+		h.same(r, h.cluster.scan(ctx, r), h.embedded.scan(ctx, r))
+	case 3:
+		if len(h.repeated) > 0 {
+			h.apply(h.repeated[h.IntN(len(h.repeated))])
+		}
+	default:
+		b := h.batch()
+		if h.IntN(4) == 0 {
+			b.Request = api.RequestID{Session: h.session, Sequence: uint64(i + 1), Floor: 1}
+			h.repeated = append(h.repeated, b)
+		}
+		h.apply(b)
+	}
+}
+
+func (h *history) run(steps int) {
+	h.t.Helper()
+	// One write first, so that conditions can name one.
+	h.apply(api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte(h.keys[0])}}})
+	for i := range steps {
+		h.step(i)
+	}
+	h.t.Logf("%d steps, %d batches applied, %d request ids", steps, h.applied, len(h.repeated))
+	if h.applied < steps/20 || !strings.Contains(h.cluster.scan(h.t.Context(), api.Range{}), "found true") {
+		h.t.Error("a history in which nothing happens proves nothing")
+	}
+}
+
+func TestAnEmbeddedStoreDoesWhatAStandInDoes(t *testing.T) {
 	cluster, c := start(t, 3)
 	b := openBox(t, client.EmbeddedOptions{})
 	cluster.SetClock(b.time)
-	a, e := newTwin(c), newTwin(b)
-	d := dice{rng, func() uint64 { return clock.Millis(b.time) }}
-	// One write first, so that conditions can name one.
-	a.apply(t.Context(), api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("a")}}})
-	e.apply(t.Context(), api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("a")}}})
-	var repeated []api.Batch
-	same := func(what any, one, other string) {
-		t.Helper()
-		if one != other {
-			t.Fatalf("%+v\ncluster:  %s\nembedded: %s", what, one, other)
-		}
+	rng := testkit.Rand(t)
+	h := history{
+		t: t, cluster: newTwin(c), embedded: newTwin(b), session: api.SessionID{CreatedMillis: 1, Random: 5},
+		dice: dice{
+			Rand: rng, now: func() uint64 { return clock.Millis(b.time) }, step: 1,
+			keys: []string{"a", "a\x00", "a\x00\xff", "b", "\x00", "\xff\xff", "{t}x", "{t}y", "no", ""},
+		},
+		advance: func() { b.time.Advance(time.Duration(rng.IntN(12)) * time.Millisecond) },
 	}
-	const steps = 3000
-	applied := 0
-	for step := range steps {
-		switch rng.IntN(8) {
-		case 0:
-			b.time.Advance(time.Duration(rng.IntN(12)) * time.Millisecond)
-		case 1:
-			keys := [][]byte{d.key(), d.key(), d.key()}
-			same(keys, a.read(t.Context(), keys), e.read(t.Context(), keys))
-		case 2:
-			r := d.scanned()
-			same(r, a.scan(t.Context(), r), e.scan(t.Context(), r))
-		case 3:
-			if len(repeated) > 0 {
-				old := repeated[rng.IntN(len(repeated))]
-				same(old, a.apply(t.Context(), old), e.apply(t.Context(), old))
-			}
-		default:
-			batch := d.batch()
-			if rng.IntN(4) == 0 {
-				batch.Request = api.RequestID{Session: api.SessionID{CreatedMillis: 1, Random: 5}, Sequence: uint64(step + 1), Floor: 1}
-				repeated = append(repeated, batch)
-			}
-			one := a.apply(t.Context(), batch)
-			same(batch, one, e.apply(t.Context(), batch))
-			if strings.HasPrefix(one, "applied true") {
-				applied++
-			}
-		}
+	h.run(3000)
+}
+
+// The real cluster has a clock of its own, so expiries differ by a moment and are compared as
+// there or not there, and its keys have one hash tag, because a batch is for one shard.
+func TestAnEmbeddedStoreDoesWhatAClusterDoes(t *testing.T) {
+	cluster := lightningtest.Start(t, 3)
+	b := openBox(t, client.EmbeddedOptions{})
+	b.time.Advance(time.Since(b.time.Now()))
+	h := history{
+		t: t, cluster: newTwin(cluster.Client(t)), embedded: newTwin(b),
+		session: api.SessionID{CreatedMillis: clock.Millis(clock.Real{}), Random: 5},
+		dice: dice{
+			Rand: testkit.Rand(t), now: func() uint64 { return clock.Millis(clock.Real{}) }, step: 3_600_000,
+			keys: []string{"{t}", "{t}a", "{t}a\x00", "{t}a\x00\xff", "{t}b", "{t}\xff\xff", "\x00{t}", ""},
+		},
+		advance: func() { b.time.Advance(time.Since(b.time.Now())) },
 	}
-	t.Logf("%d steps, %d batches applied, %d request ids", steps, applied, len(repeated))
-	if applied < steps/20 || !strings.Contains(a.scan(t.Context(), api.Range{}), "found true") {
-		t.Error("a history in which nothing happens proves nothing")
-	}
+	h.cluster.coarse, h.embedded.coarse = true, true
+	h.run(1000)
 }
