@@ -157,15 +157,22 @@ type fixture struct {
 
 func start(t *testing.T) *fixture {
 	t.Helper()
+	return startWith(t, func(*Options) {})
+}
+
+func startWith(t *testing.T, change func(*Options)) *fixture {
+	t.Helper()
 	f := &fixture{kv: &recorder{}, state: &state{changed: make(chan struct{})}}
-	f.server = New(Options{
+	o := Options{
 		KV: f.kv, View: f.state, Status: f.state, Forward: peerv1.UnimplementedForwardServer{},
 		Observe: func(protocol, op string, code api.Code, _ time.Duration) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.seen = append(f.seen, observed{protocol, op, code})
 		},
-	})
+	}
+	change(&o)
+	f.server = New(o)
 	ln := bufconn.Listen(1 << 20)
 	done := make(chan error, 1)
 	go func() { done <- f.server.Serve(ln) }()
