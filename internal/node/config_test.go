@@ -53,6 +53,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		"unknown flag":          {"--data-dir", "/d", "--nope"},
 		"argument":              {"--data-dir", "/d", "serve"},
 		"port out of range":     {"--data-dir", "/d", "--resp-port", "70000"},
+		"one port for two":      {"--data-dir", "/d", "--resp-cluster-port", "6379"},
+		"reads of yesterday":    {"--data-dir", "/d", "--stale-read-bound", "24h"},
 		"port zero":             {"--data-dir", "/d", "--grpc-port", "0"},
 		"host name":             {"--data-dir", "/d", "--host", "example.org"},
 		"unspecified advertise": {"--data-dir", "/d", "--advertise-host", "0.0.0.0"},
@@ -67,6 +69,18 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		if _, err := LoadConfig(args, noEnv); ExitCode(err) != ExitConfig {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+func TestTheClusterListenerCanBeLeftOut(t *testing.T) {
+	c, err := LoadConfig([]string{"--data-dir", "/d", "--resp-cluster-port", "0"}, noEnv)
+	n := &node{config: c}
+	if err != nil || n.respClusterAddress() != "" {
+		t.Errorf("%v, %q", err, n.respClusterAddress())
+	}
+	n.config.RESPClusterPort = 7379
+	if got := n.respClusterAddress(); got != "127.0.0.1:7379" {
+		t.Error(got)
 	}
 }
 

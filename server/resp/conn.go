@@ -92,6 +92,7 @@ func (c *conn) serveConn() {
 			return
 		}
 		c.run(q)
+		c.commandBegan = false // the next command has a deadline of its own, also in a pipeline
 		c.releaseLarge()
 		if c.out.Err() != nil {
 			return

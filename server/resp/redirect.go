@@ -70,7 +70,7 @@ func (c *conn) redirect(cmd *command, args [][]byte) error {
 	if leader == "" || leader == c.server.opts.Node {
 		return nil
 	}
-	if c.readOnly && here && slices.Contains(cmd.flags, "readonly") {
+	if c.readOnly && here && !slices.Contains(cmd.flags, "write") {
 		c.stale = true
 		return nil
 	}

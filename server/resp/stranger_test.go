@@ -182,7 +182,7 @@ func TestStrangersAreFew(t *testing.T) {
 }
 
 func TestAStrangerIsClosedWhoDoesNotHurry(t *testing.T) {
-	_, _, address := startServer(t, locked(func(o *Options) { o.StrangerTimeout = 50 * time.Millisecond }))
+	_, _, address := startServer(t, locked(func(o *Options) { o.StrangerTimeout = 60 * time.Millisecond }))
 	for _, begun := range []string{"", "*2\r\n$4\r\nAUTH\r\n$2\r\np", encode("PING")} {
 		c := dial(t, address)
 		io.WriteString(c, begun)
@@ -192,6 +192,10 @@ func TestAStrangerIsClosedWhoDoesNotHurry(t *testing.T) {
 	}
 	c := dial(t, address)
 	in := bufio.NewReader(c)
+	for range 8 { // each has a time of its own
+		do(t, c, in, "PING")
+		<-time.After(10 * time.Millisecond)
+	}
 	do(t, c, in, "AUTH", "pw")
 	ended := make(chan error, 1)
 	go func() { _, err := in.ReadByte(); ended <- err }()
