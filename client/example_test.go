@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/client"
+	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/fakecluster"
 )
 
@@ -124,4 +126,160 @@ func ExampleClient_NewRequest() {
 		return
 	}
 	// Output: orders: 1
+}
+
+// Several operations on keys of one shard are one write, under conditions.
+func ExampleClient_Apply() {
+	cluster := fakecluster.New(3)
+	defer cluster.Close()
+	c, err := client.New(client.Options{Addresses: cluster.Addresses(), Dialer: cluster.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	// The hash tag {ada} puts both keys on one shard.
+	order := api.Batch{Ops: []api.Op{
+		{Kind: api.OpPut, Key: []byte("{ada}order:1"), Value: []byte("tea"), Condition: api.Condition{Kind: api.ConditionAbsent}},
+		{Kind: api.OpIncrement, Key: []byte("{ada}orders"), Delta: 1},
+	}}
+	for range 2 {
+		result, err := c.Apply(context.Background(), order)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if result.Applied {
+			fmt.Println("order", result.Ops[1].Number, "taken")
+		} else {
+			fmt.Println("operation", result.FailedOp, "found its condition wrong; nothing was written")
+		}
+	}
+	// Output:
+	// order 1 taken
+	// operation 0 found its condition wrong; nothing was written
+}
+
+func ExampleClient_MultiGet() {
+	cluster := fakecluster.New(3)
+	defer cluster.Close()
+	c, err := client.New(client.Options{Addresses: cluster.Addresses(), Dialer: cluster.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	cluster.Put("a", "1")
+	cluster.Put("c", "3")
+	items, err := c.MultiGet(context.Background(), 0, [][]byte{[]byte("a"), []byte("b"), []byte("c")})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, item := range items {
+		fmt.Printf("%s: %t %q\n", item.Key, item.Found, item.Value)
+	}
+	// Output:
+	// a: true "1"
+	// b: false ""
+	// c: true "3"
+}
+
+// An answer that may be a second old comes from any replica.
+func ExampleClient_Stale() {
+	cluster := fakecluster.New(3)
+	defer cluster.Close()
+	c, err := client.New(client.Options{Addresses: cluster.Addresses(), Dialer: cluster.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	cluster.Put("weather", "sunny")
+	item, err := c.Stale(time.Second).Get(context.Background(), 0, []byte("weather"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%s\n", item.Value)
+	// Output: sunny
+}
+
+// Read, change, and write if nobody was faster.
+func ExampleCompareAndSwap() {
+	cluster := fakecluster.New(3)
+	defer cluster.Close()
+	c, err := client.New(client.Options{Addresses: cluster.Addresses(), Dialer: cluster.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	ctx, key := context.Background(), []byte("list")
+	for {
+		item, err := c.Get(ctx, 0, key)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		version, err := client.CompareAndSwap(ctx, c, 0, key, append(item.Value, "x"...), item.Version)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		if version != 0 {
+			break
+		}
+	}
+	item, _ := c.Get(ctx, 0, key)
+	fmt.Printf("%s\n", item.Value)
+	// Output: x
+}
+
+// The same interface without a cluster.
+func ExampleEmbedded() {
+	dir, err := os.MkdirTemp("", "lightning-example-")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	db, err := engine.Open(dir, engine.Options{})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	kv := client.Embedded(db, client.EmbeddedOptions{FlushInterval: time.Second})
+	sum, err := client.Increment(context.Background(), kv, 0, []byte("visits"), 1)
+	fmt.Println(sum, err)
+	fmt.Println(kv.Close(), db.Close())
+	// Output:
+	// 1 <nil>
+	// <nil> <nil>
+}
+
+// Metrics: what came of calls, and how long they took.
+func ExampleOptions_observe() {
+	cluster := fakecluster.New(1)
+	defer cluster.Close()
+	calls := make(map[string]int) // a program uses counters that are safe for concurrent use
+	c, err := client.New(client.Options{
+		Addresses: cluster.Addresses(), Dialer: cluster.Dial,
+		Observe: func(e client.Event) { calls[e.Operation+" "+string(e.Code)]++ },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = c.Close() }()
+
+	cluster.Put("word", "w")
+	_, _ = c.Get(context.Background(), 0, []byte("word"))
+	_, _ = c.Increment(context.Background(), 0, []byte("word"), 1)
+	fmt.Println(calls)
+	// Output: map[apply NOT_INTEGER:1 get :1]
 }
