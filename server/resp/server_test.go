@@ -356,3 +356,18 @@ func FuzzArguments(f *testing.F) {
 		}
 	})
 }
+
+// A command that begins behind another one in the same read has its whole time.
+func TestEachCommandOfAPipelineHasItsOwnTime(t *testing.T) {
+	_, _, address := startServer(t, func(o *Options) { o.CommandTimeout = 300 * time.Millisecond })
+	c := dial(t, address)
+	command := encode("SET", "k", "v")
+	for _, piece := range []string{command[:10], command[10:] + command[:10], command[10:] + command[:10], command[10:]} {
+		io.WriteString(c, piece)
+		<-time.After(120 * time.Millisecond)
+	}
+	in := bufio.NewReader(c)
+	if got := readReply(t, in) + readReply(t, in) + readReply(t, in); got != "+OK\r\n+OK\r\n+OK\r\n" {
+		t.Fatalf("%q", got)
+	}
+}
