@@ -1,7 +1,10 @@
 package lightningtest_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -49,4 +52,43 @@ func TestAClusterOutlivesAKilledNode(t *testing.T) {
 	cluster.StartNode(leader)
 	cluster.StopNode((leader + 1) % 3)
 	count(3)
+}
+
+func TestClustersOfOneProcessAreApart(t *testing.T) {
+	for _, name := range []string{"one", "other"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cluster := lightningtest.StartWith(t, lightningtest.Options{Nodes: 1, Shards: 2})
+			db := cluster.Client(t)
+			if n, err := db.Increment(t.Context(), 0, []byte("count"), 1); err != nil || n != 1 {
+				t.Errorf("increment: %d, %v", n, err)
+			}
+			if shards := len(db.Map().GetShards()); shards != 2 {
+				t.Errorf("%d shards", shards)
+			}
+		})
+	}
+}
+
+func TestRedisAndHTTPAreServed(t *testing.T) {
+	cluster := lightningtest.Start(t, 1)
+	for _, address := range append(cluster.RedisAddresses(), cluster.RedisClusterAddresses()...) {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 7)
+		_, writeErr := conn.Write([]byte("PING\r\n"))
+		_, readErr := io.ReadFull(conn, answer)
+		if err := errors.Join(writeErr, readErr, conn.Close()); err != nil || string(answer) != "+PONG\r\n" {
+			t.Errorf("%s: %q, %v", address, answer, err)
+		}
+	}
+	for _, address := range cluster.HTTPAddresses() {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
 }
