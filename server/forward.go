@@ -51,13 +51,13 @@ func ready(ctx context.Context, conn *grpc.ClientConn, node api.NodeID) error {
 }
 
 // apply runs a command at a place.
-func (s *Server) apply(ctx context.Context, at place, c shard.Command) (api.Result, error) {
+func (s *Server) apply(ctx context.Context, at place, kind access, c shard.Command) (api.Result, error) {
 	if at.local != nil {
 		return at.local.Apply(ctx, c)
 	}
 	var res *peerv1.ForwardApplyResponse
 	req := &peerv1.ForwardApplyRequest{ShardId: uint64(at.shard.ID), Command: shard.EncodeCommand(c)}
-	err := s.forward(ctx, at.node, "apply", write, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, at.node, "apply", kind, func(client peerv1.ForwardClient) (err error) {
 		res, err = client.Apply(ctx, req)
 		return err
 	})

@@ -34,18 +34,23 @@ func (s *Server) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	return s.applyBatch(ctx, b)
 }
 
-// applyBatch runs a checked batch. ctx has a deadline.
+// applyBatch runs a checked batch. ctx has a deadline. A batch that only reads is a read: the
+// shard answers it without an entry, and it has no outcome that could be unknown.
 func (s *Server) applyBatch(ctx context.Context, b api.Batch) (api.Result, error) {
 	request := b.Request
-	if request.IsZero() {
-		id, release := s.opts.Sessions.Begin()
-		defer release()
-		request = id
-	}
 	b.Request = api.RequestID{}
-	command := shard.Command{Request: request, DeadlineMillis: s.commandDeadline(ctx), Batch: b}
+	command := shard.Command{DeadlineMillis: s.commandDeadline(ctx), Batch: b}
+	kind := read
+	if !command.ReadsOnly() {
+		if kind = write; request.IsZero() {
+			id, release := s.opts.Sessions.Begin()
+			defer release()
+			request = id
+		}
+		command.Request = request
+	}
 	var res api.Result
-	err := s.route(ctx, router.Slot(b.Namespace, b.Ops[0].Key), write, func(ctx context.Context, at place) (err error) {
+	err := s.route(ctx, router.Slot(b.Namespace, b.Ops[0].Key), kind, func(ctx context.Context, at place) (err error) {
 		for i := range b.Ops {
 			op := &b.Ops[i]
 			if !at.shard.Arc.Contains(router.Slot(b.Namespace, op.Key)) ||
@@ -54,7 +59,7 @@ func (s *Server) applyBatch(ctx context.Context, b api.Batch) (api.Result, error
 			}
 		}
 		command.Epoch = at.shard.Epoch
-		res, err = s.apply(ctx, at, command)
+		res, err = s.apply(ctx, at, kind, command)
 		return err
 	})
 	return res, err

@@ -415,3 +415,32 @@ func TestStatusAndReady(t *testing.T) {
 		t.Fatal("alive")
 	}
 }
+
+// A batch that only reads has no outcome that could be unknown, and takes no request id.
+func TestABatchOfReadsIsARead(t *testing.T) {
+	c := newCluster(t, 1, func(o *Options) { o.AttemptTimeout = 20 * time.Millisecond })
+	b := api.Batch{Ops: []api.Op{{Kind: api.OpGet, Key: []byte("k")}, {Kind: api.OpCheck, Key: []byte("k")}}}
+	for _, node := range nodeNames {
+		if _, err := c.servers[node].Apply(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range c.groups[1].requests {
+		if !id.IsZero() {
+			t.Fatalf("request id %+v", id)
+		}
+	}
+	c.groups[1].set(func(g *group) {
+		g.before = func(ctx context.Context, _ api.NodeID, _ bool) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for _, node := range nodeNames {
+		if _, err := c.servers[node].Apply(ctx, b); err == nil || api.Row(api.CodeOf(err)).Outcome != api.NotExecuted {
+			t.Fatalf("on %s: %v", node, err)
+		}
+	}
+}

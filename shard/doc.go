@@ -25,6 +25,8 @@
 //     does not reach that far, a tick moves shard time first. A read that comes upon a row that
 //     expired a moment ago begins a tick before the next one needs it, and does not wait.
 //
+// A batch that only reads is answered like this too, by the evaluation that apply uses.
+//
 // # The life of a read by proof
 //
 // A read that need not be linearizable says how old its answer may be, and any replica serves it.

@@ -97,6 +97,11 @@ func (r *run) row(key []byte) (evaluate.Row, error) {
 	if err != nil || !ok {
 		return evaluate.Row{}, err
 	}
+	return rowOf(found)
+}
+
+// rowOf is an engine row as an evaluation sees it. The value is the engine's memory.
+func rowOf(found engine.Row) (evaluate.Row, error) {
 	value, err := decodeValue(found.Value)
 	if err != nil {
 		return evaluate.Row{}, err

@@ -115,11 +115,15 @@ func (s *Shard) onLeader(term api.Term) {
 	s.options.Logger.Info("leading", "term", uint64(term))
 }
 
-// Apply writes a batch through the group and returns what it came to. An error that matches
-// api.ErrUnknownOutcome leaves open whether it was, or will be, applied.
+// Apply writes a batch through the group and returns what it came to; one that only reads is
+// answered as a read is. An error that matches api.ErrUnknownOutcome leaves open whether it was,
+// or will be, applied.
 func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
 	if err := c.Validate(); err != nil {
 		return api.Result{}, err
+	}
+	if c.ReadsOnly() {
+		return s.readBatch(ctx, &c)
 	}
 	encoded := EncodeCommand(c)
 	if len(encoded) > maxCommandBytes {
