@@ -46,8 +46,8 @@
 //   - proposeLoop, completeLoop, leadLoop, per instance of the library: end at instance.close.
 //     The library's own end there too, as do a check of clocks and a transfer of the leadership.
 //   - replyLoop, per transport, and answerLoop, per pipeline: end at their Close.
-//   - link.loop, per node and lane, with a receiver per stream and one that waits for its successor
-//     (carrier.go); prober.loop while probes wait; a receiver per incoming stream: end at mux.close.
+//   - link.loop, per node and lane, with two per stream; prober.loop while probes wait; a receiver
+//     per incoming stream: end at mux.close.
 //   - The call of HostOptions.OnFailure; Host.Close waits for it.
 //
 // # Locks

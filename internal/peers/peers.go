@@ -1,6 +1,3 @@
-// Package peers keeps the gRPC connections from this node to other nodes. A connection belongs
-// to a node id, not to an address: the address is looked up at every dial, so a node that comes
-// back elsewhere is found again.
 package peers
 
 import (

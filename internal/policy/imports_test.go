@@ -12,6 +12,7 @@ import (
 var leaves = []string{
 	"internal/clock", "internal/entropy", "internal/network", "internal/vfs",
 	"internal/peers", "internal/session", "internal/seededbug", "internal/evaluate", "internal/rows", "internal/build", "internal/jsontext",
+	"internal/access", "internal/certs",
 }
 
 // layer says what the packages that match from may import of this module. A name that ends in
