@@ -80,6 +80,10 @@ func (s *Server) Leaders() []*pb.ShardLeader {
 	return leaders
 }
 
+// Map is the cluster map as this node knows it, nil before the cluster has formed. Callers must
+// not change it.
+func (s *Server) Map() *pb.ClusterMap { return s.opts.View.Map() }
+
 // Status reports what this node sees.
 func (s *Server) Status() *pb.StatusResponse {
 	res := &pb.StatusResponse{

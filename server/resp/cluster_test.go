@@ -31,6 +31,8 @@ func (h *halves) Locate(slot api.Slot) (api.NodeID, bool) {
 	return h.leader, h.here
 }
 
+func (h *halves) Map() *pb.ClusterMap { return h.Status().GetMap() }
+
 func (h *halves) Status() *pb.StatusResponse {
 	leader, _ := h.Locate(8192)
 	replicas := []*pb.Replica{{NodeId: "node-1"}, {NodeId: "far"}}

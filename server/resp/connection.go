@@ -136,7 +136,7 @@ func (s *Server) copies() int64 {
 		return 0
 	}
 	copies := int64(-1)
-	for _, shard := range s.opts.Topology.Status().GetMap().GetShards() {
+	for _, shard := range s.opts.Topology.Map().GetShards() {
 		if n := int64(len(shard.GetReplicas()) / 2); copies < 0 || n < copies {
 			copies = n
 		}

@@ -16,6 +16,8 @@ type Topology interface {
 	// Locate says who leads the shard of a slot as this node believes, empty when unknown, and
 	// whether this node holds a replica of it.
 	Locate(slot api.Slot) (leader api.NodeID, here bool)
+	// Map is the cluster map, nil before the cluster has formed.
+	Map() *pb.ClusterMap
 	// Status is the map, the leaders and who is alive, as this node believes.
 	Status() *pb.StatusResponse
 	// SlotKeys and SlotCount read one slot.
@@ -79,7 +81,7 @@ func (c *conn) redirect(cmd *command, args [][]byte) error {
 
 // moved names the node to ask, nil when it cannot be named.
 func (s *Server) moved(slot api.Slot, leader api.NodeID) error {
-	for _, n := range s.opts.Topology.Status().GetMap().GetNodes() {
+	for _, n := range s.opts.Topology.Map().GetNodes() {
 		if api.NodeID(n.GetId()) == leader && n.GetRespClusterAddress() != "" {
 			return wire.Coded(wire.Error("MOVED "+strconv.Itoa(int(slot))+" "+n.GetRespClusterAddress()), api.CodeNotLeader)
 		}
