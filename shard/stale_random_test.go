@@ -57,11 +57,12 @@ func (e *electorate) advanceProgress() {
 	e.flight[len(e.flight)-1].progress = e.progress
 }
 
-// ackedBy is the highest number that was acknowledged at a time or before.
+// ackedBy is the highest number that was acknowledged before a time. What happened in the same
+// millisecond may have come later: the stopwatch stands still in it.
 func (e *electorate) ackedBy(t time.Time) int64 {
 	var highest int64
 	for _, a := range e.acked {
-		if !a.at.After(t) {
+		if a.at.Before(t) {
 			highest = max(highest, a.progress)
 		}
 	}
