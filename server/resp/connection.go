@@ -23,7 +23,7 @@ func connectionCommands() []*command {
 		{name: "echo", arity: 2, flags: stale, categories: inConnection, group: "connection", since: "1.0.0", summary: "answers its argument", run: onEcho, queued: true},
 		{name: "hello", arity: -1, flags: open, categories: inConnection, group: "connection", since: "6.0.0", summary: "chooses the version of the protocol; AUTH, SETNAME", run: onHello, queued: true},
 		{name: "auth", arity: -2, flags: open, categories: inConnection, group: "connection", since: "1.0.0", summary: "authenticates; the only user is default", run: onAuth, queued: true,
-			differs: "a password that is refused counts against the client's address, which is then made to wait"},
+			differs: "after several wrong passwords from one address, AUTH from there answers OVERLOADED for some seconds"},
 		{name: "select", arity: 2, flags: stale, categories: inConnection, group: "connection", since: "1.0.0", summary: "accepts database 0", run: onSelect, queued: true,
 			differs: "there is one database, as in Redis Cluster"},
 		{name: "quit", arity: -1, flags: open, categories: inConnection, group: "connection", since: "1.0.0", summary: "ends the connection", run: onQuit},
