@@ -4,8 +4,11 @@
 //	lightning-cli get greeting
 //	lightning-cli scan --prefix user: --keys-only
 //	lightning-cli status
+//	lightning-cli export all.jsonl
+//	lightning-cli bench --redis 127.0.0.1:6379
 //
-// It is a thin face of package client: whatever it can do, a Go program can. One verb is one file.
+// It is a thin face of package client: whatever it can do, a Go program can. One verb is one file;
+// the mechanism of export and import is package transfer, that of bench is package bench.
 //
 // The life of a command: main hands arguments, streams and environment to run; cobra finds the
 // verb and parses flags; the verb checks its arguments, connects, makes one or more calls, and
@@ -17,7 +20,8 @@
 //
 // # Goroutines
 //
-// The client's; every verb closes its client.
+// The client's; every verb closes its client. Long verbs have one that prints how far they are,
+// which progress.end stops and waits for; nodes and shards have one for each node they ask.
 //
 // # Locks
 //
