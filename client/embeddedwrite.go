@@ -22,7 +22,11 @@ func (e *embedded) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	if b.Request.IsZero() && b.Request != (api.RequestID{}) || b.Request.Floor > b.Request.Sequence {
 		return api.Result{}, api.Errorf(api.CodeInvalid, "a request id needs a sequence from 1 on, and a floor that is not above it")
 	}
-	result, err := e.applyOnce(&b)
+	apply := e.applyOnce
+	if evaluate.ReadsOnly(&b) {
+		apply = e.readBatch
+	}
+	result, err := apply(&b)
 	if err != nil {
 		return api.Result{}, err
 	}
@@ -65,16 +69,39 @@ func (e *embedded) applyOnce(b *api.Batch) (api.Result, error) {
 	return cloneResult(known.result), nil
 }
 
-// evaluateLocked runs a batch. A refusal is the batch's own fault, err the engine's.
-func (e *embedded) evaluateLocked(b *api.Batch) (_ api.Result, refusal *api.Error, err error) {
-	run := evaluate.Evaluator{Version: e.stamp(), Lookup: func(key []byte) (evaluate.Row, error) {
-		row, ok, err := e.db.Get(rows.Key(b.Namespace, key), engine.MaxVersion)
+// readBatch runs a batch that changes nothing, in one snapshot.
+func (e *embedded) readBatch(b *api.Batch) (api.Result, error) {
+	snapshot, at := e.view()
+	defer snapshot.Close()
+	run := evaluate.Evaluator{Version: at, Lookup: lookup(snapshot, b.Namespace)}
+	result, refusal, err := run.Run(b)
+	result.Version = 0 // nothing was written
+	if refusal != nil {
+		return api.Result{}, refusal
+	}
+	return result, wrapEngine(err)
+}
+
+// getter is an engine or a snapshot of one.
+type getter interface {
+	Get(key []byte, at engine.Version) (engine.Row, bool, error)
+}
+
+// lookup finds rows for an evaluation.
+func lookup(from getter, ns api.Namespace) func(key []byte) (evaluate.Row, error) {
+	return func(key []byte) (evaluate.Row, error) {
+		row, ok, err := from.Get(rows.Key(ns, key), engine.MaxVersion)
 		if err != nil || !ok {
 			return evaluate.Row{}, err
 		}
 		value, err := rows.DecodeValue(row.Value)
 		return evaluate.Row{Value: value, Version: api.Version(row.Version), ExpiryMillis: row.ExpiryMillis, Live: true}, err
-	}}
+	}
+}
+
+// evaluateLocked runs a batch. A refusal is the batch's own fault, err the engine's.
+func (e *embedded) evaluateLocked(b *api.Batch) (_ api.Result, refusal *api.Error, err error) {
+	run := evaluate.Evaluator{Version: e.stamp(), Lookup: lookup(e.db, b.Namespace)}
 	result, refusal, err := run.Run(b)
 	if refusal != nil || err != nil || len(run.Writes()) == 0 {
 		return result, refusal, wrapEngine(err)

@@ -12,22 +12,27 @@ const (
 	// A node is slow if it took more than slowFactor times as long as the fastest, and at least
 	// slowMargin longer: below that, differences are noise and spreading the load is worth more.
 	slowFactor = 2
-	slowMargin = time.Millisecond
+	slowMargin = 5 * time.Millisecond
 
 	// paceHalfLife is how long it takes for a reading to count half, so that a node that was slow
-	// is tried again: one that took 50 ms beside others that take 1 ms, after six seconds.
+	// is tried again: one that took 50 ms beside others that take 1 ms, after four seconds.
 	paceHalfLife = time.Second
 )
 
-// pace is how long a node took to answer stale reads lately. The two fields are not changed in
-// one step: they are a preference among replicas, not a fact. Safe for concurrent use.
+// pace is how long a node took to answer stale reads lately. The fields are not changed in one
+// step: they are a preference among replicas, not a fact. Safe for concurrent use.
 type pace struct {
+	dialed  atomic.Bool  // the first reading, which has the dial in it, was left out
 	average atomic.Int64 // nanoseconds, 0 when there was no reading
 	readAt  atomic.Int64 // nanoseconds since the Unix epoch
 }
 
 // note takes a reading.
 func (p *pace) note(took time.Duration, now time.Time) {
+	if !p.dialed.Load() {
+		p.dialed.Store(true)
+		return
+	}
 	average := p.average.Load()
 	if average == 0 {
 		average = int64(took)

@@ -30,7 +30,8 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 		b.Request = id
 	}
 	request := batchRequest(b)
-	op := &operation{name: "apply", write: true, routed: true, slot: router.Slot(b.Namespace, b.Ops[0].Key)}
+	// The outcome of a batch that only reads is never unknown.
+	op := &operation{name: "apply", write: !evaluate.ReadsOnly(&b), routed: true, slot: router.Slot(b.Namespace, b.Ops[0].Key)}
 	var response *pb.BatchResponse
 	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
 		var err error

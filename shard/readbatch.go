@@ -11,14 +11,7 @@ import (
 
 // ReadsOnly reports whether a command can change nothing. Such a command needs no entry of the
 // log, and no request id: it may run twice.
-func (c *Command) ReadsOnly() bool {
-	for i := range c.Batch.Ops {
-		if kind := c.Batch.Ops[i].Kind; kind != api.OpGet && kind != api.OpCheck {
-			return false
-		}
-	}
-	return true
-}
+func (c *Command) ReadsOnly() bool { return evaluate.ReadsOnly(&c.Batch) }
 
 // readBatch evaluates a command that only reads, linearizably and in one snapshot.
 func (r *reader) readBatch(ctx context.Context, c *Command) (api.Result, error) {

@@ -24,6 +24,17 @@ func Check(b *api.Batch) (bytes int, refusal *api.Error) {
 	return bytes, nil
 }
 
+// ReadsOnly reports whether a batch can change nothing. Such a batch needs no version and no
+// request id: it may run twice.
+func ReadsOnly(b *api.Batch) bool {
+	for i := range b.Ops {
+		if kind := b.Ops[i].Kind; kind != api.OpGet && kind != api.OpCheck {
+			return false
+		}
+	}
+	return true
+}
+
 func checkOp(op *api.Op) *api.Error {
 	if refusal := CheckKey(op.Key); refusal != nil {
 		return refusal

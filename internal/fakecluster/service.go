@@ -102,6 +102,9 @@ func (n *Node) refuse(staleMillis uint32, keys ...[]byte) error {
 func (c *Cluster) applyLocked(r *pb.BatchRequest) (*pb.BatchResponse, error) {
 	id := r.GetRequestId()
 	session := api.SessionID{CreatedMillis: id.GetSessionCreatedMs(), Random: id.GetSessionRandom()}
+	if batch := batchFromProto(r); evaluate.ReadsOnly(&batch) {
+		return c.evaluateLocked(r)
+	}
 	key := requestKey{session, id.GetSequence()}
 	if known, ok := c.mu.answers[key]; ok {
 		return known.response, known.err
@@ -134,7 +137,10 @@ func (c *Cluster) evaluateLocked(r *pb.BatchRequest) (*pb.BatchResponse, error) 
 	if err != nil {
 		return nil, err
 	}
-	if result.Applied {
+	switch {
+	case evaluate.ReadsOnly(&batch):
+		result.Version = 0 // nothing was written
+	case result.Applied:
 		c.mu.last = e.Version
 	}
 	for _, w := range e.Writes() {
