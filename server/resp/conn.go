@@ -42,7 +42,7 @@ type conn struct {
 	held          int64 // bytes of block and watched
 	subscribed    subscriptions
 
-	holdsLarge   bool // one of Server.large
+	heldLarge    int  // bytes of Server.large
 	hasDeadline  bool // of reading
 	commandBegan bool // the deadline is that of a command
 
@@ -237,31 +237,35 @@ func (c *conn) call(cmd *command, args [][]byte) (err error) {
 	return cmd.run(c.server.ctx, c, args)
 }
 
-// reserveLarge waits for the right to hold a large command (U3).
-func (c *conn) reserveLarge() error {
-	select {
-	case c.server.large <- struct{}{}:
-		c.holdsLarge = true
-		return nil
-	default:
+// largeWait is how long a large command waits for room before it is refused. Commands that wait for
+// each other, each half read, must not do so for longer.
+const largeWait = 5 * time.Second
+
+// reserveLarge waits for room for more bytes of a large command (U3).
+func (c *conn) reserveLarge(bytes int) error {
+	s := c.server
+	if !s.large.tryTake(bytes) {
+		// The replies so far are sent before the wait, in case the client waits for them.
+		if err := c.out.Flush(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, largeWait)
+		defer cancel()
+		if !s.large.take(ctx, bytes) {
+			if s.ctx.Err() != nil {
+				return context.Cause(s.ctx)
+			}
+			return api.Errorf(api.CodeOverloaded, "the large commands of all connections hold too much memory; try again")
+		}
 	}
-	// The replies so far are sent before the wait, in case the client waits for them.
-	if err := c.out.Flush(); err != nil {
-		return err
-	}
-	select {
-	case c.server.large <- struct{}{}:
-		c.holdsLarge = true
-		return nil
-	case <-c.server.ctx.Done():
-		return context.Cause(c.server.ctx)
-	}
+	c.heldLarge += bytes
+	return nil
 }
 
 func (c *conn) releaseLarge() {
-	if c.holdsLarge {
-		c.holdsLarge = false
-		<-c.server.large
+	if c.heldLarge > 0 {
+		c.server.large.give(c.heldLarge)
+		c.heldLarge = 0
 	}
 }
 

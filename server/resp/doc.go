@@ -28,15 +28,16 @@
 //
 // # Locks
 //
-// Server.mu and stats.mu are leaves. What CLIENT LIST tells of other connections they publish
+// Server.mu, stats.mu and room.mu are leaves. What CLIENT LIST tells of other connections they publish
 // themselves (conn.show).
 //
 // # Invariants
 //
 //   - U1: a handler that returns an error has written nothing.
 //   - U2: one request gets one reply, in order, unless the client asked for none.
-//   - U3: the memory of requests that are being read is bounded by the number of connections
-//     times wire.LargeCommandBytes plus the number of large commands times wire.MaxCommandBytes.
+//   - U3: the memory of requests that are read or run is bounded by the number of connections times
+//     wire.LargeCommandBytes plus Options.MaxLargeBytes. Who stops in the middle of a request, or
+//     does not read its reply, keeps nobody from more than about what it has sent.
 //   - U4: no input makes the process panic; a handler that panics costs its connection only.
 //   - U5: what connections keep between requests is bounded: blocks and watched keys by
 //     Options.MaxQueuedBytes together, names and subscriptions for each connection.

@@ -35,7 +35,7 @@ func keyspaceCommands() []*command {
 const keyOverheadBytes = 48
 
 // onKeys collects the keys first, because their number comes before them in the reply. That takes
-// memory as a large command does, so it waits for the same right (U3).
+// memory as a large command does, so it waits for the same room (U3).
 func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 	pattern := glob.New(args[1])
 	prefix := pattern.LiteralPrefix()
@@ -43,15 +43,10 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 		c.out.Array(0) // longer than any key
 		return nil
 	}
-	if !c.holdsLarge {
-		if err := c.reserveLarge(); err != nil {
-			return err
-		}
-	}
 	r := api.PrefixRange(prefix)
 	r.KeysOnly = true
 	var keys [][]byte
-	bytes := 0
+	bytes, reserved := 0, wire.LargeCommandBytes
 	for item, err := range c.server.opts.Store.Scan(ctx, r) {
 		if err != nil {
 			return err
@@ -66,6 +61,12 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 		keys = append(keys, item.Key)
 		if bytes += len(item.Key) + keyOverheadBytes; bytes > api.MaxReplyBytes {
 			return api.Errorf(api.CodeTooLarge, "the keys that match are over the limit of %d bytes; use SCAN", api.MaxReplyBytes)
+		}
+		if bytes > reserved {
+			if err := c.reserveLarge(reserved); err != nil {
+				return err
+			}
+			reserved *= 2
 		}
 	}
 	c.out.Array(len(keys))

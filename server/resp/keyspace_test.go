@@ -27,22 +27,26 @@ func TestKeysIsRefusedBeyondTheSizeOfAReply(t *testing.T) {
 	}
 }
 
-// U3: KEYS holds a reply in memory, so it takes one of the rights to do so and gives it back, also
-// if its pattern is large already.
+// U3: KEYS holds a reply in memory, so it takes room for it and gives it back, also if its pattern
+// is large already.
 func TestKeysIsALargeCommand(t *testing.T) {
-	s, _, address := startServer(t, func(o *Options) { o.MaxLargeCommands = 1 })
+	const room = 1 << 20
+	s, m, address := startServer(t, func(o *Options) { o.MaxLargeBytes = room })
+	for i := range 3_000 {
+		m.items[fmt.Sprintf("%0100d", i)] = api.Item{Found: true}
+	}
 	c := dial(t, address)
 	in := bufio.NewReader(c)
 	for range 3 {
-		for _, pattern := range []string{"*", "?" + strings.Repeat("x", wire.LargeCommandBytes)} {
-			if got := do(t, c, in, "KEYS", pattern); got != "*0\r\n" {
+		for pattern, want := range map[string]string{"*": "*3000\r\n", "?" + strings.Repeat("x", wire.LargeCommandBytes): "*0\r\n"} {
+			if got := do(t, c, in, "KEYS", pattern); !strings.HasPrefix(got, want) {
 				t.Fatalf("%.100q", got)
 			}
 		}
 	}
-	do(t, c, in, "PING") // the right of the command before is given back
-	if len(s.large) != 0 {
-		t.Fatal("a right to hold a large command is lost")
+	do(t, c, in, "PING") // the room of the command before is given back
+	if left := s.large.left(); left != room {
+		t.Fatalf("%d bytes of room are lost", room-left)
 	}
 }
 

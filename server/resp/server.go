@@ -81,9 +81,9 @@ type Options struct {
 	// MaxQueuedBytes bounds what the MULTI blocks of all connections hold; a command beyond it
 	// is refused and with it its block. Default 256 MiB.
 	MaxQueuedBytes int64
-	// MaxLargeCommands bounds the commands of more than 64 KiB that are read or run at a time;
-	// others wait in their sockets. Default 32: about 270 MiB of arguments.
-	MaxLargeCommands int
+	// MaxLargeBytes bounds what commands of more than 64 KiB, and replies to KEYS, hold beyond that,
+	// together; more waits for some seconds and is then refused. Default 256 MiB.
+	MaxLargeBytes int
 	// IdleTimeout closes a connection that sends nothing for so long. Default 0, never, as in
 	// Redis: a peer that is gone is found by TCP keepalive. CONFIG SET timeout changes it.
 	IdleTimeout time.Duration
@@ -114,8 +114,8 @@ func (o Options) withDefaults() Options {
 	if o.MaxQueuedBytes == 0 {
 		o.MaxQueuedBytes = 256 << 20
 	}
-	if o.MaxLargeCommands == 0 {
-		o.MaxLargeCommands = 32
+	if o.MaxLargeBytes == 0 {
+		o.MaxLargeBytes = 256 << 20
 	}
 	if o.CommandTimeout == 0 {
 		o.CommandTimeout = 30 * time.Second
@@ -137,7 +137,7 @@ type Server struct {
 	// Set by New, never written again.
 	opts    Options
 	started time.Time
-	large   chan struct{} // a token for each large command
+	large   *room
 	ctx     context.Context
 	cancel  context.CancelFunc
 
@@ -162,7 +162,7 @@ type Server struct {
 // New makes a Server. It starts no goroutine.
 func New(o Options) *Server {
 	o = o.withDefaults()
-	s := &Server{opts: o, started: o.Clock.Now(), large: make(chan struct{}, o.MaxLargeCommands), stats: newStats()}
+	s := &Server{opts: o, started: o.Clock.Now(), large: newRoom(o.MaxLargeBytes), stats: newStats()}
 	s.settings.set(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})

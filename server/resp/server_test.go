@@ -79,13 +79,13 @@ func TestAValueThatIsTooLargeIsRefusedAndTheConnectionGoesOn(t *testing.T) {
 
 // U3: large commands wait for each other, small ones do not.
 func TestLargeCommandsAreBounded(t *testing.T) {
-	_, m, address := startServer(t, func(o *Options) { o.MaxLargeCommands = 1 })
+	_, m, address := startServer(t, func(o *Options) { o.MaxLargeBytes = 1500 })
 	inside, release := make(chan struct{}, 2), make(chan struct{})
 	m.before = func(context.Context) {
 		inside <- struct{}{}
 		<-release
 	}
-	large := strings.Repeat("v", wire.LargeCommandBytes)
+	large := strings.Repeat("v", wire.LargeCommandBytes+1000)
 	var all sync.WaitGroup
 	conns := []net.Conn{dial(t, address), dial(t, address), dial(t, address)}
 	for _, c := range conns[:2] {

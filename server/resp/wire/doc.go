@@ -16,7 +16,7 @@
 //
 // # Invariants
 //
-//   - UW1: a Reader holds at most one request and a buffer of fixed size, and takes no memory
-//     for bytes that are only announced beyond LargeCommandBytes.
+//   - UW1: a Reader holds at most one request and a buffer of fixed size; beyond
+//     LargeCommandBytes it takes memory for at most as much again as has come.
 //   - UW2: after the first error of writing a Reply writes nothing more.
 package wire

@@ -30,7 +30,7 @@ const (
 	maxProtocolArgCount  = 1 << 20
 	maxProtocolBulkBytes = 512 << 20
 	// LargeCommandBytes is where a command counts as large: up to here the memory is bounded by
-	// the number of connections, beyond by the number of large commands.
+	// the number of connections, beyond by what reserve grants.
 	LargeCommandBytes = 64 << 10
 )
 
@@ -43,9 +43,9 @@ func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
 // Reader takes requests off a connection. It holds at most one request and a fixed buffer.
 type Reader struct {
 	in *bufio.Reader
-	// reserve is called once for a request that is larger than LargeCommandBytes, before memory
-	// is taken for it.
-	reserve func() error
+	// reserve is called before memory is taken for bytes beyond LargeCommandBytes. OVERLOADED
+	// refuses the request, any other error ends the connection.
+	reserve func(bytes int) error
 	// MidCommand is true while part of a request has been read.
 	MidCommand bool
 	// Strange holds the reader to what a client needs to authenticate.
@@ -53,7 +53,7 @@ type Reader struct {
 }
 
 // NewReader makes a reader. reserve may wait.
-func NewReader(in io.Reader, reserve func() error) *Reader {
+func NewReader(in io.Reader, reserve func(bytes int) error) *Reader {
 	return &Reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve}
 }
 
@@ -65,7 +65,7 @@ type Request struct {
 
 	// Bytes are those of the arguments, with what each costs beside.
 	Bytes    int
-	reserved bool
+	reserved int // bytes beyond LargeCommandBytes
 }
 
 // Next reads one request. Its arguments are the caller's. An error ends the connection.
@@ -199,30 +199,38 @@ func (r *Reader) bulk(q *Request) error {
 	if err != nil {
 		return err
 	}
-	q.Args = append(q.Args, arg)
+	if q.Refused == nil {
+		q.Args = append(q.Args, arg)
+	}
 	return r.bulkEnd()
 }
 
-// argument reads the bytes of a bulk. Where they make the request large, what is allowed to a small
-// one is read first: who only announces a large request must not keep others from sending theirs.
+// argument reads the bytes of a bulk. Beyond what is allowed to a small request, memory is asked for as
+// the bytes come, each time as much as there was: who only announces a large request, or stops in
+// the middle, holds little more than it sent (UW1). If there is no room the rest is thrown away.
 func (r *Reader) argument(q *Request, size int) ([]byte, error) {
-	before := q.Bytes - size
-	if q.reserved || q.Bytes <= LargeCommandBytes {
-		arg := make([]byte, size)
-		_, err := io.ReadFull(r.in, arg)
-		return arg, err
+	arg := make([]byte, min(size, max(0, LargeCommandBytes+q.reserved-(q.Bytes-size))))
+	read := 0
+	for {
+		if _, err := io.ReadFull(r.in, arg[read:]); err != nil {
+			return nil, err
+		}
+		if read = len(arg); read == size {
+			return arg, nil
+		}
+		more := min(size-read, LargeCommandBytes+q.reserved)
+		if err := r.reserve(more); api.CodeOf(err) == api.CodeOverloaded {
+			q.Refused, q.Args = err, q.Args[:min(len(q.Args), 1)]
+			_, err = io.CopyN(io.Discard, r.in, int64(size-read))
+			return nil, err
+		} else if err != nil {
+			return nil, err
+		}
+		q.reserved += more
+		bigger := make([]byte, read+more)
+		copy(bigger, arg)
+		arg = bigger
 	}
-	head := make([]byte, min(max(0, LargeCommandBytes-before), size))
-	if _, err := io.ReadFull(r.in, head); err != nil {
-		return nil, err
-	}
-	q.reserved = true
-	if err := r.reserve(); err != nil {
-		return nil, err
-	}
-	arg := make([]byte, size)
-	_, err := io.ReadFull(r.in, arg[copy(arg, head):])
-	return arg, err
 }
 
 func (r *Reader) bulkLength() (int64, error) {

@@ -22,7 +22,7 @@ func encode(args ...string) string {
 	return b.String()
 }
 
-func noReserve() error { return nil }
+func noReserve(int) error { return nil }
 
 // readAll reads every request of a stream.
 func readAll(in io.Reader) (requests []Request, err error) {
@@ -141,20 +141,31 @@ func TestTheLargestValueWithTheLongestKeyIsTaken(t *testing.T) {
 	}
 }
 
-func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
+func TestLargeRequestsReserveWhatTheyTake(t *testing.T) {
 	reserved := 0
-	refuse := errors.New("no")
-	r := NewReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 70_000))+encode("SET", "k", "v")), func() error { reserved++; return nil })
-	for range 2 {
-		if _, err := r.Next(); err != nil {
-			t.Fatal(err)
+	large, small := encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 700_000)), encode("SET", "k", "v")
+	r := NewReader(strings.NewReader(large+small), func(bytes int) error { reserved += bytes; return nil })
+	for _, want := range []int{770_004 - LargeCommandBytes, 0} {
+		reserved = 0
+		q, err := r.Next()
+		if err != nil || reserved < want || reserved > want+4*argOverheadBytes || len(q.Args) < 3 || strings.Trim(string(q.Args[2]), "v") != "" {
+			t.Fatalf("reserved %d, want %d: %v", reserved, want, err)
 		}
 	}
-	if reserved != 1 {
-		t.Fatalf("reserved %d times", reserved)
+}
+
+func TestALargeRequestWithoutRoomIsRefusedAndTheNextIsRead(t *testing.T) {
+	full := api.Errorf(api.CodeOverloaded, "full")
+	r := NewReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 700_000), "w")+encode("GET", "k")), func(int) error { return full })
+	if q, err := r.Next(); err != nil || q.Refused != full || len(q.Args) != 1 {
+		t.Fatal(q, err)
 	}
-	r = NewReader(strings.NewReader("*2\r\n$3\r\nGET\r\n$70000\r\n"+strings.Repeat("v", LargeCommandBytes)), func() error { return refuse })
-	if _, err := r.Next(); !errors.Is(err, refuse) {
+	if q, err := r.Next(); err != nil || q.Refused != nil || len(q.Args) != 2 {
+		t.Fatal(q, err)
+	}
+	ended := errors.New("ended")
+	r = NewReader(strings.NewReader(encode("GET", strings.Repeat("v", 700_000))), func(int) error { return ended })
+	if _, err := r.Next(); err != ended {
 		t.Fatal(err)
 	}
 }
@@ -163,7 +174,7 @@ func TestLargeRequestsReserveOnceBeforeTheyTakeMemory(t *testing.T) {
 func TestARequestThatIsOnlyAnnouncedReservesNothing(t *testing.T) {
 	for _, sent := range []int{0, 1, 1000, LargeCommandBytes - 200} {
 		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxValueBytes, strings.Repeat("v", sent))
-		r := NewReader(strings.NewReader(stream), func() error { return errors.New("reserved") })
+		r := NewReader(strings.NewReader(stream), func(int) error { return errors.New("reserved") })
 		if _, err := r.Next(); err != io.ErrUnexpectedEOF {
 			t.Errorf("%d bytes of a large value came: %v", sent, err)
 		}
@@ -200,7 +211,7 @@ func FuzzReader(f *testing.F) {
 		if len(whole) != len(pieces) || wholeErr.Error() != piecesErr.Error() {
 			t.Fatalf("whole: %d requests, %v; in pieces: %d, %v", len(whole), wholeErr, len(pieces), piecesErr)
 		}
-		stranger := NewReader(bytes.NewReader(stream), func() error { t.Error("a stranger takes memory for a large request"); return nil })
+		stranger := NewReader(bytes.NewReader(stream), func(int) error { t.Error("a stranger takes memory for a large request"); return nil })
 		stranger.Strange = true
 		for {
 			q, err := stranger.Next()
