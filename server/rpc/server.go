@@ -155,7 +155,7 @@ func New(o Options) *Server {
 
 // Serve accepts connections until Close, then returns nil. It closes the listener.
 func (s *Server) Serve(ln net.Listener) error {
-	if err := s.grpc.Serve(ln); err != nil && s.closing.Err() == nil {
+	if err := s.grpc.Serve(newBounded(ln)); err != nil && s.closing.Err() == nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
 	return nil

@@ -228,6 +228,12 @@ func TestPasswordsAndGossipKeysAreReplacedUnderLoad(t *testing.T) {
 			t.Errorf("while both are in force: %v", err)
 		}
 	}
+	cluster.Eventually(t, time.Minute, "enough requests", func() error {
+		if n := l.dialled.Load(); n < 150 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
 	l.end()
 	s.Swap(map[string][]byte{cluster.Passwords: []byte(next + "\n"), cluster.GossipKeys: append(keyB[:len(keyB):len(keyB)], keyA...)})
 	awaitLog(t, c, "passwords read again", 1)
