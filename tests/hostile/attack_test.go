@@ -99,7 +99,7 @@ const leastTime = 1500 * time.Millisecond
 // withstand runs attacks against one node, one after the other.
 func withstand(t *testing.T, n *cluster.Node, password string, attacks []attack) {
 	measure(t, "nothing", n.RESP, password, func() { cluster.Wait(t.Context(), 2*time.Second) })
-	pid := n.PID()
+	pid, start, peakOfAll := n.PID(), residentMiB(t, n), watchMemory(t, n)
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			a := &attacker{t: t, node: n, password: password}
@@ -123,7 +123,16 @@ func withstand(t *testing.T, n *cluster.Node, password string, attacks []attack)
 			}
 		})
 	}
+	// What one attack leaves to the collector must not hide what the next one takes.
+	grew := peakOfAll() - start
+	say(t, "memory of the node: %d MiB before all attacks, at most %d MiB more; bound %d MiB", start, grew, boundOfAllMiB)
+	if grew > boundOfAllMiB {
+		t.Errorf("the node's memory grew by %d MiB over all attacks, bound %d MiB", grew, boundOfAllMiB)
+	}
 }
+
+// boundOfAllMiB is the largest bound of one attack.
+const boundOfAllMiB = 600
 
 // watchMemory notes the peak of the node's resident memory until the function it returns is called.
 func watchMemory(t *testing.T, n *cluster.Node) (peak func() int) {

@@ -17,10 +17,12 @@ import (
 func TestHostileRedisClientsHarmNobody(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	withstand(t, c.Nodes[0], "", []attack{
-		{"slow senders", 400, "32 large commands of 8 MiB may be held at a time, and 64 KiB for each connection", slowSenders},
+		{"slow senders", 400, "64 KiB for each connection, and as much again as it sent", slowSenders},
+		{"stalled senders", 400, "256 MiB for all large commands, and 64 KiB for each connection", stalledSenders},
+		{"unread echoes", 400, "256 MiB for all large commands, and 64 KiB for each connection", unreadEchoes},
 		{"unread replies", 600, "a reply of 1 MiB and its buffers for each of 60 connections, and the collector's slack", unreadReplies},
 		{"lengths of 2 GiB", 200, "a refused length reserves nothing", hugeLengths},
-		{"announced but never sent", 400, "32 large commands of 8 MiB may be held at a time", announced},
+		{"announced but never sent", 200, "64 KiB for each connection, and nothing for what is only announced", announced},
 		{"deep nesting", 150, "requests have one level", deepNesting},
 		{"garbage", 200, "an inline request is at most 64 KiB", garbage},
 		{"pathological globs", 300, "a page of keys at a time", globs},
@@ -40,6 +42,25 @@ func slowSenders(a *attacker) {
 			}
 		}
 	})
+}
+
+// stalledSenders send enough of a large command to be known as one, and no more.
+func stalledSenders(a *attacker) {
+	a.many(100, a.node.RESP, func(_ int, conn net.Conn) {
+		_, _ = fmt.Fprintf(conn, "*2\r\n$4\r\nECHO\r\n$8000000\r\n%s", strings.Repeat("v", 100<<10))
+	})
+	a.wait(3 * time.Second)
+}
+
+// unreadEchoes are large commands whose replies nobody takes in.
+func unreadEchoes(a *attacker) {
+	ask := []byte(strings.Repeat(string(wire.Command("ECHO", strings.Repeat("v", 100<<10))), 200))
+	a.many(100, a.node.RESP, func(_ int, conn net.Conn) {
+		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		_ = conn.SetWriteDeadline(time.Now().Add(2 * time.Second))
+		_, _ = conn.Write(ask)
+	})
+	a.wait(2 * time.Second)
 }
 
 // unreadReplies ask for far more than sockets hold and take nothing in.
