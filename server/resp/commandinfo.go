@@ -139,19 +139,19 @@ type keySpec struct {
 
 // keySpecs are the runs of keys of a command: one, unless it treats its first key and its
 // second in different ways.
-func (cmd *command) keySpecs() []keySpec {
-	if cmd.firstKey == 0 {
+func (c *command) keySpecs() []keySpec {
+	if c.firstKey == 0 {
 		return nil
 	}
-	runs := accessOf[cmd.name]
+	runs := accessOf[c.name]
 	if len(runs) > 1 {
 		specs := make([]keySpec, len(runs))
 		for i, run := range runs {
-			specs[i] = keySpec{strings.Fields(run), cmd.firstKey + i*cmd.keyStep, 0, 1}
+			specs[i] = keySpec{strings.Fields(run), c.firstKey + i*c.keyStep, 0, 1}
 		}
 		return specs
 	}
-	spec := keySpec{first: cmd.firstKey, last: cmd.lastKey, step: cmd.keyStep}
+	spec := keySpec{first: c.firstKey, last: c.lastKey, step: c.keyStep}
 	for _, run := range runs {
 		spec.access = strings.Fields(run)
 	}

@@ -75,8 +75,8 @@ var accessOf = map[string][]string{
 
 // complexity is the cost of a command in the number of its keys (N), the bytes of a value (M), or
 // the keys and nodes of the whole cluster (K).
-func (cmd *command) complexity() string {
-	switch cmd.name {
+func (c *command) complexity() string {
+	switch c.name {
 	case "mget", "mset", "msetnx", "del", "unlink", "exists", "touch", "watch", "exec":
 		return "O(N) in the number of keys"
 	case "append", "getrange", "substr", "setrange", "setbit", "bitcount", "bitpos", "copy", "rename", "renamenx":
