@@ -30,7 +30,8 @@
 //
 // A small operation may take up a large stored value: to return it, or to write it once more with
 // another expiry. These bytes are counted, for the batch and for the batches that are applied
-// with it, and refused above a bound (EV2).
+// with it, and refused above a bound (EV2). To look a large value up takes time, too: what only
+// asks about one that the batch has come upon before does not read it again (EV4).
 //
 // # Goroutines, locks
 //
@@ -42,4 +43,6 @@
 //   - EV2: what a batch returns and writes beyond its own bytes is at most api.MaxBatchBytes, and is
 //     counted before it is allocated.
 //   - EV3: a step that failed leaves no write behind.
+//   - EV4: a long value is looked up once for each key of a batch, and again only for bytes that
+//     EV2 has counted.
 package evaluate

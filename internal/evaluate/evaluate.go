@@ -39,11 +39,26 @@ type Evaluator struct {
 	// carried is how many bytes the batch returns or writes that it did not bring itself.
 	carried int
 
+	long   map[string]state // keys with long values that were looked up (EV4); made with the first
+	failed error            // of Lookup, when it was to find a long value again
+
 	// firstOfStep is the length of writes when the step began, and saved the rows of older writes
 	// that it has replaced since.
 	firstOfStep int
 	saved       []savedRow
 }
+
+// state is a key as one operation sees it.
+type state struct {
+	Row
+	// length is that of the value. If the value is long and an earlier operation has looked it up,
+	// it is left out of Row.
+	length int
+}
+
+// longValue is from where on a value is not looked up again without need: reading one of 8 MiB
+// takes milliseconds, and a batch may name its key a hundred thousand times. No number is as long.
+const longValue = 8 << 10
 
 // savedRow is what writes[at] was before a step replaced it.
 type savedRow struct {
@@ -113,6 +128,9 @@ func (e *Evaluator) step(ops []api.Op, results []api.OpResult) (*failure, error)
 	e.firstOfStep, e.saved = len(e.writes), e.saved[:0]
 	for i := range ops {
 		failed, err := e.operation(&ops[i], &results[i])
+		if err == nil {
+			err = e.failed
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -138,7 +156,7 @@ func (e *Evaluator) operation(op *api.Op, found *api.OpResult) (*failure, error)
 	if err != nil {
 		return nil, err
 	}
-	var source Row
+	var source state
 	if op.HasSource() {
 		if source, err = e.current(op.Source); err != nil {
 			return nil, err
@@ -150,7 +168,7 @@ func (e *Evaluator) operation(op *api.Op, found *api.OpResult) (*failure, error)
 	if op.HasSource() && !source.Live {
 		return &failure{why: ErrNotFound}, nil
 	}
-	if !e.holds(op, current) {
+	if !e.holds(op, current.Row) {
 		return &failure{whole: op.Kind == api.OpCheck}, nil
 	}
 	refusal := e.execute(op, current, source, found)
@@ -161,13 +179,13 @@ func (e *Evaluator) operation(op *api.Op, found *api.OpResult) (*failure, error)
 }
 
 // describe fills in what the operation found.
-func (e *Evaluator) describe(op *api.Op, current Row, found *api.OpResult) *api.Error {
+func (e *Evaluator) describe(op *api.Op, current state, found *api.OpResult) *api.Error {
 	found.Existed, found.PreviousVersion, found.PreviousExpiry = current.Live, current.Version, current.ExpiryMillis
 	if current.Live && op.ReturnPrevious {
-		if refusal := e.carry(len(current.Value)); refusal != nil {
+		if refusal := e.carry(current.length); refusal != nil {
 			return refusal
 		}
-		found.Previous = append(make([]byte, 0, len(current.Value)), current.Value...)
+		found.Previous = append(make([]byte, 0, current.length), e.value(op.Key, current)...)
 	}
 	return nil
 }
@@ -192,15 +210,40 @@ func (e *Evaluator) carry(n int) *api.Error {
 }
 
 // current is the key as this operation must see it: logically live, or absent.
-func (e *Evaluator) current(key []byte) (Row, error) {
+func (e *Evaluator) current(key []byte) (state, error) {
 	if i := e.find(key); i >= 0 {
-		return e.writes[i].Row, nil
+		row := e.writes[i].Row
+		return state{row, len(row.Value)}, nil
+	}
+	if s, ok := e.long[string(key)]; ok {
+		return s, nil
 	}
 	r, err := e.Lookup(key)
 	if err != nil || !r.Live || Expired(r.ExpiryMillis, e.Version.Millis()) {
-		return Row{}, err
+		return state{}, err
 	}
-	return r, nil
+	if len(r.Value) >= longValue {
+		if e.long == nil {
+			e.long = make(map[string]state)
+		}
+		rest := r
+		rest.Value = nil
+		e.long[string(key)] = state{rest, len(r.Value)}
+	}
+	return state{r, len(r.Value)}, nil
+}
+
+// value is the value of a key, looked up again if it was left out. The caller has counted its
+// bytes, which bounds how often that is. If it cannot be found the batch fails after the operation.
+func (e *Evaluator) value(key []byte, s state) []byte {
+	if len(s.Value) == s.length {
+		return s.Value
+	}
+	r, err := e.Lookup(key)
+	if err != nil {
+		e.failed = err
+	}
+	return r.Value
 }
 
 func (e *Evaluator) find(key []byte) int {

@@ -23,16 +23,16 @@ var (
 )
 
 // execute does what the operation says to the key's row, of which current is the state before.
-func (e *Evaluator) execute(op *api.Op, current, source Row, found *api.OpResult) *api.Error {
+func (e *Evaluator) execute(op *api.Op, current, source state, found *api.OpResult) *api.Error {
 	switch op.Kind {
 	case api.OpPut:
-		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, current))
+		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, current.Row))
 	case api.OpDelete:
 		if current.Live {
 			e.put(op.Key, Row{})
 		}
 	case api.OpGet:
-		found.Number = int64(len(current.Value))
+		found.Number = int64(current.length)
 	case api.OpIncrement:
 		return e.increment(op, current, found)
 	case api.OpIncrementFloat:
@@ -40,10 +40,10 @@ func (e *Evaluator) execute(op *api.Op, current, source Row, found *api.OpResult
 	case api.OpExpire:
 		return e.expire(op, current)
 	case api.OpAppend:
-		return e.overwrite(op.Key, current, uint64(len(current.Value)), op.Value, found)
+		return e.overwrite(op.Key, current, uint64(current.length), op.Value, found)
 	case api.OpSetRange:
 		if len(op.Value) == 0 {
-			found.Number = int64(len(current.Value))
+			found.Number = int64(current.length)
 			return nil
 		}
 		return e.overwrite(op.Key, current, op.Offset, op.Value, found)
@@ -55,11 +55,11 @@ func (e *Evaluator) execute(op *api.Op, current, source Row, found *api.OpResult
 	return nil
 }
 
-func (e *Evaluator) increment(op *api.Op, current Row, found *api.OpResult) *api.Error {
+func (e *Evaluator) increment(op *api.Op, current state, found *api.OpResult) *api.Error {
 	var n int64
 	if current.Live {
 		var ok bool
-		if n, ok = integer(current.Value); !ok {
+		if n, ok = integer(current.Value); !ok { // a value that was left out is too long for one
 			return ErrNotInteger
 		}
 	}
@@ -83,8 +83,11 @@ func integer(text []byte) (int64, bool) {
 	return n, err == nil && strconv.FormatInt(n, 10) == string(text)
 }
 
-func (e *Evaluator) incrementFloat(op *api.Op, current Row, found *api.OpResult) *api.Error {
-	if refusal := e.carry(len(current.Value)); refusal != nil {
+func (e *Evaluator) incrementFloat(op *api.Op, current state, found *api.OpResult) *api.Error {
+	if current.length > maxFloatText {
+		return ErrNotFloat // the value may have been left out
+	}
+	if refusal := e.carry(current.length); refusal != nil {
 		return refusal
 	}
 	held := current.Value
@@ -104,18 +107,19 @@ func (e *Evaluator) incrementFloat(op *api.Op, current Row, found *api.OpResult)
 	return nil
 }
 
-func (e *Evaluator) expire(op *api.Op, current Row) *api.Error {
+func (e *Evaluator) expire(op *api.Op, current state) *api.Error {
 	if !current.Live {
 		return nil
 	}
-	next := e.expiring(Row{Value: current.Value}, op.Expiry, current)
+	next := e.expiring(Row{}, op.Expiry, current.Row)
 	if next.Live && next.ExpiryMillis == current.ExpiryMillis {
 		return nil
 	}
 	if next.Live {
-		if refusal := e.carry(len(current.Value)); refusal != nil {
+		if refusal := e.carry(current.length); refusal != nil {
 			return refusal
 		}
+		next.Value = e.value(op.Key, current)
 	}
 	e.put(op.Key, next)
 	return nil
@@ -123,25 +127,25 @@ func (e *Evaluator) expire(op *api.Op, current Row) *api.Error {
 
 // grown is a copy of the key's value with at least size bytes, the new ones zero. brought is how
 // many of them the operation brings itself. Nothing is allocated for a size beyond the limit.
-func (e *Evaluator) grown(current Row, size uint64, brought int) ([]byte, *api.Error) {
+func (e *Evaluator) grown(key []byte, current state, size uint64, brought int) ([]byte, *api.Error) {
 	if size > api.MaxValueBytes {
 		return nil, ErrValueTooLarge
 	}
-	n := max(int(size), len(current.Value))
+	n := max(int(size), current.length)
 	if refusal := e.carry(n - brought); refusal != nil {
 		return nil, refusal
 	}
 	value := make([]byte, n)
-	copy(value, current.Value)
+	copy(value, e.value(key, current))
 	return value, nil
 }
 
 // overwrite puts part at an offset of the key's value and keeps the expiry.
-func (e *Evaluator) overwrite(key []byte, current Row, offset uint64, part []byte, found *api.OpResult) *api.Error {
+func (e *Evaluator) overwrite(key []byte, current state, offset uint64, part []byte, found *api.OpResult) *api.Error {
 	if offset > api.MaxValueBytes {
 		return ErrValueTooLarge
 	}
-	value, refusal := e.grown(current, offset+uint64(len(part)), len(part))
+	value, refusal := e.grown(key, current, offset+uint64(len(part)), len(part))
 	if refusal != nil {
 		return refusal
 	}
@@ -152,9 +156,9 @@ func (e *Evaluator) overwrite(key []byte, current Row, offset uint64, part []byt
 }
 
 // setBit sets one bit; bit 0 is the highest of byte 0.
-func (e *Evaluator) setBit(op *api.Op, current Row, found *api.OpResult) *api.Error {
+func (e *Evaluator) setBit(op *api.Op, current state, found *api.OpResult) *api.Error {
 	at, mask := op.Offset/8, byte(0x80)>>(op.Offset%8)
-	value, refusal := e.grown(current, at+1, 0)
+	value, refusal := e.grown(op.Key, current, at+1, 0)
 	if refusal != nil {
 		return refusal
 	}
@@ -171,14 +175,14 @@ func (e *Evaluator) setBit(op *api.Op, current Row, found *api.OpResult) *api.Er
 
 // copy makes the key equal to a source that exists, and deletes the source of a rename. A key that
 // is its own source stays as it is.
-func (e *Evaluator) copy(op *api.Op, source Row) *api.Error {
+func (e *Evaluator) copy(op *api.Op, source state) *api.Error {
 	if string(op.Key) == string(op.Source) {
 		return nil
 	}
-	if refusal := e.carry(len(source.Value)); refusal != nil {
+	if refusal := e.carry(source.length); refusal != nil {
 		return refusal
 	}
-	e.put(op.Key, Row{Value: source.Value, ExpiryMillis: source.ExpiryMillis, Live: true})
+	e.put(op.Key, Row{Value: e.value(op.Source, source), ExpiryMillis: source.ExpiryMillis, Live: true})
 	if op.Kind == api.OpRename {
 		e.put(op.Source, Row{})
 	}
