@@ -153,6 +153,36 @@ func TestWhoGuessesWaitsAndOthersDoNot(t *testing.T) {
 	}
 }
 
+func TestAGuesserDoesNotLockOutWhoSharesHisAddress(t *testing.T) {
+	f := open(t, "secret\n")
+	for range maxFailures {
+		f.try("", "guess", "10.0.0.1")
+	}
+	if got := f.try("", "secret", "10.0.0.1"); got != api.CodeOverloaded {
+		t.Errorf("the right password from an address that has only guessed: %q", got)
+	}
+	f.clock.Advance(penalty)
+	if got := f.try("", "secret", "10.0.0.1"); got != "" {
+		t.Errorf("the right password after the penalty: %q", got)
+	}
+	for range maxFailures {
+		f.try("", "guess", "10.0.0.1")
+	}
+	if got := f.try("", "guess", "10.0.0.1"); got != api.CodeOverloaded {
+		t.Errorf("one guess too many: %q", got)
+	}
+	if got := f.try("", "secret", "10.0.0.1"); got != "" {
+		t.Errorf("the right password from where it came before: %q", got)
+	}
+	f.clock.Advance(trust + time.Second)
+	for range maxFailures {
+		f.try("", "guess", "10.0.0.1")
+	}
+	if got := f.try("", "secret", "10.0.0.1"); got != api.CodeOverloaded {
+		t.Errorf("the right password from where it came long ago: %q", got)
+	}
+}
+
 func TestMistakesFarApartDoNotAddUp(t *testing.T) {
 	f := open(t, "right\n")
 	for range 3 * maxFailures {
@@ -183,6 +213,16 @@ func TestTheTableOfSourcesIsBounded(t *testing.T) {
 	}
 	if n := len(f.throttle.mu.sources); n > maxSources {
 		t.Fatalf("A3: %d sources", n)
+	}
+}
+
+func TestTheTableOfTrustedSourcesIsBounded(t *testing.T) {
+	f := open(t, "secret\n")
+	for i := range maxSources + 100 {
+		f.try("", "secret", fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff))
+	}
+	if n := len(f.throttle.mu.trusted); n > maxSources {
+		t.Errorf("%d addresses are remembered", n)
 	}
 }
 

@@ -5,9 +5,11 @@
 //
 // # The life of an attempt
 //
-//  1. Check looks whether the source has guessed too often of late; if so the attempt is refused
-//     unseen, with OVERLOADED, so that a client with the right password comes back later.
-//  2. The SHA-256 of the password is compared with that of every line, in constant time.
+//  1. The SHA-256 of the password is compared with that of every line, in constant time.
+//  2. If the source has guessed too often of late the attempt is refused with OVERLOADED, right or
+//     wrong, so that a guess is not answered; a client with the right password comes back later.
+//     A source from which the right one came within the last hour is let in: others who share its
+//     address must not be able to lock it out.
 //  3. A failure is counted for the source, for ten seconds.
 //
 // SHA-256 makes the comparison independent of the secret; it does not protect weak passwords. Use

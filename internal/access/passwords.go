@@ -137,17 +137,18 @@ func (p *Passwords) Matches(password []byte) bool {
 }
 
 // Check fails with api.CodeUnauthorized if user or password are wrong, and with api.CodeOverloaded
-// if source failed too often of late.
+// if source failed too often of late, unless the right password came from there within the hour.
 func (p *Passwords) Check(_ context.Context, user string, password []byte, source net.Addr) error {
 	if !p.Required() {
 		return nil
 	}
 	from := sourceOf(source)
-	if wait := p.throttle.wait(from); wait > 0 {
+	right := p.Matches(password) && (user == "" || user == User)
+	if wait := p.throttle.wait(from); wait > 0 && !(right && p.throttle.trusts(from)) {
 		return api.Errorf(api.CodeOverloaded, "too many wrong passwords from this address; try again in %d s", (wait+time.Second-1)/time.Second)
 	}
-	known := user == "" || user == User
-	if p.Matches(password) && known {
+	if right {
+		p.throttle.succeeded(from)
 		return nil
 	}
 	p.failures.Add(1)

@@ -15,7 +15,11 @@ const (
 	maxFailures   = 5
 	failureWindow = 10 * time.Second
 	penalty       = 10 * time.Second
-	// maxSources bounds the table: about a megabyte. When it is full the oldest entries that are
+	// trust is how long an address is remembered from which the right password came: from there it
+	// is accepted even while somebody guesses, or a guesser could lock out everyone who shares an
+	// address with him.
+	trust = time.Hour
+	// maxSources bounds each table: about a megabyte. When it is full the oldest entries that are
 	// met first make room; who owns so many addresses is not stopped by counting them.
 	maxSources = 10_000
 )
@@ -28,6 +32,7 @@ type throttle struct {
 	mu struct {
 		sync.Mutex
 		sources map[netip.Addr]record
+		trusted map[netip.Addr]time.Time // when the right password came last
 	}
 }
 
@@ -41,6 +46,30 @@ type record struct {
 func (t *throttle) init(c clock.Clock) {
 	t.clock = c
 	t.mu.sources = make(map[netip.Addr]record)
+	t.mu.trusted = make(map[netip.Addr]time.Time)
+}
+
+// succeeded notes that the right password came from a source.
+func (t *throttle) succeeded(source netip.Addr) {
+	now := t.clock.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.mu.trusted[source]; !ok && len(t.mu.trusted) >= maxSources {
+		for other := range t.mu.trusted {
+			delete(t.mu.trusted, other)
+			break
+		}
+	}
+	t.mu.trusted[source] = now
+}
+
+// trusts reports whether the right password came from a source of late.
+func (t *throttle) trusts(source netip.Addr) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at, ok := t.mu.trusted[source]
+	age := t.clock.Now().Sub(at)
+	return ok && age >= 0 && age <= trust
 }
 
 // sourceOf is the address that failures are counted for: for IPv6 the network that one customer
