@@ -68,13 +68,6 @@ func formatFloat(f *big.Float) []byte {
 	return text
 }
 
-// IsFloat reports whether OpIncrementFloat takes text for a number. An infinity is one, though no
-// sum of it is accepted.
-func IsFloat(text []byte) bool {
-	_, ok := parseFloat(text)
-	return ok
-}
-
 // parseFloat reads a number as C's strtold does, all of the text or nothing: decimal or
 // hexadecimal, with an exponent, or an infinity, but no space and no NaN. What is too large, or so
 // small that it would become zero, is no number.
@@ -86,7 +79,7 @@ func parseFloat(text []byte) (*big.Float, bool) {
 	if negative || text[0] == '+' {
 		text = text[1:]
 	}
-	lower := strings.ToLower(string(text))
+	lower := lowerASCII(text)
 	var f *big.Float
 	ok := true
 	switch hex, isHex := strings.CutPrefix(lower, "0x"); {
@@ -104,6 +97,30 @@ func parseFloat(text []byte) (*big.Float, bool) {
 		f.Neg(f)
 	}
 	return f, true
+}
+
+// lowerASCII changes the letters of numbers only: other alphabets have some whose small form is one
+// of them.
+func lowerASCII(text []byte) string {
+	lower := make([]byte, len(text))
+	for i, c := range text {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		lower[i] = c
+	}
+	return string(lower)
+}
+
+// powerBytes is about the size of the power of ten that reading a number takes on account of its
+// exponent, which may be far larger than the text.
+func powerBytes(text []byte) int {
+	at := bytes.IndexAny(text, "eE")
+	if at < 0 || len(text) > maxFloatText {
+		return 0
+	}
+	n, _ := scanExponent(string(text[at+1:]))
+	return min(max(n, -n), -minDecimalPlace+maxFloatText) / 2
 }
 
 func inRange(f *big.Float) bool {

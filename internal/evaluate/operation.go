@@ -87,7 +87,7 @@ func (e *Evaluator) incrementFloat(op *api.Op, current state, found *api.OpResul
 	if current.length > maxFloatText {
 		return ErrNotFloat // the value may have been left out
 	}
-	if refusal := e.carry(current.length); refusal != nil {
+	if refusal := e.carry(current.length + powerBytes(current.Value) + powerBytes(op.Value)); refusal != nil {
 		return refusal
 	}
 	held := current.Value
