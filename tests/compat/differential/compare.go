@@ -51,6 +51,8 @@ var rules = []rule{
 		lets: func(p pair) bool {
 			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "string exceeds maximum allowed size (8388608 bytes)")
 		}},
+	{name: "LCS", reason: "a node serves others too while it compares", documented: "multiply to more than 16777216",
+		lets: func(p pair) bool { return strings.Contains(p.ours.Raw, "multiply to more than the limit of 16777216") }},
 	{name: "OBJECT", reason: "values are held in one way only", documented: "follows from the value",
 		lets: func(p pair) bool {
 			return canonical(p.args[0]) == "OBJECT" && !p.theirs.IsError() && !p.ours.IsError() && p.theirs.Null == p.ours.Null

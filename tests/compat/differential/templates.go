@@ -180,7 +180,7 @@ var templates = []template{
 	{name: "PTTL", weight: 10, args: oneKey},
 	{name: "EXPIRETIME", weight: 8, args: oneKey},
 	{name: "PEXPIRETIME", weight: 8, args: oneKey},
-	{name: "OBJECT", weight: 6, args: func(g *generator) []string {
+	{name: "OBJECT", weight: 6, keysOnly: true, args: func(g *generator) []string {
 		return []string{g.letters(pick(g, "ENCODING", "ENCODING", "ENCODING", "REFCOUNT", "IDLETIME", "FREQ", "BOGUS")), g.key()}
 	}},
 
