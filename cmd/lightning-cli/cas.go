@@ -28,7 +28,7 @@ func (a *app) casCommand() *cobra.Command {
 				return err
 			}
 			options.Condition = api.Condition{Kind: api.ConditionVersion, Version: api.Version(version)}
-			value, err := a.value(args[2:], f.file)
+			value, err := a.value(cmd.Context(), args[2:], f.file)
 			if err != nil {
 				return err
 			}

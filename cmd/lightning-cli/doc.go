@@ -21,7 +21,8 @@
 // # Goroutines
 //
 // The client's; every verb closes its client. Long verbs have one that prints how far they are,
-// which progress.end stops and waits for; nodes and shards have one for each node they ask.
+// which progress.end stops and waits for; nodes and shards have one for each node they ask. Each read
+// of an input has one, which is left behind when the context ends first (input.go).
 //
 // # Locks
 //

@@ -81,7 +81,7 @@ func (a *app) importLines(ctx context.Context, c *client.Client, in io.Reader, f
 	}
 	p := a.startProgress("lines")
 	var bad []string // printed when the progress is off the terminal
-	done, err := transfer.Import(ctx, c, in, transfer.ImportOptions{
+	done, err := transfer.Import(ctx, c, &interruptible{ctx: ctx, from: in}, transfer.ImportOptions{
 		IfAbsent: f.ifAbsent, Workers: f.workers, Group: byShard(status.GetMap()), Progress: p.count,
 		Bad: func(line uint64, err error) {
 			if len(bad) < maxBadLines {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -35,7 +36,7 @@ func (a *app) putCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			value, err := a.value(args[1:], f.file)
+			value, err := a.value(cmd.Context(), args[1:], f.file)
 			if err != nil {
 				return err
 			}
@@ -83,34 +84,34 @@ func (f putFlags) options(cmd *cobra.Command) (client.PutOptions, error) {
 }
 
 // value finds the value in the one place that the command line names.
-func (a *app) value(args []string, file string) ([]byte, error) {
+func (a *app) value(ctx context.Context, args []string, file string) ([]byte, error) {
 	switch {
 	case len(args) == 0 && file == "":
 		return nil, usagef("no value, want VALUE, - or --file")
 	case len(args) == 1 && file != "":
 		return nil, usagef("two values, VALUE and --file")
 	case file != "":
-		return readFile(file)
+		return readFile(ctx, file)
 	case args[0] == "-":
-		return readValue("standard input", a.stdin)
+		return readValue(ctx, "standard input", a.stdin)
 	default:
 		return []byte(args[0]), nil
 	}
 }
 
-func readFile(name string) ([]byte, error) {
+func readFile(ctx context.Context, name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, usagef("--file: %w", err)
 	}
-	value, err := readValue(name, f)
+	value, err := readValue(ctx, name, f)
 	_ = f.Close() // nothing was written to it
 	return value, err
 }
 
 // readValue reads no more than the cluster takes, so that an endless input is refused.
-func readValue(name string, r io.Reader) ([]byte, error) {
-	value, err := io.ReadAll(io.LimitReader(r, api.MaxValueBytes+1))
+func readValue(ctx context.Context, name string, r io.Reader) ([]byte, error) {
+	value, err := io.ReadAll(io.LimitReader(&interruptible{ctx: ctx, from: r}, api.MaxValueBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
