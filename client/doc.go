@@ -63,8 +63,8 @@
 //
 // # Locks
 //
-// gate.mu, connections.mu and follower.mu are leaves. embedded.write and embedded.flush are held
-// while the engine works; neither is taken while the other is held.
+// gate.mu, connections.mu, follower.mu and embedded.time are leaves. embedded.write and
+// embedded.flush are held while the engine works; neither is taken while the other is held.
 //
 // # Invariants
 //

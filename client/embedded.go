@@ -42,9 +42,15 @@ type embedded struct {
 
 	calls gate
 
-	// last is the time of this store: the highest version given to a write, and the latest time
-	// at which a read judged what has expired. Only grows (K5).
-	last atomic.Uint64
+	// time is the time of this store (K5). A leaf.
+	time struct {
+		sync.Mutex
+		// last is the highest version given to a write, or the latest time at which a read judged
+		// what has expired. Only grows.
+		last api.Version
+		// writing is the version of the write under way, 0 when there is none.
+		writing api.Version
+	}
 	// applied counts the batches that reached the engine. Written under write.
 	applied atomic.Uint64
 
@@ -82,7 +88,7 @@ func Embedded(db *engine.DB, o EmbeddedOptions) api.KV {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &embedded{db: db, opts: o, stop: cancel}
 	// The clock may have been set back since the store was written.
-	e.last.Store(max(uint64(db.LastVersion()), uint64(api.VersionAt(db.Horizon().ExpiryMillis))))
+	e.time.last = max(api.Version(db.LastVersion()), api.VersionAt(db.Horizon().ExpiryMillis))
 	e.write.batch = db.NewBatch()
 	if db.LastVersion() > 0 {
 		e.write.answers.unknownMillis = e.now().Millis()
@@ -93,24 +99,35 @@ func Embedded(db *engine.DB, o EmbeddedOptions) api.KV {
 	return e
 }
 
-// now is the time by which a read judges expiry. It does not go back (K5).
+// now is the time by which a read judges expiry. It does not go back, nor does it overtake a write
+// under way, which may yet keep what the write found alive (K5).
 func (e *embedded) now() api.Version {
-	wall := uint64(api.VersionAt(clock.Millis(e.opts.Clock)))
-	for {
-		last := e.last.Load()
-		if wall <= last {
-			return api.Version(last)
-		}
-		if e.last.CompareAndSwap(last, wall) {
-			return api.Version(wall)
-		}
+	wall := api.VersionAt(clock.Millis(e.opts.Clock))
+	e.time.Lock()
+	defer e.time.Unlock()
+	if e.time.writing != 0 {
+		return e.time.writing - 1
 	}
+	e.time.last = max(e.time.last, wall)
+	return e.time.last
 }
 
-// stamp is the version of a write: above every write and every read before it (K5).
-func (e *embedded) stamp() api.Version {
-	e.now()
-	return api.Version(e.last.Add(1))
+// stampLocked is the version of a write: above every write and every read before it (K5). The write
+// is under way until settle.
+func (e *embedded) stampLocked() api.Version {
+	wall := api.VersionAt(clock.Millis(e.opts.Clock))
+	e.time.Lock()
+	defer e.time.Unlock()
+	e.time.last = max(e.time.last, wall) + 1
+	e.time.writing = e.time.last
+	return e.time.last
+}
+
+// settle ends the write under way: it is in the engine, or never will be.
+func (e *embedded) settle() {
+	e.time.Lock()
+	defer e.time.Unlock()
+	e.time.writing = 0
 }
 
 // Close implements api.KV. What was applied is durable when it returns nil.

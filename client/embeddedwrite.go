@@ -101,7 +101,8 @@ func lookup(from getter, ns api.Namespace) func(key []byte) (evaluate.Row, error
 
 // evaluateLocked runs a batch. A refusal is the batch's own fault, err the engine's.
 func (e *embedded) evaluateLocked(b *api.Batch) (_ api.Result, refusal *api.Error, err error) {
-	run := evaluate.Evaluator{Version: e.stamp(), Lookup: lookup(e.db, b.Namespace)}
+	run := evaluate.Evaluator{Version: e.stampLocked(), Lookup: lookup(e.db, b.Namespace)}
+	defer e.settle()
 	result, refusal, err := run.Run(b)
 	if refusal != nil || err != nil || len(run.Writes()) == 0 {
 		return result, refusal, wrapEngine(err)
