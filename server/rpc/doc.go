@@ -8,7 +8,7 @@
 //
 //  1. The headers arrive, 16 KiB of them at most. Who may not call the method is refused now, before
 //     the body is taken in (access.go).
-//  2. gRPC decodes the message, within api.MaxMessageBytes.
+//  2. gRPC decodes the message, within api.MaxMessageBytes and maxElements (codec.go).
 //  3. An interceptor measures, turns a panic into INTERNAL, and maps the error.
 //  4. The handler translates the message, calls the KV and translates the answer.
 //
@@ -28,4 +28,6 @@
 //   - C2: a request id of a client reaches the KV unchanged.
 //   - C3: no request makes the process panic.
 //   - C4: a method is called only by those whom the table names; a method without a row by nobody.
+//   - C5: what is decoded takes memory in proportion to its size: the elements of lists are counted
+//     first.
 package rpc

@@ -124,6 +124,7 @@ func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults()}
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(append(serverTLS(s.opts.TLS),
+		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
 		grpc.MaxSendMsgSize(api.MaxMessageBytes),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),

@@ -1,0 +1,57 @@
+package rpc
+
+import (
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/api/peerv1"
+)
+
+// C5. An empty element takes two bytes of a message and a hundred times that in memory.
+func TestAMessageOfTooManyElementsIsNotDecoded(t *testing.T) {
+	for _, m := range []proto.Message{&pb.BatchRequest{}, &pb.MultiGetRequest{}, &peerv1.ForwardGetRequest{}} {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			if !fields.Get(i).IsList() {
+				continue
+			}
+			for count, wantErr := range map[int]bool{maxElements: false, maxElements + 1: true} {
+				raw := make([]byte, 2*count)
+				for at := 0; at < len(raw); at += 2 {
+					raw[at] = byte(fields.Get(i).Number()<<3 | 2)
+				}
+				err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, m)
+				got := m.ProtoReflect().Get(fields.Get(i)).List().Len()
+				if (err != nil) != wantErr || wantErr && got != 0 || !wantErr && got != count {
+					t.Errorf("%T: %d of %d elements, %v", m, got, count, err)
+				}
+				proto.Reset(m)
+			}
+		}
+	}
+	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer{0xff}}, &pb.BatchRequest{}); err == nil {
+		t.Error("what is no message is decoded")
+	}
+}
+
+func TestTooManyOperationsNeverReachTheKV(t *testing.T) {
+	f := start(t)
+	kv := pb.NewKVClient(f.conn)
+	_, err := kv.Batch(t.Context(), &pb.BatchRequest{Ops: make([]*pb.Op, maxElements+1)})
+	if status.Code(err) != codes.Internal || f.kv.batch.Ops != nil {
+		t.Errorf("%d operations: %v", len(f.kv.batch.Ops), err)
+	}
+	ops := make([]*pb.Op, api.MaxBatchOps+1) // the server refuses that, with a code of ours
+	for i := range ops {
+		ops[i] = &pb.Op{Kind: pb.OpKind_OP_KIND_GET}
+	}
+	if _, err := kv.Batch(t.Context(), &pb.BatchRequest{Ops: ops}); err != nil || len(f.kv.batch.Ops) != len(ops) {
+		t.Errorf("%d operations: %v", len(f.kv.batch.Ops), err)
+	}
+}
