@@ -166,3 +166,19 @@ func TestRepliesAreMutedAsAsked(t *testing.T) {
 		t.Fatalf("%q, %v", got, err)
 	}
 }
+
+func TestABlockThatReadsTooMuchDoesNothing(t *testing.T) {
+	_, _, address := startServer(t, nil)
+	c := dial(t, address)
+	in := bufio.NewReader(c)
+	if got := do(t, c, in, "SET", "big", strings.Repeat("v", 5<<20)); got != "+OK\r\n" {
+		t.Fatal(got)
+	}
+	all(t, c, in, "MULTI", "SET k 1", "GET big", "GET big")
+	if got := all(t, c, in, "EXEC"); !strings.HasPrefix(got, "-ERR the stored values that the batch returns or keeps are together over the limit") {
+		t.Fatalf("%.100q", got)
+	}
+	if got := all(t, c, in, "GET k"); got != "$-1\r\n" {
+		t.Fatalf("%q", got)
+	}
+}
