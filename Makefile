@@ -60,8 +60,14 @@ lint: ## gofmt, go vet and staticcheck over all modules
 	done
 	go vet -tags seededbug ./internal/seededbug
 
+.PHONY: clients
+clients: ## the packages of the Node.js clients that tests run, by their lock files
+	@for lock in $$(git ls-files '*package-lock.json'); do \
+		(cd $$(dirname $$lock) && npm ci --ignore-scripts --no-audit --no-fund </dev/null); \
+	done
+
 .PHONY: test
-test: ## every test that CI runs: units, policy, fuzz corpora, then clusters of real processes
+test: clients ## every test that CI runs: units, policy, fuzz corpora, then clusters of real processes
 	go test $(RACE) -timeout 10m ./...
 	cd examples/loadtree && go test ./...
 	cd tests/deploy && go test -v -count=1 -timeout 10m ./...
