@@ -94,7 +94,7 @@ func (d *data) serve(op string, handle handler) http.HandlerFunc {
 		_ = control.SetWriteDeadline(deadline)
 		err := d.refuseBrowser(r)
 		if err == nil {
-			err = d.withDeadline(handle, w, r)
+			err = d.withDeadline(op, handle, w, r)
 		}
 		if err != nil {
 			refuse(w, err)
@@ -103,9 +103,12 @@ func (d *data) serve(op string, handle handler) http.HandlerFunc {
 	}
 }
 
-// withDeadline gives a request the time that it asks for.
-func (d *data) withDeadline(handle handler, w http.ResponseWriter, r *http.Request) error {
+// withDeadline gives a request that makes sense the time that it asks for.
+func (d *data) withDeadline(op string, handle handler, w http.ResponseWriter, r *http.Request) error {
 	q, err := queryOf(r)
+	if err == nil {
+		err = refuseIgnored(op, q, r)
+	}
 	if err != nil {
 		return err
 	}

@@ -164,6 +164,21 @@ func TestRequestsThatMakeNoSenseAreRefused(t *testing.T) {
 	f.want(404, "not by POST", "POST", "/v1/kv/k", "v")
 }
 
+func TestWhatARequestWouldIgnoreIsRefused(t *testing.T) {
+	f := newFace(t)
+	f.want(200, `"number":1}`, "POST", "/v1/incr/n", "")
+	for _, request := range [][2]string{
+		{"POST", "/v1/incr/n?if_version=9"}, {"POST", "/v1/incr/n?ttl_ms=5"}, {"PUT", "/v1/kv/n?delta=5"}, {"DELETE", "/v1/kv/n?ttl_ms=5"},
+		{"GET", "/v1/kv/n?if_version=9"}, {"GET", "/v1/kv/n?prefix=n"}, {"GET", "/v1/scan?key_b64=bg"}, {"GET", "/v1/status?limit=1"},
+	} {
+		f.want(400, `"code":"INVALID"`, request[0], request[1], "")
+	}
+	for _, request := range [][2]string{{"POST", "/v1/incr/n"}, {"DELETE", "/v1/kv/n"}} {
+		f.want(400, "only PUT takes a body", request[0], request[1], `{"delta":5}`)
+	}
+	f.want(200, `"value":"1"`, "GET", "/v1/kv/n", "")
+}
+
 func TestEveryErrorHasItsStatusAndSaysWhatToDo(t *testing.T) {
 	f := newFace(t)
 	for _, row := range api.Table {

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,12 +16,30 @@ import (
 	"github.com/lightning-db/lightning/internal/jsontext"
 )
 
-// parameters are all that a route may be given, so that a misspelt one is an error.
-var parameters = map[string]bool{
-	"key_b64": true, "ttl_ms": true, "expires_at_ms": true, "keep_expiry": true, "if_absent": true, "if_present": true,
-	"if_version": true, "max_staleness_ms": true, "timeout_ms": true, "delta": true,
-	"prefix": true, "prefix_b64": true, "start": true, "start_b64": true, "end": true, "end_b64": true,
-	"limit": true, "reverse": true, "keys_only": true, "resume": true,
+// parameters are what each operation takes besides timeout_ms. All others are refused, so that a
+// condition that is misspelt, or that the operation does not know, does not become none.
+var parameters = map[string][]string{
+	"get":       {"key_b64", "max_staleness_ms"},
+	"put":       {"key_b64", "ttl_ms", "expires_at_ms", "keep_expiry", "if_absent", "if_present", "if_version"},
+	"delete":    {"key_b64", "if_absent", "if_present", "if_version"},
+	"increment": {"key_b64", "delta"},
+	"scan": {
+		"prefix", "prefix_b64", "start", "start_b64", "end", "end_b64", "limit", "reverse", "keys_only", "resume", "max_staleness_ms",
+	},
+	"status": nil,
+}
+
+// refuseIgnored refuses what the operation would not look at.
+func refuseIgnored(op string, q query, r *http.Request) error {
+	for name := range q {
+		if name != "timeout_ms" && !slices.Contains(parameters[op], name) {
+			return api.Errorf(api.CodeInvalid, "the query has a parameter that does not exist for this request; see docs/http.md")
+		}
+	}
+	if (op == "delete" || op == "increment") && r.ContentLength != 0 {
+		return api.Errorf(api.CodeInvalid, "of writes only PUT takes a body; what others are to do are parameters, see docs/http.md")
+	}
+	return nil
 }
 
 // query are the parameters of a request.
@@ -32,9 +51,6 @@ func queryOf(r *http.Request) (query, error) {
 		return nil, api.Errorf(api.CodeInvalid, "the query after ? is not percent-encoded")
 	}
 	for name, all := range values {
-		if !parameters[name] {
-			return nil, api.Errorf(api.CodeInvalid, "the query has a parameter that does not exist; see docs/http.md")
-		}
 		if len(all) > 1 {
 			return nil, api.Errorf(api.CodeInvalid, "parameter %s is given twice", name)
 		}
