@@ -32,6 +32,8 @@ func (a *app) benchCommand() *cobra.Command {
 		Long: "Put load on the cluster that --addr names, by gRPC, or with --redis on any server that speaks the\n" +
 			"Redis protocol, this cluster's Redis ports included. It ends by itself after --duration, or\n" +
 			"after --count operations if that is sooner; Ctrl-C ends it early, with a report.\n\n" +
+			"The workloads get and mixed write each of --keys once before; that is in neither --duration nor\n" +
+			"the report, and takes long where writes do: give fewer keys, or another workload.\n\n" +
 			"What it writes stays, under keys that begin with --prefix, unless --ttl is given. A latency is the\n" +
 			"time of a whole round: with --pipeline 16, until 16 answers are there. Clients wait for their\n" +
 			"answers, so while a store stalls less is asked of it.",

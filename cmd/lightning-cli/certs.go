@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +37,13 @@ const (
 	caLifetime = 3650 * day
 	// secretBytes is what a key of gossip has, and beyond guessing for a password.
 	secretBytes = 32
+	// maxHostName is what DNS allows.
+	maxHostName = 253
 )
+
+// hostName is a DNS name, which may stand for all names of one label below it. Underscores are not
+// for names of hosts, but Docker makes some with them.
+var hostName = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*$`)
 
 // certsOptions are the flags of the verbs below certs.
 type certsOptions struct {
@@ -82,6 +91,8 @@ func (o certsOptions) check() error {
 		return usagef("--dir is required")
 	case len(o.hosts) == 0:
 		return usagef("--hosts is required: clients compare the names in the certificate with the address they dial")
+	case slices.ContainsFunc(o.hosts, func(host string) bool { return !isHost(host) }):
+		return usagef("--hosts: want DNS names, which may begin with '*.', and IP addresses without ports, not %q", o.hosts)
 	case o.days < 1 || o.days > 3650:
 		return usagef("--days is %d, want 1 to 3650", o.days)
 	}
@@ -89,6 +100,14 @@ func (o certsOptions) check() error {
 		return usagef("--cluster-name: %w", err)
 	}
 	return nil
+}
+
+// isHost reports whether clients can compare a name in a certificate with what they dial.
+func isHost(name string) bool {
+	if net.ParseIP(name) != nil {
+		return true
+	}
+	return len(name) <= maxHostName && hostName.MatchString(name)
 }
 
 // issue makes a certificate that every node of the cluster can use.

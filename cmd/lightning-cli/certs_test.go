@@ -98,6 +98,8 @@ func TestCertsRefuseToOverwriteAndToGuess(t *testing.T) {
 		"is there already":       {"create", "--dir", dir, "--hosts", "a"},
 		"--dir is required":      {"create", "--hosts", "a"},
 		"--hosts is required":    {"create", "--dir", dir},
+		"10.0.0.1:8379":          {"create", "--dir", dir, "--hosts", "a,10.0.0.1:8379"},
+		"a host":                 {"renew", "--dir", dir, "--hosts", "a host"},
 		"--days is 0":            {"create", "--dir", dir, "--hosts", "a", "--days", "0"},
 		"--cluster-name":         {"create", "--dir", dir, "--hosts", "a", "--cluster-name", "a b"},
 		"ca.crt":                 {"renew", "--dir", dir, "--hosts", "a"},
