@@ -64,7 +64,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.Uint16Var(&c.RESPClusterPort, "resp-cluster-port", 7379, "port of the Redis protocol for cluster-aware clients, which it sends to the leader of each slot; 0 for none")
 	fs.DurationVar(&c.StaleReadBound, "stale-read-bound", time.Second, "how old an answer may be that a Redis client gets from a replica after READONLY")
 	fs.Uint16Var(&c.GRPCPort, "grpc-port", 8379, "port of gRPC, for clients and between nodes")
-	fs.Uint16Var(&c.HTTPPort, "http-port", 9379, "port of HTTP: /livez, /readyz, /metrics")
+	fs.Uint16Var(&c.HTTPPort, "http-port", 9379, "port of HTTP: /livez, /readyz, /metrics, and the keys as JSON under /v1/")
 	fs.Uint16Var(&c.GossipPort, "gossip-port", 5379, "port of gossip, TCP and UDP")
 	fs.StringSliceVar(&c.Join, "join", nil, "gossip addresses (host:port) or DNS names of other nodes, comma-separated; asked again for ever")
 	fs.IntVar(&c.BootstrapExpect, "bootstrap-expect", 0, "form a new cluster with exactly this many nodes, once; without it and without --join the node is a cluster of its own")
