@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -12,8 +13,8 @@ import (
 )
 
 // Clear deletes every key of a namespace that exists when it is called. Keys that are written
-// meanwhile may stay. It reads the keys of all shards in pages and deletes each page in one
-// write per shard. Each of these steps has the time of one request; the whole lasts as long as
+// meanwhile may stay. It reads the keys of all shards in pages and deletes each page in a few
+// writes per shard. Each of these steps has the time of one request; the whole lasts as long as
 // ctx. After an error some keys are deleted and some are not, and the error says so.
 func (s *Server) Clear(ctx context.Context, ns api.Namespace) error {
 	if err := checkNamespace(ns); err != nil {
@@ -49,21 +50,53 @@ func (s *Server) Clear(ctx context.Context, ns api.Namespace) error {
 	return nil
 }
 
-// clearArc deletes the keys of an arc page by page.
+// clearArc deletes the keys of an arc, a few at a time.
 func (s *Server) clearArc(ctx context.Context, arc router.Arc, ns api.Namespace, deleted *atomic.Int64) error {
+	pace := minClearKeys
 	return s.walkArc(ctx, arc, api.Range{Namespace: ns, KeysOnly: true}, func(items []api.Item) (bool, error) {
-		ops := make([]api.Op, len(items))
-		for i := range items {
-			ops[i] = api.Op{Kind: api.OpDelete, Key: items[i].Key}
+		for len(items) > 0 {
+			some := items[:min(pace, len(items))]
+			items = items[len(some):]
+			began := s.opts.Clock.Now()
+			if err := s.clearKeys(ctx, ns, some); err != nil {
+				return false, err
+			}
+			pace = nextPace(pace, s.opts.Clock.Now().Sub(began))
+			deleted.Add(int64(len(some)))
 		}
-		step, cancel := context.WithTimeout(ctx, s.opts.Timeout)
-		defer cancel()
-		if err := s.applyParts(step, &api.Batch{Namespace: ns, Ops: ops}, make([]api.OpResult, len(ops))); err != nil {
-			return false, err
-		}
-		deleted.Add(int64(len(ops)))
 		return true, nil
 	})
+}
+
+func (s *Server) clearKeys(ctx context.Context, ns api.Namespace, items []api.Item) error {
+	ops := make([]api.Op, len(items))
+	for i := range items {
+		ops[i] = api.Op{Kind: api.OpDelete, Key: items[i].Key}
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	return s.applyParts(ctx, &api.Batch{Namespace: ns, Ops: ops}, make([]api.OpResult, len(ops)))
+}
+
+// The keys that Clear deletes in one write. A shard applies nothing else meanwhile, and looks at
+// the value of each: 16 of the largest take it about half a second, so it begins with these, and
+// takes more while they are quick.
+const (
+	minClearKeys  = 16
+	maxClearKeys  = api.MaxScanPageItems
+	quickClear    = 50 * time.Millisecond
+	sluggishClear = 200 * time.Millisecond
+)
+
+// nextPace is how many keys to delete after so many took a time.
+func nextPace(pace int, took time.Duration) int {
+	switch {
+	case took < quickClear:
+		return min(2*pace, maxClearKeys)
+	case took > sluggishClear:
+		return max(pace/2, minClearKeys)
+	}
+	return pace
 }
 
 // walkArc calls visit with the items of an arc, page by page, until it returns false. They are in

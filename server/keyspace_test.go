@@ -303,3 +303,21 @@ func TestBoundsCrossTheWireUnchangedOrShorter(t *testing.T) {
 		t.Errorf("a bound that does not fit became %v", got)
 	}
 }
+
+func TestClearHoldsAShardUpForAMomentOnly(t *testing.T) {
+	for _, c := range []struct {
+		pace int
+		took time.Duration
+		want int
+	}{
+		{minClearKeys, time.Millisecond, 2 * minClearKeys},
+		{maxClearKeys, time.Millisecond, maxClearKeys},
+		{64, 100 * time.Millisecond, 64},
+		{64, time.Second, 32},
+		{minClearKeys, time.Minute, minClearKeys},
+	} {
+		if got := nextPace(c.pace, c.took); got != c.want {
+			t.Errorf("after %d keys in %v: %d, want %d", c.pace, c.took, got, c.want)
+		}
+	}
+}
