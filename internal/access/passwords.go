@@ -15,6 +15,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/network"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -142,7 +143,7 @@ func (p *Passwords) Check(_ context.Context, user string, password []byte, sourc
 	if !p.Required() {
 		return nil
 	}
-	from := sourceOf(source)
+	from := network.Source(source)
 	right := p.Matches(password) && (user == "" || user == User)
 	if wait := p.throttle.wait(from); wait > 0 && !(right && p.throttle.trusts(from)) {
 		return api.Errorf(api.CodeOverloaded, "too many wrong passwords from this address; try again in %d s", (wait+time.Second-1)/time.Second)

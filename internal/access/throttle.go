@@ -1,7 +1,6 @@
 package access
 
 import (
-	"net"
 	"net/netip"
 	"sync"
 	"time"
@@ -70,23 +69,6 @@ func (t *throttle) trusts(source netip.Addr) bool {
 	at, ok := t.mu.trusted[source]
 	age := t.clock.Now().Sub(at)
 	return ok && age >= 0 && age <= trust
-}
-
-// sourceOf is the address that failures are counted for: for IPv6 the network that one customer
-// gets. Connections without an address share one.
-func sourceOf(a net.Addr) netip.Addr {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		prefix, err := ip.Prefix(64)
-		if err == nil {
-			return prefix.Addr()
-		}
-	}
-	return ip
 }
 
 // wait is how long a source has to stay away, 0 if it need not.

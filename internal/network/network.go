@@ -1,5 +1,3 @@
-// Package network is the network as a seam: everything that listens or dials does it through
-// Network, so that tests can put a fake one with cuts and delays in its place.
 package network
 
 import (

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -138,5 +139,33 @@ func TestAHeaderThatIsTooLongIsRefused(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Fatal(res.Status)
+	}
+}
+
+// TestOneSourceDoesNotTakeAllConnections: connections that send nothing are few, also without TLS.
+func TestOneSourceDoesNotTakeAllConnections(t *testing.T) {
+	_, _, url, client := start(t)
+	address := strings.TrimPrefix(url, "http://")
+	const most = 1_000
+	for range most {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("connection %d is kept: %v", most+1, err)
+	}
+	elsewhere := &http.Transport{DisableKeepAlives: true, DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext}
+	client.Transport = elsewhere
+	if code, _ := get(t, client, url+"/livez"); code != http.StatusOK {
+		t.Fatal(code)
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lightning-db/lightning/internal/network"
 )
 
 // Options are the settings of a Server. Alive, Ready and Metrics are required. Nothing in it
@@ -88,7 +90,7 @@ func check(probe func() error) http.HandlerFunc {
 
 // Serve accepts connections until Close, then returns nil. It closes the listener.
 func (s *Server) Serve(ln net.Listener) error {
-	if err := s.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(network.Bounded(ln)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve HTTP: %w", err)
 	}
 	return nil

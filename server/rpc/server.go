@@ -20,6 +20,7 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/network"
 )
 
 // View is the cluster map as this node knows it; *meta.Follower implements it.
@@ -156,7 +157,7 @@ func New(o Options) *Server {
 
 // Serve accepts connections until Close, then returns nil. It closes the listener.
 func (s *Server) Serve(ln net.Listener) error {
-	if err := s.grpc.Serve(newBounded(ln)); err != nil && s.closing.Err() == nil {
+	if err := s.grpc.Serve(network.Bounded(ln)); err != nil && s.closing.Err() == nil {
 		return fmt.Errorf("serve gRPC: %w", err)
 	}
 	return nil

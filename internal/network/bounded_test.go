@@ -1,4 +1,4 @@
-package rpc
+package network
 
 import (
 	"net"
@@ -67,5 +67,22 @@ func TestOneSourceDoesNotTakeAllConnections(t *testing.T) {
 	}
 	if !take("10.0.0.1") {
 		t.Fatal("there is room again, but not for this one")
+	}
+}
+
+// TestAnIPv6CustomerIsOneSource: who has a /64 has more addresses than there are connections.
+func TestAnIPv6CustomerIsOneSource(t *testing.T) {
+	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1} }
+	if a, b := Source(at("2001:db8:1:2::1")), Source(at("2001:db8:1:2:3:4:5:6")); a != b {
+		t.Error(a, b)
+	}
+	if a, b := Source(at("2001:db8:1:2::1")), Source(at("2001:db8:1:3::1")); a == b {
+		t.Error(a, b)
+	}
+	if a, b := Source(at("::ffff:10.0.0.1")), Source(at("10.0.0.1")); a != b {
+		t.Error(a, b)
+	}
+	if a, b := Source(at("10.0.0.1")), Source(at("10.0.0.2")); a == b {
+		t.Error(a, b)
 	}
 }

@@ -1,20 +1,20 @@
-package rpc
+package network
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 )
 
 const (
-	// maxConns bounds the connections of the port: a goroutine pair and some 50 KiB each.
+	// maxConns bounds the connections of a port: a goroutine pair and some 50 KiB each.
 	maxConns = 10_000
-	// maxConnsPerSource keeps one address from taking them all, nodes' included. A client needs one
+	// maxConnsPerSource keeps one source from taking them all, nodes' included. A client needs one
 	// connection to a node, a node four; many clients may share an address.
 	maxConnsPerSource = 1_000
 )
 
-// bounded is a listener that closes connections beyond the bounds at once. Those within them that
-// never call anything end at their age.
+// bounded is a listener that closes connections beyond the bounds at once.
 type bounded struct {
 	net.Listener
 
@@ -22,13 +22,16 @@ type bounded struct {
 	mu struct {
 		sync.Mutex
 		total   int
-		sources map[string]int
+		sources map[netip.Addr]int
 	}
 }
 
+// Bounded makes ln yield at most 10,000 connections that are open at once, and 1,000 of one Source.
+func Bounded(ln net.Listener) net.Listener { return newBounded(ln) }
+
 func newBounded(ln net.Listener) *bounded {
 	b := &bounded{Listener: ln}
-	b.mu.sources = make(map[string]int)
+	b.mu.sources = make(map[netip.Addr]int)
 	return b
 }
 
@@ -39,10 +42,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		source := conn.RemoteAddr().String()
-		if host, _, err := net.SplitHostPort(source); err == nil {
-			source = host
-		}
+		source := Source(conn.RemoteAddr())
 		if b.admit(source) {
 			return &boundedConn{Conn: conn, release: sync.OnceFunc(func() { b.release(source) })}, nil
 		}
@@ -50,7 +50,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 	}
 }
 
-func (b *bounded) admit(source string) bool {
+func (b *bounded) admit(source netip.Addr) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.mu.total >= maxConns || b.mu.sources[source] >= maxConnsPerSource {
@@ -61,7 +61,7 @@ func (b *bounded) admit(source string) bool {
 	return true
 }
 
-func (b *bounded) release(source string) {
+func (b *bounded) release(source netip.Addr) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.mu.total--
@@ -80,4 +80,12 @@ type boundedConn struct {
 func (c *boundedConn) Close() error {
 	c.release()
 	return c.Conn.Close()
+}
+
+// CloseWrite lets servers say that no more comes while they still read.
+func (c *boundedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
