@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/network"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
@@ -24,7 +26,7 @@ type conn struct {
 	net    net.Conn
 	id     int64
 	since  time.Time
-	source string // the client's address without its port
+	source netip.Addr
 
 	// Owned by the connection's goroutine.
 	in            *wire.Reader
@@ -46,6 +48,8 @@ type conn struct {
 	hasDeadline  bool // of reading
 	commandBegan bool // the deadline is that of a command
 
+	cut atomic.Bool // set when the connection has to make room for another's
+
 	// Written by the connection's goroutine, read by CLIENT LIST and KILL.
 	shown       atomic.Pointer[shown]
 	lastCommand atomic.Pointer[command]
@@ -53,7 +57,7 @@ type conn struct {
 }
 
 func newConn(s *Server, netConn net.Conn) *conn {
-	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now(), source: sourceOf(netConn)}
+	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now(), source: network.Source(netConn.RemoteAddr())}
 	c.in = wire.NewReader(socketReader{c}, c.reserveLarge)
 	c.out = wire.NewReply(socketWriter{c})
 	c.setAuthenticated(!s.passwordRequired())
@@ -280,7 +284,7 @@ func (s socketReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	c.setReadDeadline()
-	if c.server.closing.Load() {
+	if c.server.closing.Load() || c.cut.Load() {
 		// Checked after the deadline was set, which undoes a kick that came before.
 		return 0, io.EOF
 	}

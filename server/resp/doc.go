@@ -43,4 +43,6 @@
 //     Options.MaxQueuedBytes together, names and subscriptions for each connection.
 //   - U6: a connection that has not authenticated reaches no handler but those of AUTH, HELLO,
 //     RESET and QUIT.
+//   - U7: connections of one network.Source that have not authenticated do not keep those of another
+//     from authenticating.
 package resp

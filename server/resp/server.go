@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,8 +155,8 @@ type Server struct {
 		closed    bool
 		listeners map[net.Listener]struct{}
 		open      map[*conn]struct{}
-		strangers int            // of open, those that have not authenticated
-		sources   map[string]int // open connections by address, if they are bounded
+		strangers map[*conn]struct{} // of open, those that have not authenticated and were not cut
+		sources   map[netip.Addr]int // open connections by address, if they are bounded
 	}
 }
 
@@ -167,7 +168,8 @@ func New(o Options) *Server {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})
-	s.mu.sources = make(map[string]int)
+	s.mu.strangers = make(map[*conn]struct{})
+	s.mu.sources = make(map[netip.Addr]int)
 	return s
 }
 
@@ -253,8 +255,8 @@ func (s *Server) accept(netConn net.Conn) {
 func (s *Server) fullLocked(c *conn) bool {
 	perSource := s.opts.MaxConnsPerSource
 	return int64(len(s.mu.open)) >= s.settings.maxClients.Load() ||
-		!c.authenticated && s.mu.strangers >= s.opts.MaxStrangers ||
-		perSource > 0 && s.mu.sources[c.source] >= perSource
+		perSource > 0 && s.mu.sources[c.source] >= perSource ||
+		!c.authenticated && len(s.mu.strangers) >= s.opts.MaxStrangers && !s.cutStrangerLocked(c.source)
 }
 
 // addLocked counts c in, or with -1 out.
@@ -264,23 +266,17 @@ func (s *Server) addLocked(c *conn, delta int) {
 	} else {
 		delete(s.mu.open, c)
 	}
-	if !c.authenticated {
-		s.mu.strangers += delta
+	switch {
+	case delta < 0:
+		delete(s.mu.strangers, c)
+	case !c.authenticated:
+		s.mu.strangers[c] = struct{}{}
 	}
 	if s.opts.MaxConnsPerSource > 0 {
 		if s.mu.sources[c.source] += delta; s.mu.sources[c.source] == 0 {
 			delete(s.mu.sources, c.source)
 		}
 	}
-}
-
-// sourceOf is the host that a connection comes from.
-func sourceOf(netConn net.Conn) string {
-	address := netConn.RemoteAddr().String()
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		return host
-	}
-	return address
 }
 
 func (s *Server) forget(c *conn) {

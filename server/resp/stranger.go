@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -41,10 +42,37 @@ func (c *conn) setAuthenticated(yes bool) {
 		return
 	}
 	if yes {
-		s.mu.strangers--
+		delete(s.mu.strangers, c)
 	} else {
-		s.mu.strangers++
+		s.mu.strangers[c] = struct{}{}
 	}
+}
+
+// cutStrangerLocked makes room for a stranger from source: it ends the oldest of the address that
+// has most, if that has more than source is to have. So one address cannot keep the clients of all
+// others from authenticating, however often it connects (U7).
+func (s *Server) cutStrangerLocked(source netip.Addr) bool {
+	counts := make(map[netip.Addr]int)
+	for c := range s.mu.strangers {
+		counts[c.source]++
+	}
+	var oldest *conn
+	for c := range s.mu.strangers {
+		n := counts[c.source]
+		switch {
+		case n <= counts[source]+1:
+		case oldest == nil, n > counts[oldest.source], n == counts[oldest.source] && c.id < oldest.id:
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	delete(s.mu.strangers, oldest)
+	oldest.cut.Store(true)
+	_ = oldest.net.SetDeadline(now()) // closing TLS could wait for the client
+	s.stats.turnedAway.Add(1)
+	return true
 }
 
 // handshake does what TLS does before the first byte, if the connection speaks TLS.

@@ -176,8 +176,8 @@ func TestStrangersAreFew(t *testing.T) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.strangers != 0 {
-		t.Errorf("%d strangers are left", s.mu.strangers)
+	if n := len(s.mu.strangers); n != 0 {
+		t.Errorf("%d strangers are left", n)
 	}
 }
 
@@ -265,5 +265,39 @@ func TestAStrangersRepliesAreNotHeld(t *testing.T) {
 	n, err := client.Read(make([]byte, 1<<20))
 	if err != nil || n > maxStrangerReplyBytes+1024 {
 		t.Errorf("%d bytes at once, %v", n, err)
+	}
+}
+
+// TestOneSourceOfStrangersDoesNotLockOutOthers: who takes every place of strangers from one address
+// loses one of them to who comes from elsewhere, and not the other way round.
+func TestOneSourceOfStrangersDoesNotLockOutOthers(t *testing.T) {
+	s, _, address := startServer(t, locked(func(o *Options) { o.MaxStrangers = 4 }))
+	var crowd []net.Conn
+	for range 4 {
+		c := dial(t, address)
+		do(t, c, bufio.NewReader(c), "PING")
+		crowd = append(crowd, c)
+	}
+	elsewhere := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	honest, err := elsewhere.DialContext(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer honest.Close()
+	in := bufio.NewReader(honest)
+	if got := do(t, honest, in, "AUTH", "pw"); got != "+OK\r\n" {
+		t.Fatalf("%q", got)
+	}
+	if rest, err := io.ReadAll(crowd[0]); err != nil || string(rest) != "" {
+		t.Fatalf("the oldest of the crowd is not cut: %q, %v", rest, err)
+	}
+	do(t, crowd[1], bufio.NewReader(crowd[1]), "PING") // only one had to go
+	again := dial(t, address)
+	do(t, again, bufio.NewReader(again), "PING") // the place of the one that authenticated is free
+	if refused, err := io.ReadAll(dial(t, address)); err != nil || !strings.HasPrefix(string(refused), "-ERR max number") {
+		t.Fatalf("the crowd took a place of its own: %q, %v", refused, err)
+	}
+	if got := s.connCount(); got != 5 {
+		t.Errorf("%d connections are open", got)
 	}
 }
