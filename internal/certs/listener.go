@@ -5,16 +5,25 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/lightning-db/lightning/internal/network"
 )
 
 const (
 	// handshakeTimeout is how long a client may take to shake hands.
 	handshakeTimeout = 5 * time.Second
-	// maxHandshakes bounds the connections that are shaking hands; others wait in the backlog of
-	// the port. Each costs a goroutine and some 30 KiB.
-	maxHandshakes = 256
+	// maxHandshakes bounds the connections that are shaking hands, each of which costs some 30 KiB;
+	// maxHandshakesPerSource keeps one source from taking all of them.
+	maxHandshakes          = 256
+	maxHandshakesPerSource = maxHandshakes / 4
+	// maxWaiting and maxWaitingPerSource bound those and the connections that wait to be next, each a
+	// goroutine and a descriptor: many honest clients of one source may come at once. What is beyond
+	// is closed, so that the connections of other sources behind it are met.
+	maxWaiting          = 4096
+	maxWaitingPerSource = maxWaiting / 4
 )
 
 // Listener yields connections whose handshake is over, so that nobody behind it waits for a client
@@ -33,8 +42,16 @@ type Listener struct {
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		err error // that Accept of inner ended with
+		err     error // that Accept of inner ended with
+		waiting int   // connections that have not been handed out
+		sources map[netip.Addr]*share
 	}
+}
+
+// share is what one source has of the handshakes.
+type share struct {
+	waiting int // guarded by Listener.mu
+	slots   chan struct{}
 }
 
 // NewListener makes inner speak TLS. onFail, which may be nil, is told of handshakes that failed.
@@ -43,6 +60,7 @@ func NewListener(inner net.Listener, config *tls.Config, onFail func(remote net.
 		inner: inner, config: config, onFail: onFail,
 		ready: make(chan net.Conn), slots: make(chan struct{}, maxHandshakes),
 	}
+	l.mu.sources = make(map[netip.Addr]*share)
 	l.stopped, l.stop = context.WithCancel(context.Background())
 	l.running.Go(l.acceptLoop)
 	return l
@@ -52,34 +70,60 @@ func NewListener(inner net.Listener, config *tls.Config, onFail func(remote net.
 // are waited out.
 func (l *Listener) acceptLoop() {
 	for {
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.stopped.Done():
-			return
-		}
 		conn, err := l.inner.Accept()
-		if err == nil {
-			l.running.Go(func() { l.shake(conn) })
-			continue
-		}
-		<-l.slots
-		if errors.Is(err, net.ErrClosed) {
+		switch {
+		case err == nil:
+			l.take(conn)
+		case errors.Is(err, net.ErrClosed):
 			l.fail(err)
 			return
+		default:
+			if !l.pause() {
+				return
+			}
 		}
-		l.pause()
 	}
+}
+
+// take starts the handshake of a connection, or closes it if its source has too many.
+func (l *Listener) take(conn net.Conn) {
+	source := network.Source(conn.RemoteAddr())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.mu.sources[source]
+	if s == nil {
+		s = &share{slots: make(chan struct{}, maxHandshakesPerSource)}
+	}
+	if l.mu.waiting >= maxWaiting || s.waiting >= maxWaitingPerSource {
+		_ = conn.Close()
+		return
+	}
+	l.mu.sources[source] = s
+	l.mu.waiting++
+	s.waiting++
+	l.running.Go(func() {
+		l.shake(conn, s)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.mu.waiting--
+		if s.waiting--; s.waiting == 0 {
+			delete(l.mu.sources, source)
+		}
+	})
 }
 
 // acceptPause is long enough that a loop of errors costs nothing.
 const acceptPause = 20 * time.Millisecond
 
-func (l *Listener) pause() {
+// pause reports whether to go on.
+func (l *Listener) pause() bool {
 	timer := time.NewTimer(acceptPause)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return true
 	case <-l.stopped.Done():
+		return false
 	}
 }
 
@@ -90,11 +134,21 @@ func (l *Listener) fail(err error) {
 	l.stop()
 }
 
-// shake shakes hands and hands the connection out. Its slot is free again when somebody took it.
-func (l *Listener) shake(raw net.Conn) {
-	defer func() { <-l.slots }()
+// shake waits for its turn, shakes hands and hands the connection out, all but the last within
+// handshakeTimeout.
+// Its turn is over when somebody took the connection.
+func (l *Listener) shake(raw net.Conn, s *share) {
 	ctx, cancel := context.WithTimeout(l.stopped, handshakeTimeout)
 	defer cancel()
+	for _, slots := range []chan struct{}{s.slots, l.slots} {
+		select {
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
+		case <-ctx.Done():
+			_ = raw.Close()
+			return
+		}
+	}
 	conn := tls.Server(raw, l.config)
 	if err := conn.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()

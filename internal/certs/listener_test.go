@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func listen(t *testing.T, s *Store, onFail func(net.Addr, error)) *Listener {
@@ -116,4 +117,72 @@ func TestAHandshakeThatTakesTooLongIsBrokenOff(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestOneSourceDoesNotKeepOthersFromShakingHands: whoever opens connections and says nothing holds only
+// a share of the handshakes, however many he opens.
+func TestOneSourceDoesNotKeepOthersFromShakingHands(t *testing.T) {
+	ca := authority(t)
+	s, _ := store(t, issue(t, ca, "blue", Node), ca)
+	l := listen(t, s, nil)
+	for range 2 * maxHandshakes {
+		silent, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+	}
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			c.Close()
+		}
+	}()
+	began := time.Now()
+	elsewhere := tls.Dialer{
+		NetDialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}},
+		Config:    &tls.Config{RootCAs: pool(t, ca), ServerName: "db.example", Time: times.Now},
+	}
+	c, err := elsewhere.DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	if took := time.Since(began); took > handshakeTimeout/2 {
+		t.Errorf("the handshake took %v", took)
+	}
+}
+
+// TestManyClientsOfOneSourceGetIn: a share is a queue and not a wall.
+func TestManyClientsOfOneSourceGetIn(t *testing.T) {
+	ca := authority(t)
+	s, _ := store(t, issue(t, ca, "blue", Node), ca)
+	l := listen(t, s, nil)
+	const clients = 3 * maxHandshakesPerSource
+	errs := make(chan error, clients)
+	for range clients {
+		go func() {
+			c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{RootCAs: pool(t, ca), ServerName: "db.example", Time: times.Now})
+			if err == nil {
+				defer c.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range clients {
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	for range clients {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.mu.waiting != 0 || len(l.mu.sources) != 0 {
+		t.Error(l.mu.waiting, l.mu.sources)
+	}
 }
