@@ -143,11 +143,16 @@ func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
 }
 
 func (s *Shard) notLeader() error {
-	err := api.Errorf(api.CodeNotLeader, "shard %d is led by another node", s.options.ID)
-	err.Shard = s.options.ID
-	if leader, _ := s.group.Leader(); leader != s.group.Replica().Node {
-		err.Leader = leader
+	why := "is led by another node"
+	leader, _ := s.group.Leader()
+	switch leader {
+	case "":
+		why = "has no leader that this node knows"
+	case s.group.Replica().Node:
+		leader, why = "", "has just elected this node, which is not up to date yet"
 	}
+	err := api.Errorf(api.CodeNotLeader, "shard %d %s", s.options.ID, why)
+	err.Shard, err.Leader = s.options.ID, leader
 	return err
 }
 
