@@ -23,7 +23,7 @@ func (a *app) exportCommand() *cobra.Command {
 		Short: "Write keys and values to a file as JSON lines",
 		Long: "Write keys, values and expiries as JSON lines to a file, or to standard output when it is -.\n" +
 			"The file appears under its name only when it is complete and on disk; one of that name before\n" +
-			"is replaced then. With - only the exit code tells whether the output is complete.\n\n" +
+			"is replaced then. With -, a device or a pipe only the exit code tells whether the output is complete.\n\n" +
 			"Each page is read at its own time: the export as a whole is not one snapshot. When nodes fail it\n" +
 			"goes on behind the last key, until nothing has come for --patience.",
 		Args: arguments(1, 1, "FILE or -"),
@@ -71,8 +71,21 @@ func (a *app) export(ctx context.Context, c *client.Client, name string, o trans
 }
 
 // writeWhole makes a file of what write writes: under its name there is the whole of it or what
-// was there before. Only its owner may read it, as it may hold anything.
+// was there before. Only its owner may read it, as it may hold anything. A link stays, and the
+// file that it leads to is replaced; a device or a pipe cannot be, so it is written into.
 func writeWhole(name string, write func(io.Writer) error) (err error) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil: // what is missing is made; anything else is said when that fails
+	case info.IsDir():
+		return usagef("export: %s is a folder", name)
+	case !info.Mode().IsRegular():
+		return writeInto(name, write)
+	default:
+		if name, err = filepath.EvalSymlinks(name); err != nil {
+			return usagef("export: %w", err)
+		}
+	}
 	folder := filepath.Dir(name)
 	f, err := os.CreateTemp(folder, "."+filepath.Base(name)+".part-*")
 	if err != nil {
@@ -101,6 +114,18 @@ func writeWhole(name string, write func(io.Writer) error) (err error) {
 	}
 	syncFolder(folder)
 	return nil
+}
+
+func writeInto(name string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return usagef("export: %w", err)
+	}
+	err = write(f)
+	if closeErr := f.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("write the export: %w", closeErr)
+	}
+	return err
 }
 
 // syncFolder makes the new name survive a crash of the machine, where the file system can do that.

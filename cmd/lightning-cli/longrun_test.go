@@ -43,6 +43,35 @@ func TestABrokenExportLeavesTheOldFile(t *testing.T) {
 	}
 }
 
+func TestAnExportReplacesFilesAndNothingElse(t *testing.T) {
+	dir := t.TempDir()
+	file, link, device := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "device")
+	if err := errors.Join(os.WriteFile(file, []byte("old"), 0o600), os.Symlink("file", link), os.Symlink(os.DevNull, device)); err != nil {
+		t.Fatal(err)
+	}
+	content := func(w io.Writer) error { _, err := io.WriteString(w, "new"); return err }
+	if err := errors.Join(writeWhole(link, content), writeWhole(device, content)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{link: "file", device: os.DevNull} {
+		if got, err := os.Readlink(name); err != nil || got != want {
+			t.Errorf("%s became %q, %v", name, got, err)
+		}
+	}
+	if got, err := os.ReadFile(file); err != nil || string(got) != "new" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := writeWhole(dir, content); exitCode(err) != exitUsage {
+		t.Errorf("a folder: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 3 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 func TestProgressIsALineNowAndThenOrOneThatIsDrawnAgain(t *testing.T) {
 	for terminal, want := range map[bool]string{
 		false: "1000 keys, 200/s, 2.0 KiB, 5s\n1000 keys, 0/s, 2.0 KiB, 10s\n",
