@@ -39,6 +39,23 @@ func TestAnInterruptEndsTheWaitForInput(t *testing.T) {
 	}
 }
 
+func TestAnInterruptIsNotTakenForAFailureOfTheCluster(t *testing.T) {
+	cluster := fakecluster.New(1)
+	defer cluster.Close()
+	for _, args := range [][]string{{"get", "k"}, {"scan"}, {"export", "-"}, {"status"}} {
+		ctx, interrupt := context.WithCancelCause(t.Context())
+		interrupt(errors.New("interrupt signal received"))
+		var stderr bytes.Buffer
+		code := run(ctx, environment{
+			args: append(args, "--addr", "node-0:8379"), stdin: strings.NewReader(""), stdout: io.Discard, stderr: &stderr,
+			lookup: func(string) (string, bool) { return "", false }, dial: cluster.Dial,
+		})
+		if got := stderr.String(); code != exitUnexpected || got != "lightning-cli: interrupt signal received\n" {
+			t.Errorf("%v: exit %d, %s", args, code, got)
+		}
+	}
+}
+
 func TestAnInterruptibleReaderReadsWhatIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		content := strings.Repeat("0123456789", 50_000)

@@ -55,6 +55,9 @@ func run(ctx context.Context, env environment) int {
 	a := &app{environment: env}
 	root := a.root()
 	command, err := root.ExecuteContextC(ctx)
+	if cause := context.Cause(ctx); cause != nil && exitCode(err) == exitUnavailable {
+		err = cause // not the cluster: nothing is to be retried
+	}
 	a.report(command, err)
 	return exitCode(err)
 }
