@@ -2,18 +2,15 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/tap"
 
 	"github.com/lightning-db/lightning/api"
@@ -88,6 +85,15 @@ func (s *Server) onHeaders(ctx context.Context, info *tap.Info) (context.Context
 		s.observe(info.FullMethodName, began, err)
 		return nil, api.ToStatus(err)
 	}
+	v := visitOf(ctx)
+	if methods[info.FullMethodName] == anyone {
+		var err error
+		if ctx, err = v.enter(ctx); err != nil {
+			return nil, api.ToStatus(err)
+		}
+	} else if v != nil {
+		v.trusted.Store(true)
+	}
 	return context.WithValue(ctx, admittedKey{}, info.FullMethodName), nil
 }
 
@@ -151,11 +157,11 @@ func (s *Server) isNode(ctx context.Context, md metadata.MD) error {
 		}
 		return errNoTLS
 	}
-	p, ok := peer.FromContext(ctx)
-	if !ok {
+	v := visitOf(ctx)
+	if v == nil {
 		return errNoTLS
 	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	info, ok := v.AuthInfo.(credentials.TLSInfo)
 	if !ok {
 		return errNoTLS
 	}
@@ -173,8 +179,8 @@ func (s *Server) checkBearer(ctx context.Context, md metadata.MD) error {
 	if !found || !strings.EqualFold(scheme, "bearer") || password == "" {
 		return api.Errorf(api.CodeUnauthorized, "the call's metadata 'authorization' is not 'Bearer <password>'")
 	}
-	known, _ := ctx.Value(connKey{}).(*atomic.Bool)
-	if known != nil && known.Load() && s.opts.Access.Matches([]byte(password)) {
+	v := visitOf(ctx)
+	if v != nil && v.known.Load() && s.opts.Access.Matches([]byte(password)) {
 		return nil
 	}
 	var source net.Addr
@@ -184,8 +190,8 @@ func (s *Server) checkBearer(ctx context.Context, md metadata.MD) error {
 	if err := s.opts.Access.Check(ctx, "", []byte(password), source); err != nil {
 		return err
 	}
-	if known != nil {
-		known.Store(true)
+	if v != nil {
+		v.known.Store(true)
 	}
 	return nil
 }
@@ -205,32 +211,4 @@ func (s *Server) warnRefused(ctx context.Context, method string, err error) {
 		from = p.Addr.String()
 	}
 	s.opts.Logger.Warn("a call that only nodes of this cluster may make was refused", "method", method, "from", from, "reason", err)
-}
-
-// connKey finds in a call's context whether its connection gave the right password.
-type connKey struct{}
-
-// connections remembers that for each connection.
-type connections struct{}
-
-// TagConn implements stats.Handler.
-func (connections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
-	return context.WithValue(ctx, connKey{}, new(atomic.Bool))
-}
-
-// HandleConn implements stats.Handler.
-func (connections) HandleConn(context.Context, stats.ConnStats) {}
-
-// TagRPC implements stats.Handler.
-func (connections) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-
-// HandleRPC implements stats.Handler.
-func (connections) HandleRPC(context.Context, stats.RPCStats) {}
-
-// serverTLS is the transport's security: TLS, or none when no configuration is given.
-func serverTLS(c *tls.Config) []grpc.ServerOption {
-	if c == nil {
-		return nil
-	}
-	return []grpc.ServerOption{grpc.Creds(credentials.NewTLS(c))}
 }

@@ -30,4 +30,6 @@
 //   - C4: a method is called only by those whom the table names; a method without a row by nobody.
 //   - C5: what is decoded takes memory in proportion to its size: the elements of lists are counted
 //     first.
+//   - C6: a connection that has made no call but those open to anybody is cut when it has sent
+//     maxStrangerBytes, and has maxStrangerCalls under way at most.
 package rpc

@@ -124,7 +124,8 @@ const (
 func New(o Options) *Server {
 	s := &Server{opts: o.withDefaults()}
 	s.closing, s.cancel = context.WithCancel(context.Background())
-	s.grpc = grpc.NewServer(append(serverTLS(s.opts.TLS),
+	s.grpc = grpc.NewServer(
+		grpc.Creds(newReception(&s.opts)),
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
 		grpc.MaxSendMsgSize(api.MaxMessageBytes),
@@ -136,12 +137,12 @@ func New(o Options) *Server {
 			MaxConnectionAge: s.opts.MaxConnectionAge, MaxConnectionAgeGrace: ageGrace,
 		}),
 		grpc.MaxHeaderListSize(maxHeaderBytes),
-		grpc.StatsHandler(connections{}),
+		grpc.StatsHandler(leave{}),
 		grpc.InTapHandle(s.onHeaders),
 		grpc.UnaryInterceptor(s.onUnary),
 		grpc.StreamInterceptor(s.onStream),
 		grpc.WaitForHandlers(true),
-	)...)
+	)
 	pb.RegisterKVServer(s.grpc, kvService{kv: s.opts.KV})
 	pb.RegisterClusterServer(s.grpc, clusterService{server: s})
 	if s.opts.Forward != nil {
