@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -54,6 +55,9 @@ func dev(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return &node.ConfigError{Problems: []string{err.Error()}}
 	}
+	if err := o.checkPorts(ctx); err != nil {
+		return err
+	}
 	began := time.Now()
 	dir, temporary := o.dir, false
 	if dir == "" {
@@ -102,6 +106,22 @@ func parseDevOptions(args []string, stdout io.Writer) (devOptions, error) {
 		return o, fmt.Errorf("--port-offset %d leaves no room for the ports", o.portOffset)
 	}
 	return o, nil
+}
+
+// checkPorts refuses ports that are in use. Another cluster on them would say that it is ready, and
+// be taken for the one that is to start.
+func (o devOptions) checkPorts(ctx context.Context) error {
+	for i := range o.nodes {
+		for _, port := range []int{devRESPPort, devRESPClusterPort, devGRPCPort, devHTTPPort, devGossipPort} {
+			address := "127.0.0.1:" + strconv.Itoa(port+o.portOffset+i)
+			listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+			if err != nil {
+				return &node.AddressError{Flag: "--port-offset", Address: address, Cause: err}
+			}
+			_ = listener.Close() // the node opens it again
+		}
+	}
+	return nil
 }
 
 // devNode is one child process.

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,6 +48,24 @@ func TestHelpAndVersionSucceed(t *testing.T) {
 		}
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%s printed %q, without %q", args, out.String(), want)
+		}
+	}
+}
+
+func TestDevDoesNotStartOnPortsThatAreInUse(t *testing.T) {
+	const offset = 20_000
+	for _, port := range []int{devRESPPort, devRESPClusterPort + 1, devGRPCPort, devHTTPPort + 2, devGossipPort} {
+		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port+offset))
+		other, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Logf("%s is in use by somebody else, which does as well", address)
+		}
+		err = devOptions{nodes: 3, portOffset: offset}.checkPorts(t.Context())
+		if node.ExitCode(err) != node.ExitAddress || !strings.Contains(err.Error(), "choose another --port-offset") {
+			t.Errorf("port %d in use: %v", port, err)
+		}
+		if other != nil {
+			_ = other.Close()
 		}
 	}
 }
