@@ -190,7 +190,7 @@ func (m *Membership) listen(random uint64) error {
 	c.TCPTimeout, c.DeadNodeReclaimTime = streamTimeout, deadReclaim
 	c.EnableCompression = false // a bomb for the receiver, and descriptions are small
 	c.Delegate, c.Events = delegate{m}, m.view
-	c.Logger = newLog(m.logger)
+	c.Logger = newLog(m.logger, m.opts.Clock)
 	list, err := memberlist.Create(c)
 	if err != nil {
 		return &ListenError{Address: m.opts.Bind, Cause: err}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 )
 
@@ -270,7 +271,7 @@ func TestCloseEndsEvents(t *testing.T) {
 
 func TestLogLinesKeepTheirLevel(t *testing.T) {
 	var out bytes.Buffer
-	l := newLog(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	l := newLog(slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})), clock.Real{})
 	for _, line := range []string{"[DEBUG] memberlist: one", "[INFO] memberlist: two", "[WARN] memberlist: three", "[ERR] memberlist: four", "five"} {
 		l.Print(line)
 	}
