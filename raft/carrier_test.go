@@ -2,6 +2,7 @@ package raft
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
@@ -71,4 +73,38 @@ func TestAStreamMovesToTheNextConnectionWithoutABreak(t *testing.T) {
 		t.Errorf("%d streams are open", n)
 	}
 	t.Logf("%d requests over %d streams", requests, streams.Load())
+}
+
+// busyStream has another request queued by the time that one is sent.
+type busyStream struct {
+	grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]
+	send func() error
+}
+
+func (s busyStream) Send(*peerv1.RaftFrames) error { return s.send() }
+
+// TestABusyStreamMovesAsWell: there is always more to send, and the move does not wait for a pause.
+func TestABusyStreamMovesAsWell(t *testing.T) {
+	l := newLink(nil, "b", peers.Log, nil)
+	l.connect()
+	queue := func() error {
+		_, err := l.start(t.Context(), &wire.Frame{Kind: wire.KindProbe})
+		return err
+	}
+	if err := queue(); err != nil {
+		t.Fatal(err)
+	}
+	next := &carrier{}
+	old := &carrier{next: make(chan *carrier, 1), ctx: t.Context()}
+	old.next <- next
+	sent := 0
+	old.stream = busyStream{send: func() error {
+		if sent++; sent == 100 {
+			return errors.New("it does not move")
+		}
+		return queue()
+	}}
+	if got, err := l.send(old); got != next || err != nil {
+		t.Fatal(got, err)
+	}
 }

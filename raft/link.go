@@ -239,18 +239,14 @@ func (l *link) disconnect(cause error) {
 // successor stands, which it returns then.
 func (l *link) send(c *carrier) (next *carrier, err error) {
 	for {
-		calls := l.takeQueue(c)
-		if len(calls) == 0 {
-			select {
-			case <-l.wake:
-				continue
-			case next := <-c.next:
-				return next, nil
-			case <-c.ctx.Done():
-				return nil, context.Cause(c.ctx)
-			}
+		select { // each has its chance, also while there is always more to send
+		case <-l.wake:
+		case next := <-c.next:
+			return next, nil
+		case <-c.ctx.Done():
+			return nil, context.Cause(c.ctx)
 		}
-		if err := l.sendAll(c, calls); err != nil {
+		if err := l.sendAll(c, l.takeQueue(c)); err != nil {
 			return nil, err
 		}
 	}
