@@ -31,6 +31,9 @@ const (
 	// 140 KiB/s.
 	bodyTimeout = time.Minute
 
+	// writtenTimeout is what a client has for taking in the answer to a write.
+	writtenTimeout = 5 * time.Second
+
 	// maxTimeout bounds the time that a request may ask for.
 	maxTimeout = time.Minute
 
@@ -91,6 +94,10 @@ func (d *data) serve(op string, handle handler) http.HandlerFunc {
 		control := http.NewResponseController(w)
 		deadline := clock.Real{}.Now().Add(bodyTimeout)
 		_ = control.SetReadDeadline(deadline) // a connection that is gone fails at its use
+		if op == "put" {
+			// The answer is small, and comes after the body and the work.
+			deadline = deadline.Add(maxTimeout + writtenTimeout)
+		}
 		_ = control.SetWriteDeadline(deadline)
 		err := d.refuseBrowser(r)
 		if err == nil {
