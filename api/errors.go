@@ -65,7 +65,7 @@ var Table = []ErrorRow{
 	{CodeOverflow, codes.FailedPrecondition, "ERR", 409, false, NotExecuted, "keep whole sums within 64 bits and others finite"},
 	{CodeNotFound, codes.NotFound, "ERR", 404, false, NotExecuted, "name a key that exists"},
 	{CodeUnauthorized, codes.Unauthenticated, "NOAUTH", 401, false, NotExecuted, "give the password: AUTH, --password-file, or Authorization: Bearer"},
-	{CodeDenied, codes.PermissionDenied, "NOPERM", 403, false, NotExecuted, "use a certificate or a user with the role that this needs"},
+	{CodeDenied, codes.PermissionDenied, "NOPERM", 403, false, NotExecuted, "only nodes of the cluster may do this, by their certificates"},
 	{CodeTooStale, codes.Unavailable, "UNAVAILABLE", 503, true, NotExecuted, "ask the leader, or allow more staleness"},
 	{CodeCrossShard, codes.FailedPrecondition, "CROSSSLOT", 409, false, NotExecuted, "use keys with one {hash tag}"},
 	{CodeNotLeader, codes.FailedPrecondition, "UNAVAILABLE", 503, true, NotExecuted, "ask the leader named in the details"},

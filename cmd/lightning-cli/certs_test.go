@@ -117,7 +117,7 @@ func TestCertsRefuseToOverwriteAndToGuess(t *testing.T) {
 func TestPasswordsAndAuthoritiesComeFromFiles(t *testing.T) {
 	dir := t.TempDir()
 	s := &shell{dir: dir, variables: map[string]string{}}
-	for name, content := range map[string]string{"empty": "\nsecond\n", "hash": "sha256:00\n", "ca": "no certificate"} {
+	for name, content := range map[string]string{"empty": "\nsecond\n", "hash": "sha256:00\n", "ca": "no certificate", "good": "secret\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -128,6 +128,7 @@ func TestPasswordsAndAuthoritiesComeFromFiles(t *testing.T) {
 		"no such file":                     {"--password-file", dir + "/none"},
 		"hold no certificate":              {"--tls-ca", dir + "/ca"},
 		"need --tls-ca":                    {"--tls-cert", dir + "/ca"},
+		"to 192.0.2.1:8379 in the clear":   {"--password-file", dir + "/good", "--addr", "127.0.0.1:1,192.0.2.1:8379"},
 	} {
 		if out := s.do(append(flags, "get", "key")...); !strings.Contains(out, want) || !strings.Contains(out, "exit 2") {
 			t.Errorf("%v: %s", flags, out)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"strings"
 
@@ -12,6 +13,7 @@ import (
 // securityFlags say how the program shows who it is and checks who answers.
 type securityFlags struct {
 	ca, cert, key, passwordFile string
+	insecure                    bool
 }
 
 // The environment variables of securityFlags.
@@ -31,6 +33,7 @@ func (s *securityFlags) register(flags *pflag.FlagSet, lookup func(string) (stri
 	add(&s.cert, "tls-cert", certVariable, "certificate to show, if the network asks for one")
 	add(&s.key, "tls-key", keyVariable, "private key of --tls-cert")
 	add(&s.passwordFile, "password-file", passwordVariable, "file whose first line is the password")
+	flags.BoolVar(&s.insecure, "insecure", false, "send the password beyond this machine without TLS: whoever listens learns it")
 }
 
 // apply adds what the flags say to the options of a client.
@@ -44,6 +47,9 @@ func (s *securityFlags) apply(o *client.Options) error {
 		if s.cert != "" || s.key != "" {
 			return usagef("--tls-cert and --tls-key need --tls-ca")
 		}
+		if away := beyondLoopback(o.Addresses); password != "" && away != "" && !s.insecure {
+			return usagef("--password-file would send the password to %s in the clear: add --tls-ca, or --insecure to accept that", away)
+		}
 		return nil
 	}
 	files, err := s.read()
@@ -54,6 +60,20 @@ func (s *securityFlags) apply(o *client.Options) error {
 		return usagef("--tls-ca, --tls-cert, --tls-key: %w", err)
 	}
 	return nil
+}
+
+// beyondLoopback is the first of the addresses that is not surely this machine's, empty if all are.
+func beyondLoopback(addresses []string) string {
+	for _, a := range addresses {
+		host, _, err := net.SplitHostPort(a)
+		if err != nil {
+			continue // the client refuses it
+		}
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return a
+		}
+	}
+	return ""
 }
 
 func (s *securityFlags) read() (client.TLSOptions, error) {

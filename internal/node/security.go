@@ -68,10 +68,9 @@ func (c *Config) validateSecurity() []string {
 	if any := c.TLSCert != "" || c.TLSKey != "" || c.TLSCA != ""; any && !c.tls() {
 		problems = append(problems, "--tls-cert, --tls-key and --tls-ca belong together: give all three or none")
 	}
-	if c.tls() {
-		if err := certs.CheckClusterName(c.ClusterName); err != nil {
-			problems = append(problems, fmt.Sprintf("--cluster-name: %v", err))
-		}
+	// Without TLS, too: the name cannot be changed when certificates come later.
+	if err := certs.CheckClusterName(c.ClusterName); err != nil {
+		problems = append(problems, fmt.Sprintf("--cluster-name: %v", err))
 	}
 	if c.MaxConnectionAge < time.Second {
 		problems = append(problems, "--max-connection-age must be at least 1s")
