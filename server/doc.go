@@ -40,6 +40,8 @@
 //   - V2: an error whose outcome is NotExecuted is returned for a write only if no try of it may
 //     have run.
 //   - V3: a forwarded request is answered by the node that received it or refused, never forwarded.
-//   - V4: what is over a limit is refused before anything is sent.
+//   - V4: what is over a limit is refused before anything is sent. The values of reads under way are
+//     counted as they come: beyond half of Options.MaxInFlightBytes together a read is refused, but
+//     for its first 64 KiB. A long answer of another node is taken in only once it has room.
 //   - V5: a scan yields keys in strictly ascending (reverse: descending) order, each once.
 package server

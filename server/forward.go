@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
@@ -68,7 +70,7 @@ func (s *Server) apply(ctx context.Context, at place, kind access, c shard.Comma
 }
 
 // get reads keys of one shard at a place. It may answer fewer than asked, at least one.
-func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
+func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]byte, bytes *replyBudget) ([]api.Item, error) {
 	if at.local != nil {
 		return getSome(ctx, s.readKeys(at.local, at.shard.ID, at.shard.Epoch, ns, at.bound), keys)
 	}
@@ -76,10 +78,26 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 	req := &peerv1.ForwardGetRequest{
 		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys, MaxStalenessMs: millis(at.bound),
 	}
+	var refused error
 	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
+		if !bytes.large.Load() {
+			res, err = client.Get(ctx, req, grpc.MaxCallRecvMsgSize(smallAnswerBytes))
+			if !isTooLong(err) {
+				return err
+			}
+			bytes.large.Store(true)
+		}
+		// The answer is taken in only if there is room for it.
+		if refused = bytes.gate.grow(maxAnswerBytes); refused != nil {
+			return nil
+		}
+		defer bytes.gate.shrink(maxAnswerBytes)
 		res, err = client.Get(ctx, req)
 		return err
 	})
+	if err == nil {
+		err = refused
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +109,21 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 		items[i].Key = keys[i]
 	}
 	return items, nil
+}
+
+const (
+	// smallAnswerBytes is what a read takes in from another node before there is room for more: a
+	// longer answer is asked for again, which costs little beside what it takes to send it.
+	smallAnswerBytes = 1 << 20
+	// maxAnswerBytes are about those of the longest answer, see maxGetBytes.
+	maxAnswerBytes = maxGetBytes + api.MaxBatchBytes
+)
+
+// isTooLong reports whether gRPC here refused to take an answer in. The errors of other nodes have
+// details.
+func isTooLong(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && s.Code() == codes.ResourceExhausted && len(s.Details()) == 0
 }
 
 // scanPage reads one page of a range of one shard at a place.

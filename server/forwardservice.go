@@ -69,9 +69,14 @@ func (f forwardService) Get(ctx context.Context, req *peerv1.ForwardGetRequest) 
 	if err := checkKeys(api.Namespace(req.Namespace), req.Keys); err != nil {
 		return nil, api.ToStatus(err)
 	}
+	bytes := replyBudget{gate: f.server.gate}
+	defer bytes.release()
 	bound := duration(req.MaxStalenessMs)
 	read := f.server.readKeys(sh, api.ShardID(req.ShardId), api.Epoch(req.Epoch), api.Namespace(req.Namespace), bound)
 	items, err := getSome(ctx, read, req.Keys)
+	if err == nil {
+		err = bytes.addItems(items)
+	}
 	if err != nil {
 		return nil, api.ToStatus(err)
 	}

@@ -20,7 +20,8 @@ type gate struct {
 	mu struct {
 		sync.Mutex
 		count  int64
-		bytes  int64
+		bytes  int64 // of requests, and of what they found
+		found  int64 // of these, what reads found
 		closed bool
 		idle   chan struct{} // closed when the gate is closed and nothing is inside
 	}
@@ -62,6 +63,27 @@ func (g *gate) admit(bytes int64) error {
 	g.mu.count++
 	g.mu.bytes += bytes
 	return nil
+}
+
+// grow counts bytes that an admitted request has found, or says why it must not keep them. Reads may
+// hold half of the memory together, so that writes have the rest, and each leaves as much free as it
+// takes, so that large ones do not keep small ones out. shrink gives them back.
+func (g *gate) grow(bytes int64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.mu.found > 0 && g.mu.found+2*bytes > g.maxBytes/2 || g.mu.bytes+bytes > g.maxBytes && g.mu.count > 1 {
+		return api.Errorf(api.CodeOverloaded, "reads that are being worked on hold %d bytes of values, the limit is %d; slow down", g.mu.found, g.maxBytes/2)
+	}
+	g.mu.bytes += bytes
+	g.mu.found += bytes
+	return nil
+}
+
+func (g *gate) shrink(bytes int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.bytes -= bytes
+	g.mu.found -= bytes
 }
 
 func (g *gate) leave(bytes int64) {

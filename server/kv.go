@@ -131,8 +131,9 @@ func (s *Server) Read(ctx context.Context, q Query) ([]api.Item, error) {
 	defer cancel()
 	m := multiGet{
 		server: s, ns: q.Namespace, keys: q.Keys, fresh: freshness{bound: q.MaxStaleness, here: q.Here},
-		items: make([]api.Item, len(q.Keys)),
+		items: make([]api.Item, len(q.Keys)), bytes: replyBudget{gate: s.gate},
 	}
+	defer m.bytes.release()
 	if err := m.run(ctx); err != nil {
 		return nil, err
 	}
@@ -202,17 +203,17 @@ func (m *multiGet) readGroup(ctx context.Context, group []int) error {
 					left = append(left, i)
 				}
 			}
-			items, err = m.server.get(ctx, at, m.ns, keys)
+			items, err = m.server.get(ctx, at, m.ns, keys, &m.bytes)
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		if err := m.bytes.addItems(items); err != nil {
+			return err
+		}
 		for n := range items {
 			m.items[taken[n]] = items[n]
-			if err := m.bytes.add(len(items[n].Value)); err != nil {
-				return err
-			}
 		}
 		group = append(append([]int(nil), taken[len(items):]...), left...)
 	}

@@ -11,14 +11,44 @@ import (
 	"github.com/lightning-db/lightning/router"
 )
 
-// replyBudget bounds the values of one answer, which is in memory whole.
-type replyBudget struct{ used atomic.Int64 }
+// replyBudget bounds the values of one answer, which is in memory whole, and counts them with those of
+// all others that are being worked on.
+type replyBudget struct {
+	gate    *gate
+	used    atomic.Int64
+	counted atomic.Int64 // by the gate
+	large   atomic.Bool  // another node had a long answer
+}
+
+// freeReplyBytes are not counted by the gate: the number of requests bounds them.
+const freeReplyBytes = 64 << 10
 
 func (b *replyBudget) add(n int) error {
-	if b.used.Add(int64(n)) > api.MaxReplyBytes {
+	used := b.used.Add(int64(n))
+	if used > api.MaxReplyBytes {
 		return api.Errorf(api.CodeTooLarge, "the values asked for are together over the limit of %d bytes; ask for fewer keys at once", api.MaxReplyBytes)
 	}
+	more := min(int64(n), used-freeReplyBytes)
+	if more <= 0 {
+		return nil
+	}
+	if err := b.gate.grow(more); err != nil {
+		return err
+	}
+	b.counted.Add(more)
 	return nil
+}
+
+// release gives back what the gate counted, once nothing adds any more.
+func (b *replyBudget) release() { b.gate.shrink(b.counted.Load()) }
+
+// addItems adds the values of items.
+func (b *replyBudget) addItems(items []api.Item) error {
+	bytes := 0
+	for i := range items {
+		bytes += len(items[i].Value)
+	}
+	return b.add(bytes)
 }
 
 const (

@@ -291,6 +291,9 @@ func onClientList(_ context.Context, c *conn, args [][]byte) error {
 			b.WriteString(other.describe())
 		}
 	}
+	if err := c.holdReply(b.Len()); err != nil {
+		return err
+	}
 	c.out.Text(b.String())
 	return nil
 }

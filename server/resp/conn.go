@@ -44,9 +44,10 @@ type conn struct {
 	held          int64 // bytes of block and watched
 	subscribed    subscriptions
 
-	heldLarge    int  // bytes of Server.large
-	hasDeadline  bool // of reading
-	commandBegan bool // the deadline is that of a command
+	heldLarge    int         // bytes of Server.large
+	reply        *largeReply // the reply that is being written, if it is large
+	hasDeadline  bool        // of reading
+	commandBegan bool        // the deadline is that of a command
 
 	cut atomic.Bool // set when the connection has to make room for another's
 
@@ -84,7 +85,7 @@ func now() time.Time { return clock.Real{}.Now() }
 func (c *conn) serveConn() {
 	defer c.server.forget(c)
 	defer c.net.Close()
-	defer c.releaseLarge()
+	defer c.release()
 	defer c.endBlock()
 	if c.handshake() != nil {
 		return
@@ -97,7 +98,7 @@ func (c *conn) serveConn() {
 		}
 		c.run(q)
 		c.commandBegan = false // the next command has a deadline of its own, also in a pipeline
-		c.releaseLarge()
+		c.release()
 		if c.out.Err() != nil {
 			return
 		}
@@ -266,11 +267,11 @@ func (c *conn) reserveLarge(bytes int) error {
 	return nil
 }
 
-func (c *conn) releaseLarge() {
-	if c.heldLarge > 0 {
-		c.server.large.give(c.heldLarge)
-		c.heldLarge = 0
-	}
+// release gives back what the command took.
+func (c *conn) release() {
+	c.server.large.give(c.heldLarge)
+	c.heldLarge = 0
+	c.releaseReply()
 }
 
 // socketReader reads from the client. Whoever has to wait for the client has sent it all
@@ -331,13 +332,22 @@ func (s socketWriter) Write(p []byte) (int, error) {
 	for len(p) > 0 {
 		piece := p[:min(len(p), maxPieceBytes)]
 		_ = s.c.net.SetWriteDeadline(now().Add(s.c.server.opts.CommandTimeout)) // as in setReadDeadline
+		if s.c.cut.Load() {                                                     // checked after the deadline was set, which undoes that of the cut
+			return written, net.ErrClosed
+		}
 		n, err := s.c.net.Write(piece)
 		written += n
 		s.c.server.stats.sent.Add(int64(n))
+		if s.c.reply != nil {
+			s.c.server.unread.moved(s.c.reply, n)
+		}
 		if err != nil {
 			return written, err
 		}
 		p = p[len(piece):]
+	}
+	if s.c.reply != nil { // only now: a value is held until the last of it is written
+		s.c.server.unread.give(s.c.reply, written)
 	}
 	return written, nil
 }

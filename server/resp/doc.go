@@ -28,7 +28,7 @@
 //
 // # Locks
 //
-// Server.mu, stats.mu and room.mu are leaves. What CLIENT LIST tells of other connections they publish
+// Server.mu, stats.mu, unread.mu and room.mu are leaves. What CLIENT LIST tells of other connections they publish
 // themselves (conn.show).
 //
 // # Invariants
@@ -37,7 +37,10 @@
 //   - U2: one request gets one reply, in order, unless the client asked for none.
 //   - U3: the memory of requests that are read or run is bounded by the number of connections times
 //     wire.LargeCommandBytes plus Options.MaxLargeBytes. Who stops in the middle of a request, or
-//     does not read its reply, keeps nobody from more than about what it has sent.
+//     does not read its reply, keeps nobody from more than about what it has sent. Replies of more
+//     than 64 KiB hold at most Options.MaxReplyBytes while they wait for their clients, and half as
+//     much while they wait for that room. Who is behind with a reply is cut when others want the
+//     room; no reply holds it for more than 17 s then, and one that nobody takes in for about 1 s.
 //   - U4: no input makes the process panic; a handler that panics costs its connection only.
 //   - U5: what connections keep between requests is bounded: blocks and watched keys by
 //     Options.MaxQueuedBytes together, names and subscriptions for each connection.

@@ -20,6 +20,9 @@ func (c *conn) execute(ctx context.Context, cmd *command, args [][]byte) error {
 	if err != nil {
 		return err
 	}
+	if err := c.holdResults(results, p.ReadsOnly()); err != nil {
+		return err
+	}
 	e.NowMillis = clock.Millis(c.server.opts.Clock)
 	return p.Finish(e, &c.out, results)
 }

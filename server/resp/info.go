@@ -151,6 +151,7 @@ func infoStats(b *strings.Builder, s *Server) {
 	line(b, "total_net_input_bytes", s.stats.received.Load())
 	line(b, "total_net_output_bytes", s.stats.sent.Load())
 	line(b, "rejected_connections", s.stats.turnedAway.Load())
+	line(b, "client_output_buffer_limit_disconnections", s.stats.unread.Load())
 	line(b, "expired_keys", 0)
 	line(b, "evicted_keys", 0)
 	line(b, "pubsub_channels", 0)

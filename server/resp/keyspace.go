@@ -46,7 +46,7 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 	r := api.PrefixRange(prefix)
 	r.KeysOnly = true
 	var keys [][]byte
-	bytes, reserved := 0, wire.LargeCommandBytes
+	bytes, reserved, before := 0, wire.LargeCommandBytes, c.heldLarge
 	for item, err := range c.server.opts.Store.Scan(ctx, r) {
 		if err != nil {
 			return err
@@ -69,6 +69,11 @@ func onKeys(ctx context.Context, c *conn, args [][]byte) error {
 			reserved *= 2
 		}
 	}
+	if err := c.holdReply(bytes); err != nil {
+		return err
+	}
+	c.server.large.give(c.heldLarge - before) // who does not read its reply keeps no other KEYS waiting
+	c.heldLarge = before
 	c.out.Array(len(keys))
 	for _, key := range keys {
 		c.out.Bulk(key)

@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/lightning-db/lightning/api"
@@ -209,11 +210,17 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 			c.out.NullArray()
 			return nil
 		}
+		if err := c.holdResults(res.Ops, !slices.ContainsFunc(batch.Ops, func(op api.Op) bool {
+			return op.Kind != api.OpGet && op.Kind != api.OpCheck
+		})); err != nil {
+			return err
+		}
 	}
 	e.NowMillis = clock.Millis(c.server.opts.Clock)
 	c.out.Array(len(elements))
 	for i := range elements {
 		c.answer(e, &elements[i], res.Ops)
+		elements[i] = element{} // its arguments are not needed any more
 	}
 	return nil
 }

@@ -5,9 +5,12 @@ import (
 	"sync"
 )
 
-// room counts bytes that large commands may still take. There is no queue: who asks for little is not
-// kept waiting by who asks for much, and a command that is half read can go on before one begins.
+// room counts bytes that connections may still take. Who takes some leaves as much free, so that who
+// asks for little is not kept waiting by who asks for much; only an empty room is there for
+// anything. There is no queue.
 type room struct {
+	total int // never written again
+
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
@@ -17,7 +20,7 @@ type room struct {
 }
 
 func newRoom(bytes int) *room {
-	r := &room{}
+	r := &room{total: bytes}
 	r.mu.free, r.mu.given = bytes, make(chan struct{})
 	return r
 }
@@ -31,7 +34,7 @@ func (r *room) tryTake(bytes int) bool {
 func (r *room) tryOrWait(bytes int) (bool, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.free < bytes {
+	if r.mu.free < 2*bytes && r.mu.free < r.total {
 		return false, r.mu.given
 	}
 	r.mu.free -= bytes
@@ -54,6 +57,9 @@ func (r *room) take(ctx context.Context, bytes int) bool {
 }
 
 func (r *room) give(bytes int) {
+	if bytes == 0 {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mu.free += bytes

@@ -103,6 +103,13 @@ func onScan(ctx context.Context, c *conn, args [][]byte) error {
 			}
 		}
 	}
+	bytes := 0
+	for _, key := range keys {
+		bytes += len(key) + keyOverheadBytes
+	}
+	if err := c.holdReply(bytes); err != nil {
+		return err
+	}
 	c.scanReply(page.Next, keys)
 	return nil
 }

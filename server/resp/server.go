@@ -85,6 +85,11 @@ type Options struct {
 	// MaxLargeBytes bounds what commands of more than 64 KiB, and replies to KEYS, hold beyond that,
 	// together; more waits for some seconds and is then refused. Default 256 MiB.
 	MaxLargeBytes int
+	// MaxReplyBytes bounds what replies of more than 64 KiB hold while they wait for their clients,
+	// together; half as much again waits for room. When it is full a client that is behind with
+	// its reply is cut; a reply that finds none waits for up to 3 s and is then refused. Default
+	// 256 MiB.
+	MaxReplyBytes int
 	// IdleTimeout closes a connection that sends nothing for so long. Default 0, never, as in
 	// Redis: a peer that is gone is found by TCP keepalive. CONFIG SET timeout changes it.
 	IdleTimeout time.Duration
@@ -118,6 +123,9 @@ func (o Options) withDefaults() Options {
 	if o.MaxLargeBytes == 0 {
 		o.MaxLargeBytes = 256 << 20
 	}
+	if o.MaxReplyBytes == 0 {
+		o.MaxReplyBytes = 256 << 20
+	}
 	if o.CommandTimeout == 0 {
 		o.CommandTimeout = 30 * time.Second
 	}
@@ -139,15 +147,17 @@ type Server struct {
 	opts    Options
 	started time.Time
 	large   *room
+	unread  *unread
 	ctx     context.Context
 	cancel  context.CancelFunc
 
-	stats    *stats
-	settings settings
-	queued   atomic.Int64 // bytes in MULTI blocks
-	lastID   atomic.Int64
-	closing  atomic.Bool
-	conns    sync.WaitGroup
+	stats     *stats
+	settings  settings
+	queued    atomic.Int64 // bytes in MULTI blocks
+	lastID    atomic.Int64
+	cutLogged atomic.Int64 // when cutUnread logged, in milliseconds since the epoch
+	closing   atomic.Bool
+	conns     sync.WaitGroup
 
 	// mu is a leaf.
 	mu struct {
@@ -164,6 +174,7 @@ type Server struct {
 func New(o Options) *Server {
 	o = o.withDefaults()
 	s := &Server{opts: o, started: o.Clock.Now(), large: newRoom(o.MaxLargeBytes), stats: newStats()}
+	s.unread = newUnread(o.MaxReplyBytes, o.Clock, s.cutUnread)
 	s.settings.set(&o)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.mu.listeners = make(map[net.Listener]struct{})

@@ -16,6 +16,7 @@ import (
 type stats struct {
 	accepted   atomic.Int64 // connections
 	turnedAway atomic.Int64 // of these, for want of room
+	unread     atomic.Int64 // of these, cut because their clients did not take replies in
 	processed  atomic.Int64 // commands
 	errors     atomic.Int64
 	received   atomic.Int64 // bytes
@@ -73,7 +74,7 @@ func (s *stats) countPrefix(text string) {
 }
 
 func (s *stats) reset() {
-	for _, n := range []*atomic.Int64{&s.accepted, &s.turnedAway, &s.processed, &s.errors, &s.received, &s.sent} {
+	for _, n := range []*atomic.Int64{&s.accepted, &s.turnedAway, &s.unread, &s.processed, &s.errors, &s.received, &s.sent} {
 		n.Store(0)
 	}
 	for i := range s.commands {

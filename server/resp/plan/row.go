@@ -136,11 +136,13 @@ func replyExisted(_ Env, out *wire.Reply, results []api.OpResult) error {
 	return nil
 }
 
-// writePrevious writes the value that an operation found.
+// writePrevious writes the value that an operation found, and drops it, because the rest of the reply
+// may wait for a slow client.
 func writePrevious(out *wire.Reply, found *api.OpResult) {
 	if !found.Existed {
 		out.Null()
 		return
 	}
 	out.Bulk(found.Previous)
+	found.Previous = nil
 }
