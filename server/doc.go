@@ -41,7 +41,7 @@
 //     have run.
 //   - V3: a forwarded request is answered by the node that received it or refused, never forwarded.
 //   - V4: what is over a limit is refused before anything is sent. The values of reads under way are
-//     counted as they come: beyond half of Options.MaxInFlightBytes together a read is refused, but
+//     counted as they come: beyond a quarter of Options.MaxInFlightBytes together a read is refused, but
 //     for its first 64 KiB. A long answer of another node is taken in only once it has room.
 //   - V5: a scan yields keys in strictly ascending (reverse: descending) order, each once.
 package server

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"google.golang.org/grpc"
@@ -72,7 +74,7 @@ func (s *Server) apply(ctx context.Context, at place, kind access, c shard.Comma
 // get reads keys of one shard at a place. It may answer fewer than asked, at least one.
 func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]byte, bytes *replyBudget) ([]api.Item, error) {
 	if at.local != nil {
-		return getSome(ctx, s.readKeys(at.local, at.shard.ID, at.shard.Epoch, ns, at.bound), keys)
+		return s.getLocal(ctx, s.readKeys(at.local, at.shard.ID, at.shard.Epoch, ns, at.bound), keys, bytes)
 	}
 	var res *peerv1.ForwardGetResponse
 	req := &peerv1.ForwardGetRequest{
@@ -87,12 +89,7 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 			}
 			bytes.large.Store(true)
 		}
-		// The answer is taken in only if there is room for it.
-		if refused = bytes.gate.grow(maxAnswerBytes); refused != nil {
-			return nil
-		}
-		defer bytes.gate.shrink(maxAnswerBytes)
-		res, err = client.Get(ctx, req)
+		refused = s.fetch(ctx, func() { res, err = client.Get(ctx, req) })
 		return err
 	})
 	if err == nil {
@@ -118,6 +115,35 @@ const (
 	// maxAnswerBytes are about those of the longest answer, see maxGetBytes.
 	maxAnswerBytes = maxGetBytes + api.MaxBatchBytes
 )
+
+// getLocal reads keys of a replica on this node.
+func (s *Server) getLocal(ctx context.Context, read readKeys, keys [][]byte, bytes *replyBudget) (items []api.Item, err error) {
+	if !bytes.large.Load() {
+		items, err = read(ctx, keys[:min(len(keys), maxGetKeys)])
+		if !errors.Is(err, api.ErrTooLarge) || len(keys) == 1 {
+			return items, err
+		}
+		bytes.large.Store(true)
+	}
+	refused := s.fetch(ctx, func() { items, err = getSome(ctx, read, keys) })
+	return items, cmp.Or(refused, err)
+}
+
+// fetch runs get, which brings a long answer in, once there is room for one.
+func (s *Server) fetch(ctx context.Context, get func()) error {
+	select {
+	case s.fetching <- struct{}{}:
+	case <-ctx.Done():
+		return api.Errorf(api.CodeOverloaded, "too many large reads are being worked on; slow down")
+	}
+	defer func() { <-s.fetching }()
+	if err := s.gate.grow(maxAnswerBytes); err != nil {
+		return err
+	}
+	defer s.gate.shrink(maxAnswerBytes)
+	get()
+	return nil
+}
 
 // isTooLong reports whether gRPC here refused to take an answer in. The errors of other nodes have
 // details.

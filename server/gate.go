@@ -66,13 +66,13 @@ func (g *gate) admit(bytes int64) error {
 }
 
 // grow counts bytes that an admitted request has found, or says why it must not keep them. Reads may
-// hold half of the memory together, so that writes have the rest, and each leaves as much free as it
+// hold a quarter of the memory together, so that writes have the rest, and each leaves as much free as it
 // takes, so that large ones do not keep small ones out. shrink gives them back.
 func (g *gate) grow(bytes int64) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.mu.found > 0 && g.mu.found+2*bytes > g.maxBytes/2 || g.mu.bytes+bytes > g.maxBytes && g.mu.count > 1 {
-		return api.Errorf(api.CodeOverloaded, "reads that are being worked on hold %d bytes of values, the limit is %d; slow down", g.mu.found, g.maxBytes/2)
+	if g.mu.found > 0 && g.mu.found+2*bytes > g.maxBytes/4 || g.mu.bytes+bytes > g.maxBytes && g.mu.count > 1 {
+		return api.Errorf(api.CodeOverloaded, "reads that are being worked on hold %d bytes of values, the limit is %d; slow down", g.mu.found, g.maxBytes/4)
 	}
 	g.mu.bytes += bytes
 	g.mu.found += bytes

@@ -17,7 +17,7 @@ type replyBudget struct {
 	gate    *gate
 	used    atomic.Int64
 	counted atomic.Int64 // by the gate
-	large   atomic.Bool  // another node had a long answer
+	large   atomic.Bool  // some answer was long
 }
 
 // freeReplyBytes are not counted by the gate: the number of requests bounds them.

@@ -137,7 +137,13 @@ type Server struct {
 	gate    *gate
 	cursors *cursorTable
 	jitter  *jitter
+	// fetching has an element for each long answer on its way.
+	fetching chan struct{}
 }
+
+// maxFetching bounds the long answers that are read at a time, so that they leave time
+// for what is short: four of 8 MiB fill a link of 10 Gbit/s for 30 ms.
+const maxFetching = 4
 
 var _ api.KV = (*Server)(nil)
 
@@ -145,10 +151,11 @@ var _ api.KV = (*Server)(nil)
 func New(o Options) *Server {
 	o = o.withDefaults()
 	return &Server{
-		opts:    o,
-		gate:    newGate(o.MaxInFlight, o.MaxInFlightBytes),
-		cursors: newCursorTable(maxCursorCount, o.Entropy),
-		jitter:  newJitter(o.Entropy),
+		opts:     o,
+		gate:     newGate(o.MaxInFlight, o.MaxInFlightBytes),
+		cursors:  newCursorTable(maxCursorCount, o.Entropy),
+		jitter:   newJitter(o.Entropy),
+		fetching: make(chan struct{}, maxFetching),
 	}
 }
 

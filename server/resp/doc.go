@@ -38,7 +38,7 @@
 //   - U3: the memory of requests that are read or run is bounded by the number of connections times
 //     wire.LargeCommandBytes plus Options.MaxLargeBytes. Who stops in the middle of a request, or
 //     does not read its reply, keeps nobody from more than about what it has sent. Replies of more
-//     than 64 KiB hold at most Options.MaxReplyBytes while they wait for their clients, and half as
+//     than 64 KiB hold at most Options.MaxReplyBytes while they wait for their clients, and a quarter as
 //     much while they wait for that room. Who is behind with a reply is cut when others want the
 //     room; no reply holds it for more than 17 s then, and one that nobody takes in for about 1 s.
 //   - U4: no input makes the process panic; a handler that panics costs its connection only.

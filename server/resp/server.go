@@ -86,7 +86,7 @@ type Options struct {
 	// together; more waits for some seconds and is then refused. Default 256 MiB.
 	MaxLargeBytes int
 	// MaxReplyBytes bounds what replies of more than 64 KiB hold while they wait for their clients,
-	// together; half as much again waits for room. When it is full a client that is behind with
+	// together; a quarter as much again waits for room. When it is full a client that is behind with
 	// its reply is cut; a reply that finds none waits for up to 3 s and is then refused. Default
 	// 256 MiB.
 	MaxReplyBytes int

@@ -50,7 +50,7 @@ const (
 )
 
 func newUnread(bytes int, c clock.Clock, onCut func(*conn)) *unread {
-	u := &unread{clock: c, room: newRoom(bytes), lobby: newRoom(bytes / 2), onCut: onCut}
+	u := &unread{clock: c, room: newRoom(bytes), lobby: newRoom(bytes / 4), onCut: onCut}
 	u.mu.replies = make(map[*largeReply]struct{})
 	return u
 }

@@ -132,7 +132,7 @@ func withstand(t *testing.T, n *cluster.Node, password string, attacks []attack)
 }
 
 // boundOfAllMiB is the largest bound of one attack.
-const boundOfAllMiB = 600
+const boundOfAllMiB = 1000
 
 // watchMemory notes the peak of the node's resident memory until the function it returns is called.
 func watchMemory(t *testing.T, n *cluster.Node) (peak func() int) {

@@ -21,6 +21,7 @@ func TestHostileRedisClientsHarmNobody(t *testing.T) {
 		{"stalled senders", 400, "256 MiB for all large commands, and 64 KiB for each connection", stalledSenders},
 		{"unread echoes", 400, "256 MiB for all large commands, and 64 KiB for each connection", unreadEchoes},
 		{"unread replies", 600, "a reply of 1 MiB and its buffers for each of 60 connections, and the collector's slack", unreadReplies},
+		{"unread large reads", 1000, "256 MiB for replies that wait for their clients, 64 MiB for those that wait for room, 128 MiB for reads under way, and as much again for the collector", unreadLargeReads},
 		{"lengths of 2 GiB", 200, "a refused length reserves nothing", hugeLengths},
 		{"announced but never sent", 200, "64 KiB for each connection, and nothing for what is only announced", announced},
 		{"deep nesting", 150, "requests have one level", deepNesting},
@@ -77,6 +78,52 @@ func unreadReplies(a *attacker) {
 	})
 	a.wait(5 * time.Second)
 }
+
+// unreadLargeReads are replies of 48 MiB that nobody takes in, also those of blocks. Small reads beside
+// them are answered.
+func unreadLargeReads(a *attacker) {
+	honest := wire.New(a.dial(a.node.RESP))
+	read, block := []string{"MGET"}, string(wire.Command("MULTI"))
+	for i := range 6 {
+		key := fmt.Sprintf("hostile:8mib:%d", i)
+		if v, err := honest.Do("SET", key, strings.Repeat("v", 8<<20)); err != nil || v.IsError() {
+			a.t.Errorf("SET of 8 MiB: %v, %v", v, err)
+		}
+		read = append(read, key)
+	}
+	block += string(wire.Command("GET", read[1])) + string(wire.Command("EXEC"))
+	asks := [][]byte{wire.Command(read...), wire.Command(read...), wire.Command(read...), []byte(block)}
+	a.many(60, a.node.RESP, func(i int, conn net.Conn) {
+		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		_, _ = conn.Write(asks[i%len(asks)])
+	})
+	for i := range 60 {
+		key, value := fmt.Sprintf("hostile:small:%d", i), fmt.Sprint(i)
+		if v, err := honest.Do("SET", key, value); err != nil || v.Raw != "+OK\r\n" {
+			a.t.Errorf("SET: %v, %v", v, err)
+		}
+		if v, err := honest.Do("MGET", key, "hostile:none", key); err != nil || v.Raw != "*3\r\n"+bulk(value)+"$-1\r\n"+bulk(value) {
+			a.t.Errorf("MGET: %v, %v", v, err)
+		}
+		a.wait(50 * time.Millisecond)
+	}
+	// The room of who takes nothing in goes to who does.
+	began := time.Now()
+	for {
+		v, err := honest.Do(read...)
+		if err == nil && len(v.Items) == 6 {
+			say(a.t, "an MGET of 48 MiB is answered after %v", time.Since(began).Round(time.Millisecond))
+			return
+		}
+		if err != nil || !strings.HasPrefix(v.Raw, "-OVERLOADED") || time.Since(began) > 10*time.Second {
+			a.t.Errorf("MGET of 48 MiB after %v: %v, %v", time.Since(began), v, err)
+			return
+		}
+		a.wait(100 * time.Millisecond)
+	}
+}
+
+func bulk(s string) string { return fmt.Sprintf("$%d\r\n%s\r\n", len(s), s) }
 
 func hugeLengths(a *attacker) {
 	headers := []string{
