@@ -21,13 +21,13 @@ func TestHostileRedisClientsHarmNobody(t *testing.T) {
 		{"stalled senders", 400, "256 MiB for all large commands, and 64 KiB for each connection", stalledSenders},
 		{"unread echoes", 400, "256 MiB for all large commands, and 64 KiB for each connection", unreadEchoes},
 		{"unread replies", 600, "a reply of 1 MiB and its buffers for each of 60 connections, and the collector's slack", unreadReplies},
-		{"unread large reads", 1000, "256 MiB for replies that wait for their clients, 64 MiB for those that wait for room, 128 MiB for reads under way, and as much again for the collector", unreadLargeReads},
 		{"lengths of 2 GiB", 200, "a refused length reserves nothing", hugeLengths},
 		{"announced but never sent", 200, "64 KiB for each connection, and nothing for what is only announced", announced},
 		{"deep nesting", 150, "requests have one level", deepNesting},
 		{"garbage", 200, "an inline request is at most 64 KiB", garbage},
 		{"pathological globs", 300, "a page of keys at a time", globs},
 		{"idle connections", 450, "less than 80 KiB for each of 5,000 connections", idle},
+		{"unread large reads", 1000, "256 MiB for replies that wait for their clients, 64 MiB for those that wait for room, 128 MiB for reads under way, and as much again for the collector", unreadLargeReads},
 	})
 }
 
