@@ -383,16 +383,13 @@ func (l *link) open(parent, guard context.Context, running *sync.WaitGroup) (*ca
 }
 
 // succeed waits until the connection under c goes away and has the next stream take over. The
-// state of a connection leaves Ready when the server announces that, while streams go on. It may
-// still be Connecting when the first stream stands: gRPC opens streams before it says Ready.
+// state of a connection leaves Ready when the server announces that, while streams go on; gRPC
+// opens streams a moment before it says Ready.
 func (l *link) succeed(parent context.Context, c *carrier, running *sync.WaitGroup) {
-	for c.conn.GetState() == connectivity.Connecting {
-		if !c.conn.WaitForStateChange(c.ctx, connectivity.Connecting) {
+	for _, state := range []connectivity.State{connectivity.Connecting, connectivity.Ready} {
+		if c.conn.GetState() == state && !c.conn.WaitForStateChange(c.ctx, state) {
 			return // the stream ended first
 		}
-	}
-	if c.conn.GetState() == connectivity.Ready && !c.conn.WaitForStateChange(c.ctx, connectivity.Ready) {
-		return
 	}
 	for c.ctx.Err() == nil {
 		next, err := l.open(parent, c.ctx, running)
