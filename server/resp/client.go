@@ -20,7 +20,7 @@ func clientCommands() []*command {
 		return &command{name: name, arity: arity, flags: admin, categories: []string{"@admin", "@slow", "@dangerous", "@connection"}, since: since, summary: summary, run: run, queued: true}
 	}
 	tracking := own("tracking", -3, "6.0.0", "OFF; ON is refused", onClientTracking)
-	tracking.differs = "changes of keys are not announced, and a cache in the client would go stale"
+	tracking.differs = "changes of keys are not announced, and a cache in the client would go stale; rueidis needs DisableCache"
 	pause := others("pause", -3, "3.0.0", "refused", onClientPause)
 	pause.differs = "the other nodes would go on, so nothing would stand still"
 	noTouch := own("no-touch", 3, "7.2.0", "accepted", onClientSwitch)
