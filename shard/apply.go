@@ -6,6 +6,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 )
@@ -177,7 +178,7 @@ func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
 	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
 		return Answer{Err: refusal}, nil
 	}
-	lookup := func(key []byte) (evaluate.Row, error) { return r.row(dataKey(c.Batch.Namespace, key)) }
+	lookup := func(key []byte) (evaluate.Row, error) { return r.row(rows.Key(c.Batch.Namespace, key)) }
 	e := evaluate.Evaluator{Version: v, Lookup: lookup, CarriedBefore: r.carried}
 	res, refusal, err := e.Run(&c.Batch)
 	r.carried += e.Carried()

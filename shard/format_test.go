@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/router"
 )
@@ -68,10 +69,10 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		Time: api.VersionAt(1_790_000_000_123) + 4, CeilingMillis: 1_790_000_000_623,
 		Commands: [][]byte{encodeTick(), EncodeCommand(minimal)},
 	}))
-	checkGolden(t, "key-data", dataKey(0x01020304, []byte("a\x00b")))
+	checkGolden(t, "key-data", rows.Key(0x01020304, []byte("a\x00b")))
 	checkGolden(t, "key-session", sessionKey(api.SessionID{CreatedMillis: 1, Random: 2}))
 	checkGolden(t, "key-answer", answerKey(api.SessionID{CreatedMillis: 1, Random: 2}, 3))
-	checkGolden(t, "row-value", encodeValue([]byte("value")))
+	checkGolden(t, "row-value", rows.EncodeValue([]byte("value")))
 	checkGolden(t, "row-session", session{floor: 300, lastUsedMillis: 1_790_000_000_000}.encode())
 	checkGolden(t, "row-state", (&state{
 		configured: true, shard: 3, arc: router.Arc{Start: 5461, End: 10922}, epoch: 1, retentionMillis: 10_000,
@@ -363,7 +364,7 @@ func FuzzDecodeRows(f *testing.F) {
 		f.Add(readGolden(f, name))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if ns, key, err := decodeDataKey(nil, data); err == nil && !bytes.Equal(dataKey(ns, key), data) {
+		if ns, key, err := rows.DecodeKey(nil, data); err == nil && !bytes.Equal(rows.Key(ns, key), data) {
 			t.Fatalf("key %x does not come back", data)
 		}
 		if s, err := decodeState(data); err == nil && !bytes.Equal(s.encode(), data) {
@@ -377,7 +378,7 @@ func FuzzDecodeRows(f *testing.F) {
 				t.Fatalf("answer %x comes back as %x, %v", data, again, err)
 			}
 		}
-		_, _ = decodeValue(data)
+		_, _ = rows.DecodeValue(data)
 		_, _, _ = sessionOfKey(data)
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
@@ -163,14 +164,14 @@ func (b *bench) get(key string) (evaluate.Row, bool) {
 		b.t.Fatal(err)
 	}
 	defer h.release()
-	r, ok, err := h.db.Get(dataKey(0, []byte(key)), engine.MaxVersion)
+	r, ok, err := h.db.Get(rows.Key(0, []byte(key)), engine.MaxVersion)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	if !ok || expired(r.ExpiryMillis, b.m.state().last.Millis()) {
 		return evaluate.Row{}, false
 	}
-	value, err := decodeValue(r.Value)
+	value, err := rows.DecodeValue(r.Value)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -5,11 +5,10 @@ import (
 	"errors"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/rows"
 )
 
 // prefixSystem is the first byte of a system row's key. The rows of user keys begin with
-// rows.Prefix (docs/formats/keys.md).
+// rows.Prefix and are laid out by that package, which embedded stores share (docs/formats/keys.md).
 const prefixSystem = 0x00
 
 // The second byte of a system row's key.
@@ -25,22 +24,6 @@ const (
 	sessionRow = 0x00
 	answerRow  = 0x01
 )
-
-// The layout of user keys is that of package rows, which embedded stores share.
-
-func dataKey(ns api.Namespace, key []byte) []byte { return rows.Key(ns, key) }
-
-func dataBounds(ns api.Namespace, start, end []byte) (lower, upper []byte) {
-	return rows.Bounds(ns, start, end)
-}
-
-func decodeDataKey(dst, engineKey []byte) (ns api.Namespace, userKey []byte, err error) {
-	return rows.DecodeKey(dst, engineKey)
-}
-
-func encodeValue(value []byte) []byte { return rows.EncodeValue(value) }
-
-func decodeValue(row []byte) ([]byte, error) { return rows.DecodeValue(row) }
 
 func stateKey() []byte { return []byte{prefixSystem, systemState} }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -190,7 +191,7 @@ func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 			return nil, v.state.stale("slot %d is not in the arc %s of shard %d", slot, v.state.arc, v.state.shard)
 		}
 		items[i].Key = k
-		found, ok, err := v.snapshot.Get(dataKey(ns, k), engine.MaxVersion)
+		found, ok, err := v.snapshot.Get(rows.Key(ns, k), engine.MaxVersion)
 		if err != nil {
 			return nil, fmt.Errorf("read a row: %w", err)
 		}

@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/internal/rows"
 )
 
 // ReadsOnly reports whether a command can change nothing. Such a command needs no entry of the
@@ -21,7 +22,7 @@ func (r *reader) readBatch(ctx context.Context, c *Command) (api.Result, error) 
 			return refusal
 		}
 		e := evaluate.Evaluator{Version: v.at, Lookup: func(key []byte) (evaluate.Row, error) {
-			return v.row(dataKey(c.Batch.Namespace, key))
+			return v.row(rows.Key(c.Batch.Namespace, key))
 		}}
 		var refusal *api.Error
 		var err error

@@ -6,6 +6,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -102,7 +103,7 @@ func (r *run) row(key []byte) (evaluate.Row, error) {
 
 // rowOf is an engine row as an evaluation sees it. The value is the engine's memory.
 func rowOf(found engine.Row) (evaluate.Row, error) {
-	value, err := decodeValue(found.Value)
+	value, err := rows.DecodeValue(found.Value)
 	if err != nil {
 		return evaluate.Row{}, err
 	}
@@ -112,9 +113,9 @@ func rowOf(found engine.Row) (evaluate.Row, error) {
 // putRows adds what an evaluated command leaves behind.
 func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) {
 	for i := range writes {
-		key, row := dataKey(ns, writes[i].Key), writes[i].Row
+		key, row := rows.Key(ns, writes[i].Key), writes[i].Row
 		if row.Live {
-			r.batch.Put(key, encodeValue(row.Value), engine.Version(v), row.ExpiryMillis)
+			r.batch.Put(key, rows.EncodeValue(row.Value), engine.Version(v), row.ExpiryMillis)
 			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, row.ExpiryMillis)
 		} else {
 			r.batch.Delete(key, engine.Version(v))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -63,7 +64,7 @@ func (v *view) page(r api.Range) (Page, error) {
 
 // walk calls visit for every value row of a range until it returns false.
 func (v *view) walk(ns api.Namespace, start, end []byte, reverse bool, visit func(engine.Row) (bool, error)) error {
-	lower, upper := dataBounds(ns, start, end)
+	lower, upper := rows.Bounds(ns, start, end)
 	it := v.snapshot.NewIterator(engine.IteratorOptions{Start: lower, End: upper, At: engine.MaxVersion})
 	first, next := it.First, it.Next
 	if reverse {
@@ -98,7 +99,7 @@ type pageBuilder struct {
 
 // add takes one row and reports whether the page wants another.
 func (b *pageBuilder) add(row engine.Row) (bool, error) {
-	_, key, err := decodeDataKey(nil, row.Key)
+	_, key, err := rows.DecodeKey(nil, row.Key)
 	if err != nil {
 		return false, err
 	}
@@ -131,7 +132,7 @@ func (b *pageBuilder) full() bool {
 
 // fill copies what an engine row holds into an item.
 func fill(item *api.Item, row engine.Row, withValue bool) error {
-	value, err := decodeValue(row.Value)
+	value, err := rows.DecodeValue(row.Value)
 	if err != nil {
 		return err
 	}
@@ -148,12 +149,12 @@ func (r *reader) Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (
 	var count uint64
 	err := r.read(ctx, epoch, func(v *view) error {
 		count = 0
-		rows := 0
+		seen := 0
 		return v.walk(ns, nil, nil, false, func(row engine.Row) (bool, error) {
-			if rows++; rows%cancelEveryRows == 0 && ctx.Err() != nil {
+			if seen++; seen%cancelEveryRows == 0 && ctx.Err() != nil {
 				return false, api.Errorf(api.CodeExpired, "count: %w", context.Cause(ctx))
 			}
-			_, key, err := decodeDataKey(nil, row.Key)
+			_, key, err := rows.DecodeKey(nil, row.Key)
 			if err != nil {
 				return false, err
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
@@ -522,7 +523,7 @@ func (c *cluster) catchesUpByCheckpoint(sessions uint64) {
 		c.t.Fatal(err)
 	}
 	defer h.release()
-	if _, ok, err := h.db.Get(dataKey(0, []byte("meanwhile-99")), engine.MaxVersion); !ok || err != nil {
+	if _, ok, err := h.db.Get(rows.Key(0, []byte("meanwhile-99")), engine.MaxVersion); !ok || err != nil {
 		c.t.Errorf("the follower misses a write: %v", err)
 	}
 	if got := away.shard.machine.state().sessions; got != sessions {

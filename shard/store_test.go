@@ -8,6 +8,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
@@ -113,8 +114,8 @@ func TestReadersFinishOnTheEngineTheyHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want("k", "old")
-	r, ok, err := h.db.Get(dataKey(0, []byte("k")), engine.MaxVersion)
-	if value, derr := decodeValue(r.Value); err != nil || !ok || derr != nil || string(value) != "newer" {
+	r, ok, err := h.db.Get(rows.Key(0, []byte("k")), engine.MaxVersion)
+	if value, derr := rows.DecodeValue(r.Value); err != nil || !ok || derr != nil || string(value) != "newer" {
 		t.Fatalf("the held engine gives %q, %t, %v", r.Value, ok, err)
 	}
 	if _, err := b.fs.List("/data/shards/7/" + engineName(1)); err != nil {
