@@ -1498,6 +1498,424 @@ func (x *ScanResponse) GetResume() []byte {
 	return nil
 }
 
+// StreamRequest is a message of calls.
+type StreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least one, at most 100,000.
+	Calls         []*Call `protobuf:"bytes,1,rep,name=calls,proto3" json:"calls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRequest) Reset() {
+	*x = StreamRequest{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRequest) ProtoMessage() {}
+
+func (x *StreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
+func (*StreamRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *StreamRequest) GetCalls() []*Call {
+	if x != nil {
+		return x.Calls
+	}
+	return nil
+}
+
+// Call is one request of a stream.
+type Call struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the client; no other call that is under way on the stream has it.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The time for the call from its arrival on, as the deadline of a gRPC call; 0 is the server's
+	// own limit.
+	TimeoutMs uint32 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// What is asked for. A call without a request that the server knows is INVALID.
+	//
+	// Types that are valid to be assigned to Request:
+	//
+	//	*Call_Get
+	//	*Call_MultiGet
+	//	*Call_Batch
+	Request       isCall_Request `protobuf_oneof:"request"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Call) Reset() {
+	*x = Call{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Call) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Call) ProtoMessage() {}
+
+func (x *Call) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Call.ProtoReflect.Descriptor instead.
+func (*Call) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Call) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Call) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *Call) GetRequest() isCall_Request {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *Call) GetGet() *GetRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetMultiGet() *MultiGetRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_MultiGet); ok {
+			return x.MultiGet
+		}
+	}
+	return nil
+}
+
+func (x *Call) GetBatch() *BatchRequest {
+	if x != nil {
+		if x, ok := x.Request.(*Call_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
+type isCall_Request interface {
+	isCall_Request()
+}
+
+type Call_Get struct {
+	// As the method Get.
+	Get *GetRequest `protobuf:"bytes,3,opt,name=get,proto3,oneof"`
+}
+
+type Call_MultiGet struct {
+	// As the method MultiGet.
+	MultiGet *MultiGetRequest `protobuf:"bytes,4,opt,name=multi_get,json=multiGet,proto3,oneof"`
+}
+
+type Call_Batch struct {
+	// As the method Batch.
+	Batch *BatchRequest `protobuf:"bytes,5,opt,name=batch,proto3,oneof"`
+}
+
+func (*Call_Get) isCall_Request() {}
+
+func (*Call_MultiGet) isCall_Request() {}
+
+func (*Call_Batch) isCall_Request() {}
+
+// StreamResponse is a message of answers.
+type StreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At least one.
+	Answers       []*Answer `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamResponse) Reset() {
+	*x = StreamResponse{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamResponse) ProtoMessage() {}
+
+func (x *StreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
+func (*StreamResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *StreamResponse) GetAnswers() []*Answer {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// Answer ends one call.
+type Answer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// That of the call.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How the call ended.
+	//
+	// Types that are valid to be assigned to Response:
+	//
+	//	*Answer_Get
+	//	*Answer_MultiGet
+	//	*Answer_Batch
+	//	*Answer_Failure
+	//	*Answer_TooLong
+	Response      isAnswer_Response `protobuf_oneof:"response"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Answer) Reset() {
+	*x = Answer{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Answer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Answer) ProtoMessage() {}
+
+func (x *Answer) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Answer.ProtoReflect.Descriptor instead.
+func (*Answer) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Answer) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Answer) GetResponse() isAnswer_Response {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *Answer) GetGet() *GetResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Get); ok {
+			return x.Get
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetMultiGet() *MultiGetResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_MultiGet); ok {
+			return x.MultiGet
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetBatch() *BatchResponse {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Batch); ok {
+			return x.Batch
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetFailure() *Failure {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_Failure); ok {
+			return x.Failure
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetTooLong() bool {
+	if x != nil {
+		if x, ok := x.Response.(*Answer_TooLong); ok {
+			return x.TooLong
+		}
+	}
+	return false
+}
+
+type isAnswer_Response interface {
+	isAnswer_Response()
+}
+
+type Answer_Get struct {
+	// Of a get.
+	Get *GetResponse `protobuf:"bytes,2,opt,name=get,proto3,oneof"`
+}
+
+type Answer_MultiGet struct {
+	// Of a multi_get.
+	MultiGet *MultiGetResponse `protobuf:"bytes,3,opt,name=multi_get,json=multiGet,proto3,oneof"`
+}
+
+type Answer_Batch struct {
+	// Of a batch.
+	Batch *BatchResponse `protobuf:"bytes,4,opt,name=batch,proto3,oneof"`
+}
+
+type Answer_Failure struct {
+	// The call failed.
+	Failure *Failure `protobuf:"bytes,5,opt,name=failure,proto3,oneof"`
+}
+
+type Answer_TooLong struct {
+	// What a get or multi_get found is over 1 MiB, which would keep other answers waiting. It is to be
+	// asked for by the method of that name.
+	TooLong bool `protobuf:"varint,6,opt,name=too_long,json=tooLong,proto3,oneof"`
+}
+
+func (*Answer_Get) isAnswer_Response() {}
+
+func (*Answer_MultiGet) isAnswer_Response() {}
+
+func (*Answer_Batch) isAnswer_Response() {}
+
+func (*Answer_Failure) isAnswer_Response() {}
+
+func (*Answer_TooLong) isAnswer_Response() {}
+
+// Failure is an error, as the status of a gRPC call is.
+type Failure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// For people.
+	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// What the call failed with.
+	Detail        *ErrorDetail `protobuf:"bytes,2,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Failure) Reset() {
+	*x = Failure{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Failure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Failure) ProtoMessage() {}
+
+func (x *Failure) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Failure.ProtoReflect.Descriptor instead.
+func (*Failure) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Failure) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Failure) GetDetail() *ErrorDetail {
+	if x != nil {
+		return x.Detail
+	}
+	return nil
+}
+
 // ErrorDetail travels in the status details of every error, so that clients decide by code,
 // never by text.
 type ErrorDetail struct {
@@ -1522,7 +1940,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1534,7 +1952,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1547,7 +1965,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{15}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ErrorDetail) GetCode() string {
@@ -1704,7 +2122,31 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\"P\n" +
 	"\fScanResponse\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.lightning.v1.ItemR\x05items\x12\x16\n" +
-	"\x06resume\x18\x02 \x01(\fR\x06resume\"\xbb\x01\n" +
+	"\x06resume\x18\x02 \x01(\fR\x06resume\"9\n" +
+	"\rStreamRequest\x12(\n" +
+	"\x05calls\x18\x01 \x03(\v2\x12.lightning.v1.CallR\x05calls\"\xe0\x01\n" +
+	"\x04Call\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\x12,\n" +
+	"\x03get\x18\x03 \x01(\v2\x18.lightning.v1.GetRequestH\x00R\x03get\x12<\n" +
+	"\tmulti_get\x18\x04 \x01(\v2\x1d.lightning.v1.MultiGetRequestH\x00R\bmultiGet\x122\n" +
+	"\x05batch\x18\x05 \x01(\v2\x1a.lightning.v1.BatchRequestH\x00R\x05batchB\t\n" +
+	"\arequest\"@\n" +
+	"\x0eStreamResponse\x12.\n" +
+	"\aanswers\x18\x01 \x03(\v2\x14.lightning.v1.AnswerR\aanswers\"\x97\x02\n" +
+	"\x06Answer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12-\n" +
+	"\x03get\x18\x02 \x01(\v2\x19.lightning.v1.GetResponseH\x00R\x03get\x12=\n" +
+	"\tmulti_get\x18\x03 \x01(\v2\x1e.lightning.v1.MultiGetResponseH\x00R\bmultiGet\x123\n" +
+	"\x05batch\x18\x04 \x01(\v2\x1b.lightning.v1.BatchResponseH\x00R\x05batch\x121\n" +
+	"\afailure\x18\x05 \x01(\v2\x15.lightning.v1.FailureH\x00R\afailure\x12\x1b\n" +
+	"\btoo_long\x18\x06 \x01(\bH\x00R\atooLongB\n" +
+	"\n" +
+	"\bresponse\"V\n" +
+	"\aFailure\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x121\n" +
+	"\x06detail\x18\x02 \x01(\v2\x19.lightning.v1.ErrorDetailR\x06detail\"\xbb\x01\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x19\n" +
 	"\bshard_id\x18\x02 \x01(\x04R\ashardId\x12\x1b\n" +
@@ -1744,7 +2186,7 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\x17CONDITION_KIND_EXPIRING\x10\x05\x12 \n" +
 	"\x1cCONDITION_KIND_EXPIRES_LATER\x10\x06\x12!\n" +
 	"\x1dCONDITION_KIND_EXPIRES_SOONER\x10\a\x12\"\n" +
-	"\x1eCONDITION_KIND_EXPIRING_SOONER\x10\b2\xda\x03\n" +
+	"\x1eCONDITION_KIND_EXPIRING_SOONER\x10\b2\xa3\x04\n" +
 	"\x02KV\x12:\n" +
 	"\x03Get\x12\x18.lightning.v1.GetRequest\x1a\x19.lightning.v1.GetResponse\x12I\n" +
 	"\bMultiGet\x12\x1d.lightning.v1.MultiGetRequest\x1a\x1e.lightning.v1.MultiGetResponse\x12<\n" +
@@ -1752,7 +2194,8 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\x06Delete\x12\x1b.lightning.v1.DeleteRequest\x1a\x1b.lightning.v1.BatchResponse\x12H\n" +
 	"\tIncrement\x12\x1e.lightning.v1.IncrementRequest\x1a\x1b.lightning.v1.BatchResponse\x12@\n" +
 	"\x05Batch\x12\x1a.lightning.v1.BatchRequest\x1a\x1b.lightning.v1.BatchResponse\x12?\n" +
-	"\x04Scan\x12\x19.lightning.v1.ScanRequest\x1a\x1a.lightning.v1.ScanResponse0\x01B3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
+	"\x04Scan\x12\x19.lightning.v1.ScanRequest\x1a\x1a.lightning.v1.ScanResponse0\x01\x12G\n" +
+	"\x06Stream\x12\x1b.lightning.v1.StreamRequest\x1a\x1c.lightning.v1.StreamResponse(\x010\x01B3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
 	file_api_lightningv1_kv_proto_rawDescOnce sync.Once
@@ -1767,7 +2210,7 @@ func file_api_lightningv1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_api_lightningv1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_lightningv1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_lightningv1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_api_lightningv1_kv_proto_goTypes = []any{
 	(OpKind)(0),              // 0: lightning.v1.OpKind
 	(ExpiryMode)(0),          // 1: lightning.v1.ExpiryMode
@@ -1787,7 +2230,12 @@ var file_api_lightningv1_kv_proto_goTypes = []any{
 	(*ScanRequest)(nil),      // 15: lightning.v1.ScanRequest
 	(*Item)(nil),             // 16: lightning.v1.Item
 	(*ScanResponse)(nil),     // 17: lightning.v1.ScanResponse
-	(*ErrorDetail)(nil),      // 18: lightning.v1.ErrorDetail
+	(*StreamRequest)(nil),    // 18: lightning.v1.StreamRequest
+	(*Call)(nil),             // 19: lightning.v1.Call
+	(*StreamResponse)(nil),   // 20: lightning.v1.StreamResponse
+	(*Answer)(nil),           // 21: lightning.v1.Answer
+	(*Failure)(nil),          // 22: lightning.v1.Failure
+	(*ErrorDetail)(nil),      // 23: lightning.v1.ErrorDetail
 }
 var file_api_lightningv1_kv_proto_depIdxs = []int32{
 	0,  // 0: lightning.v1.Op.kind:type_name -> lightning.v1.OpKind
@@ -1804,25 +2252,37 @@ var file_api_lightningv1_kv_proto_depIdxs = []int32{
 	3,  // 11: lightning.v1.BatchRequest.request_id:type_name -> lightning.v1.RequestId
 	5,  // 12: lightning.v1.BatchResponse.results:type_name -> lightning.v1.OpResult
 	16, // 13: lightning.v1.ScanResponse.items:type_name -> lightning.v1.Item
-	6,  // 14: lightning.v1.KV.Get:input_type -> lightning.v1.GetRequest
-	8,  // 15: lightning.v1.KV.MultiGet:input_type -> lightning.v1.MultiGetRequest
-	10, // 16: lightning.v1.KV.Put:input_type -> lightning.v1.PutRequest
-	11, // 17: lightning.v1.KV.Delete:input_type -> lightning.v1.DeleteRequest
-	12, // 18: lightning.v1.KV.Increment:input_type -> lightning.v1.IncrementRequest
-	13, // 19: lightning.v1.KV.Batch:input_type -> lightning.v1.BatchRequest
-	15, // 20: lightning.v1.KV.Scan:input_type -> lightning.v1.ScanRequest
-	7,  // 21: lightning.v1.KV.Get:output_type -> lightning.v1.GetResponse
-	9,  // 22: lightning.v1.KV.MultiGet:output_type -> lightning.v1.MultiGetResponse
-	14, // 23: lightning.v1.KV.Put:output_type -> lightning.v1.BatchResponse
-	14, // 24: lightning.v1.KV.Delete:output_type -> lightning.v1.BatchResponse
-	14, // 25: lightning.v1.KV.Increment:output_type -> lightning.v1.BatchResponse
-	14, // 26: lightning.v1.KV.Batch:output_type -> lightning.v1.BatchResponse
-	17, // 27: lightning.v1.KV.Scan:output_type -> lightning.v1.ScanResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 14: lightning.v1.StreamRequest.calls:type_name -> lightning.v1.Call
+	6,  // 15: lightning.v1.Call.get:type_name -> lightning.v1.GetRequest
+	8,  // 16: lightning.v1.Call.multi_get:type_name -> lightning.v1.MultiGetRequest
+	13, // 17: lightning.v1.Call.batch:type_name -> lightning.v1.BatchRequest
+	21, // 18: lightning.v1.StreamResponse.answers:type_name -> lightning.v1.Answer
+	7,  // 19: lightning.v1.Answer.get:type_name -> lightning.v1.GetResponse
+	9,  // 20: lightning.v1.Answer.multi_get:type_name -> lightning.v1.MultiGetResponse
+	14, // 21: lightning.v1.Answer.batch:type_name -> lightning.v1.BatchResponse
+	22, // 22: lightning.v1.Answer.failure:type_name -> lightning.v1.Failure
+	23, // 23: lightning.v1.Failure.detail:type_name -> lightning.v1.ErrorDetail
+	6,  // 24: lightning.v1.KV.Get:input_type -> lightning.v1.GetRequest
+	8,  // 25: lightning.v1.KV.MultiGet:input_type -> lightning.v1.MultiGetRequest
+	10, // 26: lightning.v1.KV.Put:input_type -> lightning.v1.PutRequest
+	11, // 27: lightning.v1.KV.Delete:input_type -> lightning.v1.DeleteRequest
+	12, // 28: lightning.v1.KV.Increment:input_type -> lightning.v1.IncrementRequest
+	13, // 29: lightning.v1.KV.Batch:input_type -> lightning.v1.BatchRequest
+	15, // 30: lightning.v1.KV.Scan:input_type -> lightning.v1.ScanRequest
+	18, // 31: lightning.v1.KV.Stream:input_type -> lightning.v1.StreamRequest
+	7,  // 32: lightning.v1.KV.Get:output_type -> lightning.v1.GetResponse
+	9,  // 33: lightning.v1.KV.MultiGet:output_type -> lightning.v1.MultiGetResponse
+	14, // 34: lightning.v1.KV.Put:output_type -> lightning.v1.BatchResponse
+	14, // 35: lightning.v1.KV.Delete:output_type -> lightning.v1.BatchResponse
+	14, // 36: lightning.v1.KV.Increment:output_type -> lightning.v1.BatchResponse
+	14, // 37: lightning.v1.KV.Batch:output_type -> lightning.v1.BatchResponse
+	17, // 38: lightning.v1.KV.Scan:output_type -> lightning.v1.ScanResponse
+	20, // 39: lightning.v1.KV.Stream:output_type -> lightning.v1.StreamResponse
+	32, // [32:40] is the sub-list for method output_type
+	24, // [24:32] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_kv_proto_init() }
@@ -1831,13 +2291,25 @@ func file_api_lightningv1_kv_proto_init() {
 		return
 	}
 	file_api_lightningv1_kv_proto_msgTypes[2].OneofWrappers = []any{}
+	file_api_lightningv1_kv_proto_msgTypes[16].OneofWrappers = []any{
+		(*Call_Get)(nil),
+		(*Call_MultiGet)(nil),
+		(*Call_Batch)(nil),
+	}
+	file_api_lightningv1_kv_proto_msgTypes[18].OneofWrappers = []any{
+		(*Answer_Get)(nil),
+		(*Answer_MultiGet)(nil),
+		(*Answer_Batch)(nil),
+		(*Answer_Failure)(nil),
+		(*Answer_TooLong)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_kv_proto_rawDesc), len(file_api_lightningv1_kv_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

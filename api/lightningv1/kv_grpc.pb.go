@@ -36,6 +36,7 @@ const (
 	KV_Increment_FullMethodName = "/lightning.v1.KV/Increment"
 	KV_Batch_FullMethodName     = "/lightning.v1.KV/Batch"
 	KV_Scan_FullMethodName      = "/lightning.v1.KV/Scan"
+	KV_Stream_FullMethodName    = "/lightning.v1.KV/Stream"
 )
 
 // KVClient is the client API for KV service.
@@ -59,6 +60,21 @@ type KVClient interface {
 	// Scan streams keys in order over all shards. Each page is linearizable at its own time;
 	// the scan as a whole is not one snapshot.
 	Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ScanResponse], error)
+	// Stream carries many calls, and many in one message, which costs a fraction of a call for each.
+	//
+	// The client sends messages of calls whenever it likes; the server answers each call once, in any
+	// order, many in one message. Calls run side by side, those of one message too: a call that must
+	// see another's effect is sent when that one has been answered. The server reads on only while
+	// less than 4096 calls and 16 MiB of the stream are under way, counted until their answers are
+	// sent, so a client that does not read its answers waits.
+	//
+	// The stream is admitted as any call is, and each message is checked again: calls that come after
+	// the password was taken away are answered UNAUTHENTICATED, and the stream ends. A node that stops
+	// answers what is under way, refuses the rest with SHUTTING_DOWN, and ends the stream. What has no
+	// answer when a stream breaks may have run, and can be repeated under its request_id. A stream that
+	// is refused before the server's headers ran nothing. The client ends a stream by half-closing it,
+	// and gets the answers that are missing. No deadline is needed for the stream itself.
+	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 }
 
 type kVClient struct {
@@ -148,6 +164,19 @@ func (c *kVClient) Scan(ctx context.Context, in *ScanRequest, opts ...grpc.CallO
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_ScanClient = grpc.ServerStreamingClient[ScanResponse]
 
+func (c *kVClient) Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[1], KV_Stream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamRequest, StreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_StreamClient = grpc.BidiStreamingClient[StreamRequest, StreamResponse]
+
 // KVServer is the server API for KV service.
 // All implementations must embed UnimplementedKVServer
 // for forward compatibility.
@@ -169,6 +198,21 @@ type KVServer interface {
 	// Scan streams keys in order over all shards. Each page is linearizable at its own time;
 	// the scan as a whole is not one snapshot.
 	Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error
+	// Stream carries many calls, and many in one message, which costs a fraction of a call for each.
+	//
+	// The client sends messages of calls whenever it likes; the server answers each call once, in any
+	// order, many in one message. Calls run side by side, those of one message too: a call that must
+	// see another's effect is sent when that one has been answered. The server reads on only while
+	// less than 4096 calls and 16 MiB of the stream are under way, counted until their answers are
+	// sent, so a client that does not read its answers waits.
+	//
+	// The stream is admitted as any call is, and each message is checked again: calls that come after
+	// the password was taken away are answered UNAUTHENTICATED, and the stream ends. A node that stops
+	// answers what is under way, refuses the rest with SHUTTING_DOWN, and ends the stream. What has no
+	// answer when a stream breaks may have run, and can be repeated under its request_id. A stream that
+	// is refused before the server's headers ran nothing. The client ends a stream by half-closing it,
+	// and gets the answers that are missing. No deadline is needed for the stream itself.
+	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	mustEmbedUnimplementedKVServer()
 }
 
@@ -199,6 +243,9 @@ func (UnimplementedKVServer) Batch(context.Context, *BatchRequest) (*BatchRespon
 }
 func (UnimplementedKVServer) Scan(*ScanRequest, grpc.ServerStreamingServer[ScanResponse]) error {
 	return status.Error(codes.Unimplemented, "method Scan not implemented")
+}
+func (UnimplementedKVServer) Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method Stream not implemented")
 }
 func (UnimplementedKVServer) mustEmbedUnimplementedKVServer() {}
 func (UnimplementedKVServer) testEmbeddedByValue()            {}
@@ -340,6 +387,13 @@ func _KV_Scan_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_ScanServer = grpc.ServerStreamingServer[ScanResponse]
 
+func _KV_Stream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(KVServer).Stream(&grpc.GenericServerStream[StreamRequest, StreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_StreamServer = grpc.BidiStreamingServer[StreamRequest, StreamResponse]
+
 // KV_ServiceDesc is the grpc.ServiceDesc for KV service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -377,6 +431,12 @@ var KV_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Scan",
 			Handler:       _KV_Scan_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Stream",
+			Handler:       _KV_Stream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "api/lightningv1/kv.proto",
