@@ -115,10 +115,27 @@ func (p *proposer) close() {
 
 // submit proposes an encoded command, or a tick when it is nil, and waits for its answer.
 func (p *proposer) submit(ctx context.Context, command []byte) (Answer, error) {
-	w := &waiter{command: command, done: make(chan settled, 1)}
-	if err := p.enqueue(w); err != nil {
+	waiters, err := p.begin([][]byte{command})
+	if err != nil {
 		return Answer{}, err
 	}
+	return waiters[0].wait(ctx)
+}
+
+// begin queues commands of one caller, all of them or none.
+func (p *proposer) begin(commands [][]byte) ([]*waiter, error) {
+	waiters := make([]*waiter, len(commands))
+	for i, c := range commands {
+		waiters[i] = &waiter{command: c, done: make(chan settled, 1)}
+	}
+	if err := p.enqueue(waiters...); err != nil {
+		return nil, err
+	}
+	return waiters, nil
+}
+
+// wait returns the answer. A command that is not proposed when ctx ends never is.
+func (w *waiter) wait(ctx context.Context) (Answer, error) {
 	select {
 	case s := <-w.done:
 		return s.answer, s.err
@@ -136,19 +153,23 @@ func (p *proposer) submit(ctx context.Context, command []byte) (Answer, error) {
 	}
 }
 
-func (p *proposer) enqueue(w *waiter) error {
+func (p *proposer) enqueue(waiters ...*waiter) error {
+	bytes := 0
+	for _, w := range waiters {
+		bytes += len(w.command)
+	}
 	p.queue.Lock()
 	defer p.queue.Unlock()
 	switch {
 	case p.queue.closed:
 		return api.Errorf(api.CodeShuttingDown, "the shard is closing")
-	case len(p.queue.waiting) >= maxQueueCommands:
+	case len(p.queue.waiting)+len(waiters) > maxQueueCommands:
 		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", len(p.queue.waiting))
-	case p.queue.bytes+len(w.command) > maxQueueBytes:
+	case p.queue.bytes+bytes > maxQueueBytes:
 		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", p.queue.bytes)
 	}
-	p.queue.waiting = append(p.queue.waiting, w)
-	p.queue.bytes += len(w.command)
+	p.queue.waiting = append(p.queue.waiting, waiters...)
+	p.queue.bytes += bytes
 	select {
 	case p.wake <- struct{}{}:
 	default:

@@ -119,27 +119,8 @@ func (s *Shard) onLeader(term api.Term) {
 // answered as a read is. An error that matches api.ErrUnknownOutcome leaves open whether it was,
 // or will be, applied.
 func (s *Shard) Apply(ctx context.Context, c Command) (api.Result, error) {
-	if err := c.Validate(); err != nil {
-		return api.Result{}, err
-	}
-	if c.ReadsOnly() {
-		return s.readBatch(ctx, &c)
-	}
-	encoded := EncodeCommand(c)
-	if len(encoded) > maxCommandBytes {
-		return api.Result{}, api.Errorf(api.CodeTooLarge, "a command of %d bytes is over the limit of %d", len(encoded), maxCommandBytes)
-	}
-	if !s.group.IsReadyLeader() {
-		return api.Result{}, s.notLeader()
-	}
-	answer, err := s.proposer.submit(ctx, encoded)
-	if err != nil {
-		return api.Result{}, hint(err, s.options.ID)
-	}
-	if answer.Err != nil {
-		return api.Result{}, hint(answer.Err, s.options.ID)
-	}
-	return answer.Result, nil
+	o := s.Begin(ctx, []Command{c}).Wait(ctx)[0]
+	return o.Result, o.Err
 }
 
 func (s *Shard) notLeader() error {
