@@ -22,17 +22,20 @@ import (
 // pauses play no part. The library's VerifyLeader does not prove this: it counts answers to
 // messages that were sent before the call.
 
-// readQueue holds the reads that wait for the next round.
+// readQueue holds the reads that wait for the next round. A round is shared: it costs one channel
+// however many wait for it, and one close wakes them all.
 type readQueue struct {
 	wake chan struct{} // capacity 1
 
 	// mu is a leaf.
 	mu      sync.Mutex
-	waiting []*pendingRead
+	next    *readRound // nil while no read waits
+	waiting int        // for next
 	closed  bool
 }
 
-type pendingRead struct {
+// readRound is one confirmation of the leadership.
+type readRound struct {
 	done  chan struct{} // closed after the fields below are set
 	index uint64
 	err   error
@@ -52,7 +55,7 @@ func (g *Group) ReadIndex(ctx context.Context) (api.Index, error) {
 		// The bug: whoever led once answers from what it has.
 		return api.Index(g.applier.applied.Load()), nil
 	}
-	r, err := g.reads.add()
+	r, err := g.reads.join()
 	if err != nil {
 		return 0, err
 	}
@@ -70,50 +73,54 @@ func (g *Group) ReadIndex(ctx context.Context) (api.Index, error) {
 	return api.Index(r.index), nil
 }
 
-func (q *readQueue) add() (*pendingRead, error) {
-	r := &pendingRead{done: make(chan struct{})}
+// join returns the round that begins after this call.
+func (q *readQueue) join() (*readRound, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
 	case q.closed:
 		return nil, api.Errorf(api.CodeShuttingDown, "the group is closed")
-	case len(q.waiting) == maxWaitingReads:
+	case q.waiting == maxWaitingReads:
 		return nil, api.Errorf(api.CodeOverloaded, "%d reads wait already", maxWaitingReads)
 	}
-	q.waiting = append(q.waiting, r)
-	select {
-	case q.wake <- struct{}{}:
-	default:
+	q.waiting++
+	if q.next == nil {
+		q.next = &readRound{done: make(chan struct{})}
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
 	}
-	return r, nil
+	return q.next, nil
 }
 
-func (q *readQueue) take(last bool) []*pendingRead {
+// take begins the round that reads have joined, nil if none has; last refuses later ones.
+func (q *readQueue) take(last bool) *readRound {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	waiting := q.waiting
-	q.waiting = nil
-	q.closed = last
-	return waiting
+	r := q.next
+	q.next, q.waiting, q.closed = nil, 0, last
+	return r
+}
+
+func (r *readRound) finish(index uint64, err error) {
+	if r == nil {
+		return
+	}
+	r.index, r.err = index, err
+	close(r.done)
 }
 
 // readLoop confirms the leadership once for all reads that arrived before.
 func (g *Group) readLoop() {
-	finish := func(reads []*pendingRead, index uint64, err error) {
-		for _, r := range reads {
-			r.index, r.err = index, err
-			close(r.done)
-		}
-	}
 	for {
 		select {
 		case <-g.reads.wake:
-			if reads := g.reads.take(false); len(reads) > 0 {
-				index, err := g.confirm()
-				finish(reads, index, err)
+			if r := g.reads.take(false); r != nil {
+				r.finish(g.confirm())
 			}
 		case <-g.closing:
-			finish(g.reads.take(true), 0, api.Errorf(api.CodeShuttingDown, "group %s is closed", g.id))
+			g.reads.take(true).finish(0, api.Errorf(api.CodeShuttingDown, "group %s is closed", g.id))
 			return
 		}
 	}

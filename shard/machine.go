@@ -128,9 +128,7 @@ func (m *Machine) Durable() raft.State {
 		return raft.State{}
 	}
 	defer h.release()
-	p := h.db.Durable()
-	h.members.forget(p)
-	return h.members.at(p)
+	return h.members.durable(h.db.Durable)
 }
 
 // Flush implements raft.StateMachine.

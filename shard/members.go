@@ -14,7 +14,7 @@ import (
 type memberLog struct {
 	mu   sync.Mutex           // a leaf
 	list []raft.Configuration // oldest first
-	// pins counts checkpoints being made, whose position is not known yet.
+	// pins counts those who will ask for a position that is not known yet.
 	pins int
 }
 
@@ -37,8 +37,20 @@ func (l *memberLog) at(p engine.Position) raft.State {
 	return s
 }
 
-// forget drops the memberships before the one at a durable position, unless a checkpoint may
-// still ask for them.
+// durable is the raft state at the position that read returns, and forgets the memberships before
+// it. The pin keeps another call, which read a later position meanwhile, from forgetting this
+// one's.
+func (l *memberLog) durable(read func() engine.Position) raft.State {
+	unpin := l.pin()
+	p := read()
+	s := l.at(p)
+	unpin()
+	l.forget(p)
+	return s
+}
+
+// forget drops the memberships before the one at a durable position, unless somebody may still
+// ask for them.
 func (l *memberLog) forget(durable engine.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
