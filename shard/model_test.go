@@ -104,7 +104,8 @@ func (m model) execute(op *api.Op, v api.Version, k modelKey, existed bool, sour
 	case api.OpGet:
 		o.Number = int64(len(k.value))
 	case api.OpExpire:
-		if existed && wish != k.expiry {
+		sets := op.Expiry.Mode == api.ExpiryAt || op.Expiry.Mode == api.ExpiryAfter
+		if existed && (sets || wish != k.expiry) {
 			set(k.value, wish)
 		}
 	case api.OpIncrement, api.OpIncrementFloat:
@@ -142,7 +143,9 @@ func (m model) execute(op *api.Op, v api.Version, k modelKey, existed bool, sour
 		shift := 7 - op.Offset%8
 		o.Number = int64(value[op.Offset/8] >> shift & 1)
 		value[op.Offset/8] ^= byte(o.Number^op.Delta) << shift
-		set(string(value), k.expiry)
+		if !existed || string(value) != k.value {
+			set(string(value), k.expiry)
+		}
 	case api.OpCopy, api.OpRename:
 		if bytes.Equal(op.Key, op.Source) {
 			break

@@ -107,12 +107,15 @@ func (e *Evaluator) incrementFloat(op *api.Op, current state, found *api.OpResul
 	return nil
 }
 
+// expire writes also an expiry that the key has already, because whoever watches the key sees a
+// change, as in Redis (expireGenericCommand); it does not take away or keep what is not there.
 func (e *Evaluator) expire(op *api.Op, current state) *api.Error {
 	if !current.Live {
 		return nil
 	}
 	next := e.expiring(Row{}, op.Expiry, current.Row)
-	if next.Live && next.ExpiryMillis == current.ExpiryMillis {
+	sets := op.Expiry.Mode == api.ExpiryAt || op.Expiry.Mode == api.ExpiryAfter
+	if next.Live && next.ExpiryMillis == current.ExpiryMillis && !sets {
 		return nil
 	}
 	if next.Live {
@@ -155,18 +158,23 @@ func (e *Evaluator) overwrite(key []byte, current state, offset uint64, part []b
 	return nil
 }
 
-// setBit sets one bit; bit 0 is the highest of byte 0.
+// setBit sets one bit; bit 0 is the highest of byte 0. A bit that has its value already is not
+// written, so that whoever watches the key sees no change, as in Redis (setbitCommand).
 func (e *Evaluator) setBit(op *api.Op, current state, found *api.OpResult) *api.Error {
 	at, mask := op.Offset/8, byte(0x80)>>(op.Offset%8)
 	value, refusal := e.grown(op.Key, current, at+1, 0)
 	if refusal != nil {
 		return refusal
 	}
-	if value[at]&mask != 0 {
+	held, wanted := value[at]&mask != 0, op.Delta != 0
+	if held {
 		found.Number = 1
 	}
+	if current.Live && at < uint64(current.length) && held == wanted {
+		return nil
+	}
 	value[at] &^= mask
-	if op.Delta != 0 {
+	if wanted {
 		value[at] |= mask
 	}
 	e.put(op.Key, Row{Value: value, ExpiryMillis: current.ExpiryMillis, Live: true})

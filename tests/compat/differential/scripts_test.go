@@ -35,6 +35,15 @@ var scripts = []string{
 	"MULTI\nSUBSCRIBE a\nUNSUBSCRIBE a\nDISCARD",
 	"MULTI\nUNWATCH\nEXEC\nWATCH\nUNWATCH x\nMULTI x\nEXEC x\nDISCARD x\nMULTI\nEXEC x\nEXEC",
 	"MULTI\nSELECT 0\nCLIENT GETNAME\nEXEC",
+	// What a watched key's owner does to it, and whether that counts as a change.
+	watched("SETBIT scripts:w 1 1"), watched("SETBIT scripts:w 1 0"), watched("SETBIT scripts:w 9 0"), watched("SETBIT scripts:absent 1 0"),
+	watched("EXPIREAT scripts:w 4000000000"), watched("EXPIREAT scripts:w 4000000000 GT"), watched("EXPIREAT scripts:w 4000000001 GT"),
+	watched("PERSIST scripts:w"), watched("PERSIST scripts:n"), watched("GETEX scripts:w"), watched("GETEX scripts:n PERSIST"),
+	watched("GETEX scripts:w EXAT 4000000000"), watched("GETEX scripts:w PERSIST"), watched("SET scripts:w a KEEPTTL"), watched("SET scripts:w b NX"),
+	watched("SETNX scripts:w b"), watched("INCRBY scripts:n 0"), watched("INCRBYFLOAT scripts:n 0"), watched("SETRANGE scripts:w 0 a"), watched("APPEND scripts:w a"),
+	watched("COPY scripts:w scripts:n"), watched("COPY scripts:w scripts:n REPLACE"), watched("RENAME scripts:w scripts:w"), watched("RENAMENX scripts:w scripts:n"),
+	watched("MSET scripts:w a"), watched("MSETNX scripts:w a"), watched("GETSET scripts:w a"), watched("DEL scripts:absent"), watched("GETDEL scripts:absent"),
+	watched("TOUCH scripts:w"), watched("EXPIRE scripts:absent -1"), watched("EXPIRE scripts:w -1"), watched("SET scripts:w a GET"), watched("FLUSHALL BOGUS"),
 	"MULTI\nQUIT\nPING",
 	"NOSUCH\nNOSUCH a b c\nnosuch \x01\xff\nGET\nget a b\nSET a\nMSET a\nMSET a b c\nDEL\nEXISTS\nKEYS\nSCAN\nDBSIZE x\nRANDOMKEY x\nOBJECT\nOBJECT ENCODING\nOBJECT BOGUS k\nOBJECT HELP x",
 	"WAIT 0 10\nWAIT x 0\nWAIT 0 -1\nWAIT\nACL WHOAMI\nACL WHOAMI x\nACL BOGUS\nMODULE LIST\nMODULE BOGUS",
@@ -43,6 +52,12 @@ var scripts = []string{
 	"FLUSHALL BOGUS\nFLUSHDB BOGUS\nFLUSHDB ASYNC SYNC",
 	strings.Repeat("x", 200) + " " + strings.Repeat("y", 200) + " " + strings.Repeat("z", 200),
 	strings.Repeat("NOSUCH ", 60),
+}
+
+// watched is a script in which a watched key that expires, one that does not, and one that is absent
+// meet a command of the connection that watches them.
+func watched(command string) string {
+	return "DEL scripts:absent\nSET scripts:w a EXAT 4000000000\nSET scripts:n 5\nWATCH scripts:w scripts:n scripts:absent\n" + command + "\nMULTI\nECHO ran\nEXEC\nDEL scripts:w scripts:n scripts:absent"
 }
 
 // raw is what is no command at all, and what only looks like one.
