@@ -29,17 +29,6 @@ const (
 	clockPause = time.Second
 )
 
-// clockOffset is how far a peer's clock is ahead: its time less the middle of the round trip in
-// which it was read. It is wrong by at most half of that. All are in milliseconds since the Unix
-// epoch. There is no result if this node's clock was set meanwhile, or the node stood still.
-func clockOffset(sent, received, peer uint64, longest time.Duration) (millis int64, ok bool) {
-	elapsed := int64(received - sent)
-	if elapsed < 0 || elapsed > longest.Milliseconds() {
-		return 0, false
-	}
-	return int64(peer - sent - uint64(elapsed)/2), true
-}
-
 type clockVerdict uint8
 
 const (
@@ -103,8 +92,8 @@ func (i *instance) askClocks(term uint64) clockRound {
 		if !ok {
 			return round
 		}
-		if a.hasClock {
-			offsets[a.replica] = a.offsetMillis
+		if a.HasClock {
+			offsets[a.Replica] = a.OffsetMillis
 		}
 	}
 }

@@ -16,16 +16,17 @@ import (
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/internal/testkit/fakenet"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
 // patience bounds every wait of these tests; it is generous because the machine is shared.
 const patience = 20 * time.Second
 
-// testCluster is three nodes in one process over a fakeNet.
+// testCluster is three nodes in one process over a fakenet.Net.
 type testCluster struct {
 	t       *testing.T
-	net     *fakeNet
+	net     *fakenet.Net
 	timing  Timing
 	groups  []GroupID
 	nodes   map[string]*testNode
@@ -58,7 +59,7 @@ type testNode struct {
 // The timers are those of production: the tests are about them too.
 func newTestCluster(t *testing.T, size int, configure ...func(*testCluster)) *testCluster {
 	t.Helper()
-	c := &testCluster{t: t, net: newFakeNet(), nodes: make(map[string]*testNode), groups: []GroupID{7}}
+	c := &testCluster{t: t, net: fakenet.New(), nodes: make(map[string]*testNode), groups: []GroupID{7}}
 	for _, f := range configure {
 		f(c)
 	}
@@ -94,7 +95,7 @@ func (n *testNode) start() {
 }
 
 func (n *testNode) tryStart() error {
-	t, at := n.cluster.t, n.cluster.net.at(n.name)
+	t, at := n.cluster.t, n.cluster.net.At(n.name)
 	if n.cluster.setting != nil {
 		n.cluster.setting(n)
 	}
@@ -227,13 +228,13 @@ func (c *testCluster) others(n *testNode) []*testNode {
 // isolate cuts n from all others.
 func (c *testCluster) isolate(n *testNode) {
 	for _, o := range c.others(n) {
-		c.net.cut(n.name, o.name)
+		c.net.Cut(n.name, o.name)
 	}
 }
 
 func (c *testCluster) rejoin(n *testNode) {
 	for _, o := range c.others(n) {
-		c.net.heal(n.name, o.name)
+		c.net.Heal(n.name, o.name)
 	}
 }
 

@@ -2,8 +2,8 @@
 // replica, a StateMachine under each, given by the caller.
 //
 // It is not a consensus algorithm, which is hashicorp/raft's, and it does not know what it
-// replicates. It is what that library needs around it: a transport that many groups share, a
-// log behind a seam, snapshots of a state machine that is persistent by itself, reads that are
+// replicates. It is what that library needs around it: a transport that many groups share (package
+// raft/mux), a log behind a seam, snapshots of a state machine that is persistent by itself, reads that are
 // linearizable, and guards for the places where the library is known to be wrong. No other
 // package of the module imports the library.
 //
@@ -11,7 +11,7 @@
 //
 //  1. Group.Propose queues it, if the leader is ready; proposeLoop gives it to the library, in order.
 //  2. The library's main loop writes it to the log, through guardedLog, and syncs it.
-//  3. A pipeline per follower carries it in AppendEntries, through link, to the peer's mux.
+//  3. A pipeline per follower carries it in AppendEntries to the peer's mux.
 //  4. The follower's main loop writes and syncs it and answers.
 //  5. The leader counts a majority; applier gives the entry to the state machine, once.
 //  6. completeLoop hands the machine's result to whoever waits for the Proposal.
@@ -45,9 +45,7 @@
 //   - superviseLoop and readLoop, per Group: started by startGroup, end at Group.Close.
 //   - proposeLoop, completeLoop, leadLoop, per instance of the library: end at instance.close.
 //     The library's own end there too, as do a check of clocks and a transfer of the leadership.
-//   - replyLoop, per transport, and answerLoop, per pipeline: end at their Close.
-//   - link.loop, per node and lane, with two per stream; prober.loop while probes wait; a receiver
-//     per incoming stream: end at mux.close.
+//   - Those of raft/mux: end at Host.Close.
 //   - The call of HostOptions.OnFailure; Host.Close waits for it.
 //
 // # Locks
@@ -56,8 +54,7 @@
 //
 // # Invariants
 //
-//   - R1: a replica's identity is its node and incarnation, for votes, addresses and messages. A
-//     message for a replica that is not here is answered with an error, never by another one.
+//   - R1: a replica's identity is its node and incarnation, for votes, addresses and messages.
 //   - R2: a term and a vote are durable before the answer that depends on them leaves the node.
 //     The vote is one record.
 //   - R3: the state machine gets every committed command and membership exactly once per run, in
@@ -68,8 +65,6 @@
 //     state machine, a group writes, sends, votes, applies and acknowledges nothing.
 //   - R6: a read index is confirmed by a majority of the voters, asked after the read arrived.
 //   - R7: an error other than UNKNOWN_OUTCOME from a Proposal means that it is in no log.
-//   - R8: no message of one group can block another's: queues are bounded, and what does not fit
-//     is refused or dropped.
 //   - R9: what arrives from a peer or from disk is used only after its CRC32C was checked.
 //   - R10: a follower takes an entry for committed only if a message of the leader reached that far.
 //   - R11: a leader proposes its tick only after a majority of the voters, itself included, was found

@@ -11,12 +11,15 @@ import (
 	"time"
 
 	hraft "github.com/hashicorp/raft"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft/boltlog"
-	"github.com/lightning-db/lightning/raft/wire"
+	"github.com/lightning-db/lightning/raft/mux"
 )
 
 // faultStorage passes on to another storage and fails what its hooks say.
@@ -443,20 +446,26 @@ func TestAFollowerCommitsNothingThatItsLeaderDidNotSend(t *testing.T) {
 		RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: uint64(term) + 10,
 		PrevLogEntry: last, PrevLogTerm: e.Term, LeaderCommitIndex: last + 3,
 	}
-	answers := make(chan *wire.Frame, 1)
-	n.host.mux.handle(&wire.Frame{
-		Kind: wire.KindAppendEntries, Group: 7, From: "n2#1", To: group.Replica().String(), Payload: wire.EncodeAppendEntries(request),
-	}, func(f *wire.Frame) { answers <- f })
 	var response hraft.AppendEntriesResponse
-	select {
-	case f := <-answers:
-		if err := wire.DecodeAppendEntriesResponse(f.Payload, f.From, &response); err != nil || !response.Success {
-			t.Fatalf("%+v, %v", response, err)
-		}
-	case <-time.After(patience):
-		t.Fatal("no answer")
+	if err := c.sender("n2").AppendEntries("", hraft.ServerAddress(group.Replica().String()), request, &response); err != nil || !response.Success {
+		t.Fatalf("%+v, %v", response, err)
 	}
 	if got := group.Status().Commit; uint64(got) != last {
 		t.Fatalf("committed up to %d, the leader's message ended at %d", got, last)
 	}
+}
+
+// sender is the transport of a replica on a node that does not run.
+func (c *testCluster) sender(node string) *mux.Transport {
+	at := c.net.At(node)
+	pool := peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
+	m := mux.New(mux.Options{Node: api.NodeID(node), Peers: pool, Clock: clock.Real{}, Logger: testkit.Logger(c.t)})
+	i := &instance{group: &Group{log: &guardedLog{}}}
+	tr := m.NewTransport(mux.TransportOptions{Group: 7, Local: node + "#1", HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, Owner: i})
+	c.t.Cleanup(func() {
+		_ = tr.Close()
+		m.Close()
+		pool.Close()
+	})
+	return tr
 }

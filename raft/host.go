@@ -12,10 +12,10 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft/mux"
 )
 
 // HostOptions configures a Host. Node, Dir, FS and Peers are required.
@@ -84,7 +84,7 @@ func (o HostOptions) Validate() error {
 // Host runs the groups of one node. Safe for concurrent use.
 type Host struct {
 	opts HostOptions
-	mux  *mux
+	mux  *mux.Mux
 
 	failOnce sync.Once
 	wg       sync.WaitGroup // the call of OnFailure
@@ -118,14 +118,17 @@ func NewHost(o HostOptions) (*Host, error) {
 		o.Storage = s
 	}
 	h := &Host{opts: o}
-	h.mux = newMux(o.Node, o.Peers, o.Clock, o.Logger, h.Suspect)
+	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect})
 	h.mu.groups = make(map[GroupID]*Group)
 	return h, nil
 }
 
+// ServerOptions are what a gRPC server must be made with for RegisterServices.
+func ServerOptions() []grpc.ServerOption { return mux.ServerOptions() }
+
 // RegisterServices adds the service that peers talk to. The server must be made with
 // ServerOptions.
-func (h *Host) RegisterServices(r grpc.ServiceRegistrar) { peerv1.RegisterRaftServer(r, h.mux) }
+func (h *Host) RegisterServices(r grpc.ServiceRegistrar) { h.mux.Register(r) }
 
 // Start starts a group. Its storage and its state machine must fit together; if they do not,
 // the error says how, and nothing was changed.
@@ -226,7 +229,7 @@ func (h *Host) Close() error {
 		wg.Go(func() { errs[i] = g.Close() })
 	}
 	wg.Wait()
-	h.mux.close()
+	h.mux.Close()
 	h.wg.Wait()
 	return errors.Join(append(errs, h.opts.Storage.Close())...)
 }

@@ -11,14 +11,15 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft/mux"
 )
 
 // instance is one run of hashicorp/raft for a group, from NewRaft to Shutdown.
 type instance struct {
 	group     *Group
 	raft      *hraft.Raft
-	transport *transport
+	transport *mux.Transport
+	local     string // this replica's id
 
 	hints    chan struct{} // capacity 1: the leader may be dead
 	inflight chan inflightProposal
@@ -40,10 +41,13 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
-		group: g, hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxQueuedProposals),
+		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxQueuedProposals),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
-	i.transport = newTransport(g.host.mux, g.id, g.replica, g.host.opts.Timing, i)
+	i.transport = g.host.mux.NewTransport(mux.TransportOptions{
+		Group: uint64(g.id), Local: i.local, Owner: i,
+		HeartbeatTimeout: g.host.opts.Timing.HeartbeatTimeout, ElectionTimeout: g.host.opts.Timing.ElectionTimeout,
+	})
 	r, err := i.newRaft()
 	if err != nil {
 		return nil, errors.Join(err, i.transport.Close())
@@ -102,7 +106,7 @@ func (g *Group) libraryConfig() *hraft.Config {
 
 // start lets messages in and starts our loops.
 func (i *instance) start() {
-	i.group.host.mux.attach(i.transport)
+	i.group.host.mux.Attach(i.transport)
 	i.wg.Go(i.proposeLoop)
 	i.wg.Go(i.completeLoop)
 	i.wg.Go(i.leadLoop)
@@ -136,33 +140,33 @@ func (i *instance) close() {
 	})
 }
 
-// currentTerm implements transportOwner.
-func (i *instance) currentTerm() uint64 {
+// CurrentTerm implements mux.Owner.
+func (i *instance) CurrentTerm() uint64 {
 	if i.group.failed() {
 		return math.MaxUint64
 	}
 	return i.raft.CurrentTerm()
 }
 
-// stalled implements transportOwner.
-func (i *instance) stalled() bool { return i.group.log.stalled() }
+// Stalled implements mux.Owner.
+func (i *instance) Stalled() bool { return i.group.log.stalled() }
 
-// failed implements transportOwner.
-func (i *instance) failed() bool { return i.group.failed() }
+// Failed implements mux.Owner.
+func (i *instance) Failed() bool { return i.group.failed() }
 
-// snapshotSent implements transportOwner.
-func (i *instance) snapshotSent() { i.group.sent.Add(1) }
+// SnapshotSent implements mux.Owner.
+func (i *instance) SnapshotSent() { i.group.sent.Add(1) }
 
 var (
 	errSnapshotOld       = errors.New("the snapshot is older than what is applied here")
 	errSnapshotConflicts = errors.New("the log conflicts with the snapshot and is being repaired")
 )
 
-// admitSnapshot implements transportOwner. The library keeps a log whose entry at the
+// AdmitSnapshot implements mux.Owner. The library keeps a log whose entry at the
 // snapshot's index has another term, and then neither accepts entries after it nor another
 // snapshot to any effect (hashicorp/raft issue 697). So the suffix goes first, with the library
 // stopped, because it keeps the last index in memory.
-func (i *instance) admitSnapshot(index, term, leaderTerm uint64) error {
+func (i *instance) AdmitSnapshot(index, term, leaderTerm uint64) error {
 	g := i.group
 	if leaderTerm < i.raft.CurrentTerm() {
 		return nil // the library refuses it by itself
@@ -179,8 +183,8 @@ func (i *instance) admitSnapshot(index, term, leaderTerm uint64) error {
 	return errSnapshotConflicts
 }
 
-// stageSnapshot implements transportOwner.
-func (i *instance) stageSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error) {
+// StageSnapshot implements mux.Owner.
+func (i *instance) StageSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error) {
 	return i.group.snapshots.stage(r.LastLogIndex, r.LastLogTerm, r.Size, data)
 }
 
@@ -211,11 +215,10 @@ func (g *Group) dropConflict(index, term uint64) error {
 // successor is a voter to give the leadership to: one that is connected.
 func (i *instance) successor() (string, bool) {
 	for _, s := range i.raft.GetConfiguration().Configuration().Servers {
-		if s.Suffrage != hraft.Voter || string(s.ID) == i.transport.local {
+		if s.Suffrage != hraft.Voter || string(s.ID) == i.local {
 			continue
 		}
-		l, err := i.group.host.mux.link(nodeOf(s.Address), peers.Control)
-		if err == nil && l.isConnected() {
+		if i.group.host.mux.Connected(nodeOf(s.Address)) {
 			return string(s.ID), true
 		}
 	}
@@ -288,12 +291,12 @@ func (i *instance) onLeadership(l *leadership, leads bool) {
 	unhint, led := l.unhint, l.term
 	*l = leadership{unhint: unhint}
 	if !leads {
-		i.transport.lead(led + 1)
+		i.transport.Lead(led + 1)
 		return
 	}
 	l.term = i.raft.CurrentTerm()
 	l.check = time.After(i.stuckAfter())
-	i.transport.lead(l.term)
+	i.transport.Lead(l.term)
 	if l.unhint != nil {
 		i.onHintOver(l)
 	}

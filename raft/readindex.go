@@ -10,6 +10,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/raft/mux"
 )
 
 // Reading linearizably by term probe.
@@ -158,7 +159,7 @@ func (i *instance) majorityWithin(servers []hraft.Server, term uint64) bool {
 		if !ok {
 			return false
 		}
-		if a.granted {
+		if a.Granted {
 			granted++
 		}
 	}
@@ -170,7 +171,7 @@ type voterRound struct {
 	voters  int
 	local   int // 1 if this replica votes, whose answer is always yes
 	missing int // answers to come
-	answers chan probeAnswer
+	answers chan mux.ProbeAnswer
 	timer   *time.Timer
 }
 
@@ -178,12 +179,12 @@ type voterRound struct {
 // replica is a majority by itself. The caller must call end.
 func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
 	timeout := i.group.host.opts.Timing.HeartbeatTimeout
-	r := &voterRound{answers: make(chan probeAnswer, len(servers)), timer: time.NewTimer(timeout)}
+	r := &voterRound{answers: make(chan mux.ProbeAnswer, len(servers)), timer: time.NewTimer(timeout)}
 	for _, s := range servers {
 		switch {
 		case s.Suffrage != hraft.Voter:
 			continue
-		case string(s.ID) == i.transport.local:
+		case string(s.ID) == i.local:
 			r.local = 1
 		}
 		r.voters++
@@ -192,10 +193,10 @@ func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
 		return r
 	}
 	for _, s := range servers {
-		if s.Suffrage == hraft.Voter && string(s.ID) != i.transport.local {
+		if s.Suffrage == hraft.Voter && string(s.ID) != i.local {
 			r.missing++
-			q := probe{group: i.group.id, to: string(s.ID), term: api.Term(term), answer: r.answers}
-			i.group.host.mux.prober(nodeOf(s.Address)).ask(q, timeout)
+			q := mux.Probe{Group: uint64(i.group.id), To: string(s.ID), Term: api.Term(term), Answer: r.answers}
+			i.group.host.mux.Probe(q, timeout)
 		}
 	}
 	return r
@@ -204,9 +205,9 @@ func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
 func (r *voterRound) needed() int { return r.voters/2 + 1 }
 
 // next waits for an answer; false when there are no more, or none in time.
-func (r *voterRound) next(stop <-chan struct{}) (probeAnswer, bool) {
+func (r *voterRound) next(stop <-chan struct{}) (mux.ProbeAnswer, bool) {
 	if r.missing == 0 {
-		return probeAnswer{}, false
+		return mux.ProbeAnswer{}, false
 	}
 	select {
 	case a := <-r.answers:
@@ -216,7 +217,7 @@ func (r *voterRound) next(stop <-chan struct{}) (probeAnswer, bool) {
 	case <-stop:
 	}
 	r.missing = 0
-	return probeAnswer{}, false
+	return mux.ProbeAnswer{}, false
 }
 
 func (r *voterRound) end() { r.timer.Stop() }

@@ -156,3 +156,12 @@ func configurationFromLibrary(index uint64, in hraft.Configuration) (Configurati
 	}
 	return c, nil
 }
+
+// nodeOf is the node of a replica id in the library's form; empty if there is none.
+func nodeOf(address hraft.ServerAddress) api.NodeID {
+	id, err := ParseReplicaID(string(address))
+	if err != nil {
+		return ""
+	}
+	return id.Node
+}

@@ -313,6 +313,8 @@ func (w *snapshotWriter) writeTrailer(p []byte) (int, error) {
 	return n, w.openNext()
 }
 
+var errSnapshotShort = errors.New("the snapshot ended early")
+
 // finish fails unless the whole snapshot was written, and makes the directory durable.
 func (w *snapshotWriter) finish() error {
 	if w.err == nil && (w.header == nil || w.file != nil) {

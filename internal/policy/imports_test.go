@@ -45,6 +45,8 @@ var layers = []layer{
 		"gossip is advice, never truth: it must not be able to reach Raft or a shard"},
 	{"shard/...", []string{"shard/...", "raft", "engine", "router", "api/...", "leaves"},
 		"a shard joins one Raft group to one engine"},
+	{"raft/mux", []string{"raft/wire", "api/...", "internal/clock", "internal/peers", "internal/seededbug"},
+		"messages between replicas are moved without knowing logs, state machines or elections"},
 	{"raft/...", []string{"raft/...", "api/...", "leaves"},
 		"Raft replicates bytes; it knows neither shards nor engines"},
 	{"engine/...", []string{"engine/...", "internal/vfs"},

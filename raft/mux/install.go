@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -37,7 +37,7 @@ var (
 )
 
 // sendSnapshot streams data to a node and returns the replica's answer.
-func (m *mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) (answer, error) {
+func (m *Mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) (answer, error) {
 	conn, err := m.pool.Conn(node, peers.Bulk)
 	if err != nil {
 		return answer{}, err
@@ -114,7 +114,7 @@ func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv
 }
 
 // InstallSnapshot implements peerv1.RaftServer: it feeds one snapshot to the library.
-func (m *mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames]) error {
+func (m *Mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames]) error {
 	part, err := stream.Recv()
 	if err != nil {
 		return err
@@ -127,8 +127,8 @@ func (m *mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnaps
 	return stream.SendAndClose(&peerv1.RaftFrames{Frames: [][]byte{request.Answer(payload, err).Encode()}})
 }
 
-func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame) ([]byte, error) {
-	t, err := m.hosted(GroupID(request.Group), request.To)
+func (m *Mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame) ([]byte, error) {
+	t, err := m.hosted(uint64(request.Group), request.To)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart,
 	}
 	defer m.installs.Release(1)
 	admit := func() error {
-		return t.owner.admitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term)
+		return t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term)
 	}
 	if err := admit(); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (m *mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart,
 // stage receives the whole snapshot before the library hears of it. The library would read it
 // on its main loop, and while that lasts it answers no heartbeat: a leader whose other follower
 // is down would lose its office at every try, and the snapshot would never arrive.
-func (m *mux) stage(t *transport, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], command *hraft.InstallSnapshotRequest) (discard func(), err error) {
+func (m *Mux) stage(t *Transport, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], command *hraft.InstallSnapshotRequest) (discard func(), err error) {
 	chunks := make(chan []byte)
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -176,7 +176,7 @@ func (m *mux) stage(t *transport, stream grpc.ClientStreamingServer[peerv1.RaftS
 		return nil, fmt.Errorf("start decompression: %w", err)
 	}
 	defer decompressor.Close()
-	return t.owner.stageSnapshot(command, &snapshotReader{
+	return t.owner.StageSnapshot(command, &snapshotReader{
 		chunks: chunks, ctx: ctx, closed: t.ctx, zstd: decompressor, left: command.Size,
 	})
 }
@@ -205,7 +205,7 @@ func pumpChunks(ctx context.Context, stream grpc.ClientStreamingServer[peerv1.Ra
 
 // deliverSnapshot hands a staged snapshot to the library, as one of no bytes, and waits for its
 // answer, however long the state machine takes to switch.
-func (t *transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]byte, error) {
+func (t *Transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]byte, error) {
 	command.Size = 0
 	response := make(chan hraft.RPCResponse, 1)
 	t.mu.Lock()

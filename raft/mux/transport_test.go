@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -14,9 +14,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
-	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/internal/testkit/fakenet"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
@@ -27,44 +28,41 @@ type testOwner struct {
 	hold atomic.Pointer[chan struct{}] // currentTerm waits for it
 }
 
-func (o *testOwner) currentTerm() uint64 {
+func (o *testOwner) CurrentTerm() uint64 {
 	o.asks.Add(1)
 	if hold := o.hold.Load(); hold != nil {
 		<-*hold
 	}
 	return o.term.Load()
 }
-func (o *testOwner) admitSnapshot(_, _, _ uint64) error { return nil }
-func (o *testOwner) stageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
+func (o *testOwner) AdmitSnapshot(_, _, _ uint64) error { return nil }
+func (o *testOwner) StageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
 	return func() {}, nil
 }
-func (o *testOwner) stalled() bool { return false }
-func (o *testOwner) failed() bool  { return false }
-func (o *testOwner) snapshotSent() {}
+func (o *testOwner) Stalled() bool { return false }
+func (o *testOwner) Failed() bool  { return false }
+func (o *testOwner) SnapshotSent() {}
 
-// wirePair is two hosts, each with one transport of group 7 attached.
+// patience bounds every wait of these tests; it is generous because the machine is shared.
+const patience = 20 * time.Second
+
+// wirePair is two muxes, each with one transport of group 7 attached.
 type wirePair struct {
-	net    *fakeNet
-	a, b   *transport
-	owner  *testOwner // of b
-	hostB  *Host
-	target hraft.ServerAddress
+	net        *fakenet.Net
+	a, b       *Transport
+	muxA, muxB *Mux
+	owner      *testOwner // of b
+	target     hraft.ServerAddress
 }
 
-func bareHost(t *testing.T, n *fakeNet, name string, more ...grpc.ServerOption) *Host {
+// bareMux is a mux that a server serves.
+func bareMux(t *testing.T, n *fakenet.Net, name string, more ...grpc.ServerOption) *Mux {
 	t.Helper()
-	at := n.at(name)
+	at := n.At(name)
 	pool := peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
-	storage, err := NewBoltStorage(BoltOptions{Dir: t.TempDir(), FS: vfs.OS()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := NewHost(HostOptions{Node: api.NodeID(name), Dir: "raft", FS: vfs.NewMem(), Storage: storage, Peers: pool, Logger: testkit.Logger(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := New(Options{Node: api.NodeID(name), Peers: pool, Clock: clock.Real{}, Logger: testkit.Logger(t)})
 	server := grpc.NewServer(append(ServerOptions(), more...)...)
-	h.RegisterServices(server)
+	m.Register(server)
 	listener, err := at.Listen(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
@@ -75,25 +73,29 @@ func bareHost(t *testing.T, n *fakeNet, name string, more ...grpc.ServerOption) 
 		_ = server.Serve(listener)
 	}()
 	t.Cleanup(func() {
-		if err := h.Close(); err != nil {
-			t.Error(err)
-		}
+		m.Close()
 		server.Stop()
 		<-served
 		pool.Close()
 	})
-	return h
+	return m
+}
+
+func newTransport(m *Mux, group uint64, local string, owner Owner) *Transport {
+	return m.NewTransport(TransportOptions{
+		Group: group, Local: local, Owner: owner, HeartbeatTimeout: 500 * time.Millisecond, ElectionTimeout: 500 * time.Millisecond,
+	})
 }
 
 func newWirePair(t *testing.T, more ...grpc.ServerOption) *wirePair {
 	t.Helper()
-	p := &wirePair{net: newFakeNet(), owner: &testOwner{}, target: "b#1"}
-	a := bareHost(t, p.net, "a")
-	p.hostB = bareHost(t, p.net, "b", more...)
-	p.a = newTransport(a.mux, 7, ReplicaID{"a", 1}, Timing{}.withDefaults(), &testOwner{})
-	p.b = newTransport(p.hostB.mux, 7, ReplicaID{"b", 1}, Timing{}.withDefaults(), p.owner)
-	a.mux.attach(p.a)
-	p.hostB.mux.attach(p.b)
+	p := &wirePair{net: fakenet.New(), owner: &testOwner{}, target: "b#1"}
+	p.muxA = bareMux(t, p.net, "a")
+	p.muxB = bareMux(t, p.net, "b", more...)
+	p.a = newTransport(p.muxA, 7, "a#1", &testOwner{})
+	p.b = newTransport(p.muxB, 7, "b#1", p.owner)
+	p.muxA.Attach(p.a)
+	p.muxB.Attach(p.b)
 	t.Cleanup(func() {
 		_ = p.a.Close()
 		_ = p.b.Close()
@@ -250,14 +252,14 @@ func TestAPipelineDiesWithItsConnection(t *testing.T) {
 	if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
 		t.Fatal(err)
 	}
-	p.net.cut("a", "b")
+	p.net.Cut("a", "b")
 	if _, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{}); err != nil {
 		t.Fatal(err)
 	}
 	// What is lost shows when the network comes back, if no deadline came first.
 	testkit.Eventually(t, patience, func() bool {
-		p.net.heal("a", "b")
-		p.net.cut("a", "b")
+		p.net.Heal("a", "b")
+		p.net.Cut("a", "b")
 		select {
 		case <-pipe.(*pipeline).ctx.Done():
 			return true
@@ -269,12 +271,12 @@ func TestAPipelineDiesWithItsConnection(t *testing.T) {
 		_, err := pipe.AppendEntries(request(2), &hraft.AppendEntriesResponse{})
 		return err
 	})
-	p.net.heal("a", "b")
+	p.net.Heal("a", "b")
 }
 
 func TestReplicationEndsWithItsTerm(t *testing.T) {
 	p := newWirePair(t)
-	p.net.cut("a", "b")
+	p.net.Cut("a", "b")
 	waiting := make(chan error, 1)
 	go func() { waiting <- p.a.AppendEntries("", p.target, request(2), &hraft.AppendEntriesResponse{}) }()
 	select {
@@ -282,9 +284,9 @@ func TestReplicationEndsWithItsTerm(t *testing.T) {
 		t.Fatalf("did not wait for the peer: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	p.a.lead(3)
+	p.a.Lead(3)
 	fails(t, "the request of the old term", func() error { return <-waiting })
-	p.net.heal("a", "b")
+	p.net.Heal("a", "b")
 	go func() { waiting <- p.a.AppendEntries("", p.target, request(3), &hraft.AppendEntriesResponse{}) }()
 	p.answer(t, yes(3), nil)
 	if err := <-waiting; err != nil {
@@ -294,10 +296,10 @@ func TestReplicationEndsWithItsTerm(t *testing.T) {
 
 func TestABlockedGroupDropsHeartbeatsAndHindersNoOther(t *testing.T) {
 	p := newWirePair(t)
-	other := newTransport(p.hostB.mux, 8, ReplicaID{"b", 1}, Timing{}.withDefaults(), &testOwner{})
-	p.hostB.mux.attach(other)
+	other := newTransport(p.muxB, 8, "b#1", &testOwner{})
+	p.muxB.Attach(other)
 	defer other.Close()
-	sender := newTransport(p.a.mux, 8, ReplicaID{"a", 1}, Timing{}.withDefaults(), &testOwner{})
+	sender := newTransport(p.muxA, 8, "a#1", &testOwner{})
 	defer sender.Close()
 	heartbeat := &hraft.AppendEntriesRequest{RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: 2}
 	if !isHeartbeat(heartbeat) || isHeartbeat(request(2)) {
@@ -308,7 +310,8 @@ func TestABlockedGroupDropsHeartbeatsAndHindersNoOther(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t, patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	if err := l.waitReady(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +344,7 @@ func TestABlockedGroupDropsHeartbeatsAndHindersNoOther(t *testing.T) {
 }
 
 func TestAMessageForAReplicaThatIsNotHereIsAnsweredWithAnError(t *testing.T) {
-	p := newWirePair(t) // R1
+	p := newWirePair(t) // RM1
 	for _, to := range []hraft.ServerAddress{"b#2", "b#0"} {
 		err := p.a.RequestVote("", to, &hraft.RequestVoteRequest{Term: 5}, &hraft.RequestVoteResponse{})
 		var remote *remoteError
@@ -356,13 +359,13 @@ func TestAMessageForAReplicaThatIsNotHereIsAnsweredWithAnError(t *testing.T) {
 
 func TestClosingATransportDetachesOnlyItsGroup(t *testing.T) {
 	p := newWirePair(t)
-	successor := newTransport(p.hostB.mux, 7, ReplicaID{"b", 1}, Timing{}.withDefaults(), p.owner)
-	p.hostB.mux.attach(successor)
+	successor := newTransport(p.muxB, 7, "b#1", p.owner)
+	p.muxB.Attach(successor)
 	defer successor.Close()
 	if err := p.b.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := p.hostB.mux.hosted(7, "b#1"); err != nil || got != successor {
+	if got, err := p.muxB.hosted(7, "b#1"); err != nil || got != successor {
 		t.Fatalf("hosted = %v, %v", got, err)
 	}
 }
@@ -381,53 +384,52 @@ func TestEntriesBeyondTheByteLimitAreCutOffTheRequest(t *testing.T) {
 	}
 }
 
-// TestAProbeIsNotAnsweredByAnEarlierFrame (R6): a probe that is asked for while another is on
+// TestAProbeIsNotAnsweredByAnEarlierFrame (RM7): a probe that is asked for while another is on
 // its way waits for a frame of its own.
 func TestAProbeIsNotAnsweredByAnEarlierFrame(t *testing.T) {
 	p := newWirePair(t)
 	hold := make(chan struct{})
 	p.owner.term.Store(5)
 	p.owner.hold.Store(&hold)
-	first, second := make(chan probeAnswer, 1), make(chan probeAnswer, 1)
-	prober := p.a.mux.prober("b")
-	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: first}, patience)
+	first, second := make(chan ProbeAnswer, 1), make(chan ProbeAnswer, 1)
+	p.muxA.Probe(Probe{Group: 7, To: "b#1", Term: 5, Answer: first}, patience)
 	testkit.Eventually(t, patience, func() bool { return p.owner.asks.Load() == 1 })
-	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: second}, patience)
+	p.muxA.Probe(Probe{Group: 7, To: "b#1", Term: 5, Answer: second}, patience)
 	p.owner.hold.Store(nil)
 	close(hold)
-	if a := <-first; !a.granted {
+	if a := <-first; !a.Granted {
 		t.Fatal("the first probe was refused")
 	}
-	if got := <-second; !got.granted || p.owner.asks.Load() != 2 {
+	if got := <-second; !got.Granted || p.owner.asks.Load() != 2 {
 		t.Fatalf("second probe: %v after %d looks", got, p.owner.asks.Load())
 	}
 	p.owner.term.Store(6)
-	third := make(chan probeAnswer, 1)
-	prober.ask(probe{group: 7, to: "b#1", term: 5, answer: third}, patience)
-	if a := <-third; a.granted {
+	third := make(chan ProbeAnswer, 1)
+	p.muxA.Probe(Probe{Group: 7, To: "b#1", Term: 5, Answer: third}, patience)
+	if a := <-third; a.Granted {
 		t.Fatal("a replica beyond the term granted a probe")
 	}
 	p.owner.term.Store(math.MaxUint64)
-	prober.ask(probe{group: 7, to: "b#9", term: math.MaxUint64, answer: third}, patience)
-	if a := <-third; a.granted {
+	p.muxA.Probe(Probe{Group: 7, To: "b#9", Term: math.MaxUint64, Answer: third}, patience)
+	if a := <-third; a.Granted {
 		t.Fatal("a replica that is not there granted a probe")
 	}
 }
 
 func TestAProbeOfANodeThatIsAwayIsRefusedInTime(t *testing.T) {
 	p := newWirePair(t)
-	p.net.cut("a", "b")
-	answer := make(chan probeAnswer, 1)
-	p.a.mux.prober("b").ask(probe{group: 7, to: "b#1", term: 5, answer: answer}, 50*time.Millisecond)
+	p.net.Cut("a", "b")
+	answer := make(chan ProbeAnswer, 1)
+	p.muxA.Probe(Probe{Group: 7, To: "b#1", Term: 5, Answer: answer}, 50*time.Millisecond)
 	select {
 	case a := <-answer:
-		if a.granted || a.hasClock {
+		if a.Granted || a.HasClock {
 			t.Fatal("granted")
 		}
 	case <-time.After(patience):
 		t.Fatal("no answer")
 	}
-	p.net.heal("a", "b")
+	p.net.Heal("a", "b")
 }
 
 func TestADamagedFrameEndsTheStream(t *testing.T) {

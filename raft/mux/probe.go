@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -7,41 +7,65 @@ import (
 	"sync"
 	"time"
 
+	hraft "github.com/hashicorp/raft"
+
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
-// A probe asks a replica whether it has not gone beyond a term. The answer is a load of an
-// atomic: no main loop, no disk. See readindex.go for what it proves. It brings the wall clock
-// of the answering node along, for clockcheck.go.
-type probe struct {
-	group  GroupID
-	to     string
-	term   api.Term
-	answer chan<- probeAnswer // capacity for every probe of the round
+// Probe asks a replica whether it has not gone beyond a term. The answer is a load of an
+// atomic: no main loop, no disk. It brings the wall clock of the answering node along.
+type Probe struct {
+	Group  uint64
+	To     string // replica id
+	Term   api.Term
+	Answer chan<- ProbeAnswer // capacity for every probe of the round
 }
 
-type probeAnswer struct {
-	replica string // that was asked
-	granted bool
-	// offsetMillis is how far the clock of the replica's node is ahead of this node's, if hasClock.
-	offsetMillis int64
-	hasClock     bool
+// ProbeAnswer is what came of a Probe.
+type ProbeAnswer struct {
+	Replica string // that was asked
+	Granted bool
+	// OffsetMillis is how far the clock of the replica's node is ahead of this node's, if HasClock.
+	OffsetMillis int64
+	HasClock     bool
+}
+
+// Probe sends q, together with others to the same node, in a frame that is made after the call. Every
+// probe gets one answer, an empty one if the node cannot be reached within timeout.
+func (m *Mux) Probe(q Probe, timeout time.Duration) {
+	node, err := nodeOf(hraft.ServerAddress(q.To))
+	if err != nil {
+		q.Answer <- ProbeAnswer{Replica: q.To}
+		return
+	}
+	m.prober(node).ask(q, timeout)
+}
+
+// clockOffset is how far a peer's clock is ahead: its time less the middle of the round trip in
+// which it was read. It is wrong by at most half of that. All are in milliseconds since the Unix
+// epoch. There is no result if this node's clock was set meanwhile, or the node stood still.
+func clockOffset(sent, received, peer uint64, longest time.Duration) (millis int64, ok bool) {
+	elapsed := int64(received - sent)
+	if elapsed < 0 || elapsed > longest.Milliseconds() {
+		return 0, false
+	}
+	return int64(peer - sent - uint64(elapsed)/2), true
 }
 
 // prober sends the probes of all groups to one node, those that wait together in one frame. A
 // frame carries only probes that were asked for before it was made, and its answer counts only
 // for them.
 type prober struct {
-	mux  *mux
+	mux  *Mux
 	node api.NodeID
 
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		waiting []probe
+		waiting []Probe
 		running bool
 	}
 }
@@ -50,8 +74,8 @@ type prober struct {
 // on a node without its being a sign of something wrong.
 const maxProbesPerFrame = 4096
 
-// ask queues p. Every probe gets one answer, an empty one if the node cannot be reached in time.
-func (p *prober) ask(q probe, timeout time.Duration) {
+// ask queues q.
+func (p *prober) ask(q Probe, timeout time.Duration) {
 	p.mu.Lock()
 	p.mu.waiting = append(p.mu.waiting, q)
 	start := !p.mu.running
@@ -69,7 +93,7 @@ func (p *prober) fail() {
 	p.mu.waiting, p.mu.running = nil, false
 	p.mu.Unlock()
 	for _, q := range waiting {
-		q.answer <- probeAnswer{replica: q.to}
+		q.Answer <- ProbeAnswer{Replica: q.To}
 	}
 }
 
@@ -90,18 +114,18 @@ func (p *prober) loop(timeout time.Duration) {
 		p.mu.Unlock()
 		answers, err := p.send(batch, timeout)
 		for i, q := range batch {
-			var a probeAnswer
+			var a ProbeAnswer
 			if err == nil {
 				a = answers[i]
 			}
-			a.replica = q.to
-			q.answer <- a
+			a.Replica = q.To
+			q.Answer <- a
 		}
 	}
 }
 
 // send asks one frame of probes. Answer i is that to probe i, but for its replica.
-func (p *prober) send(batch []probe, timeout time.Duration) ([]probeAnswer, error) {
+func (p *prober) send(batch []Probe, timeout time.Duration) ([]ProbeAnswer, error) {
 	l, err := p.mux.link(p.node, peers.Control)
 	if err != nil {
 		return nil, err
@@ -122,25 +146,25 @@ func (p *prober) send(batch []probe, timeout time.Duration) ([]probeAnswer, erro
 		return nil, err
 	}
 	offset, ok := clockOffset(sent, received, peer, timeout)
-	answers := make([]probeAnswer, len(batch))
+	answers := make([]ProbeAnswer, len(batch))
 	for i := range answers {
-		answers[i] = probeAnswer{granted: granted[i], offsetMillis: offset, hasClock: ok}
+		answers[i] = ProbeAnswer{Granted: granted[i], OffsetMillis: offset, HasClock: ok}
 	}
 	return answers, nil
 }
 
-func encodeProbes(batch []probe) []byte {
+func encodeProbes(batch []Probe) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(batch)))
 	for _, q := range batch {
-		b = binary.AppendUvarint(b, uint64(q.group))
-		b = binary.AppendUvarint(b, uint64(q.term))
-		b = wire.AppendField(b, []byte(q.to))
+		b = binary.AppendUvarint(b, uint64(q.Group))
+		b = binary.AppendUvarint(b, uint64(q.Term))
+		b = wire.AppendField(b, []byte(q.To))
 	}
 	return b
 }
 
 // answerProbe grants each probe whose replica is here and whose term is not beyond the asked one.
-func (m *mux) answerProbe(payload []byte) ([]byte, error) {
+func (m *Mux) answerProbe(payload []byte) ([]byte, error) {
 	d := wire.Decoder{Rest: payload}
 	count := d.Uvarint()
 	if d.Bad || count > maxProbesPerFrame {
@@ -148,7 +172,7 @@ func (m *mux) answerProbe(payload []byte) ([]byte, error) {
 	}
 	granted := make([]bool, 0, count)
 	for range count {
-		group, term, to := GroupID(d.Uvarint()), d.Uvarint(), string(d.Field())
+		group, term, to := uint64(d.Uvarint()), d.Uvarint(), string(d.Field())
 		if d.Bad {
 			return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 		}
@@ -157,7 +181,7 @@ func (m *mux) answerProbe(payload []byte) ([]byte, error) {
 	return wire.EncodeProbeAnswer(clock.Millis(m.clock), granted), d.End()
 }
 
-func (m *mux) grants(g GroupID, to string, term uint64) bool {
+func (m *Mux) grants(g uint64, to string, term uint64) bool {
 	t, err := m.hosted(g, to)
-	return err == nil && t.currentTerm() <= term
+	return err == nil && t.owner.CurrentTerm() <= term
 }

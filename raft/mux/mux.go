@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -19,9 +19,20 @@ import (
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
-// mux is the transport of a node: it carries the messages of every group over one stream per
-// lane and node, and hands what arrives to the group it is for.
-type mux struct {
+// Options configures a Mux. Node, Peers, Clock and Logger are required.
+type Options struct {
+	Node   api.NodeID
+	Peers  *peers.Pool
+	Clock  clock.Clock
+	Logger *slog.Logger
+	// OnLost is told when the Control stream to a node broke after it had worked: the node may be
+	// dead. Optional. It must return soon.
+	OnLost func(api.NodeID)
+}
+
+// Mux is the transport of a node: it carries the messages of every group over one stream per
+// lane and node, and hands what arrives to the group it is for. Safe for concurrent use.
+type Mux struct {
 	peerv1.UnimplementedRaftServer
 
 	node   api.NodeID
@@ -41,7 +52,7 @@ type mux struct {
 	mu struct {
 		sync.RWMutex
 		closed  bool
-		groups  map[GroupID]*transport
+		groups  map[uint64]*Transport
 		links   map[linkKey]*link
 		probers map[api.NodeID]*prober
 	}
@@ -55,24 +66,28 @@ type linkKey struct {
 // maxInstalls: each install fills the disk and the network of the node; two keep both busy.
 const maxInstalls = 2
 
-func newMux(node api.NodeID, pool *peers.Pool, c clock.Clock, logger *slog.Logger, onLost func(api.NodeID)) *mux {
-	m := &mux{node: node, pool: pool, clock: c, logger: logger, onLost: onLost, installs: semaphore.NewWeighted(maxInstalls)}
+// New makes a Mux without groups. It connects to nobody until something is sent.
+func New(o Options) *Mux {
+	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, installs: semaphore.NewWeighted(maxInstalls)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
-	m.mu.groups = make(map[GroupID]*transport)
+	m.mu.groups = make(map[uint64]*Transport)
 	m.mu.links = make(map[linkKey]*link)
 	m.mu.probers = make(map[api.NodeID]*prober)
 	return m
 }
 
-// attach makes t the receiver of its group's messages, in place of an earlier one.
-func (m *mux) attach(t *transport) {
+// Register adds the service that peers talk to. The server must be made with ServerOptions.
+func (m *Mux) Register(r grpc.ServiceRegistrar) { peerv1.RegisterRaftServer(r, m) }
+
+// Attach makes t the receiver of its group's messages, in place of an earlier one.
+func (m *Mux) Attach(t *Transport) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.mu.groups[t.group] = t
 }
 
 // detach takes t away; another transport of the same group stays.
-func (m *mux) detach(t *transport) {
+func (m *Mux) detach(t *Transport) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.groups[t.group] == t {
@@ -81,18 +96,18 @@ func (m *mux) detach(t *transport) {
 }
 
 // hosted finds the transport of a replica on this node.
-func (m *mux) hosted(g GroupID, replica string) (*transport, error) {
+func (m *Mux) hosted(g uint64, replica string) (*Transport, error) {
 	m.mu.RLock()
 	t := m.mu.groups[g]
 	m.mu.RUnlock()
 	if t == nil || t.local != replica {
-		return nil, fmt.Errorf("replica %s of group %s is not on this node", replica, g)
+		return nil, fmt.Errorf("replica %s of group %d is not on this node", replica, g)
 	}
 	return t, nil
 }
 
 // link returns the link to a node, starting it at first use.
-func (m *mux) link(node api.NodeID, lane peers.Lane) (*link, error) {
+func (m *Mux) link(node api.NodeID, lane peers.Lane) (*link, error) {
 	key := linkKey{node, lane}
 	m.mu.RLock()
 	l := m.mu.links[key]
@@ -118,8 +133,14 @@ func (m *mux) link(node api.NodeID, lane peers.Lane) (*link, error) {
 	return l, nil
 }
 
+// Connected reports whether the Control stream to a node stands.
+func (m *Mux) Connected(node api.NodeID) bool {
+	l, err := m.link(node, peers.Control)
+	return err == nil && l.isConnected()
+}
+
 // prober returns the prober of a node.
-func (m *mux) prober(node api.NodeID) *prober {
+func (m *Mux) prober(node api.NodeID) *prober {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.mu.probers[node]
@@ -130,8 +151,8 @@ func (m *mux) prober(node api.NodeID) *prober {
 	return p
 }
 
-// run starts a goroutine that close waits for; false when the mux is closed.
-func (m *mux) run(f func()) bool {
+// run starts a goroutine that Close waits for; false when the mux is closed.
+func (m *Mux) run(f func()) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.mu.closed {
@@ -141,8 +162,8 @@ func (m *mux) run(f func()) bool {
 	return true
 }
 
-// close ends every stream and waits.
-func (m *mux) close() {
+// Close ends every stream and waits.
+func (m *Mux) Close() {
 	m.mu.Lock()
 	m.mu.closed = true
 	m.mu.Unlock()
@@ -156,7 +177,7 @@ const maxQueuedAnswers = 4096
 
 // Exchange implements peerv1.RaftServer: it hands out the requests of one lane of one node and
 // sends the answers back in whatever order they come.
-func (m *mux) Exchange(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames]) error {
+func (m *Mux) Exchange(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames]) error {
 	answers := make(chan []byte, maxQueuedAnswers)
 	ended := make(chan error, 1)
 	// The receiver ends when this handler returns: gRPC then cancels the stream.
@@ -192,7 +213,7 @@ func batchAnswers(b []byte, more <-chan []byte) *peerv1.RaftFrames {
 	return m
 }
 
-func (m *mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames], answers chan<- []byte) error {
+func (m *Mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames], answers chan<- []byte) error {
 	reply := func(f *wire.Frame) {
 		select {
 		case answers <- f.Encode():
@@ -216,13 +237,13 @@ func (m *mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.
 }
 
 // handle never blocks: the stream carries all groups.
-func (m *mux) handle(f *wire.Frame, reply func(*wire.Frame)) {
+func (m *Mux) handle(f *wire.Frame, reply func(*wire.Frame)) {
 	if f.Kind == wire.KindProbe {
 		payload, err := m.answerProbe(f.Payload)
 		reply(f.Answer(payload, err))
 		return
 	}
-	t, err := m.hosted(GroupID(f.Group), f.To)
+	t, err := m.hosted(uint64(f.Group), f.To)
 	if err == nil {
 		err = t.accept(f, reply)
 	}
@@ -241,7 +262,7 @@ var (
 )
 
 // ServerOptions are what a gRPC server must be made with to carry the service that
-// Host.RegisterServices adds: messages as large as an entry, and peers that ping.
+// Register adds: messages as large as an entry, and peers that ping.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),

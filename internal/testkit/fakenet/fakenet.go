@@ -1,4 +1,4 @@
-package raft
+package fakenet
 
 import (
 	"context"
@@ -12,35 +12,39 @@ import (
 	"github.com/lightning-db/lightning/api"
 )
 
-// fakeNet is a network in memory whose addresses are node ids. A cut between two nodes
+// Net is a network in memory whose addresses are node ids. A cut between two nodes
 // swallows what they write to each other, as a network without a route does; when it heals,
 // the connections that lost bytes break.
-type fakeNet struct {
+type Net struct {
 	mu        sync.Mutex
 	listeners map[string]*bufconn.Listener
 	cuts      map[[2]string]bool // from, to
-	conns     map[*fakeConn]struct{}
+	conns     map[*conn]struct{}
 }
 
-func newFakeNet() *fakeNet {
-	return &fakeNet{
-		listeners: make(map[string]*bufconn.Listener), cuts: make(map[[2]string]bool), conns: make(map[*fakeConn]struct{}),
+// New makes a network without listeners.
+func New() *Net {
+	return &Net{
+		listeners: make(map[string]*bufconn.Listener), cuts: make(map[[2]string]bool), conns: make(map[*conn]struct{}),
 	}
 }
 
 var errNoRoute = errors.New("no route")
 
-// at is the network as one node sees it. It implements network.Network and peers.Resolver.
-type fakeNetAt struct {
-	net  *fakeNet
+// At is the network as one node sees it. It implements network.Network and peers.Resolver.
+type At struct {
+	net  *Net
 	node string
 }
 
-func (n *fakeNet) at(node string) fakeNetAt { return fakeNetAt{n, node} }
+// At is the network as node sees it.
+func (n *Net) At(node string) At { return At{n, node} }
 
-func (a fakeNetAt) Address(node api.NodeID) (string, bool) { return string(node), true }
+// Address implements peers.Resolver.
+func (a At) Address(node api.NodeID) (string, bool) { return string(node), true }
 
-func (a fakeNetAt) Listen(_ context.Context, address string) (net.Listener, error) {
+// Listen implements network.Network.
+func (a At) Listen(_ context.Context, address string) (net.Listener, error) {
 	l := bufconn.Listen(1 << 20)
 	a.net.mu.Lock()
 	defer a.net.mu.Unlock()
@@ -48,7 +52,8 @@ func (a fakeNetAt) Listen(_ context.Context, address string) (net.Listener, erro
 	return l, nil
 }
 
-func (a fakeNetAt) Dial(ctx context.Context, address string) (net.Conn, error) {
+// Dial implements network.Network.
+func (a At) Dial(ctx context.Context, address string) (net.Conn, error) {
 	a.net.mu.Lock()
 	l := a.net.listeners[address]
 	cut := a.net.cuts[[2]string{a.node, address}] || a.net.cuts[[2]string{address, a.node}]
@@ -60,23 +65,23 @@ func (a fakeNetAt) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fakeConn{Conn: c, net: a.net, from: a.node, to: address}
+	f := &conn{Conn: c, net: a.net, from: a.node, to: address}
 	a.net.mu.Lock()
 	defer a.net.mu.Unlock()
 	a.net.conns[f] = struct{}{}
 	return f, nil
 }
 
-// cut stops everything between a and b, both ways.
-func (n *fakeNet) cut(a, b string) { n.set(a, b, true) }
+// Cut stops everything between a and b, both ways.
+func (n *Net) Cut(a, b string) { n.set(a, b, true) }
 
-// heal undoes cut.
-func (n *fakeNet) heal(a, b string) { n.set(a, b, false) }
+// Heal undoes Cut.
+func (n *Net) Heal(a, b string) { n.set(a, b, false) }
 
-func (n *fakeNet) set(a, b string, cut bool) {
+func (n *Net) set(a, b string, cut bool) {
 	n.mu.Lock()
 	n.cuts[[2]string{a, b}], n.cuts[[2]string{b, a}] = cut, cut
-	var broken []*fakeConn
+	var broken []*conn
 	for c := range n.conns {
 		if !cut && c.lossy.Load() {
 			broken = append(broken, c)
@@ -88,21 +93,22 @@ func (n *fakeNet) set(a, b string, cut bool) {
 	}
 }
 
-func (n *fakeNet) isCut(from, to string) bool {
+func (n *Net) isCut(from, to string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.cuts[[2]string{from, to}]
 }
 
-// fakeConn is the dialing end of a connection.
-type fakeConn struct {
+// conn is the dialing end of a connection.
+type conn struct {
 	net.Conn
-	net      *fakeNet
+	net      *Net
 	from, to string
 	lossy    atomic.Bool
 }
 
-func (c *fakeConn) Write(p []byte) (int, error) {
+// Write implements net.Conn.
+func (c *conn) Write(p []byte) (int, error) {
 	if c.net.isCut(c.from, c.to) {
 		c.lossy.Store(true)
 		return len(p), nil
@@ -110,7 +116,8 @@ func (c *fakeConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func (c *fakeConn) Read(p []byte) (int, error) {
+// Read implements net.Conn.
+func (c *conn) Read(p []byte) (int, error) {
 	for {
 		n, err := c.Conn.Read(p)
 		if err != nil || !c.net.isCut(c.to, c.from) {
@@ -120,7 +127,8 @@ func (c *fakeConn) Read(p []byte) (int, error) {
 	}
 }
 
-func (c *fakeConn) Close() error {
+// Close implements net.Conn.
+func (c *conn) Close() error {
 	c.net.mu.Lock()
 	delete(c.net.conns, c)
 	c.net.mu.Unlock()

@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -50,7 +50,7 @@ func TestAStreamMovesToTheNextConnectionWithoutABreak(t *testing.T) {
 			}
 		}
 	})
-	l := newLink(p.a.mux.pool, "b", peers.Log, func(n api.NodeID) { t.Errorf("%s is taken for lost", n) })
+	l := newLink(p.muxA.pool, "b", peers.Log, func(n api.NodeID) { t.Errorf("%s is taken for lost", n) })
 	running.Go(func() { l.loop(ctx) })
 	if err := l.waitReady(ctx); err != nil {
 		t.Fatal(err)

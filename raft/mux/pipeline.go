@@ -1,4 +1,4 @@
-package raft
+package mux
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // pipeline that waited instead could wedge the follower for good while heartbeats stay healthy
 // (hashicorp/raft issues 611 and 612).
 type pipeline struct {
-	transport *transport
+	transport *Transport
 	to        hraft.ServerAddress
 	link      *link
 
@@ -60,7 +60,7 @@ func (f *appendFuture) Request() *hraft.AppendEntriesRequest   { return f.reques
 func (f *appendFuture) Response() *hraft.AppendEntriesResponse { return f.response }
 
 // AppendEntriesPipeline implements hraft.Transport.
-func (t *transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddress) (hraft.AppendPipeline, error) {
+func (t *Transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddress) (hraft.AppendPipeline, error) {
 	l, err := t.linkTo(to, peers.Log)
 	if err != nil {
 		return nil, err
@@ -80,7 +80,7 @@ func (t *transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddre
 // AppendEntries implements hraft.AppendPipeline. It waits for a place in the window and not
 // longer than the pipeline lives.
 func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) (hraft.AppendFuture, error) {
-	if p.transport.owner.stalled() {
+	if p.transport.owner.Stalled() {
 		p.cancel(errLogStalled)
 		return nil, errLogStalled
 	}
@@ -112,7 +112,7 @@ func (p *pipeline) Close() error {
 	p.cancel(errPipelineClosed)
 	p.wg.Wait()
 	p.forgetSent()
-	if p.transport.owner.failed() {
+	if p.transport.owner.Failed() {
 		// The library's sender was ended by a damaged log (see guard.go) and did not tell its
 		// decoder, which waits for one more answer.
 		failed := &appendFuture{request: &hraft.AppendEntriesRequest{}, response: &hraft.AppendEntriesResponse{}, done: make(chan struct{}), err: errPipelineClosed}

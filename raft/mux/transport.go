@@ -1,10 +1,11 @@
-package raft
+package mux
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,15 +16,14 @@ import (
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
-// transport is one group's view of the mux: hashicorp/raft's Transport with pre-vote. Closing
-// it takes this group off the mux and nothing else.
-type transport struct {
-	mux    *mux
-	group  GroupID
-	local  string // this replica's id, which is also its address
-	timing Timing
-	// owner answers what a transport cannot know by itself.
-	owner transportOwner
+// Transport is one group's view of the Mux: hashicorp/raft's Transport with pre-vote. Closing
+// it takes this group off the Mux and nothing else.
+type Transport struct {
+	mux   *Mux
+	opts  TransportOptions
+	group uint64
+	local string // this replica's id, which is also its address
+	owner Owner
 
 	consumer chan hraft.RPC
 	// replies follow the order of consumer: the library's main loop answers in that order.
@@ -40,22 +40,38 @@ type transport struct {
 	}
 }
 
-// transportOwner is the group as its transport needs it.
-type transportOwner interface {
-	// currentTerm is the term that the library has published, or more than any if it has not
+// Owner answers what a Transport cannot know by itself: it is the replica that the library runs for.
+type Owner interface {
+	SnapshotOwner
+	// CurrentTerm is the term that the library has published, or more than any if it has not
 	// started.
-	currentTerm() uint64
-	// admitSnapshot refuses a snapshot that the library would not handle safely.
-	admitSnapshot(index, term, leaderTerm uint64) error
-	// stageSnapshot receives a snapshot that will be delivered next; discard removes it if it
+	CurrentTerm() uint64
+	// Stalled reports whether this replica cannot write its log at the moment.
+	Stalled() bool
+	// Failed reports whether the group's storage failed.
+	Failed() bool
+}
+
+// SnapshotOwner is the part of an Owner that snapshots need.
+type SnapshotOwner interface {
+	// AdmitSnapshot refuses a snapshot that the library would not handle safely.
+	AdmitSnapshot(index, term, leaderTerm uint64) error
+	// StageSnapshot receives a snapshot that will be delivered next; discard removes it if it
 	// was not installed.
-	stageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
-	// stalled reports whether this replica cannot write its log at the moment.
-	stalled() bool
-	// failed reports whether the group's storage failed.
-	failed() bool
-	// snapshotSent counts.
-	snapshotSent()
+	StageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
+	// SnapshotSent counts.
+	SnapshotSent()
+}
+
+// TransportOptions configures a Transport. All fields are required.
+type TransportOptions struct {
+	Group uint64
+	// Local is this replica's id, "<node>#<incarnation>".
+	Local string
+	// HeartbeatTimeout and ElectionTimeout are the library's. They bound the wait for an answer to a
+	// heartbeat and to a vote.
+	HeartbeatTimeout, ElectionTimeout time.Duration
+	Owner                             Owner
 }
 
 // era is the context of the calls that replicate for one term. It ends when the term's
@@ -91,9 +107,10 @@ var errLogStalled = errors.New("this replica's log does not get written")
 
 var errEraEnded = errors.New("this replica does not lead any more")
 
-func newTransport(m *mux, g GroupID, local ReplicaID, timing Timing, owner transportOwner) *transport {
-	t := &transport{
-		mux: m, group: g, local: local.String(), timing: timing, owner: owner,
+// NewTransport makes a Transport that receives nothing until it is attached.
+func (m *Mux) NewTransport(o TransportOptions) *Transport {
+	t := &Transport{
+		mux: m, opts: o, group: o.Group, local: o.Local, owner: o.Owner,
 		consumer: make(chan hraft.RPC, maxQueuedMessages),
 		// One more than can wait: the message that the main loop works on.
 		replies: make(chan pendingReply, maxQueuedMessages+1),
@@ -104,10 +121,8 @@ func newTransport(m *mux, g GroupID, local ReplicaID, timing Timing, owner trans
 	return t
 }
 
-func (t *transport) currentTerm() uint64 { return t.owner.currentTerm() }
-
 // accept queues a request for the library and never blocks.
-func (t *transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
+func (t *Transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
 	command, err := wire.DecodeRequest(f)
 	if err != nil {
 		return err
@@ -134,14 +149,14 @@ func (t *transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
 }
 
 // limitCommit lowers the leader's commit index to the last entry that the request vouches for, as
-// the Raft paper demands (R10). The library commits whatever it holds up to that index; behind the end
+// the Raft paper demands (RM4). The library commits whatever it holds up to that index; behind the end
 // of the request that may be what a leader of an earlier term left here.
 func limitCommit(r *hraft.AppendEntriesRequest) {
 	r.LeaderCommitIndex = min(r.LeaderCommitIndex, r.PrevLogEntry+uint64(len(r.Entries)))
 }
 
 // replyLoop sends the library's answers back.
-func (t *transport) replyLoop() {
+func (t *Transport) replyLoop() {
 	for {
 		select {
 		case p := <-t.replies:
@@ -171,23 +186,23 @@ func isHeartbeat(r *hraft.AppendEntriesRequest) bool {
 }
 
 // Consumer implements hraft.Transport.
-func (t *transport) Consumer() <-chan hraft.RPC { return t.consumer }
+func (t *Transport) Consumer() <-chan hraft.RPC { return t.consumer }
 
 // LocalAddr implements hraft.Transport.
-func (t *transport) LocalAddr() hraft.ServerAddress { return hraft.ServerAddress(t.local) }
+func (t *Transport) LocalAddr() hraft.ServerAddress { return hraft.ServerAddress(t.local) }
 
 // EncodePeer implements hraft.Transport.
-func (t *transport) EncodePeer(_ hraft.ServerID, a hraft.ServerAddress) []byte { return []byte(a) }
+func (t *Transport) EncodePeer(_ hraft.ServerID, a hraft.ServerAddress) []byte { return []byte(a) }
 
 // DecodePeer implements hraft.Transport.
-func (t *transport) DecodePeer(b []byte) hraft.ServerAddress { return hraft.ServerAddress(b) }
+func (t *Transport) DecodePeer(b []byte) hraft.ServerAddress { return hraft.ServerAddress(b) }
 
 // SetHeartbeatHandler implements hraft.Transport and ignores the handler: it would run beside
 // the library's main loop and could change the term under it (hashicorp/raft issue 695).
-func (t *transport) SetHeartbeatHandler(func(hraft.RPC)) {}
+func (t *Transport) SetHeartbeatHandler(func(hraft.RPC)) {}
 
 // Close implements hraft.WithClose: it detaches the group and ends its calls.
-func (t *transport) Close() error {
+func (t *Transport) Close() error {
 	t.mux.detach(t)
 	t.mu.Lock()
 	t.cancel()
@@ -196,8 +211,8 @@ func (t *transport) Close() error {
 	return nil
 }
 
-// lead says from which term on this replica may replicate: calls of earlier terms end.
-func (t *transport) lead(minTerm uint64) {
+// Lead says from which term on this replica may replicate: calls of earlier terms end.
+func (t *Transport) Lead(minTerm uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.minTerm = minTerm
@@ -210,7 +225,7 @@ func (t *transport) lead(minTerm uint64) {
 }
 
 // eraContext is the context for replication in a term.
-func (t *transport) eraContext(term uint64) (context.Context, error) {
+func (t *Transport) eraContext(term uint64) (context.Context, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if term < t.mu.minTerm {
@@ -225,7 +240,7 @@ func (t *transport) eraContext(term uint64) (context.Context, error) {
 }
 
 // ask sends one request on a lane and waits for the answer no longer than timeout.
-func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind wire.Kind, payload []byte, timeout time.Duration) (answer, error) {
+func (t *Transport) ask(to hraft.ServerAddress, lane peers.Lane, kind wire.Kind, payload []byte, timeout time.Duration) (answer, error) {
 	ctx, cancel := context.WithTimeout(t.ctx, timeout)
 	defer cancel()
 	l, err := t.linkTo(to, lane)
@@ -235,26 +250,26 @@ func (t *transport) ask(to hraft.ServerAddress, lane peers.Lane, kind wire.Kind,
 	return l.ask(ctx, t.request(to, kind, payload))
 }
 
-func (t *transport) request(to hraft.ServerAddress, kind wire.Kind, payload []byte) *wire.Frame {
+func (t *Transport) request(to hraft.ServerAddress, kind wire.Kind, payload []byte) *wire.Frame {
 	return &wire.Frame{Kind: kind, Group: uint64(t.group), From: t.local, To: string(to), Payload: payload}
 }
 
-func (t *transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, error) {
-	id, err := ParseReplicaID(string(to))
+func (t *Transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, error) {
+	node, err := nodeOf(to)
 	if err != nil {
 		return nil, err
 	}
-	return t.mux.link(id.Node, lane)
+	return t.mux.link(node, lane)
 }
 
 // AppendEntries implements hraft.Transport. Entries beyond the byte limit are cut off the
 // request in place: the library takes what the request holds afterwards as sent.
-func (t *transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) error {
-	if t.owner.stalled() {
+func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) error {
+	if t.owner.Stalled() {
 		return errLogStalled // so that the followers look for a leader that can write
 	}
 	if isHeartbeat(args) {
-		a, err := t.ask(to, peers.Control, wire.KindAppendEntries, wire.EncodeAppendEntries(args), t.timing.HeartbeatTimeout)
+		a, err := t.ask(to, peers.Control, wire.KindAppendEntries, wire.EncodeAppendEntries(args), t.opts.HeartbeatTimeout)
 		if err != nil {
 			return err
 		}
@@ -297,8 +312,8 @@ func trimEntries(r *hraft.AppendEntriesRequest) {
 }
 
 // RequestVote implements hraft.Transport.
-func (t *transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestVoteRequest, resp *hraft.RequestVoteResponse) error {
-	a, err := t.ask(to, peers.Control, wire.KindRequestVote, wire.EncodeRequestVote(args), t.timing.ElectionTimeout)
+func (t *Transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestVoteRequest, resp *hraft.RequestVoteResponse) error {
+	a, err := t.ask(to, peers.Control, wire.KindRequestVote, wire.EncodeRequestVote(args), t.opts.ElectionTimeout)
 	if err != nil {
 		return err
 	}
@@ -307,8 +322,8 @@ func (t *transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *
 }
 
 // RequestPreVote implements hraft.WithPreVote.
-func (t *transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestPreVoteRequest, resp *hraft.RequestPreVoteResponse) error {
-	a, err := t.ask(to, peers.Control, wire.KindPreVote, wire.EncodePreVote(args), t.timing.ElectionTimeout)
+func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestPreVoteRequest, resp *hraft.RequestPreVoteResponse) error {
+	a, err := t.ask(to, peers.Control, wire.KindPreVote, wire.EncodePreVote(args), t.opts.ElectionTimeout)
 	if err != nil {
 		return err
 	}
@@ -317,14 +332,14 @@ func (t *transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, arg
 }
 
 // TimeoutNow implements hraft.Transport.
-func (t *transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
-	_, err := t.ask(to, peers.Control, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader), t.timing.ElectionTimeout)
+func (t *Transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
+	_, err := t.ask(to, peers.Control, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader), t.opts.ElectionTimeout)
 	return err
 }
 
 // InstallSnapshot implements hraft.Transport.
-func (t *transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.InstallSnapshotRequest, resp *hraft.InstallSnapshotResponse, data io.Reader) error {
-	id, err := ParseReplicaID(string(to))
+func (t *Transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.InstallSnapshotRequest, resp *hraft.InstallSnapshotResponse, data io.Reader) error {
+	node, err := nodeOf(to)
 	if err != nil {
 		return err
 	}
@@ -332,11 +347,11 @@ func (t *transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	a, err := t.mux.sendSnapshot(era, id.Node, t.request(to, wire.KindInstall, wire.EncodeInstall(args)), data)
+	a, err := t.mux.sendSnapshot(era, node, t.request(to, wire.KindInstall, wire.EncodeInstall(args)), data)
 	if err != nil {
-		return fmt.Errorf("send snapshot of group %s to %s: %w", t.group, to, err)
+		return fmt.Errorf("send snapshot of group %d to %s: %w", t.group, to, err)
 	}
-	t.owner.snapshotSent()
+	t.owner.SnapshotSent()
 	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(a.payload, a.from)
 	return err
 }
@@ -345,13 +360,13 @@ var _ interface {
 	hraft.Transport
 	hraft.WithPreVote
 	hraft.WithClose
-} = (*transport)(nil)
+} = (*Transport)(nil)
 
-// nodeOf is the node of a replica id in the library's form; empty if there is none.
-func nodeOf(address hraft.ServerAddress) api.NodeID {
-	id, err := ParseReplicaID(string(address))
-	if err != nil {
-		return ""
+// nodeOf is the node of a replica id, which is "<node>#<incarnation>".
+func nodeOf(address hraft.ServerAddress) (api.NodeID, error) {
+	node, _, ok := strings.Cut(string(address), "#")
+	if !ok || node == "" {
+		return "", fmt.Errorf("replica id %q is not <node>#<incarnation>", address)
 	}
-	return id.Node
+	return api.NodeID(node), nil
 }
