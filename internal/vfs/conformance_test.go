@@ -61,6 +61,8 @@ var conformance = []struct {
 	{"MissingNamesAreNotExist", func(t *testing.T, fsys FS, root string) {
 		_, err := fsys.Open(root + "/none")
 		wantError(t, err, fs.ErrNotExist, "open")
+		_, err = fsys.Update(root + "/none")
+		wantError(t, err, fs.ErrNotExist, "update")
 		_, err = fsys.Create(root + "/none/a")
 		wantError(t, err, fs.ErrNotExist, "create")
 		_, err = fsys.List(root + "/none")
@@ -77,7 +79,8 @@ var conformance = []struct {
 		ok(t, fsys.MkdirAll(root+"/d/e"))
 		_, operr := fsys.Open(root + "/d")
 		_, crerr := fsys.Create(root + "/d")
-		for i, err := range []error{operr, crerr, fsys.Remove(root + "/d"), fsys.Link(root+"/d", root+"/l")} {
+		_, uperr := fsys.Update(root + "/d")
+		for i, err := range []error{operr, crerr, uperr, fsys.Remove(root + "/d"), fsys.Link(root+"/d", root+"/l")} {
 			if err == nil {
 				t.Errorf("call %d took a directory for a file", i)
 			}
@@ -91,6 +94,29 @@ var conformance = []struct {
 			if err == nil {
 				t.Errorf("call %d took a file for a directory", i)
 			}
+		}
+	}},
+	{"UpdatedFileIsWrittenInPlace", func(t *testing.T, fsys FS, root string) {
+		put(t, fsys, root+"/a", "hello world")
+		f := must(fsys.Update(root + "/a"))(t)
+		for off, s := range map[int64]string{0: "H", 6: "W", 13: "!"} {
+			if n, err := f.WriteAt([]byte(s), off); n != 1 || err != nil {
+				t.Fatalf("write at %d: %d, %v", off, n, err)
+			}
+		}
+		b := make([]byte, 5)
+		if _, err := f.ReadAt(b, 6); err != nil || string(b) != "World" {
+			t.Errorf("read %q, %v", b, err)
+		}
+		size := must(f.Size())(t)
+		ok(t, f.SyncData(), f.Close())
+		wantFile(t, fsys, root+"/a", "Hello World\x00\x00!")
+		_, werr := f.WriteAt(b, 0)
+		for i, err := range []error{werr, f.SyncData(), f.Close()} {
+			wantError(t, err, fs.ErrClosed, "call", i)
+		}
+		if size != 14 {
+			t.Errorf("size %d", size)
 		}
 	}},
 	{"RenameReplacesAndKeepsOpenFiles", func(t *testing.T, fsys FS, root string) {

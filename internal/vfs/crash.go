@@ -3,6 +3,7 @@ package vfs
 import (
 	"maps"
 	"math/rand/v2"
+	"slices"
 )
 
 // Keep says what a crash leaves of that which was not synced.
@@ -195,6 +196,10 @@ func (c *cloner) contents(from *contents) contents {
 		return contents{data: from.before, synced: len(from.before)}
 	}
 	data := c.tail(from)
+	if from.sectors != nil {
+		data = slices.Clone(data)
+		c.sectorsAfterCrash(from, data)
+	}
 	if len(from.lost) > 0 {
 		data = append([]byte(nil), data...)
 		for _, s := range from.lost {

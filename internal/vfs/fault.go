@@ -68,6 +68,17 @@ func (f *faultFS) wrap(name string) func(File, error) (File, error) {
 	}
 }
 
+func (f *faultFS) Update(name string) (UpdatedFile, error) {
+	if err := f.check(OpUpdate, name); err != nil {
+		return nil, err
+	}
+	file, err := f.inner.Update(name)
+	if err != nil {
+		return nil, err
+	}
+	return &faultUpdatedFile{file, f, name}, nil
+}
+
 func (f *faultFS) Remove(name string) error {
 	if err := f.check(OpRemove, name); err != nil {
 		return err
@@ -137,38 +148,44 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.inner.ReadAt(p, off)
 }
 
-func (f *faultFile) Write(p []byte) (int, error) {
-	err := f.fs.injector.Inject(OpWrite, f.name)
+func (f *faultFile) Write(p []byte) (int, error) { return f.fs.write(f.name, p, f.inner.Write) }
+
+// write passes a write on as far as the injector lets it.
+func (f *faultFS) write(name string, p []byte, write func([]byte) (int, error)) (int, error) {
+	err := f.injector.Inject(OpWrite, name)
 	if err == nil {
-		return f.inner.Write(p)
+		return write(p)
 	}
 	var short *ShortWrite
 	n := 0
 	if errors.As(err, &short) {
 		var werr error
-		if n, werr = f.inner.Write(p[:min(max(short.Bytes, 0), len(p))]); werr != nil {
+		if n, werr = write(p[:min(max(short.Bytes, 0), len(p))]); werr != nil {
 			err = werr
 		}
 	}
-	return n, pathError(OpWrite, f.name, err)
+	return n, pathError(OpWrite, name, err)
 }
 
-func (f *faultFile) Sync() error {
-	if err := f.fs.check(OpSync, f.name); err != nil {
-		if m, ok := f.inner.(interface{ failSync() }); ok {
-			m.failSync()
-		}
+func (f *faultFile) Sync() error { return f.fs.sync(f.name, f.inner, f.inner.Sync) }
+
+// sync passes a sync on, or tells a Mem below that it failed.
+func (f *faultFS) sync(name string, file any, sync func() error) error {
+	if err := f.check(OpSync, name); err != nil {
+		failSync(file)
 		return err
 	}
-	return f.inner.Sync()
+	return sync()
 }
 
-// failSync passes the failure on when Faults are stacked.
-func (f *faultFile) failSync() {
-	if m, ok := f.inner.(interface{ failSync() }); ok {
+func failSync(file any) {
+	if m, ok := file.(interface{ failSync() }); ok {
 		m.failSync()
 	}
 }
+
+// failSync passes the failure on when Faults are stacked.
+func (f *faultFile) failSync() { failSync(f.inner) }
 
 func (f *faultFile) Size() (int64, error) {
 	if err := f.fs.check(OpSize, f.name); err != nil {
@@ -179,6 +196,42 @@ func (f *faultFile) Size() (int64, error) {
 
 // Close closes the file even if the injector fails the call: a descriptor is gone either way.
 func (f *faultFile) Close() error {
+	err := f.fs.check(OpClose, f.name)
+	if cerr := f.inner.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+type faultUpdatedFile struct {
+	inner UpdatedFile
+	fs    *faultFS
+	name  string
+}
+
+func (f *faultUpdatedFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.check(OpRead, f.name); err != nil {
+		return 0, err
+	}
+	return f.inner.ReadAt(p, off)
+}
+
+func (f *faultUpdatedFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.fs.write(f.name, p, func(p []byte) (int, error) { return f.inner.WriteAt(p, off) })
+}
+
+func (f *faultUpdatedFile) SyncData() error { return f.fs.sync(f.name, f.inner, f.inner.SyncData) }
+
+func (f *faultUpdatedFile) failSync() { failSync(f.inner) }
+
+func (f *faultUpdatedFile) Size() (int64, error) {
+	if err := f.fs.check(OpSize, f.name); err != nil {
+		return 0, err
+	}
+	return f.inner.Size()
+}
+
+func (f *faultUpdatedFile) Close() error {
 	err := f.fs.check(OpClose, f.name)
 	if cerr := f.inner.Close(); err == nil {
 		err = cerr

@@ -24,6 +24,7 @@ func calls(fsys FS) map[Op]error {
 		errs[OpClose] = f.Close()
 	}
 	_, errs[OpOpen] = fsys.Open("d/here")
+	_, errs[OpUpdate] = fsys.Update("d/here")
 	errs[OpLink] = fsys.Link("d/here", "d/link")
 	errs[OpRename] = fsys.Rename("d/here", "d/there")
 	errs[OpRemove] = fsys.Remove("d/gone")
@@ -175,4 +176,28 @@ func TestOpNamesItsKinds(t *testing.T) {
 	if want := OpClose<<1 - 1; OpAny != want {
 		t.Errorf("OpAny is %v, want %v", OpAny, want)
 	}
+}
+
+func TestUpdatedFilesFailAsTold(t *testing.T) {
+	for _, tt := range []struct {
+		op   Op
+		call func(UpdatedFile) error
+	}{
+		{OpRead, func(f UpdatedFile) error { _, err := f.ReadAt(make([]byte, 1), 0); return err }},
+		{OpWrite, func(f UpdatedFile) error { _, err := f.WriteAt([]byte("yz"), 0); return err }},
+		{OpSync, func(f UpdatedFile) error { return f.SyncData() }},
+		{OpSize, func(f UpdatedFile) error { _, err := f.Size(); return err }},
+		{OpClose, func(f UpdatedFile) error { return f.Close() }},
+	} {
+		m := newTree(t)
+		f := must(NewFault(m, NewRules(Rule{Ops: tt.op, Err: syscall.EIO})).Update("d/here"))(t)
+		wantError(t, tt.call(f), syscall.EIO, tt.op.String())
+		wantFile(t, m, "d/here", "x")
+	}
+	m := newTree(t)
+	f := must(NewFault(m, NewRules(Rule{Ops: OpWrite, Err: &ShortWrite{1, syscall.ENOSPC}})).Update("d/here"))(t)
+	if n, err := f.WriteAt([]byte("yz"), 0); n != 1 || !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("short write in place: %d, %v", n, err)
+	}
+	wantFile(t, m, "d/here", "y")
 }

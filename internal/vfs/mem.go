@@ -169,6 +169,21 @@ func (m *Mem) Open(name string) (File, error) {
 	return &memFile{fs: m, node: n, name: name}, nil
 }
 
+// Update implements FS.
+func (m *Mem) Update(name string) (UpdatedFile, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.lookupLocked(name)
+	if err == nil && n.isDir() {
+		err = syscall.EISDIR
+	}
+	if err != nil {
+		return nil, pathError(OpUpdate, name, err)
+	}
+	n.updateInPlace()
+	return &memFile{fs: m, node: n, name: name, writable: true}, nil
+}
+
 // Remove implements FS.
 func (m *Mem) Remove(name string) error {
 	m.called(OpRemove, name)

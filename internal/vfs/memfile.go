@@ -12,7 +12,8 @@ import (
 //	data    [ synced bytes ......... | unsynced bytes ... ]
 //	                                 ^ synced
 //
-// data[:synced] is never changed in place, so clones share it.
+// data[:synced] is never changed in place, so clones share it, unless the file was opened with
+// Update; then sectors is set and clones copy.
 type contents struct {
 	data   []byte
 	synced int
@@ -21,6 +22,8 @@ type contents struct {
 	before []byte
 	// lost are the parts of data whose sync failed: a later sync does not bring them to disk (D3).
 	lost []span
+	// sectors is what a crash may leave of a file that is written in place.
+	sectors *sectors
 }
 
 // span is a half-open range of bytes.
@@ -28,7 +31,7 @@ type span struct{ start, end int }
 
 func (c *contents) truncate() {
 	c.keepBefore()
-	c.data, c.synced, c.lost = nil, 0, nil
+	c.data, c.synced, c.lost, c.sectors = nil, 0, nil, nil
 }
 
 // keepBefore remembers the synced bytes, which are about to be replaced.
@@ -39,6 +42,10 @@ func (c *contents) keepBefore() {
 }
 
 func (c *contents) writeAt(p []byte, off int) {
+	if c.sectors != nil {
+		c.overwriteAt(p, off)
+		return
+	}
 	if off < c.synced { // a second handle writes over synced bytes, which clones may share
 		c.keepBefore()
 		c.data, c.synced = slices.Clone(c.data), off
@@ -52,10 +59,17 @@ func (c *contents) writeAt(p []byte, off int) {
 
 func (c *contents) sync() {
 	c.synced, c.before = len(c.data), nil
+	if c.sectors != nil {
+		clear(c.sectors.dirty)
+	}
 }
 
 // failSync marks what a sync should have written as lost.
 func (c *contents) failSync() {
+	if c.sectors != nil {
+		c.loseSectors()
+		return
+	}
 	if c.synced < len(c.data) {
 		c.lost = append(c.lost, span{c.synced, len(c.data)})
 	}
@@ -119,6 +133,24 @@ func (f *memFile) Write(p []byte) (int, error) {
 	f.offset += len(p)
 	return len(p), nil
 }
+
+// WriteAt implements UpdatedFile.
+func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.called(OpWrite, f.name)
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	if err := f.checkLocked(); err != nil {
+		return 0, pathError(OpWrite, f.name, err)
+	}
+	if off < 0 {
+		return 0, pathError(OpWrite, f.name, syscall.EINVAL)
+	}
+	f.node.writeAt(p, int(off))
+	return len(p), nil
+}
+
+// SyncData implements UpdatedFile.
+func (f *memFile) SyncData() error { return f.Sync() }
 
 // Sync implements File.
 func (f *memFile) Sync() error {

@@ -9,6 +9,7 @@ type Op uint32
 const (
 	OpCreate Op = 1 << iota
 	OpOpen
+	OpUpdate
 	OpRemove
 	OpRename // the name is the new one
 	OpLink   // the name is the new one
@@ -18,8 +19,8 @@ const (
 	OpRemoveAll
 	OpLock
 	OpRead
-	OpWrite
-	OpSync
+	OpWrite // in place, too
+	OpSync  // of data alone, too
 	OpSize
 	OpClose
 )
@@ -32,7 +33,7 @@ const (
 	OpAny = OpClose<<1 - 1
 )
 
-var opNames = [...]string{"create", "open", "remove", "rename", "link", "mkdirall", "list", "syncdir",
+var opNames = [...]string{"create", "open", "update", "remove", "rename", "link", "mkdirall", "list", "syncdir",
 	"removeall", "lock", "read", "write", "sync", "size", "close"}
 
 // String names the kinds in o, joined by "|".

@@ -46,6 +46,14 @@ func (osFS) Open(name string) (File, error) {
 	return osFile{f}, nil
 }
 
+func (osFS) Update(name string) (UpdatedFile, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
 func (osFS) Remove(name string) error { return os.Remove(name) }
 
 func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
@@ -140,4 +148,11 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) SyncData() error {
+	if err := syncData(f.File); err != nil {
+		return &fs.PathError{Op: "sync data", Path: f.Name(), Err: err}
+	}
+	return nil
 }

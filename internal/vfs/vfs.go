@@ -14,6 +14,7 @@ import (
 type FS interface {
 	Files
 	Dirs
+	Updates
 }
 
 // Files works on names of files.
@@ -53,6 +54,27 @@ type File interface {
 	// Sync makes the file's bytes durable. After it failed once the bytes may be lost although
 	// a second Sync succeeds: callers must not retry.
 	Sync() error
+	// Size is the file's length in bytes.
+	Size() (int64, error)
+}
+
+// Updates works on files that are written in place, again and again.
+type Updates interface {
+	// Update opens a file that exists for reading and for writing anywhere.
+	Update(name string) (UpdatedFile, error)
+}
+
+// UpdatedFile is a file whose bytes are written in place. A crash may leave each sector that was
+// written and not synced old, new, or torn: some of its bytes old and some new (D5). Methods may
+// be called concurrently if the offsets differ; Close fails those that come after it.
+type UpdatedFile interface {
+	io.ReaderAt
+	// WriteAt may also write beyond the end, which makes the file longer.
+	io.WriterAt
+	io.Closer
+	// SyncData makes the file's bytes and its length durable, but not its times, so that it costs
+	// less than Sync while the length stays. It must not be retried either.
+	SyncData() error
 	// Size is the file's length in bytes.
 	Size() (int64, error)
 }
