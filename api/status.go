@@ -27,16 +27,30 @@ func ToStatus(err error) error {
 		}
 		e = &Error{Code: CodeInternal, Message: err.Error()}
 	}
-	row := Row(e.Code)
-	s := status.New(row.GRPC, e.Error())
-	detailed, detailErr := s.WithDetails(&pb.ErrorDetail{
-		Code: string(e.Code), ShardId: uint64(e.Shard), LeaderId: string(e.Leader), Epoch: uint64(e.Epoch),
-		Retry: row.Retry, MayHaveRun: row.Outcome == MayHaveRun, Next: row.Next,
-	})
+	s := status.New(Row(e.Code).GRPC, e.Error())
+	detailed, detailErr := s.WithDetails(e.Detail())
 	if detailErr != nil {
 		return s.Err()
 	}
 	return detailed.Err()
+}
+
+// Detail is what messages carry of an error beside its text: its code, the hints, and what Table
+// says of the code.
+func (e *Error) Detail() *pb.ErrorDetail {
+	row := Row(e.Code)
+	return &pb.ErrorDetail{
+		Code: string(e.Code), ShardId: uint64(e.Shard), LeaderId: string(e.Leader), Epoch: uint64(e.Epoch),
+		Retry: row.Retry, MayHaveRun: row.Outcome == MayHaveRun, Next: row.Next,
+	}
+}
+
+// FromDetail is the inverse of Error.Detail.
+func FromDetail(message string, d *pb.ErrorDetail) *Error {
+	return &Error{
+		Code: Code(d.GetCode()), Message: message, Shard: ShardID(d.GetShardId()),
+		Leader: NodeID(d.GetLeaderId()), Epoch: Epoch(d.GetEpoch()),
+	}
 }
 
 // FromStatus is the inverse of ToStatus. An error without our details came from gRPC itself:
@@ -52,10 +66,7 @@ func FromStatus(err error, write bool) error {
 	}
 	for _, d := range s.Details() {
 		if det, ok := d.(*pb.ErrorDetail); ok {
-			return &Error{
-				Code: Code(det.Code), Message: s.Message(), Shard: ShardID(det.ShardId),
-				Leader: NodeID(det.LeaderId), Epoch: Epoch(det.Epoch),
-			}
+			return FromDetail(s.Message(), det)
 		}
 	}
 	switch {

@@ -53,6 +53,22 @@ type connection struct {
 	clock        clock.Clock
 	suspectUntil atomic.Int64 // milliseconds since the epoch, 0 when there is no suspicion
 	pace         pace
+
+	calls atomic.Uint64 // ids of calls on streams
+	// unaryUntil is when the node is asked for a stream again, milliseconds since the epoch.
+	unaryUntil atomic.Int64
+
+	// ctx ends when the connection is closed; loops are the goroutines of its streams.
+	ctx    context.Context
+	cancel context.CancelFunc
+	loops  sync.WaitGroup // grows only under mu, or from a goroutine that it counts
+
+	// mu is taken before stream.mu, never after it, and no I/O is done under it.
+	mu struct {
+		sync.Mutex
+		closed bool
+		stream *stream // that takes calls; nil until there is one
+	}
 }
 
 func newConnections(o Options) *connections {
@@ -99,10 +115,12 @@ func (cs *connections) open(address string) (*connection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", address, err)
 	}
-	return &connection{
+	conn := &connection{
 		address: address, grpc: g, clock: cs.opts.Clock,
 		kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g),
-	}, nil
+	}
+	conn.ctx, conn.cancel = context.WithCancel(context.Background())
+	return conn, nil
 }
 
 // keep closes the connections to addresses that are not in the set. Calls on them fail, and are
@@ -118,7 +136,7 @@ func (cs *connections) keep(addresses map[string]bool) {
 	}
 	cs.mu.Unlock()
 	for _, conn := range closing {
-		_ = conn.grpc.Close() // it fails only when it is closed already
+		conn.close()
 	}
 }
 

@@ -135,8 +135,10 @@ func (m *multiGet) request(ctx context.Context, p *part) error {
 	var response *pb.MultiGetResponse
 	err := m.client.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
 		op.pinned = nil // for the attempts after this one
-		var err error
-		response, err = to.kv.MultiGet(ctx, request, o...)
+		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_MultiGet{MultiGet: request}}, p.bytes+len(p.at)*callBytes)
+		if response = answer.GetMultiGet(); err == errUnary {
+			response, err = to.kv.MultiGet(ctx, request, o...)
+		}
 		return err
 	})
 	if err != nil {

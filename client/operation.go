@@ -102,7 +102,9 @@ func (c *Client) attempt(ctx context.Context, op *operation, to *connection, try
 		}
 		return nil
 	}
-	v := judge(err, op.write, p.Addr != nil)
+	var streamed *streamError
+	sent := p.Addr != nil || errors.As(err, &streamed) && streamed.sent
+	v := judge(err, op.write, sent)
 	op.last = v.err
 	op.mayHaveRun = op.mayHaveRun || v.mayHaveRun
 	if attemptCtx.Err() != nil && ctx.Err() == nil {

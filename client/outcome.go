@@ -24,6 +24,10 @@ type verdict struct {
 // attempt. sent tells whether gRPC gave the request to a connection; a request that was not
 // certainly did not run. (K1)
 func judge(err error, write, sent bool) verdict {
+	var answer *answerError
+	if errors.As(err, &answer) {
+		return judgeAnswer(answer.answer, write)
+	}
 	s := status.Convert(err)
 	if len(s.Details()) > 0 {
 		return judgeAnswer(asError(api.FromStatus(err, write)), write)

@@ -22,8 +22,10 @@ func (c *Client) get(ctx context.Context, ns api.Namespace, key []byte, staleMil
 	request := &pb.GetRequest{Namespace: uint32(ns), Key: key, MaxStalenessMs: staleMillis}
 	var response *pb.GetResponse
 	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
-		var err error
-		response, err = to.kv.Get(ctx, request, o...)
+		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_Get{Get: request}}, len(key)+callBytes)
+		if response = answer.GetGet(); err == errUnary {
+			response, err = to.kv.Get(ctx, request, o...)
+		}
 		return err
 	})
 	if err != nil {

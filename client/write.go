@@ -20,7 +20,8 @@ import (
 // error matches api.ErrReleased or api.ErrInternal, and after no other error: the error table's
 // Outcome says so.
 func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
-	if _, refusal := evaluate.Check(&b); refusal != nil {
+	bytes, refusal := evaluate.Check(&b)
+	if refusal != nil {
 		return api.Result{}, refusal
 	}
 	own := b.Request.IsZero()
@@ -34,8 +35,10 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	op := &operation{name: "apply", write: !evaluate.ReadsOnly(&b), routed: true, slot: router.Slot(b.Namespace, b.Ops[0].Key)}
 	var response *pb.BatchResponse
 	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
-		var err error
-		response, err = to.kv.Batch(ctx, request, o...)
+		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_Batch{Batch: request}}, bytes+len(b.Ops)*callBytes)
+		if response = answer.GetBatch(); err == errUnary {
+			response, err = to.kv.Batch(ctx, request, o...)
+		}
 		return err
 	})
 	if own && op.attempts == 1 && errors.Is(err, api.ErrReleased) {

@@ -32,6 +32,7 @@ type Cluster struct {
 		floors   map[api.SessionID]uint64
 		requests []*pb.BatchRequest // every write that arrived, in order
 		scans    []*pb.ScanRequest
+		messages int // of streams of calls
 
 		clusterMap *pb.ClusterMap
 		leaders    map[api.ShardID]api.NodeID
@@ -66,12 +67,13 @@ type Node struct {
 		conns     map[*conn]struct{}
 		intercept Intercept
 		redirect  bool
+		unary     bool
 	}
 }
 
 // Intercept stands in front of a node's calls. It calls next once to execute the call, or not at
 // all, and returns what the caller shall see. method is "Get", "Batch", "Scan" and so on; for a
-// stream request and response are nil.
+// stream request and response are nil. A call of a stream of calls is as one by itself.
 type Intercept func(ctx context.Context, method string, request any, next func() (any, error)) (any, error)
 
 // New starts a cluster of n nodes and as many shards. Node i leads shard i+1.
@@ -168,6 +170,13 @@ func (c *Cluster) Scans() []*pb.ScanRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]*pb.ScanRequest(nil), c.mu.scans...)
+}
+
+// Messages is how many messages of calls arrived so far.
+func (c *Cluster) Messages() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.messages
 }
 
 // Value is the value of a key in namespace 0.

@@ -33,6 +33,13 @@ func (n *Node) SetRedirect() {
 	n.mu.redirect = true
 }
 
+// SetUnary makes the node one that is older than streams of calls.
+func (n *Node) SetUnary() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.unary = true
+}
+
 // Start makes a stopped node serve again.
 func (n *Node) Start() {
 	n.mu.Lock()
@@ -121,7 +128,7 @@ func (n *Node) unary(ctx context.Context, request any, info *grpc.UnaryServerInf
 func (n *Node) stream(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 	next := func() (any, error) { return nil, handle(server, stream) }
 	f := n.interceptor()
-	if f == nil {
+	if f == nil || info.FullMethod == pb.KV_Stream_FullMethodName { // each of its calls is intercepted
 		f = passOn
 	}
 	_, err := f(stream.Context(), path.Base(info.FullMethod), nil, next)

@@ -5,8 +5,11 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
@@ -208,6 +211,89 @@ func (c *Cluster) items(r *pb.ScanRequest) []*pb.Item {
 
 // beforeDeadline is how long before the caller's deadline GetMap answers with what there is.
 const beforeDeadline = 50 * time.Millisecond
+
+// Stream implements the KV service. Each call of it is intercepted as the method of its name is.
+func (n *Node) Stream(stream pb.KV_StreamServer) error {
+	n.mu.Lock()
+	unary := n.mu.unary
+	n.mu.Unlock()
+	if unary {
+		return status.Error(codes.Unimplemented, "this node is older than streams")
+	}
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	var send sync.Mutex
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return nil // the client half-closed, or is gone
+		}
+		n.cluster.mu.Lock()
+		n.cluster.mu.messages++
+		n.cluster.mu.Unlock()
+		for _, call := range m.GetCalls() {
+			calls.Go(func() {
+				a := n.answer(stream.Context(), call)
+				send.Lock()
+				defer send.Unlock()
+				_ = stream.Send(&pb.StreamResponse{Answers: []*pb.Answer{a}}) // the client may be gone
+			})
+		}
+	}
+}
+
+// answer runs a call as the unary method does.
+func (n *Node) answer(ctx context.Context, call *pb.Call) *pb.Answer {
+	if call.GetTimeoutMs() > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(call.GetTimeoutMs())*time.Millisecond)
+		defer cancel()
+	}
+	response, err := n.dispatch(ctx, call)
+	if err != nil {
+		s := status.Convert(api.ToStatus(err))
+		failure := &pb.Failure{Message: s.Message()}
+		for _, d := range s.Details() {
+			failure.Detail, _ = d.(*pb.ErrorDetail)
+		}
+		return &pb.Answer{Id: call.GetId(), Response: &pb.Answer_Failure{Failure: failure}}
+	}
+	a := &pb.Answer{Id: call.GetId()}
+	switch r := response.(type) {
+	case *pb.GetResponse:
+		a.Response = &pb.Answer_Get{Get: r}
+	case *pb.MultiGetResponse:
+		a.Response = &pb.Answer_MultiGet{MultiGet: r}
+	case *pb.BatchResponse:
+		a.Response = &pb.Answer_Batch{Batch: r}
+	}
+	if proto.Size(a) > longAnswerBytes && call.GetBatch() == nil {
+		a.Response = &pb.Answer_TooLong{TooLong: true}
+	}
+	return a
+}
+
+// longAnswerBytes is what a read may bring by a stream.
+const longAnswerBytes = 1 << 20
+
+func (n *Node) dispatch(ctx context.Context, call *pb.Call) (any, error) {
+	f := n.interceptor()
+	if f == nil {
+		f = passOn
+	}
+	switch r := call.GetRequest().(type) {
+	case *pb.Call_Get:
+		return f(ctx, "Get", r.Get, func() (any, error) { return n.Get(ctx, r.Get) })
+	case *pb.Call_MultiGet:
+		return f(ctx, "MultiGet", r.MultiGet, func() (any, error) { return n.MultiGet(ctx, r.MultiGet) })
+	case *pb.Call_Batch:
+		return f(ctx, "Batch", r.Batch, func() (any, error) { return n.Batch(ctx, r.Batch) })
+	}
+	return nil, api.Errorf(api.CodeInvalid, "a call without a request")
+}
 
 // GetMap implements the Cluster service.
 func (n *Node) GetMap(ctx context.Context, r *pb.GetMapRequest) (*pb.GetMapResponse, error) {

@@ -50,6 +50,7 @@ var methods = map[string]caller{
 	pb.KV_Increment_FullMethodName: clients,
 	pb.KV_Batch_FullMethodName:     clients,
 	pb.KV_Scan_FullMethodName:      clients,
+	pb.KV_Stream_FullMethodName:    clients,
 
 	pb.Cluster_GetMap_FullMethodName: clients,
 	pb.Cluster_Status_FullMethodName: clients,

@@ -28,27 +28,46 @@ func newCodec() codec { return codec{encoding.GetCodecV2(encodingproto.Name)} }
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
 	case *pb.BatchRequest, *pb.MultiGetRequest, *peerv1.ForwardGetRequest:
-		buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
-		defer buffer.Free()
-		if err := checkElements(buffer.ReadOnlyData()); err != nil {
-			return err
-		}
-		return proto.Unmarshal(buffer.ReadOnlyData(), m.(proto.Message))
+		return unmarshal(data, m.(proto.Message), 0)
+	case *pb.StreamRequest:
+		return unmarshal(data, m, 2) // a call, and the list in its request
 	}
 	return c.CodecV2.Unmarshal(data, v)
 }
 
-// checkElements counts the fields of a message without decoding them.
-func checkElements(message []byte) error {
-	for count := 0; len(message) > 0; count++ {
-		_, _, n := protowire.ConsumeField(message)
-		if n < 0 {
-			return protowire.ParseError(n)
-		}
-		if count == maxElements {
-			return fmt.Errorf("a request of more than %d elements is over the limit", maxElements)
-		}
-		message = message[n:]
+// unmarshal decodes a message whose lists are within so many messages in it.
+func unmarshal(data mem.BufferSlice, m proto.Message, depth int) error {
+	buffer := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer buffer.Free()
+	left := maxElements
+	if hasMoreElements(buffer.ReadOnlyData(), depth, &left) {
+		return fmt.Errorf("a request of more than %d elements is over the limit", maxElements)
 	}
-	return nil
+	return proto.Unmarshal(buffer.ReadOnlyData(), m)
+}
+
+// hasMoreElements counts the fields of a message, and of those in it down to depth, without
+// decoding them. It counts up to where it cannot read on: decoding ends there, too.
+func hasMoreElements(message []byte, depth int, left *int) bool {
+	for len(message) > 0 {
+		number, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return false
+		}
+		size := protowire.ConsumeFieldValue(number, kind, message[n:])
+		if size < 0 {
+			return false
+		}
+		if *left--; *left < 0 {
+			return true
+		}
+		if kind == protowire.BytesType && depth > 0 {
+			inner, _ := protowire.ConsumeBytes(message[n:])
+			if hasMoreElements(inner, depth-1, left) {
+				return true
+			}
+		}
+		message = message[n+size:]
+	}
+	return false
 }

@@ -40,6 +40,33 @@ func TestAMessageOfTooManyElementsIsNotDecoded(t *testing.T) {
 	}
 }
 
+// C5 holds for all calls of a message together.
+func TestAMessageOfCallsWithTooManyElementsIsNotDecoded(t *testing.T) {
+	message := func(calls, elements int) []byte {
+		m := &pb.StreamRequest{}
+		for range calls {
+			m.Calls = append(m.Calls,
+				&pb.Call{Request: &pb.Call_Batch{Batch: &pb.BatchRequest{Ops: make([]*pb.Op, elements)}}},
+				&pb.Call{Request: &pb.Call_MultiGet{MultiGet: &pb.MultiGetRequest{Keys: make([][]byte, elements)}}})
+		}
+		raw, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	for elements, wantErr := range map[int]bool{maxElements/20 - 2: false, maxElements / 20: true} {
+		m := &pb.StreamRequest{}
+		err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(message(10, elements))}, m)
+		if (err != nil) != wantErr || wantErr == (len(m.Calls) == 20) {
+			t.Errorf("20 calls of %d elements: %d calls, %v", elements, len(m.Calls), err)
+		}
+	}
+	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer{0x0a, 2, 0x1a, 9}}, &pb.StreamRequest{}); err == nil {
+		t.Error("what is no message is decoded")
+	}
+}
+
 func TestTooManyOperationsNeverReachTheKV(t *testing.T) {
 	f := start(t)
 	kv := pb.NewKVClient(f.conn)

@@ -22,7 +22,8 @@ type KV interface {
 // kvService is lightning.v1.KV.
 type kvService struct {
 	pb.UnimplementedKVServer
-	kv KV
+	server *Server
+	kv     KV
 }
 
 // Get implements pb.KVServer.

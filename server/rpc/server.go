@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -100,6 +101,7 @@ type Server struct {
 	// closing ends the requests that only wait.
 	closing context.Context
 	cancel  context.CancelFunc
+	readers sync.WaitGroup // of the streams of calls
 
 	refusedAt atomic.Int64 // when a refusal was logged, in milliseconds since the epoch
 }
@@ -143,7 +145,7 @@ func New(o Options) *Server {
 		grpc.StreamInterceptor(s.onStream),
 		grpc.WaitForHandlers(true),
 	)
-	pb.RegisterKVServer(s.grpc, kvService{kv: s.opts.KV})
+	pb.RegisterKVServer(s.grpc, kvService{server: s, kv: s.opts.KV})
 	pb.RegisterClusterServer(s.grpc, clusterService{server: s})
 	if s.opts.Forward != nil {
 		peerv1.RegisterForwardServer(s.grpc, s.opts.Forward)
@@ -175,6 +177,7 @@ func (s *Server) Close() error {
 	defer timer.Stop()
 	s.grpc.GracefulStop()
 	s.grpc.Stop()
+	s.readers.Wait()
 	return nil
 }
 
@@ -199,7 +202,9 @@ func (s *Server) onStream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 		if p := recover(); p != nil {
 			err = s.panicked(info.FullMethod, p)
 		}
-		s.observe(info.FullMethod, began, err)
+		if info.FullMethod != pb.KV_Stream_FullMethodName { // its calls are told of
+			s.observe(info.FullMethod, began, err)
+		}
 		err = api.ToStatus(err)
 	}()
 	if err := s.admitted(stream.Context(), info.FullMethod); err != nil {

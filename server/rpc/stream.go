@@ -1,0 +1,344 @@
+package rpc
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+)
+
+const (
+	// maxStreamCalls and maxStreamBytes bound what a stream has under way, from the arrival of a call
+	// until its answer was sent: more callers than a process has threads to run, and twice the largest
+	// batch. Beyond them the stream is not read, which gRPC's flow control tells the client.
+	maxStreamCalls = 4096
+	maxStreamBytes = 16 << 20
+
+	// longAnswerBytes is what a read may bring by a stream. Answers behind a longer one would wait for
+	// it: 1 MiB takes 8 ms on a gigabit link.
+	longAnswerBytes = 1 << 20
+
+	// maxWaitingBytes bounds the answers of a stream that wait for its client. What comes beyond them,
+	// when many small calls find large values, is refused or, of a write, unknown.
+	maxWaitingBytes = 4 * maxStreamBytes
+
+	// answerBytes is about what an answer takes beside its values.
+	answerBytes = 64
+)
+
+// conversation is one Stream under way: readLoop takes calls in, each runs in a goroutine, and the
+// handler sends what was answered.
+type conversation struct {
+	// Set by Stream, never written again.
+	server   *Server
+	stream   grpc.BidiStreamingServer[pb.StreamRequest, pb.StreamResponse]
+	metadata metadata.MD
+	wake     chan struct{} // capacity 1: there are answers, or the conversation is over
+	room     chan struct{} // capacity 1: less is under way
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		calls   int // that arrived and whose answers were not sent
+		bytes   int // of these, with the answers that wait
+		waiting int // bytes of answers
+		answers []answered
+		refusal error // why no more calls are taken; nil while they are
+		ended   bool  // the client sends no more
+	}
+}
+
+// answered is an answer that waits to be sent.
+type answered struct {
+	*pb.Answer
+	bytes int // of the answer
+	taken int // of its call
+}
+
+// Stream implements pb.KVServer.
+func (k kvService) Stream(stream grpc.BidiStreamingServer[pb.StreamRequest, pb.StreamResponse]) error {
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	c := &conversation{
+		server: k.server, stream: stream, metadata: md,
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+	}
+	// By the headers the client knows that calls are taken.
+	if err := stream.SendHeader(nil); err != nil {
+		return err
+	}
+	c.server.readers.Go(c.readLoop)
+	return c.answerLoop()
+}
+
+// answerLoop sends answers, all that there are in each turn, until the last one.
+func (c *conversation) answerLoop() error {
+	closing, broken := c.server.closing.Done(), c.stream.Context().Done()
+	for {
+		select {
+		case <-c.wake:
+		case <-closing:
+			closing = nil
+			c.refuse(api.Errorf(api.CodeShuttingDown, "the node is stopping"))
+		case <-broken:
+			// The calls end with the stream's context; their answers are nobody's.
+			broken = nil
+			c.refuse(api.ErrShuttingDown)
+		}
+		over, err := c.sendAnswers(broken == nil)
+		if over {
+			return err
+		}
+	}
+}
+
+// sendAnswers reports whether the conversation is over, and how it ended.
+func (c *conversation) sendAnswers(broken bool) (over bool, err error) {
+	for {
+		answers, calls, bytes := c.takeAnswers()
+		if len(answers) > 0 && !broken {
+			if err := c.stream.Send(&pb.StreamResponse{Answers: answers}); err != nil {
+				broken = true // the context ends as well, and the calls with it
+			}
+		}
+		c.mu.Lock()
+		c.mu.calls -= calls
+		c.mu.bytes -= bytes
+		over := c.mu.calls == 0 && (c.mu.ended || c.mu.refusal != nil)
+		more, refusal := len(c.mu.answers) > 0, c.mu.refusal
+		c.mu.Unlock()
+		signal(c.room)
+		if over || !more {
+			return over, refusal
+		}
+	}
+}
+
+// takeAnswers takes the answers of the next message, and tells what they and their calls took.
+func (c *conversation) takeAnswers() (answers []*pb.Answer, calls, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	size := 0
+	for _, a := range c.mu.answers {
+		if calls > 0 && size+a.bytes > longAnswerBytes {
+			break
+		}
+		answers = append(answers, a.Answer)
+		calls++
+		size += a.bytes
+		bytes += a.bytes + a.taken
+	}
+	clear(c.mu.answers[:calls])
+	c.mu.answers = c.mu.answers[calls:]
+	if len(c.mu.answers) == 0 {
+		c.mu.answers = c.mu.answers[:0:0]
+	}
+	c.mu.waiting -= size
+	return answers, calls, bytes
+}
+
+// refuse takes no more calls. What is under way is still answered.
+func (c *conversation) refuse(why error) {
+	c.mu.Lock()
+	if c.mu.refusal == nil {
+		c.mu.refusal = why
+	}
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// readLoop ends when the client sends no more, or when the handler has returned.
+func (c *conversation) readLoop() {
+	for {
+		m, err := c.stream.Recv()
+		if err != nil {
+			c.mu.Lock()
+			c.mu.ended = true
+			c.mu.Unlock()
+			signal(c.wake)
+			return
+		}
+		refusal := c.server.authorize(c.stream.Context(), pb.KV_Stream_FullMethodName, c.metadata)
+		c.take(m.Calls, refusal)
+		if refusal != nil {
+			c.refuse(refusal)
+		}
+	}
+}
+
+// take starts the calls of a message, each when there is room for it, or refuses them.
+func (c *conversation) take(calls []*pb.Call, refusal error) {
+	for _, call := range calls {
+		bytes := callBytes(call)
+		closed, over := c.admit(bytes)
+		refusal = cmp.Or(refusal, closed)
+		switch {
+		case over:
+			return
+		case refusal != nil:
+			c.answer(call, bytes, &pb.Answer{Response: failure(refusal, false)})
+		default:
+			go c.run(call, bytes)
+		}
+	}
+}
+
+// admit waits for room for a call, and counts it. It says why the call is not to run, and whether
+// nobody waits for its answer either.
+func (c *conversation) admit(bytes int) (refusal error, over bool) {
+	for {
+		c.mu.Lock()
+		full := c.mu.calls >= maxStreamCalls || c.mu.calls > 0 && c.mu.bytes+bytes > maxStreamBytes
+		if !full {
+			c.mu.calls++
+			c.mu.bytes += bytes
+			refusal = c.mu.refusal
+		}
+		c.mu.Unlock()
+		if !full {
+			return refusal, false
+		}
+		select {
+		case <-c.room:
+		case <-c.stream.Context().Done():
+			return nil, true
+		}
+	}
+}
+
+// run runs one call.
+func (c *conversation) run(call *pb.Call, bytes int) {
+	ctx := c.stream.Context()
+	if call.TimeoutMs > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(call.TimeoutMs)*time.Millisecond)
+		defer cancel()
+	}
+	c.answer(call, bytes, c.server.runCall(ctx, call))
+}
+
+// answer hands a call's answer to the handler.
+func (c *conversation) answer(call *pb.Call, taken int, a *pb.Answer) {
+	size, limit := sizeOf(a), longAnswerBytes
+	if call.GetBatch() != nil {
+		limit = maxWaitingBytes // it has run, and cannot be asked for again without a request id
+	}
+	if size > limit {
+		a = &pb.Answer{Response: &pb.Answer_TooLong{TooLong: true}}
+		size = answerBytes
+	}
+	a.Id = call.Id
+	c.mu.Lock()
+	if c.mu.waiting > 0 && c.mu.waiting+size > maxWaitingBytes {
+		a = &pb.Answer{Id: call.Id, Response: failure(unreadError(call), false)}
+		size = answerBytes
+	}
+	c.mu.waiting += size
+	c.mu.bytes += size
+	c.mu.answers = append(c.mu.answers, answered{a, size, taken})
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+func unreadError(call *pb.Call) error {
+	if call.GetBatch() != nil {
+		return api.Errorf(api.CodeUnknownOutcome, "the batch has run, and its answer is dropped: the client does not read its answers")
+	}
+	return api.Errorf(api.CodeOverloaded, "the client does not read its answers")
+}
+
+// runCall runs a call by the methods that the unary ones use, and tells of it as of those.
+func (s *Server) runCall(ctx context.Context, call *pb.Call) (a *pb.Answer) {
+	began := s.opts.Clock.Now()
+	kv := kvService{server: s, kv: s.opts.KV}
+	op, write := "call", false
+	var err error
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.panicked(pb.KV_Stream_FullMethodName, p)
+		}
+		if err != nil {
+			a = &pb.Answer{Response: failure(err, write)}
+		}
+		s.opts.Observe("grpc", op, api.CodeOf(err), s.opts.Clock.Now().Sub(began))
+	}()
+	switch r := call.Request.(type) {
+	case *pb.Call_Get:
+		op = "get"
+		var res *pb.GetResponse
+		res, err = kv.Get(ctx, r.Get)
+		return &pb.Answer{Response: &pb.Answer_Get{Get: res}}
+	case *pb.Call_MultiGet:
+		op = "multiget"
+		var res *pb.MultiGetResponse
+		res, err = kv.MultiGet(ctx, r.MultiGet)
+		return &pb.Answer{Response: &pb.Answer_MultiGet{MultiGet: res}}
+	case *pb.Call_Batch:
+		op, write = "batch", true
+		var res *pb.BatchResponse
+		res, err = kv.Batch(ctx, r.Batch)
+		return &pb.Answer{Response: &pb.Answer_Batch{Batch: res}}
+	}
+	err = api.Errorf(api.CodeInvalid, "the call has no request that this version knows")
+	return nil
+}
+
+// failure is an error as an answer. One without a code of ours leaves open what a write did.
+func failure(err error, write bool) *pb.Answer_Failure {
+	e, ok := api.FromStatus(api.ToStatus(err), write).(*api.Error)
+	if !ok {
+		e = api.Errorf(api.CodeInternal, "%w", err)
+	}
+	return &pb.Answer_Failure{Failure: &pb.Failure{Message: e.Error(), Detail: e.Detail()}}
+}
+
+// callBytes is about what a call takes in memory.
+func callBytes(call *pb.Call) int {
+	bytes := answerBytes
+	switch r := call.Request.(type) {
+	case *pb.Call_Get:
+		bytes += len(r.Get.GetKey())
+	case *pb.Call_MultiGet:
+		for _, key := range r.MultiGet.GetKeys() {
+			bytes += len(key) + answerBytes
+		}
+	case *pb.Call_Batch:
+		for _, op := range r.Batch.GetOps() {
+			bytes += len(op.GetKey()) + len(op.GetSource()) + len(op.GetValue()) + answerBytes
+		}
+	}
+	return bytes
+}
+
+// sizeOf is about what an answer takes in memory and in a message.
+func sizeOf(a *pb.Answer) int {
+	bytes := answerBytes
+	switch r := a.Response.(type) {
+	case *pb.Answer_Get:
+		bytes += len(r.Get.GetValue())
+	case *pb.Answer_MultiGet:
+		for _, item := range r.MultiGet.GetItems() {
+			bytes += len(item.GetValue()) + answerBytes
+		}
+	case *pb.Answer_Batch:
+		for _, found := range r.Batch.GetResults() {
+			bytes += len(found.GetPrevious()) + len(found.GetText()) + answerBytes
+		}
+	case *pb.Answer_Failure:
+		bytes += len(r.Failure.GetMessage())
+	}
+	return bytes
+}
+
+// signal wakes whoever waits on a channel of capacity 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
