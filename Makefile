@@ -59,6 +59,7 @@ lint: ## gofmt, go vet and staticcheck over all modules
 		(cd $$module && go vet ./... && go run $(STATICCHECK) ./...); \
 	done
 	go vet -tags seededbug ./internal/seededbug
+	cd bench && go vet ./cluster # not its peers, which take minutes to compile
 
 .PHONY: clients
 clients: ## the packages of the Node.js clients that tests run, by their lock files
@@ -93,6 +94,10 @@ ready-time: ## print how long three nodes take until they serve
 .PHONY: expiry
 expiry: ## a million keys that expire within a minute: print what reads cost before and during it
 	cd tests && go test -count=1 -v -timeout 20m -run 'TestKeysThatExpireTogether' ./scenarios -expiry.keys 1000000 -expiry.within 1m
+
+.PHONY: bench-cluster
+bench-cluster: ## Lightning DB beside etcd, NATS and Redis, three processes each: a table and the ratios
+	cd bench && go run ./cluster
 
 .PHONY: proto
 proto: ## generate Go from api/*/*.proto (needs protoc, protoc-gen-go, protoc-gen-go-grpc)

@@ -38,7 +38,7 @@ func (f *goFile) product() bool { return !f.inTest() && !f.generated }
 func (f *goFile) line(p token.Pos) int { return f.fset.Position(p).Line }
 
 // testOnly are the folders of product-looking code that only tests use.
-var testOnly = []string{"tests", "lightningtest", "internal/testkit", "internal/fakecluster", "internal/policy"}
+var testOnly = []string{"tests", "bench", "lightningtest", "internal/testkit", "internal/fakecluster", "internal/policy"}
 
 // within reports whether dir is one of folders or below one.
 func within(dir string, folders ...string) bool {

@@ -19,7 +19,7 @@ var pinned = map[string]string{
 }
 
 // nested are the folders of modules of their own.
-var nested = []string{"tests", "tests/deploy", "examples/loadtree"}
+var nested = []string{"tests", "tests/deploy", "examples/loadtree", "bench"}
 
 // required is a line of go.mod.
 type required struct {
