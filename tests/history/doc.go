@@ -13,13 +13,17 @@
 //     effect at any later time or never.
 //  5. Check splits the history by key and gives each part to porcupine with a model.
 //
+// Transactions have a recorder of their own, ListRecorder, because what they are judged by is their
+// dependencies and not the state of one key: CheckLists finds cycles among transactions that append to
+// lists and read them. Bank judges transfers, whose sum is known beforehand.
+//
 // # Goroutines
 //
 // None of its own, but those that porcupine starts and ends within Check.
 //
 // # Locks
 //
-// Recorder.mu and Keys.mu are leaves.
+// Recorder.mu, ListRecorder.mu, Bank.mu and Keys.mu are leaves.
 //
 // # Invariants
 //
@@ -27,4 +31,7 @@
 //	H2 An unknown write stays open to the end; an unknown read is dropped, for it says nothing.
 //	H3 A key has at most MaxOpsPerKey operations and MaxUnknownPerKey unknown ones before it is
 //	   replaced, because the checker's work grows with the operations that overlap.
+//	H4 CheckLists accepts every strictly serializable history: it reports only what its witnesses,
+//	   a few transactions, prove by themselves.
+//	H5 An acknowledged append that a later read lacks is reported even if nobody ever saw it.
 package history
