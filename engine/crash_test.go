@@ -108,3 +108,39 @@ func checkCrash(t *testing.T, what string, c crash, whole *model, o Options) {
 	whole.checkAll(t, what+" after replay", db, MaxVersion)
 	mustClose(t, db)
 }
+
+// TestTheManifestNamesOnlyTablesWhoseNamesAreDurable crashes where the name of a new manifest may have reached the disk by
+// itself: then those of the tables in it must have, too (M1).
+func TestTheManifestNamesOnlyTablesWhoseNamesAreDurable(t *testing.T) {
+	seed := uint64(testkit.Seed(t))
+	r := rand.New(rand.NewPCG(seed, 11))
+	disk := vfs.NewMem()
+	db := mustOpen(t, "db", Options{FS: disk})
+	var clones []*vfs.Mem
+	disk.OnCall(func(op vfs.Op, _ string) {
+		if op != vfs.OpSyncDir {
+			return
+		}
+		for range 200 {
+			clones = append(clones, disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepRandom, Rand: r}))
+		}
+	})
+	h := &history{random: rand.New(rand.NewPCG(seed, 12)), keys: 50, millis: 1000}
+	m := newModel()
+	for range 4 {
+		b := h.batch(m)
+		m.apply(b)
+		apply(t, db, func(batch *Batch) { b.fill(batch, len(m.batches)) })
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	disk.OnCall(nil)
+	mustClose(t, db)
+	if len(clones) == 0 {
+		t.Fatal("no directory was synced")
+	}
+	for _, clone := range clones {
+		mustClose(t, mustOpen(t, "db", Options{FS: clone}))
+	}
+}

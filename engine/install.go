@@ -6,6 +6,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // edit is one atomic change of what the store holds.
@@ -58,7 +59,7 @@ func (db *DB) installEdit(e edit) error {
 
 // storeState writes the manifest after the names of new tables (M1).
 func (db *DB) storeState(state *manifest.State, newTables bool) error {
-	if newTables {
+	if newTables && !seededbug.Enabled(seededbug.EngineSkipDirectorySync) {
 		if err := db.options.FS.SyncDir(db.dir); err != nil {
 			return fmt.Errorf("sync directory of engine: %w", err)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // step is what to do after a try failed.
@@ -49,7 +50,7 @@ func (a *attempts) next(err error) step {
 	if isTimeout(err) {
 		// The try took longer than one node may take.
 		code = api.CodeUnavailable
-		a.mayHaveRun = a.mayHaveRun || a.write
+		a.mayHaveRun = a.mayHaveRun || a.write && !seededbug.Enabled(seededbug.ServerForgetTry)
 	} else {
 		a.refusal = err
 		a.mayHaveRun = a.mayHaveRun || a.write && uncertain(code)

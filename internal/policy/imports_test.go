@@ -49,7 +49,7 @@ var layers = []layer{
 		"messages between replicas are moved without knowing logs, state machines or elections"},
 	{"raft/...", []string{"raft/...", "api/...", "leaves"},
 		"Raft replicates bytes; it knows neither shards nor engines"},
-	{"engine/...", []string{"engine/...", "internal/vfs"},
+	{"engine/...", []string{"engine/...", "internal/vfs", "internal/seededbug"},
 		"the engine is importable on its own and knows nothing of replication or the network"},
 	{"router", []string{"api/..."},
 		"tables that server and client share: pure, without I/O"},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/meta/sealed"
 )
@@ -100,7 +101,8 @@ func (s *Store) Pledge(p Pledge) (State, error) {
 	if s.mu.failure != nil {
 		return State{}, s.mu.failure
 	}
-	if s.mu.pledge == nil && s.mu.cluster == nil && s.expect == len(p.Nodes) {
+	unpledged := s.mu.pledge == nil || seededbug.Enabled(seededbug.PledgeAgain)
+	if unpledged && s.mu.cluster == nil && s.expect == len(p.Nodes) {
 		if err := s.writeLocked(pledgeFile, sealed.Pledge, p.record()); err != nil {
 			return State{}, err
 		}

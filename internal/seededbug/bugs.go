@@ -1,0 +1,40 @@
+package seededbug
+
+// Bug names one seeded bug.
+type Bug string
+
+// The bugs. Each has a row in Claims.
+const (
+	// SkipReadIndex makes a leader serve reads without asking a majority whether it still leads.
+	SkipReadIndex Bug = "skip-read-index"
+	// EngineSkipTableSync does not sync a table before the manifest names it.
+	EngineSkipTableSync Bug = "engine-skip-table-sync"
+	// EngineSkipDirectorySync does not sync the directory in which tables are made.
+	EngineSkipDirectorySync Bug = "engine-skip-directory-sync"
+	// EngineSkipChecksum takes a block of a table without comparing its checksum.
+	EngineSkipChecksum Bug = "engine-skip-checksum"
+	// ShardTakeAnySlot executes commands on slots that the shard does not own.
+	ShardTakeAnySlot Bug = "shard-take-any-slot"
+	// PledgeAgain lets a later pledge replace the one that a node has given.
+	PledgeAgain Bug = "pledge-again"
+	// ServerForgetTry forgets that a try of a write which timed out may have run.
+	ServerForgetTry Bug = "server-forget-try"
+)
+
+// Claim is a test that was written for a promise, and which a bug must make fail.
+type Claim struct {
+	Bug     Bug
+	Package string // of the main module, below its root
+	Test    string // its name in full
+}
+
+// Claims has at least one row per bug. tests/seeded runs each with and without the bug.
+var Claims = []Claim{
+	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
+	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
+	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
+	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
+	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
+	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
+}
