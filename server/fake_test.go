@@ -114,6 +114,22 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 	return res, nil
 }
 
+// ApplyInOrder implements Shard: what a retry may cure refuses everything behind it.
+func (r replica) ApplyInOrder(ctx context.Context, commands []shard.Command) []shard.Outcome {
+	outcomes := make([]shard.Outcome, len(commands))
+	for i, c := range commands {
+		res, err := r.Apply(ctx, c)
+		outcomes[i] = shard.Outcome{Result: res, Err: err}
+		if err != nil && (&attempts{write: true}).next(err) != stepStop {
+			for n := i + 1; n < len(outcomes); n++ {
+				outcomes[n].Err = api.Errorf(api.CodeUnavailable, "behind a refused command: %w", err)
+			}
+			break
+		}
+	}
+	return outcomes
+}
+
 func (g *group) execute(b api.Batch) api.Result {
 	g.version++
 	res := api.Result{Applied: true, Version: g.version}

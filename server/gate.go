@@ -12,6 +12,8 @@ import (
 type gate struct {
 	maxCount int64
 	maxBytes int64
+	// maxShared bounds the writes of pipelines: half of what the queue of one shard takes.
+	maxShared int64
 	// closing is canceled when the grace of close is over.
 	closing context.Context
 	cancel  context.CancelCauseFunc
@@ -22,13 +24,17 @@ type gate struct {
 		count  int64
 		bytes  int64 // of requests, and of what they found
 		found  int64 // of these, what reads found
+		shared int64 // writes on their way beside the first of their pipeline
 		closed bool
 		idle   chan struct{} // closed when the gate is closed and nothing is inside
 	}
 }
 
+// maxSharedWrites leaves the other half of a shard's queue, 16,384 commands, to single requests.
+const maxSharedWrites = 8192
+
 func newGate(maxCount, maxBytes int64) *gate {
-	g := &gate{maxCount: maxCount, maxBytes: maxBytes}
+	g := &gate{maxCount: maxCount, maxBytes: maxBytes, maxShared: maxSharedWrites}
 	g.closing, g.cancel = context.WithCancelCause(context.Background())
 	g.mu.idle = make(chan struct{})
 	return g
@@ -40,13 +46,41 @@ func (g *gate) enter(ctx context.Context, bytes int64) (_ context.Context, leave
 	if err := g.admit(bytes); err != nil {
 		return nil, nil, err
 	}
+	ctx, end := g.endWith(ctx)
+	return ctx, func() {
+		end()
+		g.leave(bytes)
+	}, nil
+}
+
+// endWith makes a context that ends with ctx, or when the gate loses patience while it closes.
+func (g *gate) endWith(ctx context.Context) (_ context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(g.closing, func() { cancel(context.Cause(g.closing)) })
 	return ctx, func() {
 		stop()
 		cancel(nil)
-		g.leave(bytes)
-	}, nil
+	}
+}
+
+// share is how many of wish more requests one that has been admitted may put on their way beside
+// it: all, as long as there is much room, then fewer and fewer. unshare gives them back. So
+// pipelines fill what single requests leave, and are not refused when there is no more.
+func (g *gate) share(wish int) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	granted := min(wish, int(g.maxShared-g.mu.shared)/2)
+	g.mu.shared += int64(granted)
+	return granted
+}
+
+func (g *gate) unshare(granted int) {
+	if granted == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mu.shared -= int64(granted)
 }
 
 func (g *gate) admit(bytes int64) error {

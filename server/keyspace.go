@@ -22,7 +22,7 @@ func (s *Server) Clear(ctx context.Context, ns api.Namespace) error {
 	}
 	table := s.opts.Router.Table()
 	if table == nil {
-		return api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return errNoMap()
 	}
 	ctx, leave, err := s.gate.enter(ctx, int64(min(len(table.Shards()), maxParallelPages))*2*api.MaxScanPageBytes)
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *Server) RandomKey(ctx context.Context, ns api.Namespace) (key []byte, f
 	}
 	table := s.opts.Router.Table()
 	if table == nil {
-		return nil, false, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return nil, false, errNoMap()
 	}
 	ctx, leave, err := s.gate.enter(ctx, 2*api.MaxScanPageBytes)
 	if err != nil {

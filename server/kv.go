@@ -145,7 +145,7 @@ func (s *Server) Read(ctx context.Context, q Query) ([]api.Item, error) {
 func (s *Server) groups(ns api.Namespace, count int, key func(i int) []byte) ([][]int, error) {
 	table := s.opts.Router.Table()
 	if table == nil {
-		return nil, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return nil, errNoMap()
 	}
 	place := make(map[api.ShardID]int)
 	var groups [][]int

@@ -20,7 +20,7 @@ func checkKeys(ns api.Namespace, keys [][]byte) error {
 		return err
 	}
 	if len(keys) > api.MaxBatchOps {
-		return api.Errorf(api.CodeTooLarge, "request for %d keys is over the limit of %d keys", len(keys), api.MaxBatchOps)
+		return errManyKeys(len(keys))
 	}
 	for _, key := range keys {
 		if refusal := evaluate.CheckKey(key); refusal != nil {
@@ -28,6 +28,10 @@ func checkKeys(ns api.Namespace, keys [][]byte) error {
 		}
 	}
 	return nil
+}
+
+func errManyKeys(count int) error {
+	return api.Errorf(api.CodeTooLarge, "request for %d keys is over the limit of %d keys", count, api.MaxBatchOps)
 }
 
 // checkBatch refuses a batch that no shard takes (V4) and tells its size.

@@ -95,7 +95,7 @@ type steps [][2]int
 func (s *Server) stepsOf(b *api.Batch) (steps, error) {
 	table := s.opts.Router.Table()
 	if table == nil {
-		return nil, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return nil, errNoMap()
 	}
 	var all steps
 	var home api.ShardID

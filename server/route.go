@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
 )
 
 // access says whether a request changes anything.
@@ -51,7 +52,7 @@ func (s *Server) route(ctx context.Context, slot api.Slot, kind access, do func(
 	for {
 		table := s.opts.Router.Table()
 		if table == nil {
-			return a.stopped(api.Errorf(api.CodeNotReady, "this node has no cluster map yet"))
+			return a.stopped(errNoMap())
 		}
 		at := s.place(table.ShardOf(slot), avoid, a.count)
 		err := s.try(ctx, at, do)
@@ -176,7 +177,7 @@ const leaderCheckInterval = 150 * time.Millisecond
 // try runs do once, for at most AttemptTimeout.
 func (s *Server) try(ctx context.Context, at place, do func(context.Context, place) error) error {
 	if at.node == s.opts.Node && at.local == nil {
-		return api.Errorf(api.CodeUnavailable, "shard %d is not open on this node yet", at.shard.ID)
+		return errNotOpen(at.shard.ID)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.AttemptTimeout)
 	defer cancel()
@@ -185,6 +186,29 @@ func (s *Server) try(ctx context.Context, at place, do func(context.Context, pla
 		defer stop()
 	}
 	return do(ctx, at)
+}
+
+func errNotOpen(id api.ShardID) error {
+	return api.Errorf(api.CodeUnavailable, "shard %d is not open on this node yet", id)
+}
+
+// forwardInOrder applies commands of one shard at another node, in their order: behind one that has
+// to be sent again none is applied.
+func (s *Server) forwardInOrder(ctx context.Context, at place, commands []shard.Command) []shard.Outcome {
+	outcomes := make([]shard.Outcome, len(commands))
+	for i := range commands {
+		res, err := s.apply(ctx, at, write, commands[i])
+		outcomes[i] = shard.Outcome{Result: res, Err: err}
+		if err == nil || (&attempts{write: true}).next(err) == stepStop {
+			continue
+		}
+		if isTimeout(err) || api.Row(api.CodeOf(err)).Outcome == api.MayHaveRun {
+			err = api.Errorf(api.CodeUnavailable, "not sent behind a write that is open: %w", err)
+		}
+		copy(outcomes[i+1:], allFailed(len(commands)-i-1, err))
+		break
+	}
+	return outcomes
 }
 
 // watchLeader cancels a forwarded try once the replica on this node has learned of a leader in a

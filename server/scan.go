@@ -31,7 +31,7 @@ func (s *Server) scan(ctx context.Context, r api.Range, yield func(api.Item, err
 	}
 	table := s.opts.Router.Table()
 	if table == nil {
-		return api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return errNoMap()
 	}
 	ctx, leave, err := s.gate.enter(ctx, int64(len(table.Shards()))*api.MaxScanPageBytes)
 	if err != nil {

@@ -16,6 +16,9 @@ type freshness struct {
 	here  bool          // by the replica on this node or not at all
 }
 
+// mayBeStale is false for a bound that the wire cannot carry.
+func (f freshness) mayBeStale() bool { return f.bound >= time.Millisecond || f.here }
+
 // staleTryTimeout is how long one replica may take to answer by proof. A replica refuses by
 // itself within a second; what takes longer is the network.
 const staleTryTimeout = 1500 * time.Millisecond
@@ -24,7 +27,7 @@ const staleTryTimeout = 1500 * time.Millisecond
 // replica that can prove to be fresh enough. When none can, the leader answers after all. ctx has
 // a deadline.
 func (s *Server) routeRead(ctx context.Context, slot api.Slot, fresh freshness, do func(context.Context, place) error) error {
-	if fresh.bound < time.Millisecond && !fresh.here { // a bound that the wire cannot carry
+	if !fresh.mayBeStale() {
 		return s.route(ctx, slot, read, do)
 	}
 	done, err := s.readByProof(ctx, slot, fresh, do)
@@ -39,7 +42,7 @@ func (s *Server) routeRead(ctx context.Context, slot api.Slot, fresh freshness, 
 func (s *Server) readByProof(ctx context.Context, slot api.Slot, fresh freshness, do func(context.Context, place) error) (done bool, err error) {
 	table := s.opts.Router.Table()
 	if table == nil {
-		return true, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return true, errNoMap()
 	}
 	refusal := api.Errorf(api.CodeTooStale, "this node holds no replica of the slot")
 	for _, at := range s.provers(table.ShardOf(slot), fresh) {

@@ -20,7 +20,7 @@ func (s *Server) Count(ctx context.Context, ns api.Namespace) (uint64, error) {
 	}
 	table := s.opts.Router.Table()
 	if table == nil {
-		return 0, api.Errorf(api.CodeNotReady, "this node has no cluster map yet")
+		return 0, errNoMap()
 	}
 	ctx, leave, err := s.gate.enter(ctx, 0)
 	if err != nil {
