@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -30,6 +28,7 @@ type conn struct {
 
 	// Owned by the connection's goroutine.
 	in            *wire.Reader
+	turn          turn
 	out           wire.Reply
 	name          string // CLIENT SETNAME
 	library       string // CLIENT SETINFO
@@ -91,14 +90,17 @@ func (c *conn) serveConn() {
 		return
 	}
 	for !c.quit {
-		q, err := c.in.Next()
+		if len(c.turn.commands) == 0 {
+			c.in.Reuse()
+		}
+		q, err := c.in.Next() // runs the turn before it waits
 		if err != nil {
+			c.runTurn()
 			c.onReadError(err)
 			return
 		}
-		c.run(q)
+		c.take(q)
 		c.commandBegan = false // the next command has a deadline of its own, also in a pipeline
-		c.release()
 		if c.out.Err() != nil {
 			return
 		}
@@ -146,17 +148,12 @@ func (c *conn) run(q wire.Request) {
 		c.out.Fail(err)
 	}
 	c.muted.end(&c.out)
-	name, took := unknownName, o.Clock.Now().Sub(began)
-	if cmd != nil {
-		name = cmd.name
-	}
 	c.lastMillis.Store(uint64(began.UnixMilli()))
 	c.show()
 	if !c.authenticated && c.out.Pending() > maxStrangerReplyBytes {
 		_ = c.out.Flush() // an error stays and ends the connection
 	}
-	c.server.stats.count(cmd, admitted, err, took)
-	o.Observe(name, codeOf(err), took)
+	c.observe(cmd, admitted, err, o.Clock.Now().Sub(began))
 }
 
 // codeOf is the code of an error for the observer.
@@ -229,16 +226,7 @@ func isHTTP(name []byte) bool {
 // call runs a handler. A panic is our bug: it ends this connection with an error, and the node
 // goes on (U4).
 func (c *conn) call(cmd *command, args [][]byte) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.server.opts.Logger.Error("a command panicked", "command", cmd.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			c.quit = true
-			err = api.Errorf(api.CodeInternal, "internal error in '%s'; the connection is closed", cmd.name)
-		}
-	}()
-	if cmd.plan != nil {
-		return c.execute(c.server.ctx, cmd, args)
-	}
+	defer c.recover(cmd, &err)
 	return cmd.run(c.server.ctx, c, args)
 }
 
@@ -250,7 +238,8 @@ const largeWait = 5 * time.Second
 func (c *conn) reserveLarge(bytes int) error {
 	s := c.server
 	if !s.large.tryTake(bytes) {
-		// The replies so far are sent before the wait, in case the client waits for them.
+		// What came before is answered before the wait, in case the client waits for that.
+		c.runTurn()
 		if err := c.out.Flush(); err != nil {
 			return err
 		}
@@ -281,8 +270,12 @@ type socketReader struct{ c *conn }
 // Read implements io.Reader.
 func (s socketReader) Read(p []byte) (int, error) {
 	c := s.c
+	c.runTurn()
 	if err := c.out.Flush(); err != nil {
 		return 0, err
+	}
+	if c.quit {
+		return 0, io.EOF
 	}
 	c.setReadDeadline()
 	if c.server.closing.Load() || c.cut.Load() {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -108,9 +109,48 @@ func (m *memory) nextVersion() api.Version {
 	return m.version
 }
 
-func (m *memory) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
-	res, err := m.Apply(ctx, b)
-	return res.Ops, err
+// Run implements Store: one request after the other.
+func (m *memory) Run(ctx context.Context, t *server.Turn) {
+	for i := range t.Requests {
+		if q := &t.Requests[i]; !q.Done {
+			q.Done = true
+			q.Results, q.Err = m.runOne(ctx, q)
+		}
+	}
+}
+
+func (m *memory) runOne(ctx context.Context, r *server.Request) ([]api.OpResult, error) {
+	if slices.ContainsFunc(r.Ops, func(op api.Op) bool { return op.Kind != api.OpGet }) {
+		res, err := m.Apply(ctx, api.Batch{Ops: cloneOps(r.Ops), Independent: true})
+		return res.Ops, err
+	}
+	q := server.Query{MaxStaleness: r.MaxStaleness, Here: r.Here}
+	for _, op := range r.Ops {
+		q.Keys = append(q.Keys, op.Key)
+	}
+	items, err := m.Read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var results []api.OpResult
+	for i, item := range items {
+		results = append(results, api.OpResult{
+			Applied: true, Existed: item.Found, PreviousVersion: item.Version, PreviousExpiry: item.ExpiryMillis, Number: int64(len(item.Value)),
+		})
+		if r.Ops[i].ReturnPrevious {
+			results[i].Previous = item.Value
+		}
+	}
+	return results, nil
+}
+
+// cloneOps copies what a memory keeps: the bytes are the connection's.
+func cloneOps(ops []api.Op) []api.Op {
+	ops = slices.Clone(ops)
+	for i := range ops {
+		ops[i].Key, ops[i].Value = bytes.Clone(ops[i].Key), bytes.Clone(ops[i].Value)
+	}
+	return ops
 }
 
 func (m *memory) Scan(_ context.Context, r api.Range) iter.Seq2[api.Item, error] {

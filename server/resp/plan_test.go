@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/server"
 	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
@@ -47,8 +48,7 @@ func answerOf(t *testing.T, m *memory, e plan.Env, p plan.Plan, version int, asR
 	switch {
 	case len(p.Ops) == 0:
 	case asReads:
-		c := &conn{server: &Server{opts: Options{Store: store}}}
-		results, err = c.read(t.Context(), p.Ops)
+		results, err = store.runOne(t.Context(), &server.Request{Ops: p.Ops})
 	default:
 		var res api.Result
 		res, err = store.Apply(t.Context(), api.Batch{Ops: p.Ops, Independent: true})

@@ -26,9 +26,10 @@ type Store interface {
 
 // Data reads and writes keys that are named.
 type Data interface {
+	// Run runs what one connection has sent at once.
+	Run(ctx context.Context, t *server.Turn)
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
-	ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error)
 }
 
 // Keyspace answers what is about all keys.
@@ -176,7 +177,8 @@ func New(o Options) *Server {
 	s := &Server{opts: o, started: o.Clock.Now(), large: newRoom(o.MaxLargeBytes), stats: newStats()}
 	s.unread = newUnread(o.MaxReplyBytes, o.Clock, s.cutUnread)
 	s.settings.set(&o)
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
+	s.ctx, s.cancel = server.Shared(ctx), cancel
 	s.mu.listeners = make(map[net.Listener]struct{})
 	s.mu.open = make(map[*conn]struct{})
 	s.mu.strangers = make(map[*conn]struct{})

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/server/resp/wire"
@@ -11,6 +10,35 @@ import (
 // Env is what planning a command may know beside its arguments.
 type Env struct {
 	NowMillis uint64 // the node's clock; what must be exact is left to the shard's
+	// Scratch may be nil.
+	Scratch *Scratch
+}
+
+// Scratch is memory for the operations of plans, to be used again when the plans are not.
+type Scratch struct{ ops []api.Op }
+
+// keptOps is for how many operations a Scratch keeps memory.
+const keptOps = 64
+
+// Reset is called when the plans are not used any more.
+func (s *Scratch) Reset() {
+	if cap(s.ops) > keptOps {
+		s.ops = nil
+		return
+	}
+	clear(s.ops)
+	s.ops = s.ops[:0]
+}
+
+// only makes the list of one operation.
+func (e Env) only(op api.Op) []api.Op {
+	s := e.Scratch
+	if s == nil {
+		return []api.Op{op}
+	}
+	s.ops = append(s.ops, op)
+	n := len(s.ops)
+	return s.ops[n-1 : n : n]
 }
 
 // Plan is what a command on named keys comes to. Making one does no I/O, so that a command means
@@ -32,7 +60,22 @@ var errTooLong = wire.Coded(wire.Error(fmt.Sprintf("ERR string exceeds maximum a
 
 // ReadsOnly reports whether the plan can be answered without a write.
 func (p *Plan) ReadsOnly() bool {
-	return !slices.ContainsFunc(p.Ops, func(op api.Op) bool { return op.Kind != api.OpGet })
+	for i := range p.Ops {
+		if p.Ops[i].Kind != api.OpGet {
+			return false
+		}
+	}
+	return true
+}
+
+// ReturnsWhatItChanged reports whether the plan writes and its reply has a value that it found.
+func (p *Plan) ReturnsWhatItChanged() bool {
+	for i := range p.Ops {
+		if p.Ops[i].ReturnPrevious {
+			return !p.ReadsOnly()
+		}
+	}
+	return false
 }
 
 // Finish writes the reply. results are those of Ops, in their order. If it fails it has written

@@ -24,8 +24,8 @@ func valueRows() []*Row {
 	)
 }
 
-func planGet(_ Env, args [][]byte) (Plan, error) {
-	return Plan{Ops: []api.Op{readsValue(args[1])}, reply: replyPrevious}, nil
+func planGet(e Env, args [][]byte) (Plan, error) {
+	return Plan{Ops: e.only(readsValue(args[1])), reply: replyPrevious}, nil
 }
 
 func planMGet(_ Env, args [][]byte) (Plan, error) {
@@ -49,7 +49,7 @@ func planSet(e Env, args [][]byte) (Plan, error) {
 	if op.Expiry, err = o.expiry("set", e); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Ops: []api.Op{op}, reply: replySet}
+	p := Plan{Ops: e.only(op), reply: replySet}
 	if o.get {
 		p.reply = replyPrevious
 	}

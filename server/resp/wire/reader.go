@@ -40,7 +40,8 @@ type ProtocolError string
 // Error implements error.
 func (e ProtocolError) Error() string { return "Protocol error: " + string(e) }
 
-// Reader takes requests off a connection. It holds at most one request and a fixed buffer.
+// Reader takes requests off a connection. It holds at most one request that is not complete, a
+// fixed buffer, and memory for small arguments.
 type Reader struct {
 	in *bufio.Reader
 	// reserve is called before memory is taken for bytes beyond LargeCommandBytes. OVERLOADED
@@ -50,6 +51,7 @@ type Reader struct {
 	MidCommand bool
 	// Strange holds the reader to what a client needs to authenticate.
 	Strange bool
+	args    memory
 }
 
 // NewReader makes a reader. reserve may wait.
@@ -68,9 +70,10 @@ type Request struct {
 	reserved int // bytes beyond LargeCommandBytes
 }
 
-// Next reads one request. Its arguments are the caller's. An error ends the connection.
+// Next reads one request. Its arguments are valid until Reuse. An error ends the connection.
 func (r *Reader) Next() (Request, error) {
 	for {
+		r.args.begin()
 		r.MidCommand = false
 		first, err := r.in.ReadByte()
 		if err != nil {
@@ -97,6 +100,12 @@ func (r *Reader) Next() (Request, error) {
 		}
 	}
 }
+
+// Reuse says that the arguments of all requests so far are not used any more.
+func (r *Reader) Reuse() { r.args.reuse() }
+
+// Keep says that they stay in use for as long as anyone likes.
+func (r *Reader) Keep() { r.args = memory{} }
 
 // line reads up to a line feed and takes the line end off. The result is valid until the next read.
 func (r *Reader) line(tooLong string) ([]byte, error) {
@@ -133,11 +142,26 @@ func (r *Reader) number(tooLong, invalid string) (int64, error) {
 
 // ParseNumber is strict, as Redis is: no plus sign, no spaces, no leading zeros.
 func ParseNumber(b []byte) (int64, bool) {
+	if len(b) > 0 && len(b) < 10 && b[0] > '0' && b[0] <= '9' {
+		return parseShort(b)
+	}
 	if len(b) == 0 || len(b) > 20 || b[0] == '+' || b[0] == '0' && len(b) > 1 || b[0] == '-' && (len(b) == 1 || b[1] == '0') {
 		return 0, false
 	}
 	n, err := strconv.ParseInt(string(b), 10, 64)
 	return n, err == nil
+}
+
+// parseShort is ParseNumber of what certainly does not overflow, and begins with a digit but 0.
+func parseShort(b []byte) (int64, bool) {
+	n := int64(0)
+	for _, digit := range b {
+		if digit < '0' || digit > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(digit-'0')
+	}
+	return n, true
 }
 
 func (r *Reader) multibulk(q *Request) error {
@@ -200,7 +224,7 @@ func (r *Reader) bulk(q *Request) error {
 		return err
 	}
 	if q.Refused == nil {
-		q.Args = append(q.Args, arg)
+		q.Args = r.args.add(arg)
 	}
 	return r.bulkEnd()
 }
@@ -209,7 +233,7 @@ func (r *Reader) bulk(q *Request) error {
 // the bytes come, each time as much as there was: who only announces a large request, or stops in
 // the middle, holds little more than it sent (UW1). If there is no room the rest is thrown away.
 func (r *Reader) argument(q *Request, size int) ([]byte, error) {
-	arg := make([]byte, min(size, max(0, LargeCommandBytes+q.reserved-(q.Bytes-size))))
+	arg := r.args.bytes(min(size, max(0, LargeCommandBytes+q.reserved-(q.Bytes-size))))
 	read := 0
 	for {
 		if _, err := io.ReadFull(r.in, arg[read:]); err != nil {
@@ -264,12 +288,14 @@ func printable(c byte) byte {
 // bulkEnd reads the line end behind a bulk. Redis does not look at it; we do, because what is
 // not there shows that the two sides have lost step.
 func (r *Reader) bulkEnd() error {
-	var end [2]byte
-	if _, err := io.ReadFull(r.in, end[:]); err != nil {
-		return err
-	}
-	if end != [2]byte{'\r', '\n'} {
-		return ProtocolError("expected the end of a bulk")
+	for _, want := range [2]byte{'\r', '\n'} {
+		got, err := r.in.ReadByte()
+		if err != nil {
+			return err
+		}
+		if got != want {
+			return ProtocolError("expected the end of a bulk")
+		}
 	}
 	return nil
 }
