@@ -63,8 +63,8 @@ func (b *Batch) Len() int { return len(b.rows) }
 // Bytes is about how much memory the batch takes in the store.
 func (b *Batch) Bytes() int { return len(b.buf) + rowOverheadBytes*len(b.rows) }
 
-// rowOverheadBytes is the size of a node of the memtable, on average.
-const rowOverheadBytes = 32
+// rowOverheadBytes is what a row of a new key takes in a memtable beside its bytes, on average.
+const rowOverheadBytes = 64
 
 // Reset empties the batch.
 func (b *Batch) Reset() {

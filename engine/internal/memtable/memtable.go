@@ -2,24 +2,34 @@ package memtable
 
 import (
 	"bytes"
+	"hash/maphash"
 	"sync/atomic"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
 )
 
-// Words of a node before its tower of links.
+// Words of a key's node before its tower of links.
 const (
-	wordChunk = iota // where the row's bytes are
-	wordOffset
-	wordVersionHigh
-	wordVersionLow
-	wordSequenceHigh
-	wordSequenceLow
-	wordTower
+	keyChunk  = iota // where a row with the key is
+	keyOffset        // within the chunk
+	keyNewest        // its first row in the order of time
+	keyTower
+)
+
+// Words of a row's node.
+const (
+	rowChunk = iota
+	rowOffset
+	rowVersionHigh
+	rowVersionLow
+	rowSequenceHigh
+	rowSequenceLow
+	rowOlder // the next row of the key
+	rowWords
 )
 
 const (
-	// maxHeight levels with one node in four rising suit 4^12 rows, far more than fit.
+	// maxHeight levels with one node in four rising suit 4^12 keys, far more than fit.
 	maxHeight = 12
 	none      = uint32(0) // the head's own reference: nothing links to it
 )
@@ -28,24 +38,30 @@ const (
 // safe for any number, also during Add.
 type Memtable struct {
 	arena arena
+	index atomic.Pointer[index]
+	seed  maphash.Seed
 	least atomic.Uint64 // version; MaxVersion while empty
 
 	// Owned by the writer.
+	keys   int
 	random uint64            // xorshift state for tower heights; the same for every memtable, so runs repeat
 	last   [maxHeight]uint32 // the path to the place of the last insertion
 }
 
 // New makes an empty memtable.
 func New() *Memtable {
-	m := &Memtable{random: 0x9E3779B97F4A7C15}
+	m := &Memtable{random: 0x9E3779B97F4A7C15, seed: maphash.MakeSeed()}
 	m.least.Store(record.MaxVersion)
+	m.index.Store(newIndex(minIndexSlots))
 	m.arena.init()
-	m.arena.newNode(wordTower + maxHeight) // the head, reference 0
+	m.arena.newNode(keyTower + maxHeight) // the head, reference 0
 	return m
 }
 
-// Bytes is how much memory the rows and their nodes use.
-func (m *Memtable) Bytes() int { return int(m.arena.used.Load()) }
+// Bytes is how much memory the rows, their nodes and the index use.
+func (m *Memtable) Bytes() int {
+	return int(m.arena.used.Load()) + m.index.Load().bytes() - minIndexSlots*slotBytes
+}
 
 // LeastVersion is the lowest version of a row, or MaxVersion.
 func (m *Memtable) LeastVersion() uint64 { return m.least.Load() }
@@ -71,30 +87,69 @@ func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
 
 func (m *Memtable) insert(chunk uint32, offset int, version, sequence uint64) {
 	user, _ := rowKey((*m.arena.data.Load())[chunk][offset:])
-	m.findPath(record.Key{User: user, Version: version, Sequence: sequence})
-	height := m.randomHeight()
-	ref := m.arena.newNode(wordTower + height)
-	n := m.arena.node(ref)
-	n[wordChunk].Store(chunk)
-	n[wordOffset].Store(uint32(offset))
-	n[wordVersionHigh].Store(uint32(version >> 32))
-	n[wordVersionLow].Store(uint32(version))
-	n[wordSequenceHigh].Store(uint32(sequence >> 32))
-	n[wordSequenceLow].Store(uint32(sequence))
-	for level := range height {
-		n[wordTower+level].Store(m.next(m.last[level], level))
+	row := m.arena.newNode(rowWords)
+	n := m.arena.node(row)
+	n[rowChunk].Store(chunk)
+	n[rowOffset].Store(uint32(offset))
+	n[rowVersionHigh].Store(uint32(version >> 32))
+	n[rowVersionLow].Store(uint32(version))
+	n[rowSequenceHigh].Store(uint32(sequence >> 32))
+	n[rowSequenceLow].Store(uint32(sequence))
+	hash := m.hash(user)
+	if key := m.find(user, hash); key != none {
+		m.link(key, row, record.Key{Version: version, Sequence: sequence})
+		return
 	}
-	for level := range height { // T2: linked only now, from the bottom up
-		m.arena.node(m.last[level])[wordTower+level].Store(ref)
-		m.last[level] = ref
+	m.insertKey(user, hash, row, chunk, offset)
+}
+
+// link puts a row into its place among those of its key: the first, unless versions come out of
+// order.
+func (m *Memtable) link(key, row uint32, k record.Key) {
+	before, word := key, keyNewest
+	for {
+		next := m.arena.node(before)[word].Load()
+		if next == none || record.CompareTime(k, m.time(next)) <= 0 {
+			m.arena.node(row)[rowOlder].Store(next)
+			m.arena.node(before)[word].Store(row) // T2: linked only now
+			return
+		}
+		before, word = next, rowOlder
 	}
 }
 
-// findPath leaves in last, for each level, the last node before k. When k follows the last
+// insertKey makes the node of a key that has none, with its first row.
+func (m *Memtable) insertKey(user []byte, hash, row, chunk uint32, offset int) {
+	m.findPath(user)
+	height := m.randomHeight()
+	ref := m.arena.newNode(keyTower + height)
+	n := m.arena.node(ref)
+	n[keyChunk].Store(chunk)
+	n[keyOffset].Store(uint32(offset))
+	n[keyNewest].Store(row)
+	for level := range height {
+		n[keyTower+level].Store(m.next(m.last[level], level))
+	}
+	for level := range height { // T2: linked only now, from the bottom up
+		m.arena.node(m.last[level])[keyTower+level].Store(ref)
+		m.last[level] = ref
+	}
+	m.keys++
+	at := m.index.Load()
+	if 2*m.keys > len(at.slots) {
+		at = at.grown()
+		at.put(hash, ref)
+		m.index.Store(at)
+		return
+	}
+	at.put(hash, ref)
+}
+
+// findPath leaves in last, for each level, the last node before the key. When it follows the last
 // insertion, as in sorted input, the search starts from the path to that: until a level moves
 // ahead, the old path is the nearest start; from then on the new place is ahead of all of it.
-func (m *Memtable) findPath(k record.Key) {
-	if m.last[0] != none && m.compare(m.last[0], k) >= 0 {
+func (m *Memtable) findPath(user []byte) {
+	if m.last[0] != none && m.compare(m.last[0], user) >= 0 {
 		m.last = [maxHeight]uint32{}
 	}
 	at, moved := none, false
@@ -102,7 +157,7 @@ func (m *Memtable) findPath(k record.Key) {
 		if !moved {
 			at = m.last[level]
 		}
-		for next := m.next(at, level); next != none && m.compare(next, k) < 0; next = m.next(at, level) {
+		for next := m.next(at, level); next != none && m.compare(next, user) < 0; next = m.next(at, level) {
 			at, moved = next, true
 		}
 		m.last[level] = at
@@ -121,35 +176,62 @@ func (m *Memtable) randomHeight() int {
 	return height
 }
 
-func (m *Memtable) next(ref uint32, level int) uint32 {
-	return m.arena.node(ref)[wordTower+level].Load()
-}
+func (m *Memtable) hash(user []byte) uint32 { return uint32(maphash.Bytes(m.seed, user)) }
 
-// compare orders the row of a node against k.
-func (m *Memtable) compare(ref uint32, k record.Key) int {
-	n := m.arena.node(ref)
-	user, _ := rowKey((*m.arena.data.Load())[n[wordChunk].Load()][n[wordOffset].Load():])
-	if c := bytes.Compare(user, k.User); c != 0 {
-		return c
+// find gives the node of a key, or none.
+func (m *Memtable) find(user []byte, hash uint32) uint32 {
+	x := m.index.Load()
+	for at := x.first(hash); ; at = x.after(at) {
+		slot := x.slots[at].Load()
+		if slot == 0 {
+			return none
+		}
+		if uint32(slot>>32) == hash && bytes.Equal(m.user(uint32(slot)), user) {
+			return uint32(slot)
+		}
 	}
-	return record.CompareTime(record.Key{
-		Version:  uint64(n[wordVersionHigh].Load())<<32 | uint64(n[wordVersionLow].Load()),
-		Sequence: uint64(n[wordSequenceHigh].Load())<<32 | uint64(n[wordSequenceLow].Load()),
-	}, k)
 }
 
-func (m *Memtable) row(ref uint32, r *record.Row) {
-	n := m.arena.node(ref)
-	decodeRow((*m.arena.data.Load())[n[wordChunk].Load()][n[wordOffset].Load():], r)
-	r.Version = uint64(n[wordVersionHigh].Load())<<32 | uint64(n[wordVersionLow].Load())
-	r.Sequence = uint64(n[wordSequenceHigh].Load())<<32 | uint64(n[wordSequenceLow].Load())
+// next is the key's node after another one on a level of the skiplist.
+func (m *Memtable) next(key uint32, level int) uint32 {
+	return m.arena.node(key)[keyTower+level].Load()
 }
 
-// before finds the last node before k; a nil k means the end. The head stands for none.
-func (m *Memtable) before(k *record.Key) uint32 {
+func (m *Memtable) newest(key uint32) uint32 { return m.arena.node(key)[keyNewest].Load() }
+
+func (m *Memtable) older(row uint32) uint32 { return m.arena.node(row)[rowOlder].Load() }
+
+// user gives the bytes of a node's key.
+func (m *Memtable) user(key uint32) []byte {
+	n := m.arena.node(key)
+	user, _ := rowKey((*m.arena.data.Load())[n[keyChunk].Load()][n[keyOffset].Load():])
+	return user
+}
+
+// compare orders the key of a node against another.
+func (m *Memtable) compare(key uint32, user []byte) int { return bytes.Compare(m.user(key), user) }
+
+// time gives the version and the sequence of a row.
+func (m *Memtable) time(row uint32) record.Key {
+	n := m.arena.node(row)
+	return record.Key{
+		Version:  uint64(n[rowVersionHigh].Load())<<32 | uint64(n[rowVersionLow].Load()),
+		Sequence: uint64(n[rowSequenceHigh].Load())<<32 | uint64(n[rowSequenceLow].Load()),
+	}
+}
+
+func (m *Memtable) row(row uint32, r *record.Row) {
+	n := m.arena.node(row)
+	decodeRow((*m.arena.data.Load())[n[rowChunk].Load()][n[rowOffset].Load():], r)
+	t := m.time(row)
+	r.Version, r.Sequence = t.Version, t.Sequence
+}
+
+// before finds the last key's node before a key; a nil pointer means the end. The head stands for none.
+func (m *Memtable) before(user *[]byte) uint32 {
 	at := none
 	for level := maxHeight - 1; level >= 0; level-- {
-		for next := m.next(at, level); next != none && (k == nil || m.compare(next, *k) < 0); next = m.next(at, level) {
+		for next := m.next(at, level); next != none && (user == nil || m.compare(next, *user) < 0); next = m.next(at, level) {
 			at = next
 		}
 	}
@@ -158,12 +240,13 @@ func (m *Memtable) before(k *record.Key) uint32 {
 
 // Get finds the newest row of a user key with a version and a sequence not above at's.
 func (m *Memtable) Get(at record.Key, r *record.Row) bool {
-	for ref := m.next(m.before(&record.Key{User: at.User, Version: at.Version, Sequence: record.MaxSequence}), 0); ref != none; ref = m.next(ref, 0) {
-		m.row(ref, r)
-		if !bytes.Equal(r.User, at.User) {
-			return false
-		}
-		if r.Sequence <= at.Sequence {
+	key := m.find(at.User, m.hash(at.User))
+	if key == none {
+		return false
+	}
+	for row := m.newest(key); row != none; row = m.older(row) {
+		if t := m.time(row); t.Version <= at.Version && t.Sequence <= at.Sequence {
+			m.row(row, r)
 			return true
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -65,6 +67,12 @@ func TestRowsComeBackInOrderBothWays(t *testing.T) {
 			t.Fatalf("row %d differs backward", i)
 		}
 	}
+	if c.Seek(&record.Key{}, record.Forward); c.Row() == nil || !same(c.Row(), &all[0]) {
+		t.Fatal("the empty key is not before all others")
+	}
+	if c.Seek(&record.Key{}, record.Backward); c.Row() != nil {
+		t.Fatal("something is before the empty key")
+	}
 	for range 2000 {
 		k := all[random.IntN(len(all))].Key
 		k.Version += random.Uint64N(3) - 1
@@ -111,5 +119,85 @@ func BenchmarkAdd(b *testing.B) {
 				m.Add(buf, []Ref{{0, uint64(i + 1)}}, uint64(i+1))
 			}
 		})
+	}
+}
+
+// T2, T3. Whatever was published is found, by its key and on a walk, while the index grows.
+func TestReadersFindWhatWasPublishedWhileTheWriterGoesOn(t *testing.T) {
+	m := New()
+	var published atomic.Uint64
+	var readers sync.WaitGroup
+	const rows = 4_000
+	key := func(sequence uint64) []byte { return fmt.Appendf(nil, "k%05d", sequence*7919%1000) }
+	for reader := range 3 {
+		readers.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(reader), 1))
+			for last := uint64(0); last < rows; {
+				if last = published.Load(); last == 0 {
+					continue
+				}
+				want := 1 + random.Uint64N(last)
+				var r record.Row
+				if !m.Get(record.Key{User: key(want), Version: want, Sequence: last}, &r) || r.Sequence != want {
+					t.Errorf("row %d of %d: found %d", want, last, r.Sequence)
+					return
+				}
+				c := m.NewCursor()
+				if c.Seek(&record.Key{User: key(want), Version: want, Sequence: want}, record.Forward); c.Row() == nil || c.Row().Sequence != want {
+					t.Errorf("a walk from row %d of %d finds %+v", want, last, c.Row())
+					return
+				}
+			}
+		})
+	}
+	var buf []byte
+	for sequence := uint64(1); sequence <= rows; sequence++ {
+		buf = AppendRow(buf[:0], record.Put, key(sequence), []byte("v"), 0)
+		m.Add(buf, []Ref{{0, sequence}}, sequence)
+		published.Store(sequence)
+	}
+	readers.Wait()
+}
+
+func TestAnEmptyMemtableIsSmall(t *testing.T) {
+	m := New()
+	if got := m.Bytes(); got > 256 {
+		t.Errorf("%d bytes", got)
+	}
+	m.Add(AppendRow(nil, record.Put, []byte("k"), nil, 0), []Ref{{0, 1}}, 1)
+	if got := m.Bytes(); got > 512 {
+		t.Errorf("%d bytes with one row", got)
+	}
+}
+
+func BenchmarkOverwrite(b *testing.B) {
+	m := New()
+	random := rand.New(rand.NewPCG(1, 1))
+	value := make([]byte, 256)
+	var buf []byte
+	for i := range b.N {
+		if i%50_000 == 0 {
+			m = New()
+		}
+		buf = AppendRow(buf[:0], record.Put, fmt.Appendf(nil, "user%012d", random.IntN(20_000)), value, 0)
+		m.Add(buf, []Ref{{0, uint64(i + 1)}}, uint64(i+1))
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	m := New()
+	random := rand.New(rand.NewPCG(1, 1))
+	value := make([]byte, 256)
+	const rows = 50_000
+	for i := range uint64(rows) {
+		m.Add(AppendRow(nil, record.Put, fmt.Appendf(nil, "user%012d", i), value, 0), []Ref{{0, i + 1}}, i+1)
+	}
+	var r record.Row
+	key := []byte("user000000000000")
+	for b.Loop() {
+		key = fmt.Appendf(key[:0], "user%012d", random.IntN(rows))
+		if !m.Get(record.Key{User: key, Version: record.MaxVersion, Sequence: record.MaxSequence}, &r) {
+			b.Fatal("not found")
+		}
 	}
 }
