@@ -59,16 +59,11 @@ func (s *Server) apply(ctx context.Context, at place, kind access, c shard.Comma
 	if at.local != nil {
 		return at.local.Apply(ctx, c)
 	}
-	var res *peerv1.ForwardApplyResponse
-	req := &peerv1.ForwardApplyRequest{ShardId: uint64(at.shard.ID), Command: shard.EncodeCommand(c)}
-	err := s.forward(ctx, at.node, "apply", kind, func(client peerv1.ForwardClient) (err error) {
-		res, err = client.Apply(ctx, req)
-		return err
-	})
-	if err != nil {
-		return api.Result{}, err
+	o := s.applyElsewhere(ctx, at, []shard.Command{c})[0]
+	if kind == read && api.CodeOf(o.Err) == api.CodeUnknownOutcome {
+		o.Err = api.Errorf(api.CodeUnavailable, "%w", o.Err) // what only reads has no outcome
 	}
-	return resultFromPeer(res), nil
+	return o.Result, o.Err
 }
 
 // get reads keys of one shard at a place. It may answer fewer than asked, at least one.
@@ -205,7 +200,7 @@ func (s *Server) cursor(ctx context.Context, node api.NodeID, handle uint64) (po
 	return position{slot: api.Slot(res.Slot), start: res.Start}, res.Found && res.Slot < api.SlotCount, nil
 }
 
-func resultFromPeer(m *peerv1.ForwardApplyResponse) api.Result {
+func resultFromPeer(m *peerv1.ForwardResult) api.Result {
 	res := api.Result{Applied: m.Applied, FailedOp: int(m.FailedOp), Version: api.Version(m.Version)}
 	if len(m.Results) > 0 {
 		res.Ops = make([]api.OpResult, len(m.Results))
@@ -219,8 +214,8 @@ func resultFromPeer(m *peerv1.ForwardApplyResponse) api.Result {
 	return res
 }
 
-func resultToPeer(res api.Result) *peerv1.ForwardApplyResponse {
-	m := &peerv1.ForwardApplyResponse{Applied: res.Applied, FailedOp: uint32(res.FailedOp), Version: uint64(res.Version)}
+func resultToPeer(res api.Result) *peerv1.ForwardResult {
+	m := &peerv1.ForwardResult{Applied: res.Applied, FailedOp: uint32(res.FailedOp), Version: uint64(res.Version)}
 	for _, o := range res.Ops {
 		m.Results = append(m.Results, &peerv1.ForwardOpResult{
 			Applied: o.Applied, ErrorCode: string(o.Code), Existed: o.Existed, Previous: o.Previous,

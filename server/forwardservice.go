@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"errors"
 
 	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -29,27 +31,86 @@ func (f forwardService) replica(id uint64) (Shard, error) {
 
 // Apply implements peerv1.ForwardServer.
 func (f forwardService) Apply(ctx context.Context, req *peerv1.ForwardApplyRequest) (*peerv1.ForwardApplyResponse, error) {
-	ctx, leave, err := f.server.gate.enter(ctx, int64(len(req.Command)))
+	if len(req.Commands) > maxForwardCommands {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "%d forwarded commands are over the limit of %d", len(req.Commands), maxForwardCommands))
+	}
+	bytes := 0
+	for _, command := range req.Commands {
+		bytes += len(command)
+	}
+	ctx, leave, err := f.server.gate.enter(ctx, int64(bytes))
 	if err != nil {
 		return nil, api.ToStatus(err)
 	}
 	defer leave()
-	command, err := shard.DecodeCommand(req.Command)
-	if err != nil {
-		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "forwarded command: %w", err))
-	}
-	if _, err := checkBatch(&command.Batch); err != nil {
-		return nil, api.ToStatus(err)
-	}
 	sh, err := f.replica(req.ShardId)
 	if err != nil {
 		return nil, api.ToStatus(err)
 	}
-	res, err := sh.Apply(ctx, command)
-	if err != nil {
-		return nil, api.ToStatus(err)
+	outcomes := make([]shard.Outcome, len(req.Commands))
+	var places []int // of those that are sound, in outcomes
+	var commands []shard.Command
+	for i, raw := range req.Commands {
+		command, err := decodeForwarded(raw)
+		if err != nil {
+			outcomes[i].Err = err
+			continue
+		}
+		places, commands = append(places, i), append(commands, command)
 	}
-	return resultToPeer(res), nil
+	for i, o := range sh.ApplyInOrder(ctx, commands) {
+		outcomes[places[i]] = o
+	}
+	return &peerv1.ForwardApplyResponse{Outcomes: outcomesToPeer(outcomes)}, nil
+}
+
+func decodeForwarded(raw []byte) (shard.Command, error) {
+	command, err := shard.DecodeCommand(raw)
+	if err != nil {
+		return shard.Command{}, api.Errorf(api.CodeInvalid, "forwarded command: %w", err)
+	}
+	if _, err := checkBatch(&command.Batch); err != nil {
+		return shard.Command{}, err
+	}
+	return command, nil
+}
+
+// outcomesToPeer leaves out the results for which a message has no room: they are asked for again.
+func outcomesToPeer(outcomes []shard.Outcome) []*peerv1.ForwardOutcome {
+	list := make([]*peerv1.ForwardOutcome, len(outcomes))
+	bytes := 0
+	for i, o := range outcomes {
+		size := resultBytes(&o.Result)
+		if o.Err == nil && bytes > 0 && bytes+size > maxForwardAnswerBytes {
+			o.Err = api.Errorf(api.CodeUnknownOutcome, "the answer is too long to be sent with others")
+		}
+		if o.Err != nil {
+			list[i] = &peerv1.ForwardOutcome{Outcome: &peerv1.ForwardOutcome_Failure{Failure: failureToPeer(o.Err)}}
+			continue
+		}
+		bytes += size
+		list[i] = &peerv1.ForwardOutcome{Outcome: &peerv1.ForwardOutcome_Result{Result: resultToPeer(o.Result)}}
+	}
+	return list
+}
+
+// resultBytes is about what a result takes in a message.
+func resultBytes(r *api.Result) int {
+	const overhead = 64
+	bytes := overhead
+	for i := range r.Ops {
+		bytes += overhead + len(r.Ops[i].Previous) + len(r.Ops[i].Text)
+	}
+	return bytes
+}
+
+// failureToPeer takes an error without a code, which the end of a context is, for an open outcome.
+func failureToPeer(err error) *pb.Failure {
+	var e *api.Error
+	if !errors.As(err, &e) {
+		e = api.Errorf(api.CodeUnknownOutcome, "%w", err)
+	}
+	return &pb.Failure{Message: err.Error(), Detail: e.Detail()}
 }
 
 // Get implements peerv1.ForwardServer.

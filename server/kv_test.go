@@ -291,7 +291,7 @@ func TestResultsSurviveForwarding(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m peerv1.ForwardApplyResponse
+	var m peerv1.ForwardResult
 	if err := proto.Unmarshal(raw, &m); err != nil {
 		t.Fatal(err)
 	}

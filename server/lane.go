@@ -286,7 +286,7 @@ func (r *writeRun) try(at place, sent int) []shard.Outcome {
 	ctx, cancelForward := context.WithCancel(ctx)
 	defer cancelForward()
 	defer r.server.watchLeader(at, cancelForward)()
-	return r.server.forwardInOrder(ctx, at, r.commands[:sent])
+	return r.server.applyElsewhere(ctx, at, r.commands[:sent])
 }
 
 func allFailed(count int, err error) []shard.Outcome {

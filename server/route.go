@@ -9,7 +9,6 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/router"
-	"github.com/lightning-db/lightning/shard"
 )
 
 // access says whether a request changes anything.
@@ -190,25 +189,6 @@ func (s *Server) try(ctx context.Context, at place, do func(context.Context, pla
 
 func errNotOpen(id api.ShardID) error {
 	return api.Errorf(api.CodeUnavailable, "shard %d is not open on this node yet", id)
-}
-
-// forwardInOrder applies commands of one shard at another node, in their order: behind one that has
-// to be sent again none is applied.
-func (s *Server) forwardInOrder(ctx context.Context, at place, commands []shard.Command) []shard.Outcome {
-	outcomes := make([]shard.Outcome, len(commands))
-	for i := range commands {
-		res, err := s.apply(ctx, at, write, commands[i])
-		outcomes[i] = shard.Outcome{Result: res, Err: err}
-		if err == nil || (&attempts{write: true}).next(err) == stepStop {
-			continue
-		}
-		if isTimeout(err) || api.Row(api.CodeOf(err)).Outcome == api.MayHaveRun {
-			err = api.Errorf(api.CodeUnavailable, "not sent behind a write that is open: %w", err)
-		}
-		copy(outcomes[i+1:], allFailed(len(commands)-i-1, err))
-		break
-	}
-	return outcomes
 }
 
 // watchLeader cancels a forwarded try once the replica on this node has learned of a leader in a

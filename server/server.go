@@ -141,6 +141,7 @@ type Server struct {
 	jitter  *jitter
 	// fetching has an element for each long answer on its way.
 	fetching chan struct{}
+	forwards forwarder
 }
 
 // maxFetching bounds the long answers that are read at a time, so that they leave time
@@ -165,6 +166,7 @@ func New(o Options) *Server {
 // for them.
 func (s *Server) Close() error {
 	s.gate.close(closeGrace)
+	s.forwards.carriers.Wait()
 	return nil
 }
 

@@ -10,6 +10,7 @@
 package peerv1
 
 import (
+	lightningv1 "github.com/lightning-db/lightning/api/lightningv1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -27,8 +28,8 @@ const (
 type ForwardApplyRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	// As package shard encodes it: request id, deadline in shard time, epoch, batch.
-	Command       []byte `protobuf:"bytes,2,opt,name=command,proto3" json:"command,omitempty"`
+	// Each as package shard encodes it: request id, deadline in shard time, epoch, batch.
+	Commands      [][]byte `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -70,12 +71,139 @@ func (x *ForwardApplyRequest) GetShardId() uint64 {
 	return 0
 }
 
-func (x *ForwardApplyRequest) GetCommand() []byte {
+func (x *ForwardApplyRequest) GetCommands() [][]byte {
 	if x != nil {
-		return x.Command
+		return x.Commands
 	}
 	return nil
 }
+
+type ForwardApplyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each command, in their order.
+	Outcomes      []*ForwardOutcome `protobuf:"bytes,1,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardApplyResponse) Reset() {
+	*x = ForwardApplyResponse{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardApplyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardApplyResponse) ProtoMessage() {}
+
+func (x *ForwardApplyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardApplyResponse.ProtoReflect.Descriptor instead.
+func (*ForwardApplyResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ForwardApplyResponse) GetOutcomes() []*ForwardOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
+type ForwardOutcome struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Outcome:
+	//
+	//	*ForwardOutcome_Result
+	//	*ForwardOutcome_Failure
+	Outcome       isForwardOutcome_Outcome `protobuf_oneof:"outcome"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardOutcome) Reset() {
+	*x = ForwardOutcome{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardOutcome) ProtoMessage() {}
+
+func (x *ForwardOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardOutcome.ProtoReflect.Descriptor instead.
+func (*ForwardOutcome) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ForwardOutcome) GetOutcome() isForwardOutcome_Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ForwardOutcome) GetResult() *ForwardResult {
+	if x != nil {
+		if x, ok := x.Outcome.(*ForwardOutcome_Result); ok {
+			return x.Result
+		}
+	}
+	return nil
+}
+
+func (x *ForwardOutcome) GetFailure() *lightningv1.Failure {
+	if x != nil {
+		if x, ok := x.Outcome.(*ForwardOutcome_Failure); ok {
+			return x.Failure
+		}
+	}
+	return nil
+}
+
+type isForwardOutcome_Outcome interface {
+	isForwardOutcome_Outcome()
+}
+
+type ForwardOutcome_Result struct {
+	Result *ForwardResult `protobuf:"bytes,1,opt,name=result,proto3,oneof"`
+}
+
+type ForwardOutcome_Failure struct {
+	Failure *lightningv1.Failure `protobuf:"bytes,2,opt,name=failure,proto3,oneof"`
+}
+
+func (*ForwardOutcome_Result) isForwardOutcome_Outcome() {}
+
+func (*ForwardOutcome_Failure) isForwardOutcome_Outcome() {}
 
 type ForwardOpResult struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -95,7 +223,7 @@ type ForwardOpResult struct {
 
 func (x *ForwardOpResult) Reset() {
 	*x = ForwardOpResult{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[1]
+	mi := &file_api_peerv1_forward_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +235,7 @@ func (x *ForwardOpResult) String() string {
 func (*ForwardOpResult) ProtoMessage() {}
 
 func (x *ForwardOpResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[1]
+	mi := &file_api_peerv1_forward_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +248,7 @@ func (x *ForwardOpResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardOpResult.ProtoReflect.Descriptor instead.
 func (*ForwardOpResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{1}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ForwardOpResult) GetExisted() bool {
@@ -179,7 +307,7 @@ func (x *ForwardOpResult) GetText() []byte {
 	return nil
 }
 
-type ForwardApplyResponse struct {
+type ForwardResult struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Applied       bool                   `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
 	FailedOp      uint32                 `protobuf:"varint,2,opt,name=failed_op,json=failedOp,proto3" json:"failed_op,omitempty"`
@@ -189,21 +317,21 @@ type ForwardApplyResponse struct {
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *ForwardApplyResponse) Reset() {
-	*x = ForwardApplyResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[2]
+func (x *ForwardResult) Reset() {
+	*x = ForwardResult{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *ForwardApplyResponse) String() string {
+func (x *ForwardResult) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*ForwardApplyResponse) ProtoMessage() {}
+func (*ForwardResult) ProtoMessage() {}
 
-func (x *ForwardApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[2]
+func (x *ForwardResult) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -214,33 +342,33 @@ func (x *ForwardApplyResponse) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use ForwardApplyResponse.ProtoReflect.Descriptor instead.
-func (*ForwardApplyResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{2}
+// Deprecated: Use ForwardResult.ProtoReflect.Descriptor instead.
+func (*ForwardResult) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{4}
 }
 
-func (x *ForwardApplyResponse) GetApplied() bool {
+func (x *ForwardResult) GetApplied() bool {
 	if x != nil {
 		return x.Applied
 	}
 	return false
 }
 
-func (x *ForwardApplyResponse) GetFailedOp() uint32 {
+func (x *ForwardResult) GetFailedOp() uint32 {
 	if x != nil {
 		return x.FailedOp
 	}
 	return 0
 }
 
-func (x *ForwardApplyResponse) GetVersion() uint64 {
+func (x *ForwardResult) GetVersion() uint64 {
 	if x != nil {
 		return x.Version
 	}
 	return 0
 }
 
-func (x *ForwardApplyResponse) GetResults() []*ForwardOpResult {
+func (x *ForwardResult) GetResults() []*ForwardOpResult {
 	if x != nil {
 		return x.Results
 	}
@@ -260,7 +388,7 @@ type ForwardItem struct {
 
 func (x *ForwardItem) Reset() {
 	*x = ForwardItem{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[3]
+	mi := &file_api_peerv1_forward_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +400,7 @@ func (x *ForwardItem) String() string {
 func (*ForwardItem) ProtoMessage() {}
 
 func (x *ForwardItem) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[3]
+	mi := &file_api_peerv1_forward_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +413,7 @@ func (x *ForwardItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardItem.ProtoReflect.Descriptor instead.
 func (*ForwardItem) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{3}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ForwardItem) GetKey() []byte {
@@ -337,7 +465,7 @@ type ForwardGetRequest struct {
 
 func (x *ForwardGetRequest) Reset() {
 	*x = ForwardGetRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[4]
+	mi := &file_api_peerv1_forward_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +477,7 @@ func (x *ForwardGetRequest) String() string {
 func (*ForwardGetRequest) ProtoMessage() {}
 
 func (x *ForwardGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[4]
+	mi := &file_api_peerv1_forward_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +490,7 @@ func (x *ForwardGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardGetRequest.ProtoReflect.Descriptor instead.
 func (*ForwardGetRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{4}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ForwardGetRequest) GetShardId() uint64 {
@@ -410,7 +538,7 @@ type ForwardGetResponse struct {
 
 func (x *ForwardGetResponse) Reset() {
 	*x = ForwardGetResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[5]
+	mi := &file_api_peerv1_forward_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +550,7 @@ func (x *ForwardGetResponse) String() string {
 func (*ForwardGetResponse) ProtoMessage() {}
 
 func (x *ForwardGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[5]
+	mi := &file_api_peerv1_forward_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +563,7 @@ func (x *ForwardGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardGetResponse.ProtoReflect.Descriptor instead.
 func (*ForwardGetResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{5}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ForwardGetResponse) GetItems() []*ForwardItem {
@@ -463,7 +591,7 @@ type ForwardScanPageRequest struct {
 
 func (x *ForwardScanPageRequest) Reset() {
 	*x = ForwardScanPageRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -475,7 +603,7 @@ func (x *ForwardScanPageRequest) String() string {
 func (*ForwardScanPageRequest) ProtoMessage() {}
 
 func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -488,7 +616,7 @@ func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageRequest.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ForwardScanPageRequest) GetShardId() uint64 {
@@ -570,7 +698,7 @@ type ForwardScanPageResponse struct {
 
 func (x *ForwardScanPageResponse) Reset() {
 	*x = ForwardScanPageResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +710,7 @@ func (x *ForwardScanPageResponse) String() string {
 func (*ForwardScanPageResponse) ProtoMessage() {}
 
 func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +723,7 @@ func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageResponse.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ForwardScanPageResponse) GetItems() []*ForwardItem {
@@ -644,7 +772,7 @@ type ForwardCountRequest struct {
 
 func (x *ForwardCountRequest) Reset() {
 	*x = ForwardCountRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -656,7 +784,7 @@ func (x *ForwardCountRequest) String() string {
 func (*ForwardCountRequest) ProtoMessage() {}
 
 func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -669,7 +797,7 @@ func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCountRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ForwardCountRequest) GetShardId() uint64 {
@@ -702,7 +830,7 @@ type ForwardCountResponse struct {
 
 func (x *ForwardCountResponse) Reset() {
 	*x = ForwardCountResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +842,7 @@ func (x *ForwardCountResponse) String() string {
 func (*ForwardCountResponse) ProtoMessage() {}
 
 func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +855,7 @@ func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCountResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ForwardCountResponse) GetCount() uint64 {
@@ -746,7 +874,7 @@ type ForwardReadIndexRequest struct {
 
 func (x *ForwardReadIndexRequest) Reset() {
 	*x = ForwardReadIndexRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +886,7 @@ func (x *ForwardReadIndexRequest) String() string {
 func (*ForwardReadIndexRequest) ProtoMessage() {}
 
 func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +899,7 @@ func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ForwardReadIndexRequest) GetShardId() uint64 {
@@ -792,7 +920,7 @@ type ForwardReadIndexResponse struct {
 
 func (x *ForwardReadIndexResponse) Reset() {
 	*x = ForwardReadIndexResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -804,7 +932,7 @@ func (x *ForwardReadIndexResponse) String() string {
 func (*ForwardReadIndexResponse) ProtoMessage() {}
 
 func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -817,7 +945,7 @@ func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardReadIndexResponse) GetIndex() uint64 {
@@ -843,7 +971,7 @@ type ForwardCursorRequest struct {
 
 func (x *ForwardCursorRequest) Reset() {
 	*x = ForwardCursorRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +983,7 @@ func (x *ForwardCursorRequest) String() string {
 func (*ForwardCursorRequest) ProtoMessage() {}
 
 func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +996,7 @@ func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCursorRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardCursorRequest) GetHandle() uint64 {
@@ -891,7 +1019,7 @@ type ForwardCursorResponse struct {
 
 func (x *ForwardCursorResponse) Reset() {
 	*x = ForwardCursorResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1031,7 @@ func (x *ForwardCursorResponse) String() string {
 func (*ForwardCursorResponse) ProtoMessage() {}
 
 func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1044,7 @@ func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCursorResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ForwardCursorResponse) GetFound() bool {
@@ -944,10 +1072,16 @@ var File_api_peerv1_forward_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\n" +
-	"\x18api/peerv1/forward.proto\x12\x11lightning.peer.v1\"J\n" +
+	"\x18api/peerv1/forward.proto\x12\x11lightning.peer.v1\x1a\x18api/lightningv1/kv.proto\"L\n" +
 	"\x13ForwardApplyRequest\x12\x19\n" +
-	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x18\n" +
-	"\acommand\x18\x02 \x01(\fR\acommand\"\xa5\x02\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x1a\n" +
+	"\bcommands\x18\x02 \x03(\fR\bcommands\"U\n" +
+	"\x14ForwardApplyResponse\x12=\n" +
+	"\boutcomes\x18\x01 \x03(\v2!.lightning.peer.v1.ForwardOutcomeR\boutcomes\"\x8a\x01\n" +
+	"\x0eForwardOutcome\x12:\n" +
+	"\x06result\x18\x01 \x01(\v2 .lightning.peer.v1.ForwardResultH\x00R\x06result\x121\n" +
+	"\afailure\x18\x02 \x01(\v2\x15.lightning.v1.FailureH\x00R\afailureB\t\n" +
+	"\aoutcome\"\xa5\x02\n" +
 	"\x0fForwardOpResult\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1f\n" +
 	"\bprevious\x18\x02 \x01(\fH\x00R\bprevious\x88\x01\x01\x12)\n" +
@@ -959,8 +1093,8 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x12previous_expiry_ms\x18\a \x01(\x04R\x10previousExpiryMs\x12\x17\n" +
 	"\x04text\x18\b \x01(\fH\x01R\x04text\x88\x01\x01B\v\n" +
 	"\t_previousB\a\n" +
-	"\x05_text\"\xa5\x01\n" +
-	"\x14ForwardApplyResponse\x12\x18\n" +
+	"\x05_text\"\x9e\x01\n" +
+	"\rForwardResult\x12\x18\n" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x1b\n" +
 	"\tfailed_op\x18\x02 \x01(\rR\bfailedOp\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12<\n" +
@@ -1033,44 +1167,50 @@ func file_api_peerv1_forward_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_forward_proto_rawDescData
 }
 
-var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_api_peerv1_forward_proto_goTypes = []any{
 	(*ForwardApplyRequest)(nil),      // 0: lightning.peer.v1.ForwardApplyRequest
-	(*ForwardOpResult)(nil),          // 1: lightning.peer.v1.ForwardOpResult
-	(*ForwardApplyResponse)(nil),     // 2: lightning.peer.v1.ForwardApplyResponse
-	(*ForwardItem)(nil),              // 3: lightning.peer.v1.ForwardItem
-	(*ForwardGetRequest)(nil),        // 4: lightning.peer.v1.ForwardGetRequest
-	(*ForwardGetResponse)(nil),       // 5: lightning.peer.v1.ForwardGetResponse
-	(*ForwardScanPageRequest)(nil),   // 6: lightning.peer.v1.ForwardScanPageRequest
-	(*ForwardScanPageResponse)(nil),  // 7: lightning.peer.v1.ForwardScanPageResponse
-	(*ForwardCountRequest)(nil),      // 8: lightning.peer.v1.ForwardCountRequest
-	(*ForwardCountResponse)(nil),     // 9: lightning.peer.v1.ForwardCountResponse
-	(*ForwardReadIndexRequest)(nil),  // 10: lightning.peer.v1.ForwardReadIndexRequest
-	(*ForwardReadIndexResponse)(nil), // 11: lightning.peer.v1.ForwardReadIndexResponse
-	(*ForwardCursorRequest)(nil),     // 12: lightning.peer.v1.ForwardCursorRequest
-	(*ForwardCursorResponse)(nil),    // 13: lightning.peer.v1.ForwardCursorResponse
+	(*ForwardApplyResponse)(nil),     // 1: lightning.peer.v1.ForwardApplyResponse
+	(*ForwardOutcome)(nil),           // 2: lightning.peer.v1.ForwardOutcome
+	(*ForwardOpResult)(nil),          // 3: lightning.peer.v1.ForwardOpResult
+	(*ForwardResult)(nil),            // 4: lightning.peer.v1.ForwardResult
+	(*ForwardItem)(nil),              // 5: lightning.peer.v1.ForwardItem
+	(*ForwardGetRequest)(nil),        // 6: lightning.peer.v1.ForwardGetRequest
+	(*ForwardGetResponse)(nil),       // 7: lightning.peer.v1.ForwardGetResponse
+	(*ForwardScanPageRequest)(nil),   // 8: lightning.peer.v1.ForwardScanPageRequest
+	(*ForwardScanPageResponse)(nil),  // 9: lightning.peer.v1.ForwardScanPageResponse
+	(*ForwardCountRequest)(nil),      // 10: lightning.peer.v1.ForwardCountRequest
+	(*ForwardCountResponse)(nil),     // 11: lightning.peer.v1.ForwardCountResponse
+	(*ForwardReadIndexRequest)(nil),  // 12: lightning.peer.v1.ForwardReadIndexRequest
+	(*ForwardReadIndexResponse)(nil), // 13: lightning.peer.v1.ForwardReadIndexResponse
+	(*ForwardCursorRequest)(nil),     // 14: lightning.peer.v1.ForwardCursorRequest
+	(*ForwardCursorResponse)(nil),    // 15: lightning.peer.v1.ForwardCursorResponse
+	(*lightningv1.Failure)(nil),      // 16: lightning.v1.Failure
 }
 var file_api_peerv1_forward_proto_depIdxs = []int32{
-	1,  // 0: lightning.peer.v1.ForwardApplyResponse.results:type_name -> lightning.peer.v1.ForwardOpResult
-	3,  // 1: lightning.peer.v1.ForwardGetResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	3,  // 2: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	0,  // 3: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
-	4,  // 4: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
-	6,  // 5: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
-	8,  // 6: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
-	10, // 7: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
-	12, // 8: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
-	2,  // 9: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
-	5,  // 10: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
-	7,  // 11: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
-	9,  // 12: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
-	11, // 13: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
-	13, // 14: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
-	9,  // [9:15] is the sub-list for method output_type
-	3,  // [3:9] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	2,  // 0: lightning.peer.v1.ForwardApplyResponse.outcomes:type_name -> lightning.peer.v1.ForwardOutcome
+	4,  // 1: lightning.peer.v1.ForwardOutcome.result:type_name -> lightning.peer.v1.ForwardResult
+	16, // 2: lightning.peer.v1.ForwardOutcome.failure:type_name -> lightning.v1.Failure
+	3,  // 3: lightning.peer.v1.ForwardResult.results:type_name -> lightning.peer.v1.ForwardOpResult
+	5,  // 4: lightning.peer.v1.ForwardGetResponse.items:type_name -> lightning.peer.v1.ForwardItem
+	5,  // 5: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
+	0,  // 6: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
+	6,  // 7: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
+	8,  // 8: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
+	10, // 9: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
+	12, // 10: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
+	14, // 11: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
+	1,  // 12: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
+	7,  // 13: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
+	9,  // 14: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
+	11, // 15: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
+	13, // 16: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
+	15, // 17: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
+	12, // [12:18] is the sub-list for method output_type
+	6,  // [6:12] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_forward_proto_init() }
@@ -1078,14 +1218,18 @@ func file_api_peerv1_forward_proto_init() {
 	if File_api_peerv1_forward_proto != nil {
 		return
 	}
-	file_api_peerv1_forward_proto_msgTypes[1].OneofWrappers = []any{}
+	file_api_peerv1_forward_proto_msgTypes[2].OneofWrappers = []any{
+		(*ForwardOutcome_Result)(nil),
+		(*ForwardOutcome_Failure)(nil),
+	}
+	file_api_peerv1_forward_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_forward_proto_rawDesc), len(file_api_peerv1_forward_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -34,7 +34,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type ForwardClient interface {
-	// Apply runs one encoded shard command.
+	// Apply runs encoded shard commands in their order: behind one that is not executed for now none
+	// is. It carries what several clients of the sender wait for.
 	Apply(ctx context.Context, in *ForwardApplyRequest, opts ...grpc.CallOption) (*ForwardApplyResponse, error)
 	// Get reads keys of one shard. It may answer fewer than asked, at least one, when the
 	// values are large; the rest is asked for again.
@@ -122,7 +123,8 @@ func (c *forwardClient) Cursor(ctx context.Context, in *ForwardCursorRequest, op
 // All implementations must embed UnimplementedForwardServer
 // for forward compatibility.
 type ForwardServer interface {
-	// Apply runs one encoded shard command.
+	// Apply runs encoded shard commands in their order: behind one that is not executed for now none
+	// is. It carries what several clients of the sender wait for.
 	Apply(context.Context, *ForwardApplyRequest) (*ForwardApplyResponse, error)
 	// Get reads keys of one shard. It may answer fewer than asked, at least one, when the
 	// values are large; the rest is asked for again.

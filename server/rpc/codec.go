@@ -27,7 +27,7 @@ func newCodec() codec { return codec{encoding.GetCodecV2(encodingproto.Name)} }
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
-	case *pb.BatchRequest, *pb.MultiGetRequest, *peerv1.ForwardGetRequest:
+	case *pb.BatchRequest, *pb.MultiGetRequest, *peerv1.ForwardGetRequest, *peerv1.ForwardApplyRequest:
 		return unmarshal(data, m.(proto.Message), 0)
 	case *pb.StreamRequest:
 		return unmarshal(data, m, 2) // a call, and the list in its request

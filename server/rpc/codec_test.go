@@ -15,7 +15,7 @@ import (
 
 // C5. An empty element takes two bytes of a message and a hundred times that in memory.
 func TestAMessageOfTooManyElementsIsNotDecoded(t *testing.T) {
-	for _, m := range []proto.Message{&pb.BatchRequest{}, &pb.MultiGetRequest{}, &peerv1.ForwardGetRequest{}} {
+	for _, m := range []proto.Message{&pb.BatchRequest{}, &pb.MultiGetRequest{}, &peerv1.ForwardGetRequest{}, &peerv1.ForwardApplyRequest{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
 			if !fields.Get(i).IsList() {
