@@ -90,9 +90,6 @@ func (c *conn) serveConn() {
 		return
 	}
 	for !c.quit {
-		if len(c.turn.commands) == 0 {
-			c.in.Reuse()
-		}
 		q, err := c.in.Next() // runs the turn before it waits
 		if err != nil {
 			c.runTurn()
@@ -271,6 +268,9 @@ type socketReader struct{ c *conn }
 func (s socketReader) Read(p []byte) (int, error) {
 	c := s.c
 	c.runTurn()
+	if !c.in.MidCommand { // else a part of the next command has been read
+		c.in.Reuse()
+	}
 	if err := c.out.Flush(); err != nil {
 		return 0, err
 	}

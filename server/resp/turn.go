@@ -99,6 +99,7 @@ func (c *conn) join(cmd *command, q wire.Request) {
 	c.heldLarge = 0
 	if alone || len(t.commands) == maxTurnCommands || t.bytes >= maxTurnBytes {
 		c.runTurn()
+		c.in.Reuse()
 	}
 }
 

@@ -49,5 +49,5 @@ func (m *memory) reuse() {
 		m.list = nil
 	}
 	clear(m.list)
-	m.list = m.list[:0]
+	m.list, m.start = m.list[:0], 0
 }
