@@ -1,0 +1,79 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// Plan is everything that a seed decides: the cluster, the faults and their rates, the clients. Two runs of
+// one seed have the same plan and not the same schedule, which the Go runtime draws by itself.
+type Plan struct {
+	Seed          uint64
+	Nodes, Shards int
+	Timing        raft.Timing
+	// Delay and Jitter are of a message, one way.
+	Delay, Jitter time.Duration
+	// Sync is how long a sync of a disk takes.
+	Sync time.Duration
+	// Safety is how long faults come.
+	Safety time.Duration
+	// Faults are those that this history has; Calm is the mean time between two, Lasting of one.
+	Faults        []string
+	Calm, Lasting time.Duration
+	// Keep is what a crash leaves of unsynced bytes; Silent says that others are not told.
+	Keep vfs.Keep
+	// Clients of each workload, the time between two requests of one, and of a request.
+	Clients        int
+	Pause, Timeout time.Duration
+	// Reads is the share of reads, of 100.
+	Reads int
+}
+
+// NewPlan draws the plan of a seed.
+func NewPlan(seed uint64) Plan {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	between := func(low, high time.Duration) time.Duration { return low + time.Duration(rng.Int64N(int64(high-low))) }
+	heartbeat := between(200*time.Millisecond, time.Second)
+	p := Plan{
+		Seed: seed, Nodes: 3, Shards: 1 + rng.IntN(3),
+		Timing: raft.Timing{
+			HeartbeatTimeout: heartbeat, SnapshotInterval: between(500*time.Millisecond, 5*time.Second),
+			SnapshotThreshold: 10 + rng.Uint64N(400), TrailingLogs: rng.Uint64N(200),
+			MaxAppendEntries: 1 << rng.IntN(8),
+		},
+		Delay: between(100*time.Microsecond, 10*time.Millisecond), Sync: between(0, 5*time.Millisecond),
+		Safety: between(8*time.Second, 16*time.Second),
+		Calm:   between(200*time.Millisecond, 3*time.Second), Lasting: between(300*time.Millisecond, 5*time.Second),
+		Keep:    [...]vfs.Keep{vfs.KeepNone, vfs.KeepRandom, vfs.KeepAll}[rng.IntN(3)],
+		Clients: 2 + rng.IntN(5), Pause: between(2*time.Millisecond, 60*time.Millisecond),
+		Timeout: between(500*time.Millisecond, 4*time.Second), Reads: 20 + rng.IntN(60),
+	}
+	p.Jitter = between(0, 3*p.Delay)
+	if rng.IntN(5) == 0 {
+		p.Nodes = 5
+	}
+	// A few kinds of faults together find what all of them together hide.
+	names := faultNames()
+	rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+	p.Faults = names[:2+rng.IntN(4)]
+	// One of them hits leaders for certain.
+	aimed := []string{"isolate leader", "crash leader", "pause leader", "one way leader"}
+	if hit := aimed[rng.IntN(len(aimed))]; !slices.Contains(p.Faults, hit) {
+		p.Faults = append(p.Faults, hit)
+	}
+	return p
+}
+
+// String prints what matters of the plan in one line.
+func (p Plan) String() string {
+	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v",
+		p.Seed, p.Nodes, p.Shards, p.Timing.HeartbeatTimeout.Round(time.Millisecond), p.Delay.Round(time.Microsecond), p.Jitter.Round(time.Microsecond),
+		p.Sync.Round(time.Microsecond), p.Safety.Round(time.Millisecond), strings.Join(p.Faults, ", "), p.Calm.Round(time.Millisecond),
+		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond))
+}

@@ -1,0 +1,91 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lightning-db/lightning/internal/testkit"
+)
+
+var (
+	seedFlag  = flag.Uint64("sim.seed", 0, "seed of the one plan that every history has; 0 draws one for each")
+	histories = flag.Int("sim.histories", 200, "histories to make")
+	verbose   = flag.Bool("sim.verbose", false, "print every history and the log of its nodes")
+)
+
+const hangLimit = 2 * time.Minute
+
+// TestHistoriesUnderFaultsAreCorrect is the simulation.
+func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
+	began := time.Now()
+	var done, acknowledged, hits, crashes, virtual atomic.Int64
+	t.Cleanup(func() {
+		t.Logf("%d histories, %d operations acknowledged, %d faults that hit a leader, %d crashes, %v of virtual time in %v",
+			done.Load(), acknowledged.Load(), hits.Load(), crashes.Load(), time.Duration(virtual.Load()).Round(time.Second), time.Since(began).Round(time.Second))
+	})
+	work := make(chan uint64)
+	for range runtime.GOMAXPROCS(0) {
+		t.Run("worker", func(t *testing.T) {
+			t.Parallel()
+			for seed := range work {
+				r := simulate(t, NewPlan(seed))
+				done.Add(1)
+				acknowledged.Add(int64(r.Acknowledged))
+				hits.Add(int64(r.Hits))
+				crashes.Add(int64(r.Crashes))
+				virtual.Add(int64(r.Virtual))
+				judge(t, r)
+			}
+		})
+	}
+	go func() {
+		defer close(work)
+		for range *histories {
+			seed := *seedFlag
+			if seed == 0 {
+				seed = rand.Uint64()
+			}
+			work <- seed
+		}
+	}()
+}
+
+// simulate makes one history in a bubble of its own.
+func simulate(t *testing.T, plan Plan) (r Result) {
+	logger := slog.New(slog.DiscardHandler)
+	if *verbose {
+		logger = testkit.Logger(t)
+	}
+	began := time.Now()
+	// A history takes about half a second. One that hangs, because a goroutine spins or waits for what no
+	// bubble can see, would keep its seed to itself.
+	hang := time.AfterFunc(hangLimit, func() { panic(fmt.Sprintf("the history hangs: %v", plan)) })
+	defer hang.Stop()
+	name := fmt.Sprint(plan.Seed)
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { r = Run(plan, logger) })
+	})
+	if *verbose {
+		t.Logf("%v\n  took %v", r, time.Since(began).Round(time.Millisecond))
+	}
+	return r
+}
+
+func judge(t *testing.T, r Result) {
+	t.Helper()
+	switch {
+	case r.Err != nil:
+		t.Errorf("%v\n  %v", r, r.Err)
+	case r.Acknowledged < minAcknowledged:
+		t.Errorf("%v\n  too few operations to prove anything", r)
+	case r.Hits == 0:
+		t.Errorf("%v\n  no fault hit a leader", r)
+	}
+}
