@@ -193,15 +193,21 @@ func (l *lane) writeSome(requests []*Request) {
 	defer end()
 	l.writes, l.commands = l.writes[:0], l.commands[:0]
 	for _, q := range requests {
-		id, release := l.server.opts.Sessions.Begin()
+		id, release := q.ID, releaseNothing
+		if id.IsZero() {
+			id, release = l.server.opts.Sessions.Begin()
+		}
 		l.writes = append(l.writes, laneWrite{request: q, attempts: attempts{write: true}, release: release})
 		l.commands = append(l.commands, shard.Command{
-			Request: id, DeadlineMillis: w.deadlineMillis, Batch: api.Batch{Ops: q.Ops, Independent: true},
+			Request: id, DeadlineMillis: w.deadlineMillis, Batch: api.Batch{Ops: q.Ops, Independent: !q.Atomic},
 		})
 	}
 	r := writeRun{server: l.server, window: w, writes: l.writes, commands: l.commands}
 	r.run()
 }
+
+// releaseNothing is for an id that is the client's.
+func releaseNothing() {}
 
 // writeRun sends writes of one client to the leader of their shard until each has its answer. What
 // is sent again keeps its place and its id: a shard that does not execute one for now executes none
@@ -309,6 +315,8 @@ func (r *writeRun) settle(outcomes []shard.Outcome) (next step, cause error) {
 	for i := range outcomes {
 		o, a := &outcomes[i], &r.writes[i].attempts
 		if o.Err == nil {
+			q := r.writes[i].request
+			q.Applied, q.FailedOp, q.Version = o.Result.Applied, o.Result.FailedOp, o.Result.Version
 			r.finish(i, o.Result.Ops, nil)
 			continue
 		}

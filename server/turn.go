@@ -11,12 +11,16 @@ import (
 	"github.com/lightning-db/lightning/router"
 )
 
-// Request is one request of a Turn: operations that are one independent batch, or a read of keys
-// if all of them are api.OpGet.
+// Request is one request of a Turn: operations that are one batch, or a read of keys if all of them
+// are api.OpGet.
 type Request struct {
 	Ops []api.Op
 	// Each lets the operations run on several shards, each shard's for itself.
 	Each bool
+	// Atomic makes a batch that is applied as a whole or not at all. Default: an independent one.
+	Atomic bool
+	// ID protects retries of a write; zero: it gets one for as long as it runs.
+	ID api.RequestID
 	// MaxStaleness and Here are those of Query, for a read.
 	MaxStaleness time.Duration
 	Here         bool
@@ -26,6 +30,10 @@ type Request struct {
 	Done    bool
 	Results []api.OpResult
 	Err     error
+	// Of a write that was one batch: what api.Result has beside the results.
+	Applied  bool
+	FailedOp int
+	Version  api.Version
 }
 
 func (q *Request) readsOnly() bool {
@@ -46,7 +54,7 @@ func (q *Request) finish(results []api.OpResult, err error) {
 // check refuses what is over a limit (V4) and tells its size.
 func (q *Request) check() (bytes int, err error) {
 	if !q.readsOnly() {
-		return checkBatch(&api.Batch{Ops: q.Ops})
+		return checkBatch(&api.Batch{Ops: q.Ops, Independent: !q.Atomic})
 	}
 	if err := checkStaleness(q.MaxStaleness); err != nil {
 		return 0, err
@@ -157,6 +165,15 @@ func (s *Server) Run(ctx context.Context, t *Turn) {
 		}
 	}
 	t.runLanes()
+}
+
+// Home is the shard on which all keys of a request live now, if there is one.
+func (s *Server) Home(q *Request) (id api.ShardID, ok bool) {
+	table := s.opts.Router.Table()
+	if table == nil {
+		return 0, false
+	}
+	return home(table, q)
 }
 
 func errNoMap() error { return api.Errorf(api.CodeNotReady, "this node has no cluster map yet") }

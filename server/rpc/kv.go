@@ -17,6 +17,9 @@ type KV interface {
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
 	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
+	// Run runs the requests of a turn, and Home is the shard that all keys of one live on, if one does.
+	Run(ctx context.Context, t *server.Turn)
+	Home(q *server.Request) (api.ShardID, bool)
 }
 
 // kvService is lightning.v1.KV.

@@ -68,6 +68,33 @@ func (r *recorder) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	return r.result, r.err
 }
 
+// Run is Read and Apply for each request.
+func (r *recorder) Run(ctx context.Context, t *server.Turn) {
+	for i := range t.Requests {
+		q := &t.Requests[i]
+		q.Done = true
+		if q.Ops[0].Kind != api.OpGet {
+			var result api.Result
+			result, q.Err = r.Apply(ctx, api.Batch{Ops: q.Ops, Request: q.ID, Independent: !q.Atomic})
+			q.Results, q.Applied, q.FailedOp, q.Version = result.Ops, result.Applied, result.FailedOp, result.Version
+			continue
+		}
+		query := server.Query{MaxStaleness: q.MaxStaleness}
+		for _, op := range q.Ops {
+			query.Keys = append(query.Keys, op.Key)
+		}
+		var items []api.Item
+		items, q.Err = r.Read(ctx, query)
+		for _, item := range items {
+			q.Results = append(q.Results, api.OpResult{
+				Applied: true, Existed: item.Found, Previous: item.Value, PreviousVersion: item.Version, PreviousExpiry: item.ExpiryMillis,
+			})
+		}
+	}
+}
+
+func (r *recorder) Home(*server.Request) (api.ShardID, bool) { return 1, true }
+
 func (r *recorder) Scan(_ context.Context, rng api.Range) iter.Seq2[api.Item, error] {
 	r.rng = rng
 	return func(yield func(api.Item, error) bool) {

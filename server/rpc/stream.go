@@ -51,6 +51,7 @@ type conversation struct {
 		answers []answered
 		refusal error // why no more calls are taken; nil while they are
 		ended   bool  // the client sends no more
+		free    []*callGroup
 	}
 }
 
@@ -171,26 +172,37 @@ func (c *conversation) readLoop() {
 	}
 }
 
-// take starts the calls of a message, each when there is room for it, or refuses them.
+// take starts the calls of a message, as many at a time as there is room for, or refuses them.
 func (c *conversation) take(calls []*pb.Call, refusal error) {
+	groups := make(map[groupKey]*callGroup)
 	for _, call := range calls {
 		bytes := callBytes(call)
-		closed, over := c.admit(bytes)
-		refusal = cmp.Or(refusal, closed)
-		switch {
-		case over:
+		closed, over := c.admit(bytes, groups)
+		if over {
 			return
-		case refusal != nil:
-			c.answer(call, bytes, &pb.Answer{Response: failure(refusal, false)})
-		default:
+		}
+		if err := cmp.Or(refusal, closed); err != nil {
+			c.answer(call, bytes, &pb.Answer{Response: failure(err, false)})
+		} else if q, key, ok := c.requestOf(call); ok {
+			c.group(groups, key).add(call, bytes, q)
+		} else {
 			go c.run(call, bytes)
 		}
 	}
+	startGroups(groups)
 }
 
-// admit waits for room for a call, and counts it. It says why the call is not to run, and whether
+// startGroups runs groups side by side.
+func startGroups(groups map[groupKey]*callGroup) {
+	for _, g := range groups {
+		go g.run()
+	}
+	clear(groups)
+}
+
+// admit waits for room for a call, and counts it. What has been gathered runs meanwhile. It says why the call is not to run, and whether
 // nobody waits for its answer either.
-func (c *conversation) admit(bytes int) (refusal error, over bool) {
+func (c *conversation) admit(bytes int, gathered map[groupKey]*callGroup) (refusal error, over bool) {
 	for {
 		c.mu.Lock()
 		full := c.mu.calls >= maxStreamCalls || c.mu.calls > 0 && c.mu.bytes+bytes > maxStreamBytes
@@ -203,6 +215,7 @@ func (c *conversation) admit(bytes int) (refusal error, over bool) {
 		if !full {
 			return refusal, false
 		}
+		startGroups(gathered)
 		select {
 		case <-c.room:
 		case <-c.stream.Context().Done():
@@ -224,29 +237,36 @@ func (c *conversation) run(call *pb.Call, bytes int) {
 
 // answer hands a call's answer to the handler.
 func (c *conversation) answer(call *pb.Call, taken int, a *pb.Answer) {
-	size, limit := sizeOf(a), longAnswerBytes
-	if call.GetBatch() != nil {
-		limit = maxWaitingBytes // it has run, and cannot be asked for again without a request id
-	}
-	if size > limit {
-		a = &pb.Answer{Response: &pb.Answer_TooLong{TooLong: true}}
-		size = answerBytes
-	}
 	a.Id = call.Id
-	c.mu.Lock()
-	if c.mu.waiting > 0 && c.mu.waiting+size > maxWaitingBytes {
-		a = &pb.Answer{Id: call.Id, Response: failure(unreadError(call), false)}
-		size = answerBytes
+	c.queueAnswers([]answered{{a, sizeOf(a), taken}})
+}
+
+// queueAnswers hands answers to the handler. What would keep the others waiting, or is too much, is
+// left out of them.
+func (c *conversation) queueAnswers(answers []answered) {
+	if len(answers) == 0 {
+		return
 	}
-	c.mu.waiting += size
-	c.mu.bytes += size
-	c.mu.answers = append(c.mu.answers, answered{a, size, taken})
+	c.mu.Lock()
+	for _, a := range answers {
+		// A batch has run, and cannot be asked for again without a request id.
+		batch := a.GetBatch() != nil
+		if a.bytes > longAnswerBytes && !batch {
+			a.Response, a.bytes = &pb.Answer_TooLong{TooLong: true}, answerBytes
+		}
+		if c.mu.waiting > 0 && c.mu.waiting+a.bytes > maxWaitingBytes {
+			a.Response, a.bytes = failure(unreadError(batch), batch), answerBytes
+		}
+		c.mu.waiting += a.bytes
+		c.mu.bytes += a.bytes
+		c.mu.answers = append(c.mu.answers, a)
+	}
 	c.mu.Unlock()
 	signal(c.wake)
 }
 
-func unreadError(call *pb.Call) error {
-	if call.GetBatch() != nil {
+func unreadError(batch bool) error {
+	if batch {
 		return api.Errorf(api.CodeUnknownOutcome, "the batch has run, and its answer is dropped: the client does not read its answers")
 	}
 	return api.Errorf(api.CodeOverloaded, "the client does not read its answers")
