@@ -9,12 +9,12 @@
 //
 // # The life of a proposal
 //
-//  1. Group.Propose queues it, if the leader is ready; proposeLoop gives it to the library, in order.
+//  1. Group.Propose gives it to the library, if the leader is ready.
 //  2. The library's main loop writes it to the log, through guardedLog, and syncs it.
 //  3. A pipeline per follower carries it in AppendEntries to the peer's mux.
 //  4. The follower's main loop writes and syncs it and answers.
 //  5. The leader counts a majority; applier gives the entry to the state machine, once.
-//  6. completeLoop hands the machine's result to whoever waits for the Proposal.
+//  6. completeLoop hands the machine's result to whoever proposed.
 //
 // # The life of a read
 //
@@ -43,7 +43,7 @@
 // # Goroutines
 //
 //   - superviseLoop and readLoop, per Group: started by startGroup, end at Group.Close.
-//   - proposeLoop, completeLoop, leadLoop, per instance of the library: end at instance.close.
+//   - completeLoop and leadLoop, per instance of the library: end at instance.close.
 //     The library's own end there too, as do a check of clocks and a transfer of the leadership.
 //   - Those of raft/mux: end at Host.Close.
 //   - The call of HostOptions.OnFailure; Host.Close waits for it.

@@ -46,7 +46,6 @@ type Group struct {
 	applier   *applier
 	snapshots *snapshotStore
 
-	queue    chan *Proposal
 	reads    readQueue
 	restarts chan restart // capacity 1
 
@@ -74,14 +73,11 @@ type restart struct {
 	repair func() error
 }
 
-// maxQueuedProposals bounds what waits for the library; a shard keeps four on their way.
-const maxQueuedProposals = 1024
-
 func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g := &Group{
 		host: h, id: o.ID, replica: ReplicaID{Node: h.opts.Node, Incarnation: o.Incarnation}, opts: o,
-		queue: make(chan *Proposal, maxQueuedProposals), restarts: make(chan restart, 1),
-		closing: make(chan struct{}), done: make(chan struct{}), failedCh: make(chan struct{}),
+		restarts: make(chan restart, 1),
+		closing:  make(chan struct{}), done: make(chan struct{}), failedCh: make(chan struct{}),
 	}
 	g.logger = h.opts.Logger.With("group", uint64(o.ID), "replica", g.replica.String())
 	g.reads.wake = make(chan struct{}, 1)
@@ -150,17 +146,8 @@ func (g *Group) superviseLoop() {
 	}
 }
 
-// finish fails what still waits and closes the log.
+// finish closes the log.
 func (g *Group) finish() {
-	for {
-		select {
-		case p := <-g.queue:
-			p.refuse(api.Errorf(api.CodeShuttingDown, "the group is closed"))
-			continue
-		default:
-		}
-		break
-	}
 	g.host.remove(g)
 	if err := g.store.Close(); err != nil {
 		g.logger.Error("raft log not closed", "error", err)

@@ -21,18 +21,21 @@ type instance struct {
 	transport *mux.Transport
 	local     string // this replica's id
 
-	hints    chan struct{} // capacity 1: the leader may be dead
+	hints chan struct{} // capacity 1: the leader may be dead
+	// inflight are the proposals that the library has; closed once nobody is entering any more.
 	inflight chan inflightProposal
+	entering sync.WaitGroup
 
 	// stop ends our loops; stopped is closed when the library's goroutines have ended.
 	stop     chan struct{}
 	stopped  chan struct{}
 	stopOnce sync.Once
 
-	// mu is a leaf. It keeps goroutines from being added when close waits.
+	// mu is a leaf. It keeps goroutines and proposals from being added when close waits.
 	mu struct {
 		sync.Mutex
-		closed bool
+		closed    bool
+		proposals int // at most the capacity of inflight
 	}
 	wg sync.WaitGroup
 }
@@ -41,7 +44,7 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
-		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxQueuedProposals),
+		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxInflightProposals),
 		stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	i.transport = g.host.mux.NewTransport(mux.TransportOptions{
@@ -96,7 +99,7 @@ func (g *Group) libraryConfig() *hraft.Config {
 		ShutdownOnRemove: false,
 		// The library's metrics have no group in their names.
 		NoLegacyTelemetry: true,
-		// The channel from proposeLoop has a buffer, so that what waited during one write of the
+		// The channel into the library has a buffer, so that what waited during one write of the
 		// log goes into the next: 64 writers on three nodes made 9,200 entries a second with it
 		// and 760 without. The library never answers what is in the buffer when it shuts down;
 		// abandonable is there for that.
@@ -107,7 +110,6 @@ func (g *Group) libraryConfig() *hraft.Config {
 // start lets messages in and starts our loops.
 func (i *instance) start() {
 	i.group.host.mux.Attach(i.transport)
-	i.wg.Go(i.proposeLoop)
 	i.wg.Go(i.completeLoop)
 	i.wg.Go(i.leadLoop)
 }
@@ -136,6 +138,8 @@ func (i *instance) close() {
 		_ = i.transport.Close() // never fails
 		_ = ended.Error()       // never fails
 		close(i.stopped)
+		i.entering.Wait()
+		close(i.inflight)
 		i.wg.Wait()
 	})
 }
@@ -305,7 +309,7 @@ func (i *instance) onLeadership(l *leadership, leads bool) {
 
 func (i *instance) proposeTick(l *leadership) {
 	l.retry = nil
-	l.tick = i.group.propose(i.group.opts.Tick())
+	l.tick = i.group.proposeUnready(i.group.opts.Tick())
 }
 
 // onTick makes the leader ready, or tries again while it leads.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"reflect"
-	"sync/atomic"
 
 	hraft "github.com/hashicorp/raft"
 
@@ -13,56 +12,68 @@ import (
 
 // Proposal is one entry on its way through the log.
 type Proposal struct {
-	group *Group
-	data  []byte
-	// stage moves from waiting to taken or refused, once.
-	stage atomic.Uint32
-	done  chan struct{} // closed after the fields below are set
+	done chan struct{} // closed after the fields below are set
 
 	result any
 	index  api.Index
 	err    error
 }
 
-const (
-	stageWaiting uint32 = iota
-	stageTaken          // given to the library: may be executed
-	stageRefused        // never given to the library
-)
+// settle is told once what became of a proposal: the state machine's result and the entry's index,
+// or an error of type *api.Error. UNKNOWN_OUTCOME means that the entry may have been, or may yet be,
+// applied; any other code means that it was not and will not be (R7).
+type settle func(result any, index api.Index, err error)
 
-// Propose offers data as the next entry. The group owns data from then on. It does not block;
-// proposals of one caller enter the log in the order of the calls, or not at all. NOT_LEADER if
-// this replica does not lead or is not ready (R11).
+// Propose offers data as the next entry. The group owns data from then on. It waits while the
+// library's buffer is full, at most for an election timeout; proposals of one caller enter the
+// log in the order of the calls, or not at all. NOT_LEADER if this replica does not lead or is not
+// ready (R11).
 func (g *Group) Propose(data []byte) *Proposal {
-	if _, err := g.readyLeader(); err != nil {
-		p := &Proposal{group: g, done: make(chan struct{})}
-		p.refuse(notExecuted(err))
-		return p
-	}
-	return g.propose(data)
+	p := &Proposal{done: make(chan struct{})}
+	g.ProposeThen(data, p.settle)
+	return p
 }
 
-// propose is Propose for a leader that need not be ready.
-func (g *Group) propose(data []byte) *Proposal {
-	p := &Proposal{group: g, data: data, done: make(chan struct{})}
+// ProposeThen is Propose for a caller that does not wait: settled is called once, in the order of
+// the proposals, by a goroutine of the group, or before ProposeThen returns if nothing was given to
+// the library. It must return soon.
+func (g *Group) ProposeThen(data []byte, settled func(result any, index api.Index, err error)) {
+	if _, err := g.readyLeader(); err != nil {
+		settled(nil, 0, notExecuted(err))
+		return
+	}
+	g.propose(data, settled)
+}
+
+// proposeUnready is Propose for a leader that need not be ready.
+func (g *Group) proposeUnready(data []byte) *Proposal {
+	p := &Proposal{done: make(chan struct{})}
+	g.propose(data, p.settle)
+	return p
+}
+
+func (g *Group) propose(data []byte, settled settle) {
 	if len(data) > api.MaxEntryBytes {
-		p.refuse(api.Errorf(api.CodeTooLarge, "an entry of %d bytes is over the limit of %d", len(data), api.MaxEntryBytes))
-		return p
+		settled(nil, 0, api.Errorf(api.CodeTooLarge, "an entry of %d bytes is over the limit of %d", len(data), api.MaxEntryBytes))
+		return
 	}
 	if err := g.unwell(); err != nil {
-		p.refuse(notExecuted(err))
-		return p
+		settled(nil, 0, notExecuted(err))
+		return
 	}
-	if g.current.Load().raft.State() != hraft.Leader {
-		p.refuse(g.notLeader("group %s is led elsewhere", g.id))
-		return p
+	i := g.current.Load()
+	if i.raft.State() != hraft.Leader {
+		settled(nil, 0, g.notLeader("group %s is led elsewhere", g.id))
+		return
 	}
-	select {
-	case g.queue <- p:
-	default:
-		p.refuse(api.Errorf(api.CodeOverloaded, "group %s has %d proposals waiting", g.id, maxQueuedProposals))
+	if err := i.enter(); err != nil {
+		settled(nil, 0, err)
+		return
 	}
-	return p
+	defer i.entering.Done()
+	f := i.raft.ApplyLog(hraft.Log{Data: data}, g.host.opts.Timing.ElectionTimeout)
+	abandonable(f, i.stopped)
+	i.inflight <- inflightProposal{f, settled}
 }
 
 // notExecuted is err for a proposal that never reached the log: a failed store may otherwise
@@ -74,22 +85,8 @@ func notExecuted(err error) error {
 	return err
 }
 
-// refuse completes a proposal that was not given to the library; false if it was.
-func (p *Proposal) refuse(err error) bool {
-	if !p.stage.CompareAndSwap(stageWaiting, stageRefused) {
-		return false
-	}
-	p.err = err
-	close(p.done)
-	return true
-}
-
-// take marks the proposal as given to the library; false if it was refused before.
-func (p *Proposal) take() bool { return p.stage.CompareAndSwap(stageWaiting, stageTaken) }
-
-// complete ends a proposal that was taken.
-func (p *Proposal) complete(result any, index uint64, err error) {
-	p.result, p.index, p.err = result, api.Index(index), err
+func (p *Proposal) settle(result any, index api.Index, err error) {
+	p.result, p.index, p.err = result, index, err
 	close(p.done)
 }
 
@@ -104,45 +101,42 @@ func (p *Proposal) Wait(ctx context.Context) (any, api.Index, error) {
 	}
 	select {
 	case <-p.done:
+		return p.result, p.index, p.err
 	case <-ctx.Done():
-		if !p.refuse(api.Errorf(api.CodeExpired, "proposal was not started in time: %w", ctx.Err())) {
-			return nil, 0, api.Errorf(api.CodeUnknownOutcome, "stopped waiting for a proposal: %w", ctx.Err())
-		}
-	case <-p.group.done:
-		// It may have been queued after the group emptied its queue.
-		if !p.refuse(api.Errorf(api.CodeShuttingDown, "the group is closed")) {
-			<-p.done
-		}
+		return nil, 0, api.Errorf(api.CodeUnknownOutcome, "stopped waiting for a proposal: %w", ctx.Err())
 	}
-	<-p.done
-	return p.result, p.index, p.err
 }
 
 // Done is closed when Wait would not block.
 func (p *Proposal) Done() <-chan struct{} { return p.done }
 
 type inflightProposal struct {
-	proposal *Proposal
-	future   hraft.ApplyFuture
+	future  hraft.ApplyFuture
+	settled settle
 }
 
-// proposeLoop gives proposals to the library one after the other.
-func (i *instance) proposeLoop() {
-	defer close(i.inflight)
-	for {
-		select {
-		case p := <-i.group.queue:
-			if !p.take() {
-				continue
-			}
-			f := i.raft.ApplyLog(hraft.Log{Data: p.data}, i.group.host.opts.Timing.ElectionTimeout)
-			abandonable(f, i.stopped)
-			p.data = nil
-			i.inflight <- inflightProposal{p, f}
-		case <-i.stop:
-			return
-		}
+// maxInflightProposals bounds what the library has; a shard keeps four on their way.
+const maxInflightProposals = 1024
+
+// enter announces a proposal, for which close waits.
+func (i *instance) enter() error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.mu.closed:
+		return i.group.notLeader("group %s is stopping here", i.group.id)
+	case i.mu.proposals == maxInflightProposals:
+		return api.Errorf(api.CodeOverloaded, "group %s has %d proposals on their way", i.group.id, i.mu.proposals)
 	}
+	i.mu.proposals++
+	i.entering.Add(1)
+	return nil
+}
+
+func (i *instance) leave() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.mu.proposals--
 }
 
 // completeLoop waits for the library in the order of the proposals, which is the order in
@@ -150,16 +144,17 @@ func (i *instance) proposeLoop() {
 func (i *instance) completeLoop() {
 	for p := range i.inflight {
 		err := p.future.Error()
+		i.leave()
 		if err != nil {
-			p.proposal.complete(nil, 0, i.group.classify(err))
+			p.settled(nil, 0, i.group.classify(err))
 			continue
 		}
 		result := p.future.Response()
 		if _, ok := result.(refused); ok {
-			p.proposal.complete(nil, 0, api.Errorf(api.CodeUnknownOutcome, "%w", errGroupFailed))
+			p.settled(nil, 0, api.Errorf(api.CodeUnknownOutcome, "%w", errGroupFailed))
 			continue
 		}
-		p.proposal.complete(result, p.future.Index(), nil)
+		p.settled(result, api.Index(p.future.Index()), nil)
 	}
 }
 

@@ -12,52 +12,92 @@ import (
 	"github.com/lightning-db/lightning/router"
 )
 
-// apply evaluates one entry into the run. Its result is a []Answer, one for each command, and
-// nil for an entry that only changes the membership.
-func (m *Machine) apply(r *run, e *raft.Entry) ([]Answer, error) {
+// Applied is what an entry came to.
+type Applied struct {
+	// First is the version of the first command; each later one's is one more. 0 when the entry was
+	// not executed.
+	First api.Version
+	// Answers has one for each command.
+	Answers []Answer
+	// Broken says that the run of the entry ends here: nothing more of it will be applied (S9).
+	Broken bool
+}
+
+// ErrOutOfOrder refuses what stands behind something of its run that was not applied.
+var ErrOutOfOrder = api.Errorf(api.CodeUnavailable, "an entry before this one was refused: retry")
+
+// apply evaluates one entry into the run. Its result is nil for an entry that only changes the
+// membership.
+func (m *Machine) apply(r *run, e *raft.Entry) (*Applied, error) {
+	position := engine.Position{Index: uint64(e.Index), Term: uint64(e.Term)}
 	if e.Configuration != nil {
 		r.state.beginTerm(e.Term)
 		r.membership = e.Configuration
 		r.members.add(*e.Configuration)
-		r.position = engine.Position{Index: uint64(e.Index), Term: uint64(e.Term)}
+		r.position = position
 		return nil, nil
 	}
-	entry, err := DecodeEntry(e.Data)
+	entry, err := openEntry(e.Data)
 	if err != nil {
 		return nil, err
 	}
-	commands := make([]decoded, len(entry.Commands))
-	for i, raw := range entry.Commands {
-		if commands[i], err = decodeCommand(raw); err != nil {
-			return nil, fmt.Errorf("command %d: %w", i, err)
-		}
-	}
-	if len(commands) > 0 && commands[0].opcode != opWrite {
+	if entry.maintains() {
 		// Maintenance reads the engine alone, so what the run holds goes there first.
 		if err := m.commit(r); err != nil {
 			return nil, err
 		}
 	}
-	r.carried = 0
 	r.state.beginTerm(e.Term)
 	r.state.ceilingMillis = max(r.state.ceilingMillis, entry.CeilingMillis)
-	answers := make([]Answer, len(commands))
-	leading := true
-	for i := range commands {
-		leading = leading && commands[i].opcode != opWrite
-		if answers[i], err = m.applyCommand(r, &commands[i], entry.Time, leading); err != nil {
-			return nil, fmt.Errorf("command %d: %w", i, err)
-		}
+	applied := &Applied{Answers: make([]Answer, entry.count)}
+	if r.state.follows(entry.Run, entry.Sequence) {
+		err = m.applyCommands(r, &entry, applied)
+	} else {
+		applied.refuse(0)
 	}
-	r.position = engine.Position{Index: uint64(e.Index), Term: uint64(e.Term)}
-	return answers, nil
+	r.position = position
+	return applied, err
 }
 
-// applyCommand gives a command its version and evaluates it. leading says that no write stands
+// refuse refuses the commands from one on.
+func (a *Applied) refuse(from int) {
+	a.Broken = true
+	for i := from; i < len(a.Answers); i++ {
+		a.Answers[i] = Answer{Err: ErrOutOfOrder}
+	}
+}
+
+func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) error {
+	r.carried = 0
+	leading := true
+	for i := range applied.Answers {
+		if err := r.decode(entry.next()); err != nil {
+			return fmt.Errorf("command %d: %w", i, err)
+		}
+		c := &r.command
+		leading = leading && c.opcode != opWrite
+		v := r.state.nextVersion(entry.Time)
+		if i == 0 {
+			applied.First = v
+		}
+		var err error
+		if applied.Answers[i], err = m.applyCommand(r, c, v, leading); err != nil {
+			return fmt.Errorf("command %d: %w", i, err)
+		}
+		if applied.Answers[i].Err == evaluate.ErrOverloaded {
+			// It may be tried again, so nothing behind it may be executed before.
+			r.state.next = noNext
+			applied.refuse(i + 1)
+			return nil
+		}
+	}
+	return nil
+}
+
+// applyCommand evaluates a command. leading says that no write stands
 // before it in its entry; only then does a tick sweep, so that what it sees does not depend on
 // how entries were grouped into runs (S1).
-func (m *Machine) applyCommand(r *run, c *decoded, proposed api.Version, leading bool) (Answer, error) {
-	v := r.state.nextVersion(proposed)
+func (m *Machine) applyCommand(r *run, c *decoded, v api.Version, leading bool) (Answer, error) {
 	switch c.opcode {
 	case opConfigure:
 		return Answer{}, m.applyConfigure(r, c.configure)

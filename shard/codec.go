@@ -48,6 +48,26 @@ func (r *byteReader) uint64() uint64 {
 	return v
 }
 
+func (r *byteReader) uint32() uint32 {
+	if len(r.rest) < 4 {
+		r.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint32(r.rest)
+	r.rest = r.rest[4:]
+	return v
+}
+
+func (r *byteReader) uint16() uint16 {
+	if len(r.rest) < 2 {
+		r.fail()
+		return 0
+	}
+	v := binary.BigEndian.Uint16(r.rest)
+	r.rest = r.rest[2:]
+	return v
+}
+
 // uvarint accepts the shortest encoding only, so that equal values have equal bytes.
 func (r *byteReader) uvarint() uint64 {
 	v, n := binary.Uvarint(r.rest)
@@ -74,6 +94,15 @@ func (r *byteReader) varint() int64 {
 func (r *byteReader) bytes() []byte {
 	n := r.uvarint()
 	if n > uint64(len(r.rest)) {
+		r.fail()
+		return nil
+	}
+	return r.take(int(n))
+}
+
+// take takes n bytes, like bytes.
+func (r *byteReader) take(n int) []byte {
+	if n > len(r.rest) {
 		r.fail()
 		return nil
 	}

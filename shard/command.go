@@ -96,12 +96,15 @@ func checkRequest(r api.RequestID) *api.Error {
 
 // EncodeCommand encodes a valid command as entries hold it (docs/formats/entry.md).
 func EncodeCommand(c Command) []byte {
-	dst := make([]byte, 0, commandSize(&c))
-	dst = append(dst, byte(opWrite), byte(evaluateWrite))
-	return appendWrite(dst, &c)
+	return AppendCommand(make([]byte, 0, commandSize(&c)), &c)
 }
 
-// commandSize is an upper bound of what EncodeCommand writes, so that it allocates once.
+// AppendCommand is EncodeCommand into a buffer.
+func AppendCommand(dst []byte, c *Command) []byte {
+	return appendWrite(append(dst, byte(opWrite), byte(evaluateWrite)), c)
+}
+
+// commandSize is an upper bound of what EncodeCommand writes.
 func commandSize(c *Command) int {
 	const header, perOp = 64, 64
 	n := header
@@ -312,7 +315,12 @@ func readOp(r *byteReader, op *api.Op) {
 	}
 }
 
-func encodeTick() []byte { return []byte{byte(opTick), byte(evaluateTick)} }
+// tickBytes is the length of a tick.
+const tickBytes = 2
+
+func appendTick(dst []byte) []byte { return append(dst, byte(opTick), byte(evaluateTick)) }
+
+func encodeTick() []byte { return appendTick(nil) }
 
 func encodeConfigure(c configuration) []byte {
 	dst := []byte{byte(opConfigure), byte(evaluateConfigure)}

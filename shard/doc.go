@@ -7,14 +7,19 @@
 //
 // # The life of a write
 //
-//  1. Shard.Apply checks the command's form, encodes it and puts it into the proposer's queue.
-//  2. The proposer packs what is there into one entry, stamps it with shard time and hands it to
-//     Raft. At most four entries are in flight.
+//  1. Shard.Begin checks the commands' form and encodes them, in their order, into the entry that
+//     the proposer is packing.
+//  2. proposer.loop stamps an entry with shard time and its place in a run, and hands it to Raft.
+//     At most four entries are in flight.
 //  3. A majority has the entry on disk; every replica's Machine.Apply gets it.
 //  4. The machine checks epoch, slots, request id and deadline, evaluates the operations against
 //     the engine and the run's own earlier writes, and gathers what changes in one engine batch,
 //     which also carries the position, the membership and the state row.
-//  5. The engine publishes the batch; the waiter gets its own answer.
+//  5. The engine publishes the batch; each caller gets the answers of all its commands at once.
+//
+// A command is proposed, or refused before that: when too many wait already, by number, bytes or
+// age, and when its own deadline passes while it waits. What an entry of a run that was refused
+// leaves behind is refused in apply (S9), and callers send it again.
 //
 // # The life of a read
 //
@@ -25,7 +30,9 @@
 //     does not reach that far, a tick moves shard time first. A read that comes upon a row that
 //     expired a moment ago begins a tick before the next one needs it, and does not wait.
 //
-// A batch that only reads is answered like this too, by the evaluation that apply uses.
+// A batch that only reads is answered like this too, by the evaluation that apply uses. Among the
+// writes of one caller it needs no confirmation: it is answered as of the version of the write
+// before it, which this replica has just committed.
 //
 // # The life of a read by proof
 //
@@ -40,9 +47,8 @@
 //
 // # Goroutines
 //
-//   - proposer.loop: started by Open, stopped by Close; packs and proposes.
-//   - proposer.complete: one per entry in flight, at most four; started by the loop, which waits
-//     for them before it ends.
+//   - proposer.loop: started by Open, stopped by Close; proposes. Answers come from a goroutine of
+//     the Raft group.
 //   - proofs.run: at most one, while a proof is fetched; started by a read that waits for it,
 //     ended by Close.
 //   - Shard.upkeepLoop: started by Open, stopped by Close; ticks on an idle leader.
@@ -51,7 +57,7 @@
 //
 // # Locks
 //
-// proposer.queue, hybridClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
+// proposer.mu, hybridClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
 // I/O is done while one of them is held.
 //
 // # Invariants
@@ -68,4 +74,6 @@
 //   - S7: after a crash at any point of Install, either the old or the new state is there, whole.
 //   - S8: an answer by proof includes every write that was acknowledged its bound before it was
 //     read. No clocks of two nodes are compared for it.
+//   - S9: of the entries of one run, which a proposer numbers without a gap, those are executed that
+//     come in order, from the first on; behind one that was refused none is.
 package shard

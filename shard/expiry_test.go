@@ -128,7 +128,7 @@ func (e *electorate) propose(key string, command []byte) {
 func (e *electorate) append(f *flight, t api.Version, commands ...[]byte) {
 	e.index++
 	f.entry = raft.Entry{Index: e.index, Term: e.term, Data: EncodeEntry(Entry{
-		Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands,
+		Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Commands: commands,
 	})}
 	e.flight = append(e.flight, f)
 }
@@ -295,7 +295,7 @@ func TestNobodyIsToldOfAnExpiryAboveTheCeilingHeldWhileLeading(t *testing.T) {
 		"another leader raises the ceiling": func(b *bench) {
 			b.index++
 			b.apply(raft.Entry{Index: b.index, Term: 2, Data: EncodeEntry(Entry{
-				Time: api.VersionAt(b.now + 1), CeilingMillis: b.now + 60_000, Commands: [][]byte{encodeTick()},
+				Time: api.VersionAt(b.now + 1), CeilingMillis: b.now + 60_000, Run: uint64(b.index), Commands: [][]byte{encodeTick()},
 			})})
 		},
 	} {

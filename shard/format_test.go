@@ -66,7 +66,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 	checkGolden(t, "command-tick", encodeTick())
 	checkGolden(t, "command-configure", encodeConfigure(configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}))
 	checkGolden(t, "entry", EncodeEntry(Entry{
-		Time: api.VersionAt(1_790_000_000_123) + 4, CeilingMillis: 1_790_000_000_623,
+		Time: api.VersionAt(1_790_000_000_123) + 4, CeilingMillis: 1_790_000_000_623, Run: 0x0102030405060708, Sequence: 9,
 		Commands: [][]byte{encodeTick(), EncodeCommand(minimal)},
 	}))
 	checkGolden(t, "key-data", rows.Key(0x01020304, []byte("a\x00b")))
@@ -79,6 +79,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		last: api.VersionAt(1_790_000_000_123) + 4, term: 5, ceilingMillis: 1_790_000_000_623, earlierCeilingMillis: 1_790_000_000_000,
 		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
+		run: 77, next: 300,
 	}).encode())
 	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
 		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Applied: true, Number: -3},
@@ -262,7 +263,7 @@ func TestTheLargestCommandsFitIntoAnEntry(t *testing.T) {
 }
 
 func TestDamagedEntriesAreRefused(t *testing.T) {
-	good := EncodeEntry(Entry{Time: 1 << 20, CeilingMillis: 7, Commands: [][]byte{encodeTick(), EncodeCommand(fullCommand())}})
+	good := EncodeEntry(Entry{Time: 1 << 20, CeilingMillis: 7, Run: 8, Sequence: 9, Commands: [][]byte{encodeTick(), EncodeCommand(fullCommand())}})
 	for i := range good {
 		for bit := range 8 {
 			bad := bytes.Clone(good)

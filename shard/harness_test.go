@@ -87,7 +87,7 @@ func (b *bench) close() {
 // entry makes the next entry of the log.
 func (b *bench) entry(commands ...[]byte) raft.Entry {
 	b.index++
-	data := EncodeEntry(Entry{Time: api.VersionAt(b.now), CeilingMillis: b.now + maxCeilingAheadMillis, Commands: commands})
+	data := EncodeEntry(Entry{Time: api.VersionAt(b.now), CeilingMillis: b.now + maxCeilingAheadMillis, Run: uint64(b.index), Commands: commands})
 	return raft.Entry{Index: b.index, Term: b.term, Data: data}
 }
 
@@ -99,7 +99,9 @@ func (b *bench) apply(entries ...raft.Entry) [][]Answer {
 	}
 	answers := make([][]Answer, len(results))
 	for i, r := range results {
-		answers[i] = r.([]Answer)
+		if applied := r.(*Applied); applied != nil {
+			answers[i] = applied.Answers
+		}
 	}
 	return answers
 }

@@ -78,7 +78,7 @@ func (m *Machine) load(db *engine.DB, members *memberLog) (state, error) {
 // state is the state after the last applied batch. Callers must not change it.
 func (m *Machine) state() *state { return m.applied.Load() }
 
-// Apply implements raft.StateMachine. The results are []Answer.
+// Apply implements raft.StateMachine. The results are of type *Applied.
 func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 	h, err := m.store.acquire()
 	if err != nil {
@@ -99,11 +99,11 @@ func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 				return nil, err
 			}
 		}
-		answers, err := m.apply(r, e)
+		applied, err := m.apply(r, e)
 		if err != nil {
 			return nil, fmt.Errorf("apply entry %d of term %d to shard %d: %w", e.Index, e.Term, m.id, err)
 		}
-		results[i] = answers
+		results[i] = applied
 	}
 	if err := m.commit(r); err != nil {
 		return nil, err

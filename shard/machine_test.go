@@ -378,7 +378,7 @@ func TestStoredValuesThatCommandsTakeUpAreBounded(t *testing.T) {
 		return EncodeCommand(request(batch(previous(when(remove("a"), api.ConditionAbsent, 0))), startMillis, sequence, 1))
 	}
 	answers := b.apply(b.entry(raw(1), EncodeCommand(batch(later("b"))), raw(2), raw(3), raw(4)))[0]
-	for i, want := range []error{nil, nil, nil, api.ErrOverloaded, api.ErrOverloaded} {
+	for i, want := range []error{nil, nil, nil, api.ErrOverloaded, ErrOutOfOrder} {
 		if err := answers[i].Err; (err == nil) != (want == nil) || want != nil && !errors.Is(err, want) {
 			t.Errorf("command %d: %v, want %v", i, err, want)
 		}
@@ -403,8 +403,8 @@ func TestCorruptAndUnknownEntriesStopTheReplica(t *testing.T) {
 	}{
 		"checksum":   {torn, "checksum"},
 		"empty":      {[]byte{}, "too short"},
-		"opcode":     {EncodeEntry(Entry{Time: 1, Commands: [][]byte{{77, 1}}}), "opcode 77"},
-		"evaluation": {EncodeEntry(Entry{Time: 1, Commands: [][]byte{{1, 9, 0}}}), "evaluation version 9"},
+		"opcode":     {EncodeEntry(Entry{Time: 1, Run: 99, Commands: [][]byte{{77, 1}}}), "opcode 77"},
+		"evaluation": {EncodeEntry(Entry{Time: 1, Run: 99, Commands: [][]byte{{1, 9, 0}}}), "evaluation version 9"},
 	} {
 		b := configuredBench(t)
 		b.must(put("k", "v"))

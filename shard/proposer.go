@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 )
 
 // Limits of the proposer.
@@ -27,75 +28,64 @@ const (
 	maxQueueCommands = 16 * maxEntryCommands
 	maxQueueBytes    = 4 * api.MaxEntryBytes
 
+	// maxQueueAge is how long a command may wait to be proposed. A group that makes no room for an
+	// entry in four election timeouts has no majority or no disk that works, and what waits longer
+	// would be answered after its caller has gone.
+	maxQueueAge = 2 * time.Second
+
 	// maxCommandBytes is the largest encoded command that fits into an entry.
-	maxCommandBytes = api.MaxEntryBytes - entryHeaderBytes - 2*uvarintBytes - entryChecksumBytes
+	maxCommandBytes = api.MaxEntryBytes - entryHeadroom - commandLengthBytes - entryChecksumBytes
 )
 
 // log is where a proposer puts its entries.
 type log interface {
 	// Ready fails with NOT_LEADER if Propose would: then no time is to be made for an entry.
 	Ready() error
-	// Propose offers an entry. It does not block.
-	Propose(data []byte) proposal
+	// Propose offers an entry. settled is called once, by any goroutine, with the result of apply,
+	// an *Applied. An error that is not UNKNOWN_OUTCOME, or of that class, means that the entry was
+	// not and will not be applied.
+	Propose(data []byte, settled func(result any, index api.Index, err error))
 	// Term is the current term, at or above that of everything proposed so far.
 	Term() api.Term
 	// Applied is shard time here.
 	Applied() api.Version
 }
 
-// proposal is an entry on its way.
-type proposal interface {
-	// Wait returns the result of apply, []Answer. An error that is not UNKNOWN_OUTCOME, or of
-	// that class, means that the entry was not and will not be applied.
-	Wait(ctx context.Context) (any, api.Index, error)
-}
-
-// proposer packs waiting commands into entries and gives each waiter its own answer. Safe for
+// proposer packs waiting commands into entries and gives each caller its own answers. Safe for
 // concurrent use.
 type proposer struct {
 	// Set by newProposer, never written again.
-	log    log
-	clock  *hybridClock
-	ctx    context.Context // ends when the proposer is closed
-	cancel context.CancelFunc
-	wake   chan struct{} // capacity 1: the queue may have something
-	slots  chan struct{} // one token for each entry in flight
-	loops  sync.WaitGroup
+	log       log
+	clock     *hybridClock
+	stopwatch clock.Clock
+	wake      chan struct{} // capacity 1: there may be something to propose
+	stop      chan struct{}
+	loops     sync.WaitGroup
 
-	// queue is a leaf.
-	queue struct {
+	// Owned by loop: the run that goes on with the next entry (S9), and the term it began in.
+	run, sequence uint64
+	term          api.Term
+
+	// mu is a leaf.
+	mu struct {
 		sync.Mutex
-		closed  bool
-		waiting []*waiter
-		bytes   int
-		// soon is the last tick that nobody waits for.
-		soon *waiter
+		closed bool
+		// queue are the entries that are being packed, oldest first; commands are added to the
+		// last one. Together they hold commands and bytes.
+		queue           []*entry
+		commands, bytes int
+		// flying are the entries that were proposed and are not settled.
+		flying []*entry
+		// broken says that an entry of the run was not applied for certain: the next one begins
+		// another run, once nothing is flying.
+		broken bool
+		// soon is set while a tick that nobody waits for is on its way.
+		soon bool
 	}
 }
 
-// waiter is one caller's command on its way.
-type waiter struct {
-	// command is encoded; nil asks for a tick.
-	command []byte
-	// taken is set by whoever decides first: the loop that proposes it, or the caller that
-	// gives up. Only a command that nobody proposed was certainly not executed.
-	taken atomic.Bool
-	// done has capacity 1 and gets exactly one value once the loop has taken the waiter.
-	done chan settled
-}
-
-type settled struct {
-	answer Answer
-	err    error
-}
-
-func newProposer(l log, c *hybridClock) *proposer {
-	p := &proposer{
-		log: l, clock: c,
-		wake: make(chan struct{}, 1), slots: make(chan struct{}, maxInFlight),
-	}
-	p.ctx, p.cancel = context.WithCancel(context.Background())
-	return p
+func newProposer(l log, c *hybridClock, stopwatch clock.Clock) *proposer {
+	return &proposer{log: l, clock: c, stopwatch: stopwatch, wake: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
 func (p *proposer) start() {
@@ -103,199 +93,221 @@ func (p *proposer) start() {
 	go p.loop()
 }
 
-// close refuses what waits and what comes, and waits until nothing is in flight. Entries in
-// flight may yet be applied; their waiters are told that the outcome is unknown.
+// close refuses what waits and what comes. Entries that are flying may yet be applied; their
+// callers are told that the outcome is unknown.
 func (p *proposer) close() {
-	p.queue.Lock()
-	p.queue.closed = true
-	p.queue.Unlock()
-	p.cancel()
+	p.mu.Lock()
+	closed := p.mu.closed
+	p.mu.closed = true
+	var over []*Pending
+	for _, e := range p.mu.flying {
+		over = e.failLocked(over, api.Errorf(api.CodeUnknownOutcome, "proposed, and the shard is closing"))
+	}
+	for _, e := range p.mu.queue {
+		over = e.failLocked(over, api.Errorf(api.CodeShuttingDown, "the shard is closing"))
+	}
+	p.mu.flying, p.mu.queue, p.mu.commands, p.mu.bytes = nil, nil, 0, 0
+	p.mu.Unlock()
+	finish(over)
+	if !closed {
+		close(p.stop)
+	}
 	p.loops.Wait()
 }
 
-// submit proposes an encoded command, or a tick when it is nil, and waits for its answer.
-func (p *proposer) submit(ctx context.Context, command []byte) (Answer, error) {
-	waiters, err := p.begin([][]byte{command})
-	if err != nil {
-		return Answer{}, err
-	}
-	return waiters[0].wait(ctx)
-}
-
-// begin queues commands of one caller, all of them or none.
-func (p *proposer) begin(commands [][]byte) ([]*waiter, error) {
-	waiters := make([]*waiter, len(commands))
-	for i, c := range commands {
-		waiters[i] = &waiter{command: c, done: make(chan settled, 1)}
-	}
-	if err := p.enqueue(waiters...); err != nil {
-		return nil, err
-	}
-	return waiters, nil
-}
-
-// wait returns the answer. A command that is not proposed when ctx ends never is.
-func (w *waiter) wait(ctx context.Context) (Answer, error) {
-	select {
-	case s := <-w.done:
-		return s.answer, s.err
-	case <-ctx.Done():
-		if w.taken.CompareAndSwap(false, true) {
-			return Answer{}, api.Errorf(api.CodeExpired, "not proposed: %w", context.Cause(ctx))
+// begin queues the writes of a Pending, all of them or none, with one wake-up.
+func (p *proposer) begin(w *Pending) error {
+	size := 0
+	for i := range w.commands {
+		if w.outcomes[i].writes {
+			size += commandSize(&w.commands[i])
 		}
 	}
-	// It is proposed, so its outcome is open; an answer that came in the meantime still counts.
-	select {
-	case s := <-w.done:
-		return s.answer, s.err
-	default:
-		return Answer{}, api.Errorf(api.CodeUnknownOutcome, "proposed, and not answered in time: %w", context.Cause(ctx))
+	now := p.stopwatch.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.admitLocked(w.open, size, now); err != nil {
+		return err
 	}
+	w.since, w.done = now, make(chan struct{})
+	for i := range w.commands {
+		if w.outcomes[i].writes {
+			p.addLocked(w, i)
+		}
+	}
+	p.wakeLocked()
+	return nil
 }
 
-func (p *proposer) enqueue(waiters ...*waiter) error {
-	bytes := 0
-	for _, w := range waiters {
-		bytes += len(w.command)
-	}
-	p.queue.Lock()
-	defer p.queue.Unlock()
+// admitLocked refuses early what would wait for too long.
+func (p *proposer) admitLocked(commands, bytes int, now time.Time) error {
 	switch {
-	case p.queue.closed:
+	case p.mu.closed:
 		return api.Errorf(api.CodeShuttingDown, "the shard is closing")
-	case len(p.queue.waiting)+len(waiters) > maxQueueCommands:
-		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", len(p.queue.waiting))
-	case p.queue.bytes+bytes > maxQueueBytes:
-		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", p.queue.bytes)
-	}
-	p.queue.waiting = append(p.queue.waiting, waiters...)
-	p.queue.bytes += bytes
-	select {
-	case p.wake <- struct{}{}:
-	default:
+	case p.mu.commands+commands > maxQueueCommands:
+		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", p.mu.commands)
+	case p.mu.bytes > 0 && p.mu.bytes+bytes > maxQueueBytes:
+		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", p.mu.bytes)
+	case len(p.mu.queue) > 0 && now.Sub(p.mu.queue[0].begun) > maxQueueAge:
+		return errWaited
 	}
 	return nil
 }
 
-// loop proposes whenever something waits and fewer than maxInFlight entries are on their way.
-// It takes the slot first, so that what comes while all slots are busy is packed together.
+var errWaited = api.Errorf(api.CodeOverloaded, "commands wait for more than %s to be proposed", maxQueueAge)
+
+// addLocked encodes a command into the last entry of the queue, or into a new one.
+func (p *proposer) addLocked(w *Pending, at int) {
+	c := &w.commands[at]
+	e := p.lastLocked(w.since)
+	start := e.writer.size()
+	e.writer.add(c)
+	size := e.writer.size() - start
+	if start > 0 && e.writer.size() > maxEntryBytes {
+		next := newEntry(w.since, size)
+		next.writer.buf = append(next.writer.buf, e.writer.buf[entryHeadroom+start:]...)
+		next.writer.count = 1
+		e.writer.buf, e.writer.count = e.writer.buf[:entryHeadroom+start], e.writer.count-1
+		p.mu.queue = append(p.mu.queue, next)
+		e, start = next, 0
+	}
+	e.places = append(e.places, place{pending: w, at: at, end: e.writer.size(), deadlineMillis: c.DeadlineMillis})
+	p.mu.commands++
+	p.mu.bytes += size
+}
+
+// lastLocked is the entry to which the next command is added.
+func (p *proposer) lastLocked(now time.Time) *entry {
+	if n := len(p.mu.queue); n > 0 && p.mu.queue[n-1].writer.count < maxEntryCommands-1 {
+		return p.mu.queue[n-1]
+	}
+	e := newEntry(now, newEntryBytes)
+	p.mu.queue = append(p.mu.queue, e)
+	return e
+}
+
+func (p *proposer) wakeLocked() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop proposes whenever something waits and fewer than maxInFlight entries are flying. What
+// comes while they are is packed together.
 func (p *proposer) loop() {
 	defer p.loops.Done()
-	defer p.refuseAll()
 	for {
 		select {
 		case <-p.wake:
-		case <-p.ctx.Done():
+			for p.proposeNext() {
+			}
+		case <-p.stop:
 			return
 		}
-		for {
-			select {
-			case p.slots <- struct{}{}:
-			case <-p.ctx.Done():
-				return
-			}
-			entry := p.take()
-			if len(entry) == 0 {
-				<-p.slots
-				break
-			}
-			p.send(entry)
-		}
 	}
 }
 
-// take drains the queue up to one entry. Waiters that gave up are dropped.
-func (p *proposer) take() []*waiter {
-	p.queue.Lock()
-	defer p.queue.Unlock()
-	var entry []*waiter
-	size, n := 0, 0
-	for _, w := range p.queue.waiting {
-		if len(entry) > 0 && (len(entry) == maxEntryCommands-1 || size+len(w.command) > maxEntryBytes) {
-			break
-		}
-		n++
-		p.queue.bytes -= len(w.command)
-		if w.taken.CompareAndSwap(false, true) {
-			entry = append(entry, w)
-			size += len(w.command)
-		}
+// proposeNext proposes one entry; false when there is none to propose now. A replica that is not
+// ready makes no time for it: its wall clock may be off, and the hybrid clock would remember it.
+func (p *proposer) proposeNext() bool {
+	term := p.log.Term()
+	e, fresh := p.take(term)
+	if e == nil {
+		return false
 	}
-	clear(p.queue.waiting[:n])
-	p.queue.waiting = p.queue.waiting[n:]
-	return entry
-}
-
-// send proposes one entry; its slot is freed when it is settled. All ticks of an entry are one,
-// and stand first, where they may clean up. A replica that is not ready makes no time for it: its
-// wall clock may be off, and the hybrid clock would remember it.
-func (p *proposer) send(entry []*waiter) {
 	if err := p.log.Ready(); err != nil {
-		<-p.slots
-		for _, w := range entry {
-			w.done <- settled{err: err}
-		}
-		return
+		p.settle(e, nil, err)
+		return true
 	}
-	commands := make([][]byte, 0, len(entry)+1)
-	ticks := 0
-	for _, w := range entry {
-		if w.command == nil {
-			ticks = 1
-		}
-	}
-	if ticks == 1 {
-		commands = append(commands, encodeTick())
-	}
-	for _, w := range entry {
-		if w.command != nil {
-			commands = append(commands, w.command)
-		}
-	}
-	var t api.Version
-	if len(commands) == ticks {
+	if e.writer.count == 0 {
 		// Reads need not mind it: a tick judges no row.
-		t = p.clock.stamp(len(commands), p.log.Applied())
+		e.time = p.clock.stamp(1, p.log.Applied())
 	} else {
-		t = p.clock.begin(len(commands), p.log.Applied())
+		e.time = p.clock.begin(e.writer.count+1, p.log.Applied())
 	}
-	data := EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
-	proposed := p.log.Propose(data)
-	p.loops.Add(1)
-	go p.complete(proposed, t, entry, ticks)
+	if fresh {
+		p.run, p.sequence, p.term = uint64(e.time), 0, term
+	}
+	data := e.writer.finish(Entry{
+		Time: e.time, CeilingMillis: e.time.Millis() + maxCeilingAheadMillis, Run: p.run, Sequence: p.sequence,
+	}, e.tick)
+	e.writer = entryWriter{} // the log owns it
+	p.sequence++
+	p.log.Propose(data, func(result any, _ api.Index, err error) { p.settle(e, result, err) })
+	return true
 }
 
-// complete waits for one entry and tells its waiters.
-func (p *proposer) complete(proposed proposal, t api.Version, entry []*waiter, ticks int) {
-	defer p.loops.Done()
-	defer func() { <-p.slots }()
-	result, _, err := proposed.Wait(p.ctx)
-	var answers []Answer
-	if err == nil {
-		var ok bool
-		if answers, ok = result.([]Answer); !ok {
-			err = api.Errorf(api.CodeInternal, "apply answered with a %T", result)
+// take takes the oldest entry off the queue, without the commands that are not to be proposed any
+// more; nil when there is none, or none may be proposed now. fresh says that it begins a run.
+func (p *proposer) take(term api.Term) (e *entry, fresh bool) {
+	nowMillis, now := clock.Millis(p.clock.wall), p.stopwatch.Now()
+	var over []*Pending
+	defer func() { finish(over) }()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fresh = p.mu.broken || term != p.term || p.run == 0
+	if len(p.mu.flying) >= maxInFlight || fresh && len(p.mu.flying) > 0 {
+		return nil, false
+	}
+	for len(p.mu.queue) > 0 {
+		e = p.mu.queue[0]
+		p.mu.queue[0] = nil
+		p.mu.queue = p.mu.queue[1:]
+		p.mu.commands -= len(e.places)
+		p.mu.bytes -= e.writer.size()
+		over = e.pruneLocked(over, nowMillis, now)
+		if e.empty() {
+			continue
 		}
+		for i := range e.places {
+			e.places[i].outcome().taken = true
+		}
+		p.mu.flying = append(p.mu.flying, e)
+		p.mu.broken = false
+		return e, fresh
+	}
+	return nil, false
+}
+
+// settle tells the callers of an entry what became of it.
+func (p *proposer) settle(e *entry, result any, err error) {
+	applied, ok := result.(*Applied)
+	if err == nil && (!ok || len(applied.Answers) != len(e.places)+e.ticked()) {
+		err = api.Errorf(api.CodeInternal, "apply answered an entry of %d commands with a %T", len(e.places), result)
 	}
 	err = classify(err)
-	if err == nil || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
-		p.clock.settle(t)
+	switch {
+	case e.time == 0:
+	case err == nil || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted:
+		p.clock.settle(e.time)
+	default:
+		p.clock.abandon(e.time, p.log.Term())
+	}
+	var over []*Pending
+	p.mu.Lock()
+	p.mu.flying = without(p.mu.flying, e)
+	p.mu.soon = p.mu.soon && !e.soon
+	p.mu.broken = p.mu.broken || err != nil || applied.Broken
+	if err != nil {
+		over = e.failLocked(over, err)
 	} else {
-		p.clock.abandon(t, p.log.Term())
+		over = e.answerLocked(over, applied)
 	}
-	next := ticks
-	for _, w := range entry {
-		s := settled{err: err}
-		if err == nil && w.command != nil {
-			if next >= len(answers) {
-				s.err = api.Errorf(api.CodeInternal, "apply gave %d answers to an entry of more commands", len(answers))
-			} else {
-				s.answer = answers[next]
-			}
-			next++
+	if len(p.mu.queue) > 0 {
+		p.wakeLocked()
+	}
+	p.mu.Unlock()
+	finish(over)
+}
+
+func without(entries []*entry, e *entry) []*entry {
+	for i := range entries {
+		if entries[i] == e {
+			return append(entries[:i], entries[i+1:]...)
 		}
-		w.done <- s
 	}
+	return entries
 }
 
 // classify makes sure that whatever went wrong after a proposal says so: what has no code of its
@@ -308,22 +320,39 @@ func classify(err error) error {
 	return api.Errorf(api.CodeUnknownOutcome, "proposed: %w", err)
 }
 
-// refuseAll tells what still waits that nothing was proposed.
-func (p *proposer) refuseAll() {
-	p.queue.Lock()
-	waiting := p.queue.waiting
-	p.queue.waiting, p.queue.bytes = nil, 0
-	p.queue.Unlock()
-	for _, w := range waiting {
-		if w.taken.CompareAndSwap(false, true) {
-			w.done <- settled{err: api.Errorf(api.CodeShuttingDown, "the shard is closing")}
+// abandon ends the wait for a Pending: what is not proposed never will be, and the outcome of what
+// is is open. An answer that came in the meantime counts.
+func (p *proposer) abandon(w *Pending, cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if w.open == 0 {
+		return
+	}
+	w.failed = api.Errorf(api.CodeExpired, "not proposed: %w", cause)
+	w.over = true
+	for i := range w.outcomes {
+		switch o := &w.outcomes[i]; {
+		case o.settled || !o.writes:
+		case o.taken:
+			o.Err = api.Errorf(api.CodeUnknownOutcome, "proposed, and not answered in time: %w", cause)
+		default:
+			o.Err = w.failed
 		}
 	}
 }
 
 // tick moves shard time to the leader's clock, or beyond what waits before it.
 func (p *proposer) tick(ctx context.Context) error {
-	if _, err := p.submit(ctx, nil); err != nil {
+	w := newPending(1)
+	if err := p.beginTick(w); err != nil {
+		return fmt.Errorf("move shard time: %w", err)
+	}
+	select {
+	case <-w.done:
+	case <-ctx.Done():
+		p.abandon(w, context.Cause(ctx))
+	}
+	if err := w.outcomes[0].Err; err != nil {
 		return fmt.Errorf("move shard time: %w", err)
 	}
 	return nil
@@ -331,15 +360,30 @@ func (p *proposer) tick(ctx context.Context) error {
 
 // tickSoon has shard time moved and does not wait. There is one such tick at a time.
 func (p *proposer) tickSoon() {
-	w := &waiter{done: make(chan settled, 1)}
-	p.queue.Lock()
-	if last := p.queue.soon; last != nil && len(last.done) == 0 {
-		p.queue.Unlock()
+	now := p.stopwatch.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.mu.soon || p.mu.closed {
 		return
 	}
-	p.queue.soon = w
-	p.queue.Unlock()
-	if err := p.enqueue(w); err != nil {
-		w.done <- settled{err: err}
+	p.mu.soon = true
+	e := p.lastLocked(now)
+	e.tick, e.soon = true, true
+	p.wakeLocked()
+}
+
+// beginTick queues a tick.
+func (p *proposer) beginTick(w *Pending) error {
+	now := p.stopwatch.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.admitLocked(0, 0, now); err != nil {
+		return err
 	}
+	w.since, w.open, w.done, w.outcomes[0].writes = now, 1, make(chan struct{}), true
+	e := p.lastLocked(now)
+	e.tick = true
+	e.ticks = append(e.ticks, w)
+	p.wakeLocked()
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,53 +19,40 @@ type fakeLog struct {
 	mu      sync.Mutex
 	entries []*fakeProposal
 	unready error
+	term    atomic.Uint64
 }
 
 func (l *fakeLog) Ready() error { return l.unready }
 
 type fakeProposal struct {
-	entry  Entry
-	bytes  int
-	answer chan fakeAnswer
+	entry   Entry
+	bytes   int
+	settled func(any, api.Index, error)
 }
 
-type fakeAnswer struct {
-	result any
-	err    error
-}
-
-func (l *fakeLog) Propose(data []byte) proposal {
+func (l *fakeLog) Propose(data []byte, settled func(any, api.Index, error)) {
 	e, err := DecodeEntry(data)
 	if err != nil {
 		panic(err)
 	}
-	p := &fakeProposal{entry: e, bytes: len(data), answer: make(chan fakeAnswer, 1)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.entries = append(l.entries, p)
-	return p
+	l.entries = append(l.entries, &fakeProposal{entry: e, bytes: len(data), settled: settled})
 }
 
-func (l *fakeLog) Term() api.Term       { return 1 }
+func (l *fakeLog) Term() api.Term       { return api.Term(l.term.Load()) }
 func (l *fakeLog) Applied() api.Version { return 0 }
-
-func (p *fakeProposal) Wait(ctx context.Context) (any, api.Index, error) {
-	select {
-	case a := <-p.answer:
-		return a.result, 1, a.err
-	case <-ctx.Done():
-		return nil, 0, ctx.Err()
-	}
-}
 
 // echo answers each command of an entry with its place in FailedOp.
 func (p *fakeProposal) echo() {
-	answers := make([]Answer, len(p.entry.Commands))
-	for i := range answers {
-		answers[i].Result = api.Result{FailedOp: i, Version: p.entry.Time}
+	applied := &Applied{First: p.entry.Time, Answers: make([]Answer, len(p.entry.Commands))}
+	for i := range applied.Answers {
+		applied.Answers[i].Result = api.Result{FailedOp: i, Version: p.entry.Time}
 	}
-	p.answer <- fakeAnswer{result: answers}
+	p.settled(applied, 1, nil)
 }
+
+func (p *fakeProposal) fail(err error) { p.settled(nil, 0, err) }
 
 func (l *fakeLog) proposed() []*fakeProposal {
 	l.mu.Lock()
@@ -80,18 +68,46 @@ type outcome struct {
 
 func newTestProposer(t *testing.T) (*proposer, *fakeLog) {
 	l := &fakeLog{}
-	p := newProposer(l, &hybridClock{wall: clock.NewManual(time.UnixMilli(int64(startMillis)))})
+	l.term.Store(1)
+	p := newProposer(l, &hybridClock{wall: clock.NewManual(time.UnixMilli(int64(startMillis)))}, clock.Real{})
 	p.start()
 	t.Cleanup(p.close)
 	return p, l
 }
 
-func submitAsync(ctx context.Context, p *proposer, command []byte) chan outcome {
+// marked is a command that can be told from others.
+func marked(mark byte) Command { return batch(put("key", string([]byte{mark}))) }
+
+// sized is a command that brings so many bytes.
+func sized(bytes int) Command { return batch(put("k", string(make([]byte, bytes)))) }
+
+// begin queues commands as Shard.Begin does.
+func begin(p *proposer, commands ...Command) (*Pending, error) {
+	w := (&Shard{options: Options{ID: 7}, proposer: p}).prepare(commands)
+	return w, p.begin(w)
+}
+
+func submit(ctx context.Context, p *proposer, c Command) (Answer, error) {
+	w, err := begin(p, c)
+	if err != nil {
+		return Answer{}, err
+	}
+	o := w.Wait(ctx)[0]
+	return Answer{Result: o.Result}, o.Err
+}
+
+func submitAsync(ctx context.Context, p *proposer, cmd Command) chan outcome {
 	c := make(chan outcome, 1)
 	go func() {
-		a, err := p.submit(ctx, command)
+		a, err := submit(ctx, p, cmd)
 		c <- outcome{a, err}
 	}()
+	return c
+}
+
+func tickAsync(ctx context.Context, p *proposer) chan outcome {
+	c := make(chan outcome, 1)
+	go func() { c <- outcome{err: p.tick(ctx)} }()
 	return c
 }
 
@@ -101,7 +117,7 @@ func TestWhatWaitsIsPackedWhileFourEntriesAreInFlight(t *testing.T) {
 		var waiting []chan outcome
 		add := func(n int) {
 			for range n {
-				waiting = append(waiting, submitAsync(t.Context(), p, []byte{1, 1, byte(len(waiting))}))
+				waiting = append(waiting, submitAsync(t.Context(), p, marked(byte(len(waiting)))))
 				synctest.Wait()
 			}
 		}
@@ -136,7 +152,7 @@ func TestWhatWaitsIsPackedWhileFourEntriesAreInFlight(t *testing.T) {
 			if o.err != nil || o.answer.Result.FailedOp != want {
 				t.Errorf("waiter %d got %+v, want the answer of place %d", i, o, want)
 			}
-			if i >= maxInFlight && all[maxInFlight].entry.Commands[want][2] != byte(i) {
+			if i >= maxInFlight && all[maxInFlight].entry.Commands[want][len(all[maxInFlight].entry.Commands[want])-1] != byte(i) {
 				t.Errorf("command %d is not in its place", i)
 			}
 		}
@@ -147,15 +163,15 @@ func TestEntriesAreBoundedByBytesAndCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
 		for range maxInFlight {
-			submitAsync(t.Context(), p, []byte{1, 1})
+			submitAsync(t.Context(), p, marked(0))
 			synctest.Wait()
 		}
 		for _, size := range []int{100 << 10, 100 << 10, 100 << 10, 3 << 20, 10} {
-			submitAsync(t.Context(), p, make([]byte, size))
+			submitAsync(t.Context(), p, sized(size))
 			synctest.Wait()
 		}
 		for range maxEntryCommands + 10 {
-			submitAsync(t.Context(), p, []byte{1, 1})
+			submitAsync(t.Context(), p, marked(0))
 		}
 		synctest.Wait()
 		for i := 0; i < len(l.proposed()); i++ {
@@ -178,21 +194,21 @@ func TestTheQueueIsBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		for range maxInFlight {
-			submitAsync(ctx, p, []byte{1, 1})
+			submitAsync(ctx, p, marked(0))
 			synctest.Wait()
 		}
 		for range maxQueueBytes / (8 << 20) {
-			submitAsync(ctx, p, make([]byte, 8<<20))
+			submitAsync(ctx, p, sized(8<<20))
 		}
 		synctest.Wait()
-		if _, err := p.submit(ctx, make([]byte, 8<<20)); !errors.Is(err, api.ErrOverloaded) {
+		if _, err := submit(ctx, p, sized(8<<20)); !errors.Is(err, api.ErrOverloaded) {
 			t.Errorf("too many bytes: %v", err)
 		}
 		for range maxQueueCommands - maxQueueBytes/(8<<20) {
-			submitAsync(ctx, p, []byte{1, 1})
+			submitAsync(ctx, p, marked(0))
 		}
 		synctest.Wait()
-		if _, err := p.submit(ctx, []byte{1, 1}); !errors.Is(err, api.ErrOverloaded) {
+		if _, err := submit(ctx, p, marked(0)); !errors.Is(err, api.ErrOverloaded) {
 			t.Errorf("too many commands: %v", err)
 		}
 	})
@@ -205,10 +221,10 @@ func TestGivingUpIsUnknownOnlyOnceProposed(t *testing.T) {
 		defer cancel()
 		var proposed, queued []chan outcome
 		for range maxInFlight {
-			proposed = append(proposed, submitAsync(ctx, p, []byte{1, 1}))
+			proposed = append(proposed, submitAsync(ctx, p, marked(0)))
 			synctest.Wait()
 		}
-		queued = append(queued, submitAsync(ctx, p, []byte{1, 1}), submitAsync(ctx, p, []byte{1, 1}))
+		queued = append(queued, submitAsync(ctx, p, marked(0)), submitAsync(ctx, p, marked(0)))
 		for _, w := range proposed {
 			if o := <-w; !errors.Is(o.err, api.ErrUnknownOutcome) {
 				t.Errorf("proposed: %+v", o)
@@ -240,9 +256,9 @@ func TestEveryWaiterLearnsTheClassOfTheError(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, l := newTestProposer(t)
-			first := submitAsync(t.Context(), p, []byte{1, 1})
+			first := submitAsync(t.Context(), p, marked(0))
 			synctest.Wait()
-			l.proposed()[0].answer <- fakeAnswer{err: c.err}
+			l.proposed()[0].fail(c.err)
 			if o := <-first; !errors.Is(o.err, c.want) {
 				t.Errorf("%s: %+v", name, o)
 			}
@@ -259,9 +275,9 @@ func TestEveryWaiterLearnsTheClassOfTheError(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		w := submitAsync(t.Context(), p, []byte{1, 1})
+		w := submitAsync(t.Context(), p, marked(0))
 		synctest.Wait()
-		l.proposed()[0].answer <- fakeAnswer{result: 17}
+		l.proposed()[0].settled(17, 1, nil)
 		if o := <-w; !errors.Is(o.err, api.ErrInternal) {
 			t.Errorf("a foreign result: %+v", o)
 		}
@@ -272,12 +288,12 @@ func TestTicksOfAnEntryAreOneAndStandFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
 		for range maxInFlight {
-			submitAsync(t.Context(), p, []byte{1, 1})
+			submitAsync(t.Context(), p, marked(0))
 			synctest.Wait()
 		}
-		write := submitAsync(t.Context(), p, []byte{1, 1, 77})
+		write := submitAsync(t.Context(), p, marked(77))
 		synctest.Wait()
-		ticks := []chan outcome{submitAsync(t.Context(), p, nil), submitAsync(t.Context(), p, nil)}
+		ticks := []chan outcome{tickAsync(t.Context(), p), tickAsync(t.Context(), p)}
 		synctest.Wait()
 		l.proposed()[0].echo()
 		synctest.Wait()
@@ -301,12 +317,15 @@ func TestTicksOfAnEntryAreOneAndStandFirst(t *testing.T) {
 // yet find alive what such a read would call expired.
 func TestReadsWaitForWritesOnTheirWayAndNotForTicks(t *testing.T) {
 	for name, c := range map[string]struct {
-		command []byte
-		above   bool
-	}{"tick": {nil, true}, "write": {[]byte{1, 1}, false}} {
+		send  func(context.Context, *proposer) chan outcome
+		above bool
+	}{
+		"tick":  {tickAsync, true},
+		"write": {func(ctx context.Context, p *proposer) chan outcome { return submitAsync(ctx, p, marked(0)) }, false},
+	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, l := newTestProposer(t)
-			done := submitAsync(t.Context(), p, c.command)
+			done := c.send(t.Context(), p)
 			synctest.Wait()
 			sent := l.proposed()[0].entry.Time
 			p.clock.wall.(*clock.Manual).Advance(time.Second)
@@ -342,10 +361,10 @@ func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 		p, _ := newTestProposer(t)
 		var proposed, queued []chan outcome
 		for range maxInFlight {
-			proposed = append(proposed, submitAsync(t.Context(), p, []byte{1, 1}))
+			proposed = append(proposed, submitAsync(t.Context(), p, marked(0)))
 			synctest.Wait()
 		}
-		queued = append(queued, submitAsync(t.Context(), p, []byte{1, 1}), submitAsync(t.Context(), p, nil))
+		queued = append(queued, submitAsync(t.Context(), p, marked(0)), tickAsync(t.Context(), p))
 		synctest.Wait()
 		p.close()
 		for _, w := range proposed {
@@ -358,7 +377,7 @@ func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 				t.Errorf("queued: %+v", o)
 			}
 		}
-		if _, err := p.submit(t.Context(), []byte{1, 1}); !errors.Is(err, api.ErrShuttingDown) {
+		if _, err := submit(t.Context(), p, marked(0)); !errors.Is(err, api.ErrShuttingDown) {
 			t.Errorf("after close: %v", err)
 		}
 	})
@@ -368,11 +387,11 @@ func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 func TestNoTimeIsMadeWhileTheReplicaIsNotReady(t *testing.T) {
 	wall := clock.NewManual(time.UnixMilli(int64(startMillis)).Add(time.Hour))
 	l := &fakeLog{unready: api.Errorf(api.CodeNotLeader, "not ready")}
-	p := newProposer(l, &hybridClock{wall: wall})
+	p := newProposer(l, &hybridClock{wall: wall}, clock.Real{})
 	p.start()
 	defer p.close()
 	for range 2 * maxInFlight { // refused commands give their slots back
-		if _, err := p.submit(t.Context(), []byte{1}); !errors.Is(err, api.ErrNotLeader) {
+		if _, err := submit(t.Context(), p, marked(1)); !errors.Is(err, api.ErrNotLeader) {
 			t.Fatalf("submit: %v", err)
 		}
 	}

@@ -18,8 +18,16 @@ import (
 // ticks, memberships, new terms, clocks that jump, keys that expire, entries of other epochs.
 func randomLog(rng *rand.Rand, entries int) []raft.Entry {
 	now, term := startMillis, api.Term(1)
+	run, sequence := uint64(1), uint64(0)
 	encode := func(commands ...[]byte) []byte {
-		return EncodeEntry(Entry{Time: api.VersionAt(now), CeilingMillis: now + maxCeilingAheadMillis, Commands: commands})
+		e := Entry{Time: api.VersionAt(now), CeilingMillis: now + maxCeilingAheadMillis, Run: run, Sequence: sequence, Commands: commands}
+		switch sequence++; rng.IntN(12) {
+		case 0:
+			run, sequence = run+1, 0
+		case 1:
+			sequence++ // an entry that the log refused: the rest of the run is not applied
+		}
+		return EncodeEntry(e)
 	}
 	log := []raft.Entry{{Index: 1, Term: 1, Data: encode(encodeConfigure(fullArc(2000)), encodeTick())}}
 	var sent [][]byte

@@ -39,6 +39,7 @@ type view struct {
 	snapshot *engine.Snapshot
 	state    state // of the snapshot
 	at       api.Version
+	rows     engine.Version // up to which rows are seen
 	// wallMillis is the wall clock when the read began. A row whose expiry lies above the time
 	// of the view but not above the wall clock is undecided.
 	wallMillis uint64
@@ -46,6 +47,9 @@ type view struct {
 	// recent is set by a row that expired a moment ago.
 	recent bool
 }
+
+// exactly makes it a view of an earlier version.
+func (v *view) exactly(at api.Version) { v.at, v.rows = at, engine.Version(at) }
 
 // live judges the expiry of a row (S3).
 func (v *view) live(expiryMillis uint64) bool {
@@ -111,7 +115,7 @@ func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use f
 		return view{}, err
 	}
 	defer h.release()
-	v = view{snapshot: h.db.Snapshot(), wallMillis: wallMillis}
+	v = view{snapshot: h.db.Snapshot(), rows: engine.MaxVersion, wallMillis: wallMillis}
 	defer v.snapshot.Close()
 	if v.state, err = readState(v.snapshot); err != nil {
 		return view{}, fmt.Errorf("shard %d: %w", r.id, err)

@@ -1,11 +1,9 @@
 package shard
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/rows"
 )
@@ -14,33 +12,22 @@ import (
 // log, and no request id: it may run twice.
 func (c *Command) ReadsOnly() bool { return evaluate.ReadsOnly(&c.Batch) }
 
-// readBatch evaluates a command that only reads, linearizably and in one snapshot.
-func (r *reader) readBatch(ctx context.Context, c *Command) (api.Result, error) {
-	var result api.Result
-	err := r.read(ctx, c.Epoch, func(v *view) error {
-		if refusal := v.state.checkOwnership(c); refusal != nil {
-			return refusal
-		}
-		e := evaluate.Evaluator{Version: v.at, Lookup: func(key []byte) (evaluate.Row, error) {
-			return v.row(rows.Key(c.Batch.Namespace, key))
-		}}
-		var refusal *api.Error
-		var err error
-		if result, refusal, err = e.Run(&c.Batch); refusal != nil {
-			return refusal
-		}
-		result.Version = 0 // nothing was written
-		return err
-	})
-	if err != nil {
-		return api.Result{}, err
+// evaluate evaluates a command that only reads.
+func (v *view) evaluate(c *Command) (_ api.Result, refusal *api.Error, err error) {
+	if refusal := v.state.checkOwnership(c); refusal != nil {
+		return api.Result{}, refusal, nil
 	}
-	return result, nil
+	e := evaluate.Evaluator{Version: v.at, Lookup: func(key []byte) (evaluate.Row, error) {
+		return v.row(rows.Key(c.Batch.Namespace, key))
+	}}
+	result, refusal, err := e.Run(&c.Batch)
+	result.Version = 0 // nothing was written
+	return result, refusal, err
 }
 
 // row is a live row of the view.
 func (v *view) row(engineKey []byte) (evaluate.Row, error) {
-	found, ok, err := v.snapshot.Get(engineKey, engine.MaxVersion)
+	found, ok, err := v.snapshot.Get(engineKey, v.rows)
 	if err != nil {
 		return evaluate.Row{}, fmt.Errorf("read a row: %w", err)
 	}

@@ -30,6 +30,9 @@ type run struct {
 	systemOrder [][]byte
 	systemBytes int
 
+	// command is the one that is being applied; its operations keep their memory.
+	command decoded
+
 	// carried is how many bytes of stored values the commands of the current entry took up again.
 	carried int
 
@@ -40,6 +43,11 @@ type run struct {
 
 func newRun(h *handle, s state) *run {
 	return &run{db: h.db, members: h.members, batch: h.db.NewBatch(), state: s, rows: map[string]evaluate.Row{}, systemRows: map[string][]byte{}}
+}
+
+func (r *run) decode(data []byte) (err error) {
+	r.command, err = decodeCommand(data)
+	return err
 }
 
 // full reports whether the run should be committed before another entry.

@@ -46,7 +46,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	}
 	s := &Shard{options: o, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: o.Clock}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.proposer = newProposer((*groupLog)(s), s.clock)
+	s.proposer = newProposer((*groupLog)(s), s.clock, o.Stopwatch)
 	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
 	s.reader.proofs, s.reader.applied = newProofs(o.Stopwatch, s.fetchProof), s.waitApplied
 	s.group, err = host.Start(raft.GroupOptions{
@@ -75,7 +75,9 @@ func (l *groupLog) Ready() error {
 }
 
 // Propose implements log.
-func (l *groupLog) Propose(data []byte) proposal { return l.group.Propose(data) }
+func (l *groupLog) Propose(data []byte, settled func(any, api.Index, error)) {
+	l.group.ProposeThen(data, settled)
+}
 
 // Term implements log.
 func (l *groupLog) Term() api.Term {
@@ -107,7 +109,8 @@ func (s *Shard) firstEntry() []byte {
 	}
 	commands = append(commands, encodeTick())
 	t := s.clock.stamp(len(commands), s.machine.state().last)
-	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Commands: commands})
+	// A run of its own: the proposer's begins later.
+	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Commands: commands})
 }
 
 // onLeader runs when the first entry of a term is applied here.

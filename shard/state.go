@@ -6,6 +6,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -29,6 +30,9 @@ type state struct {
 	// earlierCeilingMillis is the highest ceiling of the terms before term: its leader starts above.
 	earlierCeilingMillis uint64
 
+	// run is the newest run of entries, and next the sequence of its next entry (S9).
+	run, next uint64
+
 	// lastWrite is the version of the last command that changed a row.
 	lastWrite api.Version
 	// latestExpiryMillis is the highest expiry that was ever written.
@@ -41,12 +45,13 @@ type state struct {
 	sweepFrom   api.SessionID
 }
 
-const stateFormat = 1
+const stateFormat = 2
 
 // encode writes the state row:
 //
-//	format u8 = 1 | configured u8 | all other fields in the order of the struct, uvarint, but
-//	the random half of sweepFrom, u64
+//	format u8 = 2 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
+//	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next,
+//	each uvarint | sweep from, its random half, u64
 func (s *state) encode() []byte {
 	dst := make([]byte, 0, 128)
 	dst = append(dst, stateFormat)
@@ -55,6 +60,7 @@ func (s *state) encode() []byte {
 		uint64(s.shard), uint64(s.arc.Start), uint64(s.arc.End), uint64(s.epoch), s.retentionMillis,
 		uint64(s.last), uint64(s.term), s.ceilingMillis, s.earlierCeilingMillis,
 		uint64(s.lastWrite), s.latestExpiryMillis, s.sessions, s.sweptMillis, s.sweepFrom.CreatedMillis,
+		s.run, s.next,
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
@@ -83,6 +89,7 @@ func decodeState(row []byte) (state, error) {
 	s.sessions = r.uvarint()
 	s.sweptMillis = r.uvarint()
 	s.sweepFrom.CreatedMillis = r.uvarint()
+	s.run, s.next = r.uvarint(), r.uvarint()
 	s.sweepFrom.Random = r.uint64()
 	if err := r.done(); err != nil {
 		return state{}, fmt.Errorf("decode state row: %w", err)
@@ -95,6 +102,19 @@ func (s *state) beginTerm(t api.Term) {
 	if t > s.term {
 		s.term, s.earlierCeilingMillis = t, s.ceilingMillis
 	}
+}
+
+// noNext is the next sequence of a run that is broken: nothing more of it is applied.
+const noNext = ^uint64(0)
+
+// follows reports whether an entry is the next one of its run, or the first one of a later run,
+// and notes it (S9).
+func (s *state) follows(run, sequence uint64) bool {
+	if !(run > s.run && sequence == 0 || run == s.run && sequence == s.next) && !seededbug.Enabled(seededbug.ShardApplyOutOfOrder) {
+		return false
+	}
+	s.run, s.next = run, sequence+1
+	return true
 }
 
 // nextVersion is the version of the next command of an entry proposed at t (S2): not before the

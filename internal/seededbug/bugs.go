@@ -15,6 +15,8 @@ const (
 	EngineSkipChecksum Bug = "engine-skip-checksum"
 	// ShardTakeAnySlot executes commands on slots that the shard does not own.
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
+	// ShardApplyOutOfOrder executes an entry although one before it was refused.
+	ShardApplyOutOfOrder Bug = "shard-apply-out-of-order"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -35,6 +37,7 @@ var Claims = []Claim{
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
+	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 }
