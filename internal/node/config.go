@@ -40,6 +40,7 @@ type Config struct {
 	SecurityConfig
 	LogFormat string
 
+	MemoryLimit       byteSize
 	MemtableBytes     int64
 	CacheBytes        int64
 	HeartbeatTimeout  time.Duration
@@ -74,6 +75,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	securitySettings(&c.SecurityConfig, fs)
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", logFormatText, "text or json, one line each, on standard error; never with keys, values or passwords")
+	fs.Var(&c.MemoryLimit, "memory-limit", "memory that the process is to stay below, such as 1GiB: for the collector, and divided among memtables and caches (default: GOMEMLIMIT, and no division)")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
 	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
@@ -215,6 +217,7 @@ func (c *Config) validate() []string {
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")
+	refuse(c.MemoryLimit != 0 && c.MemoryLimit < minMemoryLimit, "--memory-limit must be at least %dMiB", minMemoryLimit>>20)
 	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
 	refuse(c.CacheBytes < 0, "--cache-bytes must not be negative")
 	if _, err := newLogger(*c, io.Discard); err != nil {

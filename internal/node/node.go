@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
@@ -88,6 +87,7 @@ func RunOn(ctx context.Context, config Config, logs io.Writer, on network.Networ
 		logger:  logger,
 		failed:  make(chan struct{}),
 	}
+	config.limitMemory()
 	defer func() { err = n.verdict(errors.Join(err, n.close())) }()
 	if err := n.assemble(); err != nil {
 		return err
@@ -217,7 +217,7 @@ func (n *node) openRaft() error {
 func (n *node) newReplicas() *replicas {
 	r := &replicas{
 		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host,
-		engine: engine.Options{MemtableBytes: int(n.config.MemtableBytes), CacheBytes: int(n.config.CacheBytes)},
+		engine: n.config.engineOptions(),
 		logger: n.logger, onFailure: n.fail,
 	}
 	r.mu.open = make(map[api.ShardID]*shard.Shard)

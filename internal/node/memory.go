@@ -1,0 +1,89 @@
+package node
+
+import (
+	"fmt"
+	"math"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"github.com/lightning-db/lightning/engine"
+)
+
+// byteSize is a number of bytes as people write it: 1GiB, 512MiB, 65536.
+type byteSize int64
+
+var byteUnits = []struct {
+	suffix string
+	bytes  float64
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"", 1}}
+
+// Set implements pflag.Value.
+func (s *byteSize) Set(text string) error {
+	for _, unit := range byteUnits {
+		digits, found := strings.CutSuffix(text, unit.suffix)
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseFloat(strings.TrimSpace(digits), 64)
+		if err != nil || n < 0 || n*unit.bytes >= math.MaxInt64 || math.IsNaN(n) {
+			return fmt.Errorf("%q is not a size such as 1GiB or 512MiB", text)
+		}
+		*s = byteSize(n * unit.bytes)
+		return nil
+	}
+	return nil
+}
+
+// String implements pflag.Value.
+func (s *byteSize) String() string {
+	for i := len(byteUnits) - 2; i >= 0; i-- {
+		if unit := int64(byteUnits[i].bytes); *s != 0 && int64(*s)%unit == 0 {
+			return strconv.FormatInt(int64(*s)/unit, 10) + byteUnits[i].suffix
+		}
+	}
+	return strconv.FormatInt(int64(*s), 10)
+}
+
+// Type implements pflag.Value.
+func (*byteSize) Type() string { return "size" }
+
+// minMemoryLimit is what a node with three idle shards and some clients needs, twice over.
+const minMemoryLimit = 128 << 20
+
+// Shares of the memory limit. The collector is told less than the limit, because stacks of the system, the kernel's
+// buffers of sockets and the pages of files that are being written count against a container, too.
+const (
+	collectorShare = 0.8
+	engineShare    = 0.4
+)
+
+// limitMemory tells the collector to keep the process below --memory-limit. Without the flag GOMEMLIMIT decides.
+func (c Config) limitMemory() {
+	if c.MemoryLimit > 0 {
+		debug.SetMemoryLimit(int64(float64(c.MemoryLimit) * collectorShare))
+	}
+}
+
+// engineOptions divides the engines' share of the memory limit among as many shards as a node of this cluster is
+// expected to hold. What is set by its own flag stays as it is, and the engine's defaults are not exceeded.
+func (c Config) engineOptions() engine.Options {
+	o := engine.Options{MemtableBytes: int(c.MemtableBytes), CacheBytes: int(c.CacheBytes)}
+	if c.MemoryLimit == 0 {
+		return o
+	}
+	const (
+		memtables        = 3 // one fills while two are written, see engine.Options
+		minMemtableBytes = 256 << 10
+		maxMemtableBytes = 16 << 20
+		maxCacheBytes    = 64 << 20
+	)
+	share := int(float64(c.MemoryLimit)*engineShare) / max(3, c.Shards, c.BootstrapExpect)
+	if o.MemtableBytes == 0 {
+		o.MemtableBytes = min(maxMemtableBytes, max(minMemtableBytes, share/2/memtables))
+	}
+	if o.CacheBytes == 0 {
+		o.CacheBytes = min(maxCacheBytes, share/2)
+	}
+	return o
+}
