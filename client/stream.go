@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -181,6 +182,7 @@ func (s *stream) sendLoop(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		runtime.Gosched() // who is about to call joins the message
 		over := s.pack(&m)
 		for ; len(m.parts) > 0; over = s.pack(&m) {
 			if wire.SendMsg(&m) != nil {

@@ -3,6 +3,7 @@ package fakecluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -254,11 +255,9 @@ func (n *Node) answer(ctx context.Context, call *pb.Call) *pb.Answer {
 	}
 	response, err := n.dispatch(ctx, call)
 	if err != nil {
-		s := status.Convert(api.ToStatus(err))
-		failure := &pb.Failure{Message: s.Message()}
-		for _, d := range s.Details() {
-			failure.Detail, _ = d.(*pb.ErrorDetail)
-		}
+		e := &api.Error{Code: api.CodeInternal, Message: err.Error()}
+		errors.As(api.FromStatus(api.ToStatus(err), call.GetBatch() != nil), &e)
+		failure := &pb.Failure{Message: e.Error(), Detail: e.Detail()}
 		return &pb.Answer{Id: call.GetId(), Response: &pb.Answer_Failure{Failure: failure}}
 	}
 	a := &pb.Answer{Id: call.GetId()}

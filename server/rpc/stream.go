@@ -3,6 +3,7 @@ package rpc
 import (
 	"cmp"
 	"context"
+	"runtime"
 	"sync"
 	"time"
 
@@ -91,6 +92,7 @@ func (c *conversation) answerLoop() error {
 			broken = nil
 			c.refuse(api.ErrShuttingDown)
 		}
+		runtime.Gosched() // what is about to be answered joins the message
 		over, err := c.sendAnswers(broken == nil)
 		if over {
 			return err
