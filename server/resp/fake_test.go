@@ -34,6 +34,9 @@ type memory struct {
 	before  func(ctx context.Context) // runs first in every Apply
 	batches []api.Batch               // that were applied
 	onRead  func(server.Query) error  // may refuse a Read
+	onTurn  func(*server.Turn)        // sees every turn
+	turns   int                       // that were run
+	undone  int                       // if not 0, the requests of a turn behind so many are left undone
 }
 
 func (m *memory) get(key []byte) api.Item {
@@ -111,10 +114,17 @@ func (m *memory) nextVersion() api.Version {
 
 // Run implements Store: one request after the other.
 func (m *memory) Run(ctx context.Context, t *server.Turn) {
+	m.mu.Lock()
+	m.turns++
+	onTurn, undone := m.onTurn, m.undone
+	m.mu.Unlock()
+	if onTurn != nil {
+		onTurn(t)
+	}
 	for i := range t.Requests {
-		if q := &t.Requests[i]; !q.Done {
-			q.Done = true
-			q.Results, q.Err = m.runOne(ctx, q)
+		if q := &t.Requests[i]; !q.Done && (undone == 0 || i < undone) {
+			results, err := m.runOne(ctx, q)
+			q.Done, q.Results, q.Err = true, results, err
 		}
 	}
 }

@@ -82,8 +82,10 @@ func (c *conn) join(cmd *command, q wire.Request) {
 	entry.plan, entry.err = c.plan(e, cmd, q.Args)
 	// A value that a write returns cannot be asked for again, so it comes when nothing else waits.
 	alone := entry.plan.ReturnsWhatItChanged()
-	if alone {
+	if alone && len(t.commands) > 0 {
 		c.runTurn()
+		c.join(cmd, q) // again, because the plan lay in the turn's memory
+		return
 	}
 	if entry.err == nil && len(entry.plan.Ops) > 0 {
 		entry.request, entry.key = len(t.requests.Requests), entry.plan.Ops[0].Key
@@ -195,7 +197,7 @@ func (c *conn) readAtLeader(request *server.Request) {
 func (c *conn) runRequests(t *server.Turn) {
 	defer func() {
 		if p := recover(); p != nil {
-			err := c.panicked("a turn", p)
+			err := c.panicked("a pipeline", p)
 			for i := range t.Requests {
 				if q := &t.Requests[i]; !q.Done {
 					q.Done, q.Err = true, err
