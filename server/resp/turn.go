@@ -113,7 +113,7 @@ func (c *conn) runTurn() {
 	}
 	all := t.requests.Requests
 	if len(all) > 0 {
-		c.runRequests(&t.requests)
+		c.runRequests(t.name(), &t.requests)
 	}
 	ended := c.server.opts.Clock.Now()
 	e := plan.Env{NowMillis: uint64(ended.UnixMilli())}
@@ -121,7 +121,7 @@ func (c *conn) runTurn() {
 		entry := &t.commands[i]
 		if entry.request >= 0 && !all[entry.request].Done {
 			t.requests.Requests = all[entry.request : entry.request+1]
-			c.runRequests(&t.requests)
+			c.runRequests(entry.cmd.name, &t.requests)
 			ended = c.server.opts.Clock.Now()
 			e.NowMillis = uint64(ended.UnixMilli())
 		}
@@ -138,6 +138,14 @@ func (c *conn) runTurn() {
 	t.requests.Requests = all
 	c.server.large.give(t.heldLarge)
 	t.reset()
+}
+
+// name is the turn's for the log.
+func (t *turn) name() string {
+	if len(t.commands) > 1 {
+		return "a pipeline"
+	}
+	return t.commands[0].cmd.name
 }
 
 func (t *turn) reset() {
@@ -171,7 +179,7 @@ func (c *conn) answerTurn(e plan.Env, entry *turnCommand, requests []server.Requ
 			if moved := c.tooStale(entry.key); moved != nil {
 				return moved
 			}
-			c.readAtLeader(request)
+			c.readAtLeader(entry.cmd, request)
 		}
 		if request.Err != nil {
 			return request.Err
@@ -186,18 +194,18 @@ func (c *conn) answerTurn(e plan.Env, entry *turnCommand, requests []server.Requ
 }
 
 // readAtLeader reads what the replica here could not prove to be fresh enough.
-func (c *conn) readAtLeader(request *server.Request) {
+func (c *conn) readAtLeader(cmd *command, request *server.Request) {
 	again := server.Turn{Requests: []server.Request{{Ops: request.Ops}}}
-	c.runRequests(&again)
+	c.runRequests(cmd.name, &again)
 	*request = again.Requests[0]
 }
 
 // runRequests runs requests that are not done. A panic is our bug: what is not done by then is
 // answered with an error, and the connection ends (U4).
-func (c *conn) runRequests(t *server.Turn) {
+func (c *conn) runRequests(name string, t *server.Turn) {
 	defer func() {
 		if p := recover(); p != nil {
-			err := c.panicked("a pipeline", p)
+			err := c.panicked(name, p)
 			for i := range t.Requests {
 				if q := &t.Requests[i]; !q.Done {
 					q.Done, q.Err = true, err
