@@ -209,7 +209,7 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 8 {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
-			w := &respIncrementer{counters: k, recorder: recorder, keys: keys, client: i, stores: respStores(c, flaky.Dial), rng: rng}
+			w := &incrementer{counters: k, recorder: recorder, keys: keys, client: i, clients: 8, group: -1, stores: respStores(c, flaky.Dial), rng: rng}
 			wg.Go(func() { w.run(ctx) })
 		}
 		wg.Wait()
@@ -234,40 +234,61 @@ func TestRedisIncrementsWithLostRepliesStayWithinWhatIsKnown(t *testing.T) {
 	}
 }
 
-// respIncrementer is one worker of the test above.
-type respIncrementer struct {
+// incrementer is one worker on a counter that few others use.
+type incrementer struct {
 	*counters
 	recorder *history.Recorder
 	keys     *history.Keys
-	client   int
+	client   int // a new one after every unknown outcome
+	clients  int // workers
+	group    int // negative: any
+	reads    bool
 	stores   []workload.Store
 	rng      *rand.Rand
 }
 
-func (w *respIncrementer) run(ctx context.Context) {
+func (w *incrementer) run(ctx context.Context) {
 	for _, s := range w.stores {
 		defer s.Close()
 	}
 	for ctx.Err() == nil {
-		group := w.rng.IntN(counterGroups)
-		in := history.Input{Kind: history.Increment, Key: w.keys.Next(group), Delta: 1}
-		opCtx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		pending := w.recorder.Begin(w.client, in)
-		out, err := w.stores[w.rng.IntN(len(w.stores))].Perform(opCtx, in)
-		cancel()
-		outcome := workload.Outcome(err)
-		w.note(in.Key, outcome, nil)
-		switch outcome {
-		case history.OK:
-			pending.OK(out)
-			continue
-		case history.Failed:
-			pending.Failed()
-		default:
-			pending.Unknown(err.Error())
-			w.keys.Unknown(group, in.Key)
-			w.client += 8
+		if w.once() != history.OK {
+			cluster.Wait(ctx, 5*time.Millisecond)
 		}
-		cluster.Wait(ctx, 5*time.Millisecond)
+		if w.reads {
+			cluster.Wait(ctx, 3*time.Millisecond)
+		}
 	}
+}
+
+func (w *incrementer) once() history.Outcome {
+	group := w.group
+	if group < 0 {
+		group = w.rng.IntN(counterGroups)
+	}
+	in := history.Input{Kind: history.Increment, Key: w.keys.Next(group), Delta: 1}
+	if w.reads && w.rng.IntN(4) == 0 {
+		in.Kind, in.Delta = history.Read, 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	pending := w.recorder.Begin(w.client, in)
+	out, err := w.stores[w.rng.IntN(len(w.stores))].Perform(ctx, in)
+	outcome := workload.Outcome(err)
+	if in.Kind == history.Increment {
+		w.note(in.Key, outcome, nil)
+	}
+	switch outcome {
+	case history.OK:
+		pending.OK(out)
+	case history.Failed:
+		pending.Failed()
+	default:
+		pending.Unknown(err.Error())
+		if in.Kind == history.Increment {
+			w.keys.Unknown(group, in.Key)
+		}
+		w.client += w.clients
+	}
+	return outcome
 }

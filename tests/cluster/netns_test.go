@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 		must(listen(role[1]))
 	case role[0] == "send":
 		must(send(role[1], role[2]))
+	case role[0] == "obey":
+		must(obey())
 	}
 }
 

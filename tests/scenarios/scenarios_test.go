@@ -97,11 +97,10 @@ func (l *load) stop() map[string]string {
 	return l.Acked()
 }
 
-// verify reads every acknowledged write back through n.
-func verify(t *testing.T, n *cluster.Node, acked map[string]string) {
+// verify reads every acknowledged write back through n and returns how many are missing, which fails the test.
+func verify(t *testing.T, n *cluster.Node, acked map[string]string) (missing int) {
 	t.Helper()
 	client := redisClient(t, n)
-	missing := 0
 	for key, want := range acked {
 		got, err := client.Get(t.Context(), key).Result()
 		if err == nil && got == want {
@@ -112,16 +111,5 @@ func verify(t *testing.T, n *cluster.Node, acked map[string]string) {
 		}
 	}
 	say(t, "%d acknowledged writes read back through %s, %d missing", len(acked), n.Name, missing)
-}
-
-// requireRoot skips the test, or fails it where LIGHTNING_REQUIRE_NETNS=1 promises root.
-func requireRoot(t *testing.T, why string) {
-	t.Helper()
-	if os.Geteuid() == 0 {
-		return
-	}
-	if os.Getenv("LIGHTNING_REQUIRE_NETNS") == "1" {
-		t.Fatalf("LIGHTNING_REQUIRE_NETNS=1, but not root: %s", why)
-	}
-	t.Skipf("skipped: needs root: %s", why)
+	return missing
 }

@@ -95,8 +95,7 @@ func TestUnusableDataDirectoriesEndWithCodeThree(t *testing.T) {
 		mustServe(t, "after a second start on its directory", c.Nodes)
 	})
 	t.Run("read-only file system", func(t *testing.T) {
-		requireRoot(t, "mount")
-		dir := mountTmpfs(t, "8m")
+		dir := cluster.MountTmpfs(t, "8m")
 		if out, err := exec.Command("mount", "-o", "remount,ro", dir).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}

@@ -37,6 +37,7 @@ type phase struct {
 	outcomes map[history.Outcome]int
 	last     map[uint64]time.Time
 	gaps     map[uint64]time.Duration
+	acked    map[uint64]int
 }
 
 // Phase is what happened in one phase.
@@ -75,7 +76,8 @@ func (w *Writers) Begin(name string) Phase {
 	defer w.mu.Unlock()
 	old := w.mu.phase
 	next := phase{name: name, started: now, outcomes: make(map[history.Outcome]int),
-		last: make(map[uint64]time.Time), gaps: make(map[uint64]time.Duration)}
+		last: make(map[uint64]time.Time), gaps: make(map[uint64]time.Duration),
+		acked: make(map[uint64]int)}
 	done := Phase{Name: old.name, Took: now.Sub(old.started), Gaps: old.gaps,
 		Acked: old.outcomes[history.OK], Unknown: old.outcomes[history.Unknown], Failed: old.outcomes[history.Failed]}
 	for shard, last := range old.last {
@@ -91,6 +93,16 @@ func (w *Writers) PhaseAcked() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.mu.phase.outcomes[history.OK]
+}
+
+// Progressed is nil once a write on shard was acknowledged in the current phase.
+func (w *Writers) Progressed(shard uint64) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.phase.acked[shard] == 0 {
+		return fmt.Errorf("no write on shard %d was acknowledged in phase %q", shard, w.mu.phase.name)
+	}
+	return nil
 }
 
 // Acked returns every acknowledged write. Call it when Run has returned.
@@ -147,6 +159,7 @@ func (w *Writers) note(in history.Input, outcome history.Outcome) {
 	if !ok {
 		last = p.started
 	}
+	p.acked[shard]++
 	p.gaps[shard] = max(p.gaps[shard], now.Sub(last))
 	p.last[shard] = now
 }
