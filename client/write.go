@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/evaluate"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -35,6 +36,10 @@ func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	op := &operation{name: "apply", write: !evaluate.ReadsOnly(&b), routed: true, slot: router.Slot(b.Namespace, b.Ops[0].Key)}
 	var response *pb.BatchResponse
 	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
+		if seededbug.Enabled(seededbug.ClientNewRequestID) && op.attempts > 0 {
+			b.Request, _ = c.sessions.Begin()
+			request = batchRequest(b)
+		}
 		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_Batch{Batch: request}}, bytes+len(b.Ops)*callBytes)
 		if response = answer.GetBatch(); err == errUnary {
 			response, err = to.kv.Batch(ctx, request, o...)

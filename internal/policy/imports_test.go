@@ -53,7 +53,7 @@ var layers = []layer{
 		"the engine is importable on its own and knows nothing of replication or the network"},
 	{"router", []string{"api/..."},
 		"tables that server and client share: pure, without I/O"},
-	{"client/...", []string{"client/...", "router", "api/...", "internal/clock", "internal/entropy", "internal/network", "internal/session", "internal/evaluate",
+	{"client/...", []string{"client/...", "router", "api/...", "internal/clock", "internal/entropy", "internal/network", "internal/session", "internal/evaluate", "internal/seededbug",
 		"engine", "internal/rows"},
 		"the SDK must not drag in the server; the embedded store has the cluster's interface, so it is an engine here"},
 	{"api/...", []string{"api/..."},

@@ -21,6 +21,8 @@ const (
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
 	ServerForgetTry Bug = "server-forget-try"
+	// ClientNewRequestID makes the SDK repeat a write under another request id.
+	ClientNewRequestID Bug = "client-new-request-id"
 )
 
 // Claim is a test that was written for a promise, and which a bug must make fail.
@@ -40,4 +42,5 @@ var Claims = []Claim{
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
+	{ClientNewRequestID, "client", "TestABrokenStreamLosesNothingAndDoublesNothing"},
 }
