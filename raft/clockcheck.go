@@ -112,6 +112,7 @@ func (i *instance) onClocks(l *leadership, round clockRound) {
 	if i.raft.State() != hraft.Leader || i.group.failed() {
 		return // LeaderCh will say so
 	}
+	l.clockOf = round.offsetMillis
 	ready := i.group.readyTerm.Load() == l.term
 	switch round.verdict {
 	case clockAgrees:
@@ -157,15 +158,4 @@ func (i *instance) onHandedOver(l *leadership, err error) {
 	if err != nil {
 		i.group.logger.Warn("leadership not handed over, though the clock is off", "error", err)
 	}
-}
-
-// transfer gives the leadership to another voter; false when the instance is closed.
-func (i *instance) transfer(target string) (<-chan error, bool) {
-	result := make(chan error, 1)
-	ok := i.run(func() {
-		f := i.raft.LeadershipTransferToServer(hraft.ServerID(target), hraft.ServerAddress(target))
-		abandonable(f, i.stopped)
-		result <- f.Error()
-	})
-	return result, ok
 }

@@ -25,7 +25,7 @@ const patience = 20 * time.Second
 
 // testCluster is three nodes in one process over a fakenet.Net.
 type testCluster struct {
-	t       *testing.T
+	t       testing.TB
 	net     *fakenet.Net
 	timing  Timing
 	groups  []GroupID
@@ -57,7 +57,7 @@ type testNode struct {
 }
 
 // The timers are those of production: the tests are about them too.
-func newTestCluster(t *testing.T, size int, configure ...func(*testCluster)) *testCluster {
+func newTestCluster(t testing.TB, size int, configure ...func(*testCluster)) *testCluster {
 	t.Helper()
 	c := &testCluster{t: t, net: fakenet.New(), nodes: make(map[string]*testNode), groups: []GroupID{7}}
 	for _, f := range configure {
@@ -238,7 +238,7 @@ func (c *testCluster) rejoin(n *testNode) {
 	}
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx

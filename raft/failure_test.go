@@ -460,8 +460,7 @@ func (c *testCluster) sender(node string) *mux.Transport {
 	at := c.net.At(node)
 	pool := peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
 	m := mux.New(mux.Options{Node: api.NodeID(node), Peers: pool, Clock: clock.Real{}, Logger: testkit.Logger(c.t)})
-	i := &instance{group: &Group{log: &guardedLog{}}}
-	tr := m.NewTransport(mux.TransportOptions{Group: 7, Local: node + "#1", HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, Owner: i})
+	tr := m.NewTransport(mux.TransportOptions{Group: 7, Local: node + "#1", HeartbeatTimeout: time.Second, ElectionTimeout: time.Second, Owner: alwaysLeads{}})
 	c.t.Cleanup(func() {
 		_ = tr.Close()
 		m.Close()
@@ -469,3 +468,10 @@ func (c *testCluster) sender(node string) *mux.Transport {
 	})
 	return tr
 }
+
+// alwaysLeads is the owner of a transport that only sends.
+type alwaysLeads struct{ mux.Owner }
+
+func (alwaysLeads) Stalled() bool           { return false }
+func (alwaysLeads) Leads(uint64) bool       { return true }
+func (alwaysLeads) Answered(string, uint64) {}

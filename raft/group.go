@@ -28,6 +28,8 @@ type GroupOptions struct {
 	// when a tick of its own term is applied: then its commit index is the group's, and every
 	// later one belongs to an entry that the state machine sees.
 	Tick func() []byte
+	// PreferredLeader is the node that should lead while nothing speaks against it; empty for none.
+	PreferredLeader api.NodeID
 	// OnLeader is told each time this replica becomes ready to lead. It may block for a while:
 	// it runs on a goroutine of the group, not of the library. Optional.
 	OnLeader func(term api.Term)
@@ -57,6 +59,11 @@ type Group struct {
 	everReady atomic.Bool
 	elections atomic.Uint64 // times it became ready
 	sent      atomic.Uint64 // snapshots
+
+	// silence is watchLoop's, spread leadLoop's; see silence.go and spread.go.
+	silence   silence
+	spread    spread
+	suspected atomic.Pointer[suspicion]
 
 	closeOnce sync.Once
 	closing   chan struct{}
@@ -90,7 +97,9 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 		return nil, err
 	}
 	g.store = store
-	g.log = newGuardedLog(store, h.opts.Timing.HeartbeatTimeout, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
+	g.log = newGuardedLog(store, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
+	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
+	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.applier = newApplier(o.StateMachine, g.fail, g.failed)
 	g.snapshots = newSnapshotStore(o.StateMachine, h.opts.FS, staging, g.log)
 	if err := g.startInstance(); err != nil {
@@ -268,43 +277,6 @@ func (g *Group) Snapshot() error {
 	return nil
 }
 
-// TransferLeadership gives the leadership to another voter that is connected, and returns when
-// this replica does not lead any more. NOT_LEADER if it does not lead.
-func (g *Group) TransferLeadership(ctx context.Context) error {
-	i := g.current.Load()
-	if i.raft.State() != hraft.Leader {
-		return g.notLeader("group %s is led elsewhere", g.id)
-	}
-	target, ok := i.successor()
-	if !ok {
-		return api.Errorf(api.CodeUnavailable, "group %s has no other voter that is connected", g.id)
-	}
-	result, ok := i.transfer(target)
-	if !ok {
-		return g.unwell()
-	}
-	select {
-	case err := <-result:
-		if err != nil {
-			return fmt.Errorf("transfer leadership of group %s: %w", g.id, err)
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("transfer leadership of group %s: %w", g.id, ctx.Err())
-	}
-}
-
-// suspect passes a hint on if node leads the group.
-func (g *Group) suspect(node api.NodeID) {
-	if leader, _ := g.Leader(); leader != node || node == g.replica.Node {
-		return
-	}
-	select {
-	case g.current.Load().hints <- struct{}{}:
-	default:
-	}
-}
-
 // Close stops the replica: proposals on their way end with an unknown outcome, and the group
 // goes on without it. It does not give the leadership away first.
 func (g *Group) Close() error {
@@ -320,6 +292,7 @@ type GroupStatus struct {
 	Replica   ReplicaID
 	Role      string // Leader, Follower, Candidate or Shutdown
 	Ready     bool   // leads and is ready to serve
+	Preferred bool   // is the one that should lead
 	Leader    api.NodeID
 	Term      api.Term
 	Commit    api.Index
@@ -342,7 +315,7 @@ func (g *Group) Status() GroupStatus {
 	first, _ := g.store.FirstIndex() // held in memory, cannot fail
 	last, _ := g.store.LastIndex()
 	s := GroupStatus{
-		Group: g.id, Replica: g.replica, Role: r.State().String(), Ready: g.IsReadyLeader(),
+		Group: g.id, Replica: g.replica, Role: r.State().String(), Ready: g.IsReadyLeader(), Preferred: g.Preferred(),
 		Commit: api.Index(r.CommitIndex()), Applied: api.Index(g.applier.applied.Load()),
 		Durable:  g.opts.StateMachine.Durable().Index,
 		FirstLog: api.Index(first), LastLog: api.Index(last),

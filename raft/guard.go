@@ -4,10 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"runtime"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	hraft "github.com/hashicorp/raft"
 
@@ -28,21 +27,21 @@ import (
 // office by heartbeats and empty appends, which the library sends all the same (hashicorp/raft
 // issue 503), so the transport then sends none.
 type guardedLog struct {
-	store    LogStore
-	patience time.Duration // for one write
-	durable  func() api.Index
-	fail     func(error)
-
-	// stalledWrites counts the writes that have lasted longer than patience and still do.
-	stalledWrites atomic.Int32
+	store   LogStore
+	durable func() api.Index
+	fail    func(error)
+	writes  writes
 
 	// mu is a leaf.
 	mu   sync.Mutex
 	pins map[*uint64]struct{}
 }
 
-func newGuardedLog(store LogStore, patience time.Duration, durable func() api.Index, fail func(error)) *guardedLog {
-	return &guardedLog{store: store, patience: patience, durable: durable, fail: fail, pins: make(map[*uint64]struct{})}
+func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
+	return &guardedLog{
+		store: store, durable: durable, fail: fail, pins: make(map[*uint64]struct{}),
+		writes: writes{slow: looksPerTimeout, stuck: math.MaxUint64},
+	}
 }
 
 // pin keeps the entry at index and all after it until unpin is called.
@@ -58,25 +57,8 @@ func (g *guardedLog) pin(index uint64) (unpin func()) {
 	}
 }
 
-// stalled reports whether a write has been going on for too long.
-func (g *guardedLog) stalled() bool { return g.stalledWrites.Load() > 0 }
-
-// watch runs one write.
-func (g *guardedLog) watch(write func() error) error {
-	var once atomic.Bool // whoever is first, the timer or the end of the write
-	timer := time.AfterFunc(g.patience, func() {
-		g.stalledWrites.Add(1)
-		if !once.CompareAndSwap(false, true) {
-			g.stalledWrites.Add(-1) // it has ended meanwhile
-		}
-	})
-	err := write()
-	timer.Stop()
-	if !once.CompareAndSwap(false, true) {
-		g.stalledWrites.Add(-1)
-	}
-	return err
-}
+// stalled reports whether a write has been going on for longer than a heartbeat timeout.
+func (g *guardedLog) stalled() bool { return g.writes.stalled.Load() }
 
 // failed reports err to the group, unless it only says that something is absent or closed.
 func (g *guardedLog) failed(err error) bool {
@@ -109,7 +91,7 @@ func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.
 func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	err := g.checkGap(entries)
 	if err == nil {
-		err = g.watch(func() error { return g.store.StoreLogs(entries) })
+		err = g.writes.run(func() error { return g.store.StoreLogs(entries) })
 	}
 	g.failed(err)
 	return err
@@ -146,7 +128,7 @@ func (g *guardedLog) DeleteRange(start, end uint64) error {
 		g.fail(err)
 		return err
 	}
-	err = g.watch(func() error { return g.store.DeleteRange(start, end) })
+	err = g.writes.run(func() error { return g.store.DeleteRange(start, end) })
 	g.failed(err)
 	return err
 }
@@ -165,7 +147,7 @@ func (g *guardedLog) unpinned(end uint64) uint64 {
 
 // Set implements hraft.StableStore.
 func (g *guardedLog) Set(key, value []byte) error {
-	err := g.watch(func() error { return g.store.Set(key, value) })
+	err := g.writes.run(func() error { return g.store.Set(key, value) })
 	g.failed(err)
 	return err
 }
@@ -179,7 +161,7 @@ func (g *guardedLog) Get(key []byte) ([]byte, error) {
 
 // SetUint64 implements hraft.StableStore. It does not return if the term cannot be written.
 func (g *guardedLog) SetUint64(key []byte, value uint64) error {
-	err := g.watch(func() error { return g.store.SetUint64(key, value) })
+	err := g.writes.run(func() error { return g.store.SetUint64(key, value) })
 	if err == nil {
 		return nil
 	}

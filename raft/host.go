@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -44,7 +45,10 @@ type HostOptions struct {
 	// for good. That group acknowledges nothing from then on; the process should exit. It must
 	// return, and must not call Close itself.
 	OnFailure func(error)
-	Timing    Timing
+	// StallLimit is how long one write of a log may take before the group fails with a *StalledError.
+	// Long before, after a heartbeat timeout, the node stops acting as a leader. Default 20 s.
+	StallLimit time.Duration
+	Timing     Timing
 }
 
 func (o HostOptions) withDefaults() HostOptions {
@@ -53,6 +57,9 @@ func (o HostOptions) withDefaults() HostOptions {
 	}
 	if o.MaxClockOffset == 0 {
 		o.MaxClockOffset = 5 * time.Second
+	}
+	if o.StallLimit == 0 {
+		o.StallLimit = 20 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -78,6 +85,9 @@ func (o HostOptions) Validate() error {
 	if o.MaxClockOffset < 0 {
 		problems = append(problems, fmt.Errorf("raft host: maximal clock offset %s is negative", o.MaxClockOffset))
 	}
+	if t := o.withDefaults(); t.StallLimit < t.Timing.HeartbeatTimeout {
+		problems = append(problems, fmt.Errorf("raft host: stall limit %s is below the heartbeat timeout %s", t.StallLimit, t.Timing.HeartbeatTimeout))
+	}
 	return errors.Join(append(problems, o.withDefaults().Timing.Validate())...)
 }
 
@@ -87,7 +97,10 @@ type Host struct {
 	mux  *mux.Mux
 
 	failOnce sync.Once
-	wg       sync.WaitGroup // the call of OnFailure
+	wg       sync.WaitGroup // the call of OnFailure and watchLoop
+
+	looks atomic.Uint64 // of watchLoop
+	stop  chan struct{} // closed by Close
 
 	// mu is a leaf.
 	mu struct {
@@ -117,9 +130,10 @@ func NewHost(o HostOptions) (*Host, error) {
 		}
 		o.Storage = s
 	}
-	h := &Host{opts: o}
+	h := &Host{opts: o, stop: make(chan struct{})}
 	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect})
 	h.mu.groups = make(map[GroupID]*Group)
+	h.wg.Go(h.watchLoop)
 	return h, nil
 }
 
@@ -179,23 +193,22 @@ func (h *Host) remove(g *Group) {
 	}
 }
 
-// groups are those that run.
-func (h *Host) groups() []*Group {
+// appendGroups adds the groups that run to list.
+func (h *Host) appendGroups(list []*Group) []*Group {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	groups := make([]*Group, 0, len(h.mu.groups))
 	for _, g := range h.mu.groups {
 		if g != nil {
-			groups = append(groups, g)
+			list = append(list, g)
 		}
 	}
-	return groups
+	return list
 }
 
 // Suspect is a hint that node may be dead: the groups that it leads look for a new leader
 // sooner. A wrong hint costs nothing, because a leader that lives keeps being heard.
 func (h *Host) Suspect(node api.NodeID) {
-	for _, g := range h.groups() {
+	for _, g := range h.appendGroups(nil) {
 		g.suspect(node)
 	}
 }
@@ -221,8 +234,12 @@ func (h *Host) Close() error {
 	}
 	h.mu.closed = true
 	h.mu.Unlock()
-	groups := h.groups()
-	h.handOver(groups)
+	ctx, cancel := context.WithTimeout(context.Background(), handOver)
+	if err := h.HandOver(ctx); err != nil {
+		h.opts.Logger.Info("leaderships not handed over", "error", err)
+	}
+	cancel()
+	groups := h.appendGroups(nil)
 	var wg sync.WaitGroup
 	errs := make([]error, len(groups))
 	for i, g := range groups {
@@ -230,21 +247,7 @@ func (h *Host) Close() error {
 	}
 	wg.Wait()
 	h.mux.Close()
+	close(h.stop)
 	h.wg.Wait()
 	return errors.Join(append(errs, h.opts.Storage.Close())...)
-}
-
-// handOver transfers one leadership at a time: the library may stay stuck in an interrupted
-// transfer (hashicorp/raft issue 696), and this replica is going away anyway.
-func (h *Host) handOver(groups []*Group) {
-	ctx, cancel := context.WithTimeout(context.Background(), handOver)
-	defer cancel()
-	for _, g := range groups {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := g.TransferLeadership(ctx); err != nil && !errors.Is(err, api.ErrNotLeader) {
-			h.opts.Logger.Info("leadership not handed over", "group", g.id, "error", err)
-		}
-	}
 }

@@ -6,11 +6,9 @@ import (
 	"io"
 	"math"
 	"sync"
-	"time"
 
 	hraft "github.com/hashicorp/raft"
 
-	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/raft/mux"
 )
 
@@ -21,7 +19,11 @@ type instance struct {
 	transport *mux.Transport
 	local     string // this replica's id
 
-	hints chan struct{} // capacity 1: the leader may be dead
+	hints chan struct{} // capacity 1: look whether the leader is silent
+	// transferFailed, of capacity 1, says that this replica was to give the leadership away.
+	transferFailed chan struct{}
+	progress       progress
+
 	// inflight are the proposals that the library has; closed once nobody is entering any more.
 	inflight chan inflightProposal
 	entering sync.WaitGroup
@@ -44,8 +46,9 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
-		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), inflight: make(chan inflightProposal, maxInflightProposals),
-		stop: make(chan struct{}), stopped: make(chan struct{}),
+		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
+		inflight: make(chan inflightProposal, maxInflightProposals),
+		stop:     make(chan struct{}), stopped: make(chan struct{}),
 	}
 	i.transport = g.host.mux.NewTransport(mux.TransportOptions{
 		Group: uint64(g.id), Local: i.local, Owner: i,
@@ -158,8 +161,25 @@ func (i *instance) Stalled() bool { return i.group.log.stalled() }
 // Failed implements mux.Owner.
 func (i *instance) Failed() bool { return i.group.failed() }
 
+// Leads implements mux.Owner. The library enters the state of a leader before it replicates, and
+// leaves it for good when the term is over.
+func (i *instance) Leads(term uint64) bool {
+	return i.published() && i.raft.State() == hraft.Leader && i.raft.CurrentTerm() == term
+}
+
+// Electing implements mux.Owner.
+func (i *instance) Electing() bool { return i.published() && i.raft.State() == hraft.Candidate }
+
+// published reports whether the library's constructor has returned. Its goroutines run before.
+func (i *instance) published() bool { return i.group.current.Load() == i }
+
+// Answered implements mux.Owner.
+func (i *instance) Answered(replica string, lastLog uint64) {
+	i.progress.note(replica, lastLog, i.group.host.looks.Load())
+}
+
 // SnapshotSent implements mux.Owner.
-func (i *instance) SnapshotSent() { i.group.sent.Add(1) }
+func (i *instance) SnapshotSent(string, io.Reader) { i.group.sent.Add(1) }
 
 var (
 	errSnapshotOld       = errors.New("the snapshot is older than what is applied here")
@@ -214,151 +234,4 @@ func (g *Group) dropConflict(index, term uint64) error {
 	}
 	g.logger.Warn("raft log conflicts with a snapshot and is cut", "from", index, "to", last)
 	return g.store.DeleteRange(index, last)
-}
-
-// successor is a voter to give the leadership to: one that is connected.
-func (i *instance) successor() (string, bool) {
-	for _, s := range i.raft.GetConfiguration().Configuration().Servers {
-		if s.Suffrage != hraft.Voter || string(s.ID) == i.local {
-			continue
-		}
-		if i.group.host.mux.Connected(nodeOf(s.Address)) {
-			return string(s.ID), true
-		}
-	}
-	return "", false
-}
-
-// leadership is what leadLoop keeps between events.
-type leadership struct {
-	term   uint64 // of the latest election won
-	tick   *Proposal
-	retry  <-chan time.Time
-	check  <-chan time.Time // whether it is stuck
-	unhint <-chan time.Time
-	// refused: the latest tick, or handing over, was refused because of a leadership transfer.
-	refused bool
-
-	// See clockcheck.go.
-	askAgain   <-chan time.Time
-	clocks     <-chan clockRound // of the check that runs
-	handedOver <-chan error      // of the transfer that runs
-	clockOff   bool              // as the latest check had it
-}
-
-const (
-	// tickRetry is short beside an election and long beside a tick.
-	tickRetry = 20 * time.Millisecond
-	// hintLasts is how long a hint shortens the timeouts if no election follows.
-	hintLasts = 2 * time.Second
-)
-
-// leadLoop follows the leadership of this replica: it makes a new leader ready and handles
-// hints.
-func (i *instance) leadLoop() {
-	var l leadership
-	for {
-		var ticked <-chan struct{}
-		if l.tick != nil {
-			ticked = l.tick.done
-		}
-		select {
-		case leads := <-i.raft.LeaderCh():
-			i.onLeadership(&l, leads)
-		case <-ticked:
-			i.onTick(&l)
-		case <-l.retry:
-			i.proposeTick(&l)
-		case <-l.check:
-			i.onCheck(&l)
-		case <-l.askAgain:
-			i.checkClock(&l)
-		case round := <-l.clocks:
-			i.onClocks(&l, round)
-		case err := <-l.handedOver:
-			i.onHandedOver(&l, err)
-		case <-i.hints:
-			i.setTimeouts(i.group.host.opts.Timing.LeaderLease, i.group.host.opts.Timing.LeaderLease)
-			l.unhint = time.After(hintLasts)
-		case <-l.unhint:
-			i.onHintOver(&l)
-		case <-i.stop:
-			return
-		}
-	}
-}
-
-// onLeadership handles a change. The library's channel keeps only the newest one, so a second
-// true means that the leadership was lost and won again.
-func (i *instance) onLeadership(l *leadership, leads bool) {
-	i.group.readyTerm.Store(0)
-	unhint, led := l.unhint, l.term
-	*l = leadership{unhint: unhint}
-	if !leads {
-		i.transport.Lead(led + 1)
-		return
-	}
-	l.term = i.raft.CurrentTerm()
-	l.check = time.After(i.stuckAfter())
-	i.transport.Lead(l.term)
-	if l.unhint != nil {
-		i.onHintOver(l)
-	}
-	i.checkClock(l)
-}
-
-func (i *instance) proposeTick(l *leadership) {
-	l.retry = nil
-	l.tick = i.group.proposeUnready(i.group.opts.Tick())
-}
-
-// onTick makes the leader ready, or tries again while it leads.
-func (i *instance) onTick(l *leadership) {
-	err := l.tick.err
-	l.tick = nil
-	term := i.raft.CurrentTerm()
-	if i.raft.State() != hraft.Leader || i.group.failed() {
-		return // LeaderCh will say so
-	}
-	if l.clockOff {
-		return // the check proposes another once the clock is right
-	}
-	if err == nil && term == l.term {
-		l.check = nil
-		i.group.everReady.Store(true)
-		i.group.elections.Add(1)
-		i.group.readyTerm.Store(term)
-		i.group.logger.Info("leads raft group", "term", term)
-		if i.group.opts.OnLeader != nil {
-			i.group.opts.OnLeader(api.Term(term))
-		}
-		return
-	}
-	l.refused = errors.Is(err, hraft.ErrLeadershipTransferInProgress)
-	l.retry = time.After(tickRetry)
-}
-
-// stuckAfter is longer than any leadership transfer takes.
-func (i *instance) stuckAfter() time.Duration { return 3 * i.group.host.opts.Timing.ElectionTimeout }
-
-// onCheck restarts a leader that still takes no proposals because of a transfer that ended long
-// ago (hashicorp/raft issue 696). A leader whose tick merely waits for a majority is not stuck.
-func (i *instance) onCheck(l *leadership) {
-	l.check = time.After(i.stuckAfter())
-	if l.refused && i.raft.State() == hraft.Leader {
-		i.group.requestRestart("an interrupted leadership transfer blocks it", func() error { return nil })
-	}
-}
-
-func (i *instance) onHintOver(l *leadership) {
-	l.unhint = nil
-	i.setTimeouts(i.group.host.opts.Timing.HeartbeatTimeout, i.group.host.opts.Timing.ElectionTimeout)
-}
-
-func (i *instance) setTimeouts(heartbeat, election time.Duration) {
-	c := i.raft.ReloadableConfig()
-	c.HeartbeatTimeout, c.ElectionTimeout = heartbeat, election
-	if err := i.raft.ReloadConfig(c); err != nil {
-		i.group.logger.Error("raft timeouts not changed", "error", err)
-	}
 }

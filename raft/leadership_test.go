@@ -9,22 +9,45 @@ import (
 	"github.com/lightning-db/lightning/internal/testkit"
 )
 
-func TestAHintShortensTheTimeoutsForAWhile(t *testing.T) {
+// TestAHintAboutALeaderThatLivesChangesNothing: neither its office nor anybody's timeouts.
+func TestAHintAboutALeaderThatLivesChangesNothing(t *testing.T) {
 	c := newTestCluster(t, 3)
 	c.write(7, "a", "1")
 	leader := c.leader(7)
 	follower := c.others(leader)[0]
 	g := follower.groups[7]
 	testkit.Eventually(t, patience, func() bool { node, _ := g.Leader(); return node == leader.groups[7].Replica().Node })
-	heartbeat := func() time.Duration { return g.current.Load().raft.ReloadableConfig().HeartbeatTimeout }
-	usual := heartbeat()
-	follower.host.Suspect("somebody-else")
-	follower.host.Suspect(leader.groups[7].Replica().Node)
-	testkit.Eventually(t, patience, func() bool { return heartbeat() == usual/2 }, "the hint had no effect")
 	_, term := g.Leader()
-	testkit.Eventually(t, patience, func() bool { return heartbeat() == usual }, "the hint lasts")
+	follower.host.Suspect("somebody-else")
+	if g.suspected.Load() != nil {
+		t.Fatal("suspected somebody who does not lead")
+	}
+	follower.host.Suspect(leader.groups[7].Replica().Node)
+	until := g.suspected.Load().until
+	testkit.Eventually(t, patience, func() bool { return follower.host.looks.Load() > until }, "the host does not look")
 	if node, now := g.Leader(); node != leader.groups[7].Replica().Node || now != term {
 		t.Fatal("a wrong hint cost the leader its office")
+	}
+}
+
+func TestASilentLeaderIsNoticedOnceAtTheLimit(t *testing.T) {
+	var s silence
+	heard := time.Unix(1, 0)
+	looks := func(limit int) (noticed []int) {
+		for n := range 100 {
+			if s.look(heard, limit) {
+				noticed = append(noticed, n)
+			}
+		}
+		return noticed
+	}
+	if got := looks(silenceLimit); len(got) != 1 || got[0] != silenceLimit {
+		t.Errorf("noticed at looks %v, want only %d", got, silenceLimit)
+	}
+	heard = heard.Add(time.Second)
+	lease := Timing{}.withDefaults().leaseLooks()
+	if got := looks(lease); len(got) != 1 || got[0] != lease || lease >= silenceLimit {
+		t.Errorf("a suspect is noticed at looks %v, want only %d", got, lease)
 	}
 }
 

@@ -188,7 +188,7 @@ func newTestLog(t *testing.T, durable *api.Index) (*guardedLog, *[]error) {
 		}
 	})
 	var failures []error
-	return newGuardedLog(l, time.Hour, func() api.Index { return *durable }, func(err error) { failures = append(failures, err) }), &failures
+	return newGuardedLog(l, func() api.Index { return *durable }, func(err error) { failures = append(failures, err) }), &failures
 }
 
 func fill(t *testing.T, g hraft.LogStore, term, first, last uint64) {

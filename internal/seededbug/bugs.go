@@ -7,6 +7,8 @@ type Bug string
 const (
 	// SkipReadIndex makes a leader serve reads without asking a majority whether it still leads.
 	SkipReadIndex Bug = "skip-read-index"
+	// RaftReadyWithoutTick makes a new leader serve before it has applied what earlier terms committed.
+	RaftReadyWithoutTick Bug = "raft-ready-without-tick"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
 	EngineSkipTableSync Bug = "engine-skip-table-sync"
 	// EngineSkipDirectorySync does not sync the directory in which tables are made.
@@ -35,6 +37,7 @@ type Claim struct {
 // Claims has at least one row per bug. tests/seeded runs each with and without the bug.
 var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
+	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},

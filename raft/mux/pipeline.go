@@ -175,7 +175,7 @@ func (p *pipeline) await(f *appendFuture) error {
 	if err != nil {
 		return fmt.Errorf("append entries to %s: %w", p.to, err)
 	}
-	if err := wire.DecodeAppendEntriesResponse(a.payload, a.from, f.response); err != nil {
+	if err := p.transport.answered(p.to, a, f.response); err != nil {
 		return fmt.Errorf("append entries to %s: %w", p.to, err)
 	}
 	if !f.response.Success || f.response.Term > f.request.Term {

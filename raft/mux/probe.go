@@ -163,7 +163,8 @@ func encodeProbes(batch []Probe) []byte {
 	return b
 }
 
-// answerProbe grants each probe whose replica is here and whose term is not beyond the asked one.
+// answerProbe grants each probe whose replica is here, can write its log, and whose term is not beyond
+// the asked one.
 func (m *Mux) answerProbe(payload []byte) ([]byte, error) {
 	d := wire.Decoder{Rest: payload}
 	count := d.Uvarint()
@@ -183,5 +184,5 @@ func (m *Mux) answerProbe(payload []byte) ([]byte, error) {
 
 func (m *Mux) grants(g uint64, to string, term uint64) bool {
 	t, err := m.hosted(g, to)
-	return err == nil && t.owner.CurrentTerm() <= term
+	return err == nil && !t.owner.Stalled() && t.owner.CurrentTerm() <= term
 }

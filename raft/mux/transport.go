@@ -35,14 +35,14 @@ type Transport struct {
 	// mu orders pushes to consumer and replies, and guards the eras; it is a leaf.
 	mu struct {
 		sync.Mutex
-		minTerm uint64
-		eras    map[uint64]era
+		eras map[uint64]era
 	}
 }
 
 // Owner answers what a Transport cannot know by itself: it is the replica that the library runs for.
 type Owner interface {
 	SnapshotOwner
+	ElectionOwner
 	// CurrentTerm is the term that the library has published, or more than any if it has not
 	// started.
 	CurrentTerm() uint64
@@ -59,8 +59,18 @@ type SnapshotOwner interface {
 	// StageSnapshot receives a snapshot that will be delivered next; discard removes it if it
 	// was not installed.
 	StageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
-	// SnapshotSent counts.
-	SnapshotSent()
+	// SnapshotSent is told that a replica has put the snapshot that it was sent from data in place.
+	SnapshotSent(replica string, data io.Reader)
+}
+
+// ElectionOwner is the part of an Owner that knows of leaders and candidates.
+type ElectionOwner interface {
+	// Leads reports whether this replica leads in a term. Once it does not, it never will again.
+	Leads(term uint64) bool
+	// Electing reports whether this replica is a candidate.
+	Electing() bool
+	// Answered is told of each answer to entries or a heartbeat and where the replica's log ends.
+	Answered(replica string, lastLog uint64)
 }
 
 // TransportOptions configures a Transport. All fields are required.
@@ -96,6 +106,9 @@ const (
 	// appendTimeout bounds the wait for a follower that is connected: its write of a large
 	// batch and the queue before it, not an outage, which breaks the connection.
 	appendTimeout = 5 * time.Second
+
+	// preVotesPerTimeout: as often as a leader sends heartbeats.
+	preVotesPerTimeout = 10
 
 	// maxAppendBytes bounds the entries of one message, unless the first alone is larger.
 	maxAppendBytes = 4 << 20
@@ -211,30 +224,33 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// Lead says from which term on this replica may replicate: calls of earlier terms end.
-func (t *Transport) Lead(minTerm uint64) {
+// EndEras ends the calls of the terms in which this replica leads no more. Its owner calls it after
+// each change.
+func (t *Transport) EndEras() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.minTerm = minTerm
 	for term, e := range t.mu.eras {
-		if term < minTerm {
+		if !t.owner.Leads(term) {
 			e.cancel()
 			delete(t.mu.eras, term)
 		}
 	}
 }
 
-// eraContext is the context for replication in a term.
+// eraContext is the context for replication in a term. It is kept before it is asked whether the
+// term's leadership goes on: if that ends later, EndEras finds the context.
 func (t *Transport) eraContext(term uint64) (context.Context, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if term < t.mu.minTerm {
-		return nil, errEraEnded
-	}
 	e, ok := t.mu.eras[term]
 	if !ok {
 		e.ctx, e.cancel = context.WithCancel(t.ctx)
 		t.mu.eras[term] = e
+	}
+	if !t.owner.Leads(term) {
+		e.cancel()
+		delete(t.mu.eras, term)
+		return nil, errEraEnded
 	}
 	return e.ctx, nil
 }
@@ -273,7 +289,7 @@ func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 		if err != nil {
 			return err
 		}
-		return wire.DecodeAppendEntriesResponse(a.payload, a.from, resp)
+		return t.answered(to, a, resp)
 	}
 	trimEntries(args)
 	era, err := t.eraContext(args.Term)
@@ -295,7 +311,16 @@ func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 	if err != nil {
 		return err
 	}
-	return wire.DecodeAppendEntriesResponse(a.payload, a.from, resp)
+	return t.answered(to, a, resp)
+}
+
+// answered decodes the answer to entries or a heartbeat and tells the owner of it.
+func (t *Transport) answered(to hraft.ServerAddress, a answer, resp *hraft.AppendEntriesResponse) error {
+	if err := wire.DecodeAppendEntriesResponse(a.payload, a.from, resp); err != nil {
+		return err
+	}
+	t.owner.Answered(string(to), resp.LastLog)
+	return nil
 }
 
 // trimEntries bounds a request by bytes; the library bounds it by count only.
@@ -321,14 +346,36 @@ func (t *Transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *
 	return err
 }
 
-// RequestPreVote implements hraft.WithPreVote.
+// RequestPreVote implements hraft.WithPreVote. A voter that refuses is asked again for as long as this
+// replica is a candidate: most refuse because they have not noticed yet that the leader is gone, and
+// the library would ask again only after an election timeout, which is when clients wait. A pre-vote
+// binds nobody, so asking often costs a frame and no more.
 func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestPreVoteRequest, resp *hraft.RequestPreVoteResponse) error {
-	a, err := t.ask(to, peers.Control, wire.KindPreVote, wire.EncodePreVote(args), t.opts.ElectionTimeout)
+	ctx, cancel := context.WithTimeout(t.ctx, t.opts.ElectionTimeout)
+	defer cancel()
+	l, err := t.linkTo(to, peers.Control)
 	if err != nil {
 		return err
 	}
-	resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
-	return err
+	payload := wire.EncodePreVote(args)
+	for {
+		a, err := l.ask(ctx, t.request(to, wire.KindPreVote, payload))
+		if err != nil {
+			return err
+		}
+		resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
+		if err != nil || resp.Granted || resp.Term > args.Term {
+			return err
+		}
+		select {
+		case <-time.After(t.opts.HeartbeatTimeout / preVotesPerTimeout):
+		case <-ctx.Done():
+			return nil // the last answer counts
+		}
+		if !t.owner.Electing() {
+			return nil
+		}
+	}
 }
 
 // TimeoutNow implements hraft.Transport.
@@ -351,8 +398,10 @@ func (t *Transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, ar
 	if err != nil {
 		return fmt.Errorf("send snapshot of group %d to %s: %w", t.group, to, err)
 	}
-	t.owner.SnapshotSent()
 	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(a.payload, a.from)
+	if err == nil && resp.Success {
+		t.owner.SnapshotSent(string(to), data)
+	}
 	return err
 }
 

@@ -26,6 +26,11 @@ type testOwner struct {
 	term atomic.Uint64
 	asks atomic.Int64
 	hold atomic.Pointer[chan struct{}] // currentTerm waits for it
+
+	leads   atomic.Uint64 // the first term in which it may still lead
+	stalled atomic.Bool
+	elected atomic.Bool   // it is no candidate any more
+	lastLog atomic.Uint64 // as the latest answer had it
 }
 
 func (o *testOwner) CurrentTerm() uint64 {
@@ -39,9 +44,12 @@ func (o *testOwner) AdmitSnapshot(_, _, _ uint64) error { return nil }
 func (o *testOwner) StageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
 	return func() {}, nil
 }
-func (o *testOwner) Stalled() bool { return false }
-func (o *testOwner) Failed() bool  { return false }
-func (o *testOwner) SnapshotSent() {}
+func (o *testOwner) Stalled() bool                  { return o.stalled.Load() }
+func (o *testOwner) Failed() bool                   { return false }
+func (o *testOwner) SnapshotSent(string, io.Reader) {}
+func (o *testOwner) Leads(term uint64) bool         { return term >= o.leads.Load() }
+func (o *testOwner) Electing() bool                 { return !o.elected.Load() }
+func (o *testOwner) Answered(_ string, last uint64) { o.lastLog.Store(last) }
 
 // patience bounds every wait of these tests; it is generous because the machine is shared.
 const patience = 20 * time.Second
@@ -51,6 +59,7 @@ type wirePair struct {
 	net        *fakenet.Net
 	a, b       *Transport
 	muxA, muxB *Mux
+	asking     *testOwner // of a
 	owner      *testOwner // of b
 	target     hraft.ServerAddress
 }
@@ -89,10 +98,10 @@ func newTransport(m *Mux, group uint64, local string, owner Owner) *Transport {
 
 func newWirePair(t *testing.T, more ...grpc.ServerOption) *wirePair {
 	t.Helper()
-	p := &wirePair{net: fakenet.New(), owner: &testOwner{}, target: "b#1"}
+	p := &wirePair{net: fakenet.New(), asking: &testOwner{}, owner: &testOwner{}, target: "b#1"}
 	p.muxA = bareMux(t, p.net, "a")
 	p.muxB = bareMux(t, p.net, "b", more...)
-	p.a = newTransport(p.muxA, 7, "a#1", &testOwner{})
+	p.a = newTransport(p.muxA, 7, "a#1", p.asking)
 	p.b = newTransport(p.muxB, 7, "b#1", p.owner)
 	p.muxA.Attach(p.a)
 	p.muxB.Attach(p.b)
@@ -284,13 +293,84 @@ func TestReplicationEndsWithItsTerm(t *testing.T) {
 		t.Fatalf("did not wait for the peer: %v", err)
 	case <-time.After(50 * time.Millisecond):
 	}
-	p.a.Lead(3)
+	p.asking.leads.Store(3)
+	p.a.EndEras()
 	fails(t, "the request of the old term", func() error { return <-waiting })
 	p.net.Heal("a", "b")
 	go func() { waiting <- p.a.AppendEntries("", p.target, request(3), &hraft.AppendEntriesResponse{}) }()
 	p.answer(t, yes(3), nil)
 	if err := <-waiting; err != nil {
 		t.Fatal(err)
+	}
+	fails(t, "a late request of the old term", func() error {
+		return p.a.AppendEntries("", p.target, request(2), &hraft.AppendEntriesResponse{})
+	})
+	if n := len(p.a.mu.eras); n != 1 {
+		t.Errorf("%d terms have a context, one is led", n)
+	}
+}
+
+// TestAPreVoteIsAskedForUntilItIsGranted or this replica is no candidate any more.
+func TestAPreVoteIsAskedForUntilItIsGranted(t *testing.T) {
+	p := newWirePair(t)
+	ask := func() (granted chan bool) {
+		granted = make(chan bool, 1)
+		go func() {
+			var resp hraft.RequestPreVoteResponse
+			err := p.a.RequestPreVote("", p.target, &hraft.RequestPreVoteRequest{RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: 4}, &resp)
+			granted <- err == nil && resp.Granted
+		}()
+		return granted
+	}
+	respond := func(granted bool) {
+		t.Helper()
+		select {
+		case rpc := <-p.b.Consumer():
+			rpc.Respond(&hraft.RequestPreVoteResponse{RPCHeader: hraft.RPCHeader{ProtocolVersion: 3}, Term: 3, Granted: granted}, nil)
+		case <-time.After(patience):
+			t.Fatal("nothing arrived")
+		}
+	}
+	first := ask()
+	respond(false)
+	respond(false)
+	respond(true)
+	if !<-first {
+		t.Fatal("the grant did not arrive")
+	}
+	second := ask()
+	p.asking.elected.Store(true)
+	respond(false)
+	if <-second {
+		t.Fatal("granted without a grant")
+	}
+}
+
+func TestTheOwnerHearsWhereALogEnds(t *testing.T) {
+	p := newWirePair(t)
+	done := make(chan error, 1)
+	go func() { done <- p.a.AppendEntries("", p.target, request(2), &hraft.AppendEntriesResponse{}) }()
+	resp := yes(2)
+	resp.LastLog = 17
+	p.answer(t, resp, nil)
+	if err := <-done; err != nil || p.asking.lastLog.Load() != 17 {
+		t.Fatalf("%v, the log is said to end at %d", err, p.asking.lastLog.Load())
+	}
+}
+
+func TestAReplicaThatCannotWriteConfirmsNobody(t *testing.T) {
+	p := newWirePair(t)
+	ask := func() bool {
+		answers := make(chan ProbeAnswer, 1)
+		p.muxA.Probe(Probe{Group: 7, To: string(p.target), Term: 5, Answer: answers}, patience)
+		return (<-answers).Granted
+	}
+	if !ask() {
+		t.Fatal("not granted")
+	}
+	p.owner.stalled.Store(true)
+	if ask() {
+		t.Fatal("granted by a replica whose log does not get written")
 	}
 }
 
