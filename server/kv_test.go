@@ -195,7 +195,7 @@ func TestApplyEachWorksOverShards(t *testing.T) {
 		}
 		ops = append(ops, api.Op{Kind: api.OpDelete, Key: []byte(key)})
 	}
-	results, err := c.servers["b"].ApplyEach(t.Context(), api.Batch{Ops: ops})
+	results, err := c.servers["b"].applyEach(t.Context(), api.Batch{Ops: ops})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,12 +217,12 @@ func TestAPartOfApplyEachThatFailsLeavesTheWholeUnknown(t *testing.T) {
 		{Kind: api.OpDelete, Key: []byte(c.keyOn(1, 0))},
 		{Kind: api.OpDelete, Key: []byte(c.keyOn(2, 0))},
 	}
-	_, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops})
+	_, err := c.servers["a"].applyEach(t.Context(), api.Batch{Ops: ops})
 	if !errors.Is(err, api.ErrUnknownOutcome) || !strings.Contains(err.Error(), "the rest may have been executed") {
 		t.Fatal(err)
 	}
 	c.groups[1].set(func(g *group) { g.before = refuse })
-	if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops}); !errors.Is(err, api.ErrInvalid) {
+	if _, err := c.servers["a"].applyEach(t.Context(), api.Batch{Ops: ops}); !errors.Is(err, api.ErrInvalid) {
 		t.Fatalf("nothing ran, and the error is %v", err)
 	}
 }
@@ -239,7 +239,7 @@ func TestApplyEachKeepsStepsTogether(t *testing.T) {
 	ops := []api.Op{
 		set(c.keyOn(1, 0)), joined(set(c.keyOn(1, 1))), set(c.keyOn(2, 0)), set(c.keyOn(1, 2)), joined(set(c.keyOn(1, 3))),
 	}
-	results, err := c.servers["b"].ApplyEach(t.Context(), api.Batch{Ops: ops, Independent: true})
+	results, err := c.servers["b"].applyEach(t.Context(), api.Batch{Ops: ops, Independent: true})
 	if err != nil || len(results) != len(ops) {
 		t.Fatal(results, err)
 	}
@@ -264,7 +264,7 @@ func TestApplyEachKeepsStepsTogether(t *testing.T) {
 		"a source on another":      {set(c.keyOn(1, 4)), {Kind: api.OpCopy, Key: []byte(c.keyOn(1, 5)), Source: []byte(c.keyOn(2, 0))}},
 		"a source of a later step": {set(c.keyOn(1, 4)), joined(api.Op{Kind: api.OpRename, Key: []byte(c.keyOn(1, 5)), Source: []byte(c.keyOn(2, 0))})},
 	} {
-		if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops, Independent: true}); !errors.Is(err, api.ErrCrossShard) {
+		if _, err := c.servers["a"].applyEach(t.Context(), api.Batch{Ops: ops, Independent: true}); !errors.Is(err, api.ErrCrossShard) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -321,7 +321,7 @@ func TestApplyEachSurvivesASplit(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := c.servers["a"].ApplyEach(t.Context(), api.Batch{Ops: ops}); err != nil {
+	if _, err := c.servers["a"].applyEach(t.Context(), api.Batch{Ops: ops}); err != nil {
 		t.Fatal(err)
 	}
 	if count, err := c.servers["b"].Count(t.Context(), 0); err != nil || count != 40 {

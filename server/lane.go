@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -45,6 +47,9 @@ func (l *lane) reset() {
 // run runs the requests of the lane, some at a time, and empties it. Once some are left undone, so
 // are all behind them.
 func (l *lane) run() {
+	if seededbug.Enabled(seededbug.ServerReadsFirst) {
+		slices.SortStableFunc(l.requests, func(a, b *Request) int { return len(a.Ops[0].Value) - len(b.Ops[0].Value) })
+	}
 	for todo := l.requests; len(todo) > 0; {
 		some := l.together(todo)
 		done := len(some)

@@ -116,28 +116,10 @@ func (s *Server) stepsOf(b *api.Batch) (steps, error) {
 	return all, nil
 }
 
-// ApplyEach runs operations that need not be one batch: atomically per shard, in parallel over
-// shards, each shard's in the order given. Operations that are Joined stay together, and must
-// live on one shard. The results are in the order of ops. After an error some of the shards'
-// operations may have been executed, and the error says so.
-func (s *Server) ApplyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
-	bytes, err := checkBatch(&b)
-	if err != nil {
-		return nil, err
-	}
-	ctx, leave, err := s.gate.enter(ctx, int64(bytes))
-	if err != nil {
-		return nil, err
-	}
-	defer leave()
-	ctx, cancel := s.withDeadline(ctx)
-	defer cancel()
-	results := make([]api.OpResult, len(b.Ops))
-	return results, s.applyParts(ctx, &b, results)
-}
-
-// applyParts runs the steps of a checked batch, those that live together as one batch. ctx has a
-// deadline.
+// applyParts runs the steps of a checked batch that need not be one: atomically per shard, in parallel
+// over shards, each shard's in the order given. Operations that are Joined stay together, and must
+// live on one shard. After an error some of the shards' operations may have been executed, and the
+// error says so. ctx has a deadline.
 func (s *Server) applyParts(ctx context.Context, b *api.Batch, results []api.OpResult) error {
 	all, err := s.stepsOf(b)
 	if err != nil {

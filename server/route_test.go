@@ -327,7 +327,7 @@ func TestBeforeTheClusterFormedNothingIsReady(t *testing.T) {
 	defer s.Close()
 	_, getErr := s.Get(t.Context(), 0, []byte("k"))
 	_, applyErr := s.Apply(t.Context(), put("k", "v"))
-	_, eachErr := s.ApplyEach(t.Context(), put("k", "v"))
+	_, eachErr := s.applyEach(t.Context(), put("k", "v"))
 	_, countErr := s.Count(t.Context(), 0)
 	_, cursorErr := s.ScanCursor(t.Context(), 0, 0, 10, nil)
 	var scanErr error

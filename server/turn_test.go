@@ -32,6 +32,13 @@ func putting(key, value string) Request { return Request{Ops: put(key, value).Op
 
 func counting(key string) Request { return Request{Ops: increment(key).Ops} }
 
+// applyEach runs operations that need not be one batch as a turn.
+func (s *Server) applyEach(ctx context.Context, b api.Batch) ([]api.OpResult, error) {
+	turn := Turn{Requests: []Request{{Ops: b.Ops, Each: true}}}
+	s.Run(ctx, &turn)
+	return turn.Requests[0].Results, turn.Requests[0].Err
+}
+
 // keyOf is a key of a shard.
 func (c *cluster) keyOf(id api.ShardID, name string) string {
 	for i := 0; ; i++ {
@@ -361,7 +368,7 @@ func TestASharedContextBoundsEveryRequest(t *testing.T) {
 		ctx := Shared(parent)
 		first, _ := s.windowOf(ctx)
 		again, _ := s.windowOf(ctx)
-		time.Sleep(windowLength + time.Millisecond)
+		<-time.After(windowLength + time.Millisecond)
 		later, _ := s.windowOf(ctx)
 		if first != again || later == first {
 			t.Fatal("windows are not shared for their length")
@@ -379,7 +386,7 @@ func TestASharedContextBoundsEveryRequest(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.gate.cancel(api.Errorf(api.CodeShuttingDown, "late"))
-		time.Sleep(2 * s.opts.Timeout)
+		<-time.After(2 * s.opts.Timeout)
 		if w.ctx.Err() == nil {
 			t.Fatal("a window outlives its time")
 		}

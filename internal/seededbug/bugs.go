@@ -19,10 +19,16 @@ const (
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
 	// ShardApplyOutOfOrder executes an entry although one before it was refused.
 	ShardApplyOutOfOrder Bug = "shard-apply-out-of-order"
+	// ShardRunTwice executes a request again although its answer is kept.
+	ShardRunTwice Bug = "shard-run-twice"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
 	ServerForgetTry Bug = "server-forget-try"
+	// ServerReadsFirst lets the reads of a pipeline overtake its writes on a shard.
+	ServerReadsFirst Bug = "server-reads-first"
+	// RESPReplyWhenDone answers a pipeline in the order in which its commands are likely to be done.
+	RESPReplyWhenDone Bug = "resp-reply-when-done"
 	// ClientNewRequestID makes the SDK repeat a write under another request id.
 	ClientNewRequestID Bug = "client-new-request-id"
 )
@@ -43,7 +49,10 @@ var Claims = []Claim{
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
+	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
+	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},
+	{RESPReplyWhenDone, "server/resp", "TestAPipelineIsAnsweredAsItsCommandsAloneAre"},
 	{ClientNewRequestID, "client", "TestABrokenStreamLosesNothingAndDoublesNothing"},
 }

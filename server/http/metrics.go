@@ -1,8 +1,10 @@
 package http
 
 import (
+	"maps"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,6 +20,19 @@ type Metrics struct {
 	requests  *prometheus.CounterVec
 	seconds   *prometheus.HistogramVec
 	forwarded *prometheus.CounterVec
+	// series has the counters of what was counted before: to look them up by their labels costs
+	// more than to count. It grows to the combinations of fixed lists (O1) and is replaced to grow.
+	series atomic.Pointer[map[seriesKey]series]
+}
+
+type seriesKey struct {
+	protocol, op string
+	code         api.Code
+}
+
+type series struct {
+	requests prometheus.Counter
+	seconds  prometheus.Observer
 }
 
 // NewMetrics makes the metrics of a node. replicas describes its replicas when it is scraped.
@@ -58,8 +73,33 @@ func outcome(code api.Code) string {
 
 // Request counts a request. protocol and op must come from fixed lists (O1).
 func (m *Metrics) Request(protocol, op string, code api.Code, took time.Duration) {
-	m.requests.WithLabelValues(protocol, op, outcome(code)).Inc()
-	m.seconds.WithLabelValues(protocol, op).Observe(took.Seconds())
+	key := seriesKey{protocol, op, code}
+	found, ok := series{}, false
+	if known := m.series.Load(); known != nil {
+		found, ok = (*known)[key]
+	}
+	if !ok {
+		found = m.addSeries(key)
+	}
+	found.requests.Inc()
+	found.seconds.Observe(took.Seconds())
+}
+
+// addSeries may forget what another call adds at the same time; that is found again later.
+func (m *Metrics) addSeries(key seriesKey) series {
+	added := series{
+		requests: m.requests.WithLabelValues(key.protocol, key.op, outcome(key.code)),
+		seconds:  m.seconds.WithLabelValues(key.protocol, key.op),
+	}
+	if api.Row(key.code).Code != key.code && key.code != "" {
+		return added // a code that is in no list is not kept
+	}
+	grown := map[seriesKey]series{key: added}
+	if known := m.series.Load(); known != nil {
+		maps.Copy(grown, *known)
+	}
+	m.series.Store(&grown)
+	return added
 }
 
 // Forwarded counts a request that was sent to another node.

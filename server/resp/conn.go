@@ -47,6 +47,8 @@ type conn struct {
 	reply        *largeReply // the reply that is being written, if it is large
 	hasDeadline  bool        // of reading
 	commandBegan bool        // the deadline is that of a command
+	// writeDeadline is that of writing, as it was set last.
+	writeDeadline time.Time
 
 	cut atomic.Bool // set when the connection has to make room for another's
 
@@ -313,6 +315,16 @@ func (c *conn) setReadDeadline() {
 	c.commandBegan = c.in.MidCommand
 }
 
+// setWriteDeadline gives the client CommandTimeout for what is written next, or up to an eighth more:
+// a deadline that was set a moment ago is not set again.
+func (c *conn) setWriteDeadline() {
+	timeout := c.server.opts.CommandTimeout
+	if at := now(); at.Add(timeout).After(c.writeDeadline) {
+		c.writeDeadline = at.Add(timeout + timeout/8)
+		_ = c.net.SetWriteDeadline(c.writeDeadline) // as in setReadDeadline
+	}
+}
+
 // socketWriter writes to the client, which must take in each piece within CommandTimeout.
 type socketWriter struct{ c *conn }
 
@@ -324,8 +336,8 @@ func (s socketWriter) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
 		piece := p[:min(len(p), maxPieceBytes)]
-		_ = s.c.net.SetWriteDeadline(now().Add(s.c.server.opts.CommandTimeout)) // as in setReadDeadline
-		if s.c.cut.Load() {                                                     // checked after the deadline was set, which undoes that of the cut
+		s.c.setWriteDeadline()
+		if s.c.cut.Load() { // checked after the deadline was set, which undoes that of the cut
 			return written, net.ErrClosed
 		}
 		n, err := s.c.net.Write(piece)

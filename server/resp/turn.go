@@ -3,9 +3,11 @@ package resp
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/server"
 	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
@@ -114,6 +116,9 @@ func (c *conn) runTurn() {
 	all := t.requests.Requests
 	if len(all) > 0 {
 		c.runRequests(t.name(), &t.requests)
+	}
+	if seededbug.Enabled(seededbug.RESPReplyWhenDone) {
+		slices.SortStableFunc(t.commands, func(a, b turnCommand) int { return len(a.plan.Ops) - len(b.plan.Ops) })
 	}
 	ended := c.server.opts.Clock.Now()
 	e := plan.Env{NowMillis: uint64(ended.UnixMilli())}
