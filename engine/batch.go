@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -48,6 +49,14 @@ func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis
 	}
 	b.rows = append(b.rows, memtable.Ref{Offset: len(b.buf), Version: uint64(v)})
 	b.buf = memtable.AppendRow(b.buf, kind, key, value, expiryMillis)
+}
+
+// Grow makes room for so many more rows with so many bytes of keys and values, and what goes with
+// them, so that adding them need not.
+func (b *Batch) Grow(rows, bytes int) {
+	const perRow = 16
+	b.rows = slices.Grow(b.rows, rows)
+	b.buf = slices.Grow(b.buf, bytes+perRow*rows)
 }
 
 // SetPosition says which entry of the caller's log the batch is. A batch without a position

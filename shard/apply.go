@@ -33,7 +33,7 @@ func (m *Machine) apply(r *run, e *raft.Entry) (*Applied, error) {
 	if e.Configuration != nil {
 		r.state.beginTerm(e.Term)
 		r.membership = e.Configuration
-		r.members.add(*e.Configuration)
+		r.handle.members.add(*e.Configuration)
 		r.position = position
 		return nil, nil
 	}
@@ -69,6 +69,8 @@ func (a *Applied) refuse(from int) {
 
 func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) error {
 	r.carried = 0
+	r.batch.Grow(entry.count+2, len(entry.rest.rest)+entry.count*rows.MaxOverheadBytes)
+	r.evaluator.Results = make([]api.OpResult, 0, entry.count)
 	leading := true
 	for i := range applied.Answers {
 		if err := r.decode(entry.next()); err != nil {
@@ -151,21 +153,15 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 		if r.carried += a.duplicateBytes; r.carried > evaluate.MaxCarriedBytes {
 			return Answer{Err: evaluate.ErrOverloaded}, nil
 		}
-		return *a.duplicate, r.touch(c.Request, a, now)
+		r.touch(c.Request, a.session, now)
+		return *a.duplicate, nil
 	}
 	answer, err := r.evaluate(c, v)
 	if err != nil || !answer.kept() {
 		return answer, err
 	}
-	if err := r.touch(c.Request, a, now); err != nil {
-		return Answer{}, err
-	}
-	raw, err := encodeAnswer(answer)
-	if err != nil {
-		return Answer{}, err
-	}
-	r.putSystem(answerKey(c.Request.Session, c.Request.Sequence), raw)
-	return answer, nil
+	r.touch(c.Request, a.session, now)
+	return answer, r.keep(c.Request, a.session, &answer)
 }
 
 // checkOwnership refuses a command that was routed by another epoch, or that names a slot which
@@ -219,8 +215,8 @@ func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
 	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
 		return Answer{Err: refusal}, nil
 	}
-	lookup := func(key []byte) (evaluate.Row, error) { return r.row(rows.Key(c.Batch.Namespace, key)) }
-	e := evaluate.Evaluator{Version: v, Lookup: lookup, CarriedBefore: r.carried}
+	e := &r.evaluator
+	e.Reset(v, r.carried)
 	res, refusal, err := e.Run(&c.Batch)
 	r.carried += e.Carried()
 	if err == nil {

@@ -3,6 +3,7 @@ package shard
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/evaluate"
@@ -209,17 +210,21 @@ type configuration struct {
 	retentionMillis uint64
 }
 
-func decodeCommand(data []byte) (decoded, error) {
+func decodeCommand(data []byte) (decoded, error) { return decodeCommandInto(data, nil) }
+
+// decodeCommandInto is decodeCommand with memory for the operations.
+func decodeCommandInto(data []byte, ops []api.Op) (decoded, error) {
 	r := byteReader{rest: data}
 	code, version := opcode(r.byte()), evaluation(r.byte())
 	if r.bad {
 		return decoded{}, fmt.Errorf("decode command: %w", errMalformed)
 	}
 	d := decoded{opcode: code}
+	d.write.Batch.Ops = ops
 	var err error
 	switch {
 	case code == opWrite && version == evaluateWrite:
-		d.write, err = readWrite(&r)
+		err = readWrite(&r, &d.write)
 	case code == opTick && version == evaluateTick:
 	case code == opConfigure && version == evaluateConfigure:
 		d.configure = readConfigure(&r)
@@ -235,11 +240,11 @@ func decodeCommand(data []byte) (decoded, error) {
 	return d, nil
 }
 
-func readWrite(r *byteReader) (Command, error) {
-	var c Command
+// readWrite reads a command, which is empty but for the memory of its operations.
+func readWrite(r *byteReader, c *Command) error {
 	flags := r.byte()
 	if flags&^(writeHasRequest|writeHasDeadline|writeIndependent) != 0 {
-		return c, errMalformed
+		return errMalformed
 	}
 	c.Batch.Independent = flags&writeIndependent != 0
 	if flags&writeHasRequest != 0 {
@@ -248,32 +253,33 @@ func readWrite(r *byteReader) (Command, error) {
 		c.Request.Sequence = r.uvarint()
 		c.Request.Floor = r.uvarint()
 		if c.Request.IsZero() {
-			return c, errMalformed
+			return errMalformed
 		}
 	}
 	if flags&writeHasDeadline != 0 {
 		if c.DeadlineMillis = r.uvarint(); c.DeadlineMillis == 0 {
-			return c, errMalformed
+			return errMalformed
 		}
 	}
 	c.Epoch = api.Epoch(r.uvarint())
 	ns := r.uvarint()
 	if ns > uint64(^uint32(0)) {
-		return c, errMalformed
+		return errMalformed
 	}
 	c.Batch.Namespace = api.Namespace(ns)
 	count := r.count(api.MaxBatchOps, minOpBytes)
 	if r.bad {
-		return c, errMalformed
+		return errMalformed
 	}
-	c.Batch.Ops = make([]api.Op, count)
+	c.Batch.Ops = slices.Grow(c.Batch.Ops, count)[:count]
+	clear(c.Batch.Ops)
 	for i := range c.Batch.Ops {
 		readOp(r, &c.Batch.Ops[i])
 		if r.bad {
-			return c, errMalformed
+			return errMalformed
 		}
 	}
-	return c, nil
+	return nil
 }
 
 func readOp(r *byteReader, op *api.Op) {

@@ -58,6 +58,17 @@ func everyResult() Answer {
 	}}}
 }
 
+// everyForm is a session with an answer of each form.
+func everyForm() *window {
+	return &window{floor: 300, lastUsedMillis: 1_790_000_000_000, wholeBytes: 2, kept: []kept{
+		{sequence: 300, form: keptAbsent, version: 1 << 20},
+		{sequence: 301, form: keptExisted, version: 1<<20 - 5, previous: 1 << 19},
+		{sequence: 305, form: keptApart},
+		{sequence: 306, form: keptWhole, whole: []byte{1, 2}},
+		{sequence: 400, form: keptAbsent, version: 1<<20 + 1},
+	}}
+}
+
 func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 	minimal := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("k"), Value: []byte{}}}}}
 	checkGolden(t, "command-write", EncodeCommand(fullCommand()))
@@ -70,17 +81,17 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		Commands: [][]byte{encodeTick(), EncodeCommand(minimal)},
 	}))
 	checkGolden(t, "key-data", rows.Key(0x01020304, []byte("a\x00b")))
-	checkGolden(t, "key-session", sessionKey(api.SessionID{CreatedMillis: 1, Random: 2}))
+	checkGolden(t, "key-session", appendSessionKey(nil, api.SessionID{CreatedMillis: 1, Random: 2}))
 	checkGolden(t, "key-answer", answerKey(api.SessionID{CreatedMillis: 1, Random: 2}, 3))
 	checkGolden(t, "row-value", rows.EncodeValue([]byte("value")))
-	checkGolden(t, "row-session", session{floor: 300, lastUsedMillis: 1_790_000_000_000}.encode())
+	checkGolden(t, "row-session", everyForm().append(nil))
 	checkGolden(t, "row-state", (&state{
 		configured: true, shard: 3, arc: router.Arc{Start: 5461, End: 10922}, epoch: 1, retentionMillis: 10_000,
 		last: api.VersionAt(1_790_000_000_123) + 4, term: 5, ceilingMillis: 1_790_000_000_623, earlierCeilingMillis: 1_790_000_000_000,
 		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
 		run: 77, next: 300,
-	}).encode())
+	}).append(nil))
 	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
 		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Applied: true, Number: -3},
 	}}})
@@ -118,6 +129,10 @@ func TestDecodersReadWhatEarlierBuildsWrote(t *testing.T) {
 	s, err := decodeState(readGolden(t, "row-state"))
 	if err != nil || !s.configured || s.shard != 3 || s.arc != (router.Arc{Start: 5461, End: 10922}) || s.sessions != 2 || s.sweepFrom.Random != 2 {
 		t.Errorf("state: %+v, %v", s, err)
+	}
+	var w window
+	if err := decodeWindow(&w, readGolden(t, "row-session")); err != nil || !reflect.DeepEqual(&w, everyForm()) {
+		t.Errorf("session: %+v, %v", w, err)
 	}
 	a, err := decodeAnswer(readGolden(t, "row-answer"))
 	if err != nil || !a.Result.Applied || string(a.Result.Ops[0].Previous) != "old" || a.Result.Ops[1].Number != -3 {
@@ -368,10 +383,10 @@ func FuzzDecodeRows(f *testing.F) {
 		if ns, key, err := rows.DecodeKey(nil, data); err == nil && !bytes.Equal(rows.Key(ns, key), data) {
 			t.Fatalf("key %x does not come back", data)
 		}
-		if s, err := decodeState(data); err == nil && !bytes.Equal(s.encode(), data) {
+		if s, err := decodeState(data); err == nil && !bytes.Equal(s.append(nil), data) {
 			t.Fatalf("state %x does not come back", data)
 		}
-		if s, err := decodeSession(data); err == nil && !bytes.Equal(s.encode(), data) {
+		if w := new(window); decodeWindow(w, data) == nil && !bytes.Equal(w.append(nil), data) {
 			t.Fatalf("session %x does not come back", data)
 		}
 		if a, err := decodeAnswer(data); err == nil {

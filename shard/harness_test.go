@@ -194,7 +194,7 @@ func (b *bench) wantAbsent(key string) {
 	}
 }
 
-// systemRows counts the session and answer rows.
+// systemRows counts the session rows, and the answers that they and rows of their own hold.
 func (b *bench) systemRows() (sessions, answers int) {
 	b.t.Helper()
 	start, end := allSessions()
@@ -205,6 +205,15 @@ func (b *bench) systemRows() (sessions, answers int) {
 		}
 		if kind == sessionRow {
 			sessions++
+			var w window
+			if err := decodeWindow(&w, r.Value); err != nil {
+				b.t.Fatal(err)
+			}
+			for _, k := range w.kept {
+				if k.form != keptApart {
+					answers++
+				}
+			}
 		} else {
 			answers++
 		}

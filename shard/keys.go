@@ -25,7 +25,8 @@ const (
 	answerRow  = 0x01
 )
 
-func stateKey() []byte { return []byte{prefixSystem, systemState} }
+// stateRowKey is the key of the state row. Nobody changes it.
+var stateRowKey = []byte{prefixSystem, systemState}
 
 func configurationKey() []byte { return []byte{prefixSystem, systemConfiguration} }
 
@@ -41,8 +42,8 @@ func appendSessionPrefix(dst []byte, s api.SessionID) []byte {
 	return binary.BigEndian.AppendUint64(dst, s.Random)
 }
 
-func sessionKey(s api.SessionID) []byte {
-	return append(appendSessionPrefix(make([]byte, 0, sessionKeyBytes), s), sessionRow)
+func appendSessionKey(dst []byte, s api.SessionID) []byte {
+	return append(appendSessionPrefix(dst, s), sessionRow)
 }
 
 func answerKey(s api.SessionID, sequence uint64) []byte {

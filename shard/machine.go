@@ -19,6 +19,10 @@ type Machine struct {
 	store  *store
 	logger *slog.Logger
 
+	// run is what Apply works with, kept for its memory; nil after a failure or an installation.
+	// Owned by whoever calls Apply and Install.
+	run *run
+
 	// applied is the state after the last batch, as the engine holds it. Written by Apply and
 	// Install; what it points to is never changed.
 	applied atomic.Pointer[state]
@@ -46,7 +50,7 @@ func openMachine(o Options) (*Machine, error) {
 // load reads the rows that Machine keeps in memory, and refuses an engine that is another
 // shard's or whose rows do not fit its position.
 func (m *Machine) load(db *engine.DB, members *memberLog) (state, error) {
-	raw, ok, err := db.Get(stateKey(), engine.MaxVersion)
+	raw, ok, err := db.Get(stateRowKey, engine.MaxVersion)
 	if err != nil {
 		return state{}, fmt.Errorf("read state row: %w", err)
 	}
@@ -85,8 +89,12 @@ func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 		return nil, err
 	}
 	defer h.release()
+	r := m.run
+	if m.run = nil; r == nil || r.handle != h {
+		r = newRun(h)
+	}
+	r.state = *m.state()
 	results := make([]any, len(entries))
-	r := newRun(h, *m.state())
 	last := h.db.Applied().Index
 	for i := range entries {
 		e := &entries[i]
@@ -108,6 +116,7 @@ func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 	if err := m.commit(r); err != nil {
 		return nil, err
 	}
+	m.run = r
 	return results, nil
 }
 
@@ -162,6 +171,7 @@ func (m *Machine) Checkpoint(dir string) (raft.State, error) {
 // Install implements raft.StateMachine. Reads that hold the old engine finish on it.
 func (m *Machine) Install(dir string) error {
 	var loaded state
+	m.run = nil
 	err := m.store.install(dir, func(db *engine.DB, members *memberLog) (err error) {
 		if db.Applied() == (engine.Position{}) {
 			return errors.New("the checkpoint is empty")

@@ -129,7 +129,7 @@ func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use f
 }
 
 func readState(snapshot *engine.Snapshot) (state, error) {
-	raw, ok, err := snapshot.Get(stateKey(), engine.MaxVersion)
+	raw, ok, err := snapshot.Get(stateRowKey, engine.MaxVersion)
 	if err != nil || !ok {
 		return state{}, err
 	}

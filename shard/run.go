@@ -15,23 +15,32 @@ import (
 const maxRunBytes = 4 << 20
 
 // run gathers what consecutive entries change, for one engine batch. Its overlay lets each
-// command see what the ones before it wrote. It belongs to Machine.Apply.
+// command see what the ones before it wrote. It belongs to Machine.Apply, and keeps its memory from
+// one batch to the next.
 type run struct {
-	db      *engine.DB
-	members *memberLog
-	batch   *engine.Batch
-	state   state // as of the last command evaluated
+	handle *handle
+	db     *engine.DB
+	batch  *engine.Batch
+	state  state // as of the last command evaluated
 
-	// rows holds the newest row of every user key that the batch writes.
-	rows map[string]evaluate.Row
-	// systemRows holds the newest value of every session and answer row; nil means deleted. They
-	// go into the batch when it is committed, in the order of systemOrder.
+	// rows has the newest row of every user key that the batch writes.
+	rows overlay
+	// sessions are as of the last command evaluated; those in changed go into the batch when it is
+	// committed. The others are what the engine holds, and may be forgotten.
+	sessions map[api.SessionID]*openSession
+	changed  []*openSession
+	// systemRows holds the newest value of every row with an answer of its own; nil means deleted.
+	// They go into the batch when it is committed, in the order of systemOrder.
 	systemRows  map[string][]byte
 	systemOrder [][]byte
 	systemBytes int
 
-	// command is the one that is being applied; its operations keep their memory.
-	command decoded
+	// command is the one that is being applied, and evaluator evaluates it; key and value are for
+	// what is encoded on the way.
+	command   decoded
+	evaluator evaluate.Evaluator
+	key       []byte
+	value     []byte
 
 	// carried is how many bytes of stored values the commands of the current entry took up again.
 	carried int
@@ -41,12 +50,25 @@ type run struct {
 	position   engine.Position
 }
 
-func newRun(h *handle, s state) *run {
-	return &run{db: h.db, members: h.members, batch: h.db.NewBatch(), state: s, rows: map[string]evaluate.Row{}, systemRows: map[string][]byte{}}
+func newRun(h *handle) *run {
+	r := &run{
+		handle: h, db: h.db, batch: h.db.NewBatch(), rows: newOverlay(),
+		sessions: make(map[api.SessionID]*openSession), systemRows: make(map[string][]byte),
+	}
+	r.evaluator.Lookup = func(key []byte) (evaluate.Row, error) { return r.row(r.command.write.Batch.Namespace, key) }
+	return r
 }
 
+// maxKeptOps is up to which size the memory of a command's operations is used again.
+const maxKeptOps = 1024
+
+// decode decodes the next command.
 func (r *run) decode(data []byte) (err error) {
-	r.command, err = decodeCommand(data)
+	ops := r.command.write.Batch.Ops
+	if cap(ops) > maxKeptOps {
+		ops = nil
+	}
+	r.command, err = decodeCommandInto(data, ops[:0])
 	return err
 }
 
@@ -60,6 +82,7 @@ func (r *run) commit() error {
 		return nil
 	}
 	v := r.state.rowVersion()
+	r.commitSessions(v)
 	for _, key := range r.systemOrder {
 		if value := r.systemRows[string(key)]; value != nil {
 			r.batch.Put(key, value, v, 0)
@@ -70,18 +93,23 @@ func (r *run) commit() error {
 	if r.membership != nil {
 		r.batch.Put(configurationKey(), r.membership.Marshal(), v, 0)
 	}
-	r.batch.Put(stateKey(), r.state.encode(), v, 0)
+	r.value = r.state.append(r.value[:0])
+	r.batch.Put(stateRowKey, r.value, v, 0)
 	r.batch.SetHorizon(r.horizon())
 	r.batch.SetPosition(r.position)
 	if err := r.db.Apply(r.batch); err != nil {
 		return fmt.Errorf("apply entries up to %d: %w", r.position.Index, err)
 	}
 	r.batch.Reset()
-	clear(r.rows)
+	r.rows.reset()
 	clear(r.systemRows)
-	r.systemOrder, r.systemBytes = nil, 0
+	clear(r.systemOrder)
+	r.systemOrder, r.systemBytes = r.systemOrder[:0], 0
 	r.first = 0
 	r.membership, r.position = nil, engine.Position{}
+	if cap(r.value) > maxRunBytes {
+		r.value = nil
+	}
 	return nil
 }
 
@@ -98,11 +126,12 @@ func (r *run) horizon() engine.Horizon {
 }
 
 // row is the newest row of a user's key, as it is: also if it has expired.
-func (r *run) row(key []byte) (evaluate.Row, error) {
-	if w, ok := r.rows[string(key)]; ok {
-		return w, nil
+func (r *run) row(ns api.Namespace, key []byte) (evaluate.Row, error) {
+	r.key = rows.AppendKey(r.key[:0], ns, key)
+	if w := r.rows.find(r.key); w != nil {
+		return *w, nil
 	}
-	found, ok, err := r.db.Get(key, engine.MaxVersion)
+	found, ok, err := r.db.Get(r.key, engine.MaxVersion)
 	if err != nil || !ok {
 		return evaluate.Row{}, err
 	}
@@ -121,14 +150,16 @@ func rowOf(found engine.Row) (evaluate.Row, error) {
 // putRows adds what an evaluated command leaves behind.
 func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) {
 	for i := range writes {
-		key, row := rows.Key(ns, writes[i].Key), writes[i].Row
+		row := writes[i].Row
+		r.key = rows.AppendKey(r.key[:0], ns, writes[i].Key)
 		if row.Live {
-			r.batch.Put(key, rows.EncodeValue(row.Value), engine.Version(v), row.ExpiryMillis)
+			r.value = rows.AppendValue(r.value[:0], row.Value)
+			r.batch.Put(r.key, r.value, engine.Version(v), row.ExpiryMillis)
 			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, row.ExpiryMillis)
 		} else {
-			r.batch.Delete(key, engine.Version(v))
+			r.batch.Delete(r.key, engine.Version(v))
 		}
-		r.rows[string(key)] = row
+		r.rows.put(r.key, row)
 	}
 	if len(writes) == 0 {
 		return
@@ -139,7 +170,7 @@ func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) 
 	}
 }
 
-// system is the newest value of a session or answer row.
+// system is the newest value of an answer row.
 func (r *run) system(key []byte) ([]byte, bool, error) {
 	if value, ok := r.systemRows[string(key)]; ok {
 		return value, value != nil, nil

@@ -1,12 +1,12 @@
 package shard
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // Sessions, part of the meaning of a write (evaluateWrite) and of a tick (evaluateTick).
@@ -31,47 +31,76 @@ const (
 	maxSweepRows     = 4096
 )
 
-// session is the row of one session. Its creation time is in its key.
-type session struct {
-	// floor is the lowest sequence that is not released.
-	floor uint64
-	// lastUsedMillis is shard time, at most lastUsedStepMillis too low.
-	lastUsedMillis uint64
-}
-
-const sessionFormat = 1
-
-// encode writes the row: format u8 = 1 | floor uvarint | last used uvarint.
-func (s session) encode() []byte {
-	dst := make([]byte, 0, 1+2*uvarintBytes)
-	dst = append(dst, sessionFormat)
-	dst = binary.AppendUvarint(dst, s.floor)
-	return binary.AppendUvarint(dst, s.lastUsedMillis)
-}
-
-func decodeSession(b []byte) (session, error) {
-	r := byteReader{rest: b}
-	if format := r.byte(); r.bad || format != sessionFormat {
-		return session{}, fmt.Errorf("decode session row: format: %w", errMalformed)
-	}
-	s := session{floor: r.uvarint(), lastUsedMillis: r.uvarint()}
-	if err := r.done(); err != nil {
-		return session{}, fmt.Errorf("decode session row: %w", err)
-	}
-	return s, nil
+// openSession is a session as of the last command evaluated: it is in the engine, or goes there
+// with the run.
+type openSession struct {
+	id api.SessionID
+	window
+	known   bool // there is a row
+	changed bool // the run must write it, or delete it if it is not known any more
 }
 
 // idle reports whether a session may be forgotten: nobody used it for the horizon, and it was
 // created before the horizon, so that its requests are refused from then on (S4).
-func (s session) idle(id api.SessionID, nowMillis uint64) bool {
-	return s.lastUsedMillis+sessionHorizonMillis <= nowMillis && id.CreatedMillis+sessionHorizonMillis < nowMillis
+func (w *window) idle(id api.SessionID, nowMillis uint64) bool {
+	return w.lastUsedMillis+sessionHorizonMillis <= nowMillis && id.CreatedMillis+sessionHorizonMillis < nowMillis
 }
 
-// admission is what the session rows say about a request before it is evaluated.
+// session finds a session.
+func (r *run) session(id api.SessionID) (*openSession, error) {
+	if s := r.sessions[id]; s != nil {
+		return s, nil
+	}
+	r.key = appendSessionKey(r.key[:0], id)
+	found, known, err := r.db.Get(r.key, engine.MaxVersion)
+	if err != nil {
+		return nil, err
+	}
+	s := &openSession{id: id, known: known}
+	if known {
+		if err := decodeWindow(&s.window, found.Value); err != nil {
+			return nil, err
+		}
+	}
+	r.sessions[id] = s
+	return s, nil
+}
+
+// change notes that the run must write a session's row.
+func (r *run) change(s *openSession) {
+	if !s.changed {
+		s.changed = true
+		r.changed = append(r.changed, s)
+	}
+}
+
+// maxOpenSessions is how many sessions are remembered from one run to the next, as a cache.
+const maxOpenSessions = 1024
+
+// commitSessions puts the rows of the sessions that have changed into the batch.
+func (r *run) commitSessions(v engine.Version) {
+	for _, s := range r.changed {
+		s.changed = false
+		r.key = appendSessionKey(r.key[:0], s.id)
+		if s.known {
+			r.value = s.append(r.value[:0])
+			r.batch.Put(r.key, r.value, v, 0)
+		} else {
+			r.batch.Delete(r.key, v)
+		}
+	}
+	clear(r.changed)
+	r.changed = r.changed[:0]
+	if len(r.sessions) > maxOpenSessions {
+		clear(r.sessions)
+	}
+}
+
+// admission is what a session says about a request before it is evaluated.
 type admission struct {
-	session session
-	known   bool // the session has a row
-	// duplicate is the answer that was given before; nil for a request not seen yet.
+	session *openSession
+	// duplicate is the answer that was given before, of so many bytes; nil for a request not seen
+	// yet.
 	duplicate      *Answer
 	duplicateBytes int
 	refusal        *api.Error
@@ -79,19 +108,16 @@ type admission struct {
 
 // admit decides whether a protected request may be evaluated. It changes nothing.
 func (r *run) admit(req api.RequestID, nowMillis uint64) (admission, error) {
-	raw, known, err := r.system(sessionKey(req.Session))
+	s, err := r.session(req.Session)
 	if err != nil {
 		return admission{}, err
 	}
-	a := admission{known: known, session: session{floor: req.Floor}}
-	if !known {
+	a := admission{session: s}
+	if !s.known {
 		a.refusal = r.admitNewSession(req, nowMillis)
 		return a, nil
 	}
-	if a.session, err = decodeSession(raw); err != nil {
-		return admission{}, err
-	}
-	floor := max(a.session.floor, req.Floor)
+	floor := max(s.floor, req.Floor)
 	switch {
 	case req.Sequence < floor:
 		a.refusal = api.Errorf(api.CodeReleased, "request %d is below the session's floor %d", req.Sequence, floor)
@@ -100,16 +126,29 @@ func (r *run) admit(req api.RequestID, nowMillis uint64) (admission, error) {
 		a.refusal = errWindow(req.Sequence, floor)
 		return a, nil
 	}
-	kept, found, err := r.system(answerKey(req.Session, req.Sequence))
-	if err != nil || !found {
-		return a, err
+	at, found := s.find(req.Sequence)
+	if !found || seededbug.Enabled(seededbug.ShardRunTwice) {
+		return a, nil
 	}
-	answer, err := decodeAnswer(kept)
+	a.duplicate, a.duplicateBytes, err = r.answerOf(s, &s.kept[at])
+	return a, err
+}
+
+// answerOf is an answer that was given before, and its length.
+func (r *run) answerOf(s *openSession, k *kept) (*Answer, int, error) {
+	if k.form != keptApart {
+		answer, err := k.answer()
+		return &answer, len(k.whole), err
+	}
+	raw, found, err := r.system(answerKey(s.id, k.sequence))
 	if err != nil {
-		return admission{}, err
+		return nil, 0, err
 	}
-	a.duplicate, a.duplicateBytes = &answer, len(kept)
-	return a, nil
+	if !found {
+		return nil, 0, fmt.Errorf("the answer of request %d is missing: %w", k.sequence, errMalformed)
+	}
+	answer, err := decodeAnswer(raw)
+	return &answer, len(raw), err
 }
 
 func errWindow(sequence, floor uint64) *api.Error {
@@ -135,41 +174,46 @@ func (r *run) admitNewSession(req api.RequestID, nowMillis uint64) *api.Error {
 
 // touch records that a session was used: its floor, its last use, and the answers that the
 // floor releases.
-func (r *run) touch(req api.RequestID, a admission, nowMillis uint64) error {
-	next := session{floor: max(a.session.floor, req.Floor), lastUsedMillis: a.session.lastUsedMillis}
-	if !a.known {
+func (r *run) touch(req api.RequestID, s *openSession, nowMillis uint64) {
+	if !s.known {
 		r.state.sessions++
+		s.known, s.window = true, window{floor: req.Floor, lastUsedMillis: nowMillis, kept: s.kept[:0]}
+		r.change(s)
+		return
 	}
-	if !a.known || nowMillis-min(nowMillis, next.lastUsedMillis) >= lastUsedStepMillis {
-		next.lastUsedMillis = nowMillis
+	if nowMillis-min(nowMillis, s.lastUsedMillis) >= lastUsedStepMillis {
+		s.lastUsedMillis = nowMillis
+		r.change(s)
 	}
-	if a.known && next == a.session {
-		return nil
+	if req.Floor > s.floor {
+		s.release(req.Floor, func(sequence uint64) { r.deleteSystem(answerKey(s.id, sequence)) })
+		r.change(s)
 	}
-	r.putSystem(sessionKey(req.Session), next.encode())
-	if !a.known {
-		return nil
-	}
-	return r.release(req.Session, a.session.floor, next.floor)
 }
 
-// release deletes the answers of the sequences s with from <= s < to. Answers lie within a
-// window above the floor, so a floor that jumps further costs no more.
-func (r *run) release(id api.SessionID, from, to uint64) error {
-	if to-from > api.MaxSessionWindow {
-		to = from + api.MaxSessionWindow
+// keep keeps the answer of a request until it is released.
+func (r *run) keep(req api.RequestID, s *openSession, answer *Answer) error {
+	apart, err := s.keep(req.Sequence, answer)
+	if err != nil {
+		return err
 	}
-	for s := from; s < to; s++ {
-		key := answerKey(id, s)
-		_, found, err := r.system(key)
-		if err != nil {
-			return err
-		}
-		if found {
-			r.deleteSystem(key)
-		}
+	if apart != nil {
+		r.putSystem(answerKey(req.Session, req.Sequence), apart)
 	}
+	r.change(s)
 	return nil
+}
+
+// forget drops a session without its answers.
+func (r *run) forget(id api.SessionID) {
+	s := r.sessions[id]
+	if s == nil {
+		s = &openSession{id: id}
+		r.sessions[id] = s
+	}
+	r.state.sessions--
+	s.known, s.window = false, window{}
+	r.change(s)
 }
 
 // sweep forgets idle sessions, a bounded number at a time, going round through all of them. It
@@ -199,7 +243,7 @@ func (r *run) sweep(nowMillis uint64) error {
 // sweepFrom walks over sessions from the iterator's start and returns the session to go on from
 // next time, the zero one for the beginning. Sessions sort by age, so the first one that is too
 // young ends the round.
-func (r *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, error) {
+func (run *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, error) {
 	rows := 0
 	for ok := it.First(); ok; {
 		id, kind, err := sessionOfKey(it.Row().Key)
@@ -215,26 +259,28 @@ func (r *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, e
 		if rows >= maxSweepRows {
 			return id, nil
 		}
-		s, err := decodeSession(it.Row().Value)
-		if err != nil {
-			return api.SessionID{}, err
+		r := byteReader{rest: it.Row().Value}
+		var w window
+		if readWindowHead(&r, &w); r.bad {
+			return api.SessionID{}, fmt.Errorf("decode session row: %w", errMalformed)
 		}
-		if !s.idle(id, nowMillis) {
+		if !w.idle(id, nowMillis) {
 			rows++
 			ok = it.SeekGE(append(appendSessionPrefix(nil, id), answerRow+1))
 			continue
 		}
-		r.state.sessions--
-		for same := true; ok && same; {
-			r.deleteSystem(append([]byte(nil), it.Row().Key...))
-			rows++
-			if ok = it.Next(); ok {
-				var following api.SessionID
-				if following, _, err = sessionOfKey(it.Row().Key); err != nil {
-					return api.SessionID{}, err
-				}
-				same = following == id
+		run.forget(id)
+		rows++
+		for ok = it.Next(); ok; ok = it.Next() {
+			following, _, err := sessionOfKey(it.Row().Key)
+			if err != nil {
+				return api.SessionID{}, err
 			}
+			if following != id {
+				break
+			}
+			run.deleteSystem(append([]byte(nil), it.Row().Key...))
+			rows++
 		}
 	}
 	return api.SessionID{}, it.Err()

@@ -299,7 +299,7 @@ func TestTicksForgetIdleSessionsAndNoOthers(t *testing.T) {
 
 func TestOneTickForgetsABoundedNumberOfRows(t *testing.T) {
 	b := configuredBench(t)
-	const sessions = maxSweepRows/2 + 500 // two rows each
+	const sessions = maxSweepRows + 500
 	var raw [][]byte
 	for i := range uint64(sessions) {
 		c := batch(put(fmt.Sprint("k", i%10), ""))
@@ -311,11 +311,11 @@ func TestOneTickForgetsABoundedNumberOfRows(t *testing.T) {
 	}
 	b.now += 2 * sessionHorizonMillis
 	b.tick()
-	if left, answers := b.systemRows(); left != sessions-maxSweepRows/2 || left != answers {
+	if left, answers := b.systemRows(); left != sessions-maxSweepRows || left != answers {
 		t.Fatalf("%d sessions and %d answers are left after one tick", left, answers)
 	}
 	b.tick() // within the same second: no sweep
-	if left, _ := b.systemRows(); left != sessions-maxSweepRows/2 {
+	if left, _ := b.systemRows(); left != sessions-maxSweepRows {
 		t.Fatalf("%d sessions are left after a second tick at once", left)
 	}
 	b.now += sweepEveryMillis

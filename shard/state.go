@@ -47,16 +47,15 @@ type state struct {
 
 const stateFormat = 2
 
-// encode writes the state row:
+// append encodes the state row:
 //
 //	format u8 = 2 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
 //	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next,
 //	each uvarint | sweep from, its random half, u64
-func (s *state) encode() []byte {
-	dst := make([]byte, 0, 128)
+func (s *state) append(dst []byte) []byte {
 	dst = append(dst, stateFormat)
 	dst = appendFlag(dst, s.configured)
-	for _, v := range []uint64{
+	for _, v := range [...]uint64{
 		uint64(s.shard), uint64(s.arc.Start), uint64(s.arc.End), uint64(s.epoch), s.retentionMillis,
 		uint64(s.last), uint64(s.term), s.ceilingMillis, s.earlierCeilingMillis,
 		uint64(s.lastWrite), s.latestExpiryMillis, s.sessions, s.sweptMillis, s.sweepFrom.CreatedMillis,

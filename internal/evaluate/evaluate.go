@@ -33,6 +33,9 @@ type Evaluator struct {
 	// CarriedBefore is what the batches that are applied together with this one, and before it,
 	// have carried.
 	CarriedBefore int
+	// Results is where Run puts the results of operations, if they fit into its capacity; it may
+	// be nil.
+	Results []api.OpResult
 
 	writes []Write
 	index  map[string]int // key -> index in writes; made when writes are many
@@ -85,7 +88,7 @@ type failure struct {
 // Run evaluates a batch that Check accepts. A refusal is an error of the caller's batch: nothing of
 // it may be applied. err is what Lookup failed with.
 func (e *Evaluator) Run(b *api.Batch) (_ api.Result, refusal *api.Error, err error) {
-	res := api.Result{Applied: true, Version: e.Version, Ops: make([]api.OpResult, len(b.Ops))}
+	res := api.Result{Applied: true, Version: e.Version, Ops: e.results(len(b.Ops))}
 	for start := 0; start < len(b.Ops); {
 		end := stepEnd(b, start)
 		failed, err := e.step(b.Ops[start:end], res.Ops[start:end])
@@ -103,6 +106,29 @@ func (e *Evaluator) Run(b *api.Batch) (_ api.Result, refusal *api.Error, err err
 		start = end
 	}
 	return res, nil, nil
+}
+
+// results makes the results of a batch, empty.
+func (e *Evaluator) results(count int) []api.OpResult {
+	if cap(e.Results)-len(e.Results) < count {
+		return make([]api.OpResult, count)
+	}
+	start := len(e.Results)
+	e.Results = e.Results[:start+count]
+	ops := e.Results[start : start+count : start+count]
+	clear(ops)
+	return ops
+}
+
+// Reset readies the evaluator for another batch. It keeps its memory, so that Writes of the last
+// one must not be used any more.
+func (e *Evaluator) Reset(v api.Version, carriedBefore int) {
+	clear(e.writes)
+	clear(e.saved)
+	*e = Evaluator{
+		Version: v, Lookup: e.Lookup, CarriedBefore: carriedBefore, Results: e.Results,
+		writes: e.writes[:0], saved: e.saved[:0],
+	}
 }
 
 // stepEnd is where the step that begins at start ends. A batch that is not independent is applied

@@ -29,6 +29,9 @@ const collectionDefault = 0
 
 const headerBytes = 1 + 4 + 2
 
+// MaxOverheadBytes is what a row takes beyond its user's key and value, if the key needs no escapes.
+const MaxOverheadBytes = headerBytes + 3 + valueHeaderBytes
+
 var errNotKey = errors.New("not the key of a value row")
 
 // appendHeader begins the engine key of every row of a collection.
@@ -54,7 +57,11 @@ func appendUserKey(dst, key []byte) []byte {
 
 // Key is the engine key of a user key's value row.
 func Key(ns api.Namespace, key []byte) []byte {
-	dst := make([]byte, 0, headerBytes+len(key)+3)
+	return AppendKey(make([]byte, 0, headerBytes+len(key)+3), ns, key)
+}
+
+// AppendKey is Key into a buffer.
+func AppendKey(dst []byte, ns api.Namespace, key []byte) []byte {
 	dst = appendHeader(dst, ns)
 	dst = appendUserKey(dst, key)
 	return append(dst, kindValue)

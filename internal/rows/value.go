@@ -13,9 +13,13 @@ const typeString = 1
 
 // EncodeValue puts the header before a plain value.
 func EncodeValue(value []byte) []byte {
-	row := make([]byte, 0, valueHeaderBytes+len(value))
-	row = append(row, valueFormat, typeString)
-	return append(row, value...)
+	return AppendValue(make([]byte, 0, valueHeaderBytes+len(value)), value)
+}
+
+// AppendValue is EncodeValue into a buffer.
+func AppendValue(dst, value []byte) []byte {
+	dst = append(dst, valueFormat, typeString)
+	return append(dst, value...)
 }
 
 // DecodeValue takes the header off. The result aliases row.
