@@ -10,7 +10,9 @@ NESTED := examples/loadtree tests tests/deploy
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
-CHAOS_DURATION ?= 10m
+# make chaos: a percentage, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
+export CHAOS_SCALE ?= 100
+CHAOS_PARTS ?=
 
 .PHONY: help
 help: ## list these targets
@@ -84,8 +86,8 @@ fuzz: ## fuzz each target for FUZZTIME (20s)
 	done
 
 .PHONY: chaos
-chaos: ## kills, pauses and partitions for CHAOS_DURATION (10m) per scenario
-	cd tests && go test -count=1 -v -timeout 0 ./chaos -chaos.duration $(CHAOS_DURATION)
+chaos: ## every fault on every workload, kills, power cuts: hours, or CHAOS_SCALE percent of them; prints a page
+	.ci/chaos $(CHAOS_PARTS)
 
 .PHONY: ready-time
 ready-time: ## print how long three nodes take until they serve
