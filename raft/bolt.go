@@ -25,7 +25,7 @@ type BoltOptions struct {
 const defaultCacheBytes = 16 << 20
 
 // BoltStorage is a Storage with one bbolt file per replica. Each write is two fsyncs of that
-// file alone, so it suits few groups; a log that the groups of a node share will replace it.
+// file alone, so it suits a group that writes rarely.
 type BoltStorage struct {
 	opts BoltOptions
 

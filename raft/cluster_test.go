@@ -14,6 +14,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/testkit/fakenet"
@@ -101,7 +102,7 @@ func (n *testNode) tryStart() error {
 	}
 	storage := n.storage
 	if storage == nil {
-		s, err := NewBoltStorage(BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+		s, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 		if err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -87,7 +88,7 @@ func (f *faults) configure(c *testCluster) {
 	f.what.Store("")
 	f.node.Store("")
 	c.setting = func(n *testNode) {
-		bolt, err := NewBoltStorage(BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+		bolt, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -392,7 +393,7 @@ func TestAnInterruptedBootstrapIsFinished(t *testing.T) {
 				return
 			}
 			dirs[n.name] = n.logDir
-			s, err := NewBoltStorage(BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+			s, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -419,7 +420,7 @@ func TestAFollowerCommitsNothingThatItsLeaderDidNotSend(t *testing.T) {
 		n.crash()
 	}
 	n := c.nodes["n1"]
-	s, err := NewBoltStorage(BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+	s, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 	if err != nil {
 		t.Fatal(err)
 	}

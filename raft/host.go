@@ -97,7 +97,7 @@ type Host struct {
 	mux  *mux.Mux
 
 	failOnce sync.Once
-	wg       sync.WaitGroup // the call of OnFailure and watchLoop
+	wg       sync.WaitGroup // the call of OnFailure, watchLoop and reclaimLoop
 
 	looks atomic.Uint64 // of watchLoop
 	stop  chan struct{} // closed by Close
@@ -134,6 +134,9 @@ func NewHost(o HostOptions) (*Host, error) {
 	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect})
 	h.mu.groups = make(map[GroupID]*Group)
 	h.wg.Go(h.watchLoop)
+	if s, ok := o.Storage.(BoundedStorage); ok {
+		h.wg.Go(func() { h.reclaimLoop(s) })
+	}
 	return h, nil
 }
 

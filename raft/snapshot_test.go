@@ -14,6 +14,7 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -174,7 +175,7 @@ func FuzzConfiguration(f *testing.F) {
 // newTestLog is a guarded log over an empty bolt file.
 func newTestLog(t *testing.T, durable *api.Index) (*guardedLog, *[]error) {
 	t.Helper()
-	s, err := NewBoltStorage(BoltOptions{Dir: t.TempDir(), FS: vfs.OS()})
+	s, err := NewNodeStorage(NodeStorageOptions{Dir: t.TempDir(), FS: vfs.OS(), Entropy: entropy.System()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +288,7 @@ func TestALogThatConflictsWithASnapshotIsRepaired(t *testing.T) {
 	lagging := c.others(c.leader(7))[0]
 	lagging.crash()
 	// Entries of a term that nobody else has heard of, as a leader leaves them that was cut off.
-	s, err := NewBoltStorage(BoltOptions{Dir: lagging.logDir, FS: vfs.OS()})
+	s, err := NewNodeStorage(NodeStorageOptions{Dir: lagging.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 	if err != nil {
 		t.Fatal(err)
 	}

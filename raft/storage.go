@@ -25,13 +25,24 @@ type LogStore interface {
 	io.Closer
 }
 
-// Storage keeps the logs of all replicas of a node. BoltStorage is the first implementation.
+// Storage keeps the logs of all replicas of a node. NodeStorage is that of a node, BoltStorage one
+// of a file for each replica.
 type Storage interface {
 	// Open opens the log of one replica, creating an empty one if there is none. A replica's
 	// log must be closed before it is opened again.
 	Open(g GroupID, incarnation uint64) (LogStore, error)
 	// Close closes what is still open.
 	Close() error
+}
+
+// BoundedStorage is a Storage whose groups share what it keeps, within a limit.
+type BoundedStorage interface {
+	Storage
+	// Full yields when Pinned has changed.
+	Full() <-chan struct{}
+	// Pinned is the group that should make its state durable and cut its log up to index through,
+	// false while the storage is within its limit.
+	Pinned() (group GroupID, through uint64, ok bool)
 }
 
 // The keys that hashicorp/raft uses and this package reads.

@@ -19,6 +19,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
@@ -134,7 +135,7 @@ func newCluster(t *testing.T, size int, wall clock.Clock, configure func(*node))
 func (n *node) start() {
 	n.c.t.Helper()
 	t := n.c.t
-	storage, err := raft.NewBoltStorage(raft.BoltOptions{Dir: n.logDir, FS: vfs.OS()})
+	storage, err := raft.NewNodeStorage(raft.NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
 	if err != nil {
 		t.Fatal(err)
 	}

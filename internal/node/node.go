@@ -195,8 +195,8 @@ func (n *node) startGossip() error {
 }
 
 func (n *node) openRaft() error {
-	storage, err := raft.NewBoltStorage(raft.BoltOptions{
-		Dir: n.config.DataDir + "/raft", FS: n.fs,
+	storage, err := raft.NewNodeStorage(raft.NodeStorageOptions{
+		Dir: n.config.DataDir + "/raft", FS: n.fs, Entropy: n.entropy,
 	})
 	if err != nil {
 		return err
@@ -211,7 +211,10 @@ func (n *node) openRaft() error {
 			TrailingLogs:      n.config.TrailingLogs,
 		},
 	})
-	return err
+	if err != nil {
+		return errors.Join(err, storage.Close())
+	}
+	return nil
 }
 
 func (n *node) newReplicas() *replicas {

@@ -31,6 +31,14 @@ const (
 	RESPReplyWhenDone Bug = "resp-reply-when-done"
 	// ClientNewRequestID makes the SDK repeat a write under another request id.
 	ClientNewRequestID Bug = "client-new-request-id"
+	// LogChecksumWithoutSegment leaves the segment's id and UUID out of the checksums of the shared log.
+	LogChecksumWithoutSegment Bug = "log-checksum-without-segment"
+	// LogAcknowledgeBeforeSync acknowledges what the shared log has written and not synced.
+	LogAcknowledgeBeforeSync Bug = "log-acknowledge-before-sync"
+	// LogRetryFailedSync syncs the shared log again after a sync failed, and believes the second one.
+	LogRetryFailedSync Bug = "log-retry-failed-sync"
+	// VoteInTwoRecords makes the term of a vote durable before its candidate.
+	VoteInTwoRecords Bug = "vote-in-two-records"
 )
 
 // Claim is a test that was written for a promise, and which a bug must make fail.
@@ -55,4 +63,8 @@ var Claims = []Claim{
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},
 	{RESPReplyWhenDone, "server/resp", "TestAPipelineIsAnsweredAsItsCommandsAloneAre"},
 	{ClientNewRequestID, "client", "TestABrokenStreamLosesNothingAndDoublesNothing"},
+	{LogChecksumWithoutSegment, "raft/sharedlog", "TestNothingAcknowledgedIsLostInACrash"},
+	{LogAcknowledgeBeforeSync, "raft/sharedlog", "TestNothingAcknowledgedIsLostInACrash"},
+	{LogRetryFailedSync, "raft/sharedlog", "TestAfterAFailedCallNothingIsAcknowledgedThatIsLost"},
+	{VoteInTwoRecords, "raft/sharedlog", "TestNothingAcknowledgedIsLostInACrash"},
 }

@@ -1,0 +1,62 @@
+package raft
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+)
+
+// reclaimLoop keeps a storage that all groups share within its limit: the group whose entries pin
+// the oldest part makes its state durable and cuts them, whatever it would have liked to keep for
+// followers that are behind. Those get a snapshot.
+func (h *Host) reclaimLoop(s BoundedStorage) {
+	for {
+		select {
+		case <-s.Full():
+		case <-h.stop:
+			return
+		}
+		id, through, ok := s.Pinned()
+		if !ok {
+			continue
+		}
+		h.mu.Lock()
+		g := h.mu.groups[id]
+		h.mu.Unlock()
+		if g == nil {
+			continue // it is being started or stopped; the next call comes with the next segment
+		}
+		if err := g.release(through); err != nil && !errors.Is(err, fs.ErrClosed) {
+			h.opts.Logger.Warn("raft log not cut", "group", g.id, "through", through, "error", err)
+		}
+	}
+}
+
+// release cuts the log up to index through, or as far as the state machine can make durable.
+func (g *Group) release(through uint64) error {
+	if uint64(g.opts.StateMachine.Durable().Index) < through {
+		if err := g.Snapshot(); err != nil {
+			return err
+		}
+	}
+	first, err := g.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	// The library takes what is before its last snapshot for gone, and nothing else. Its log still
+	// ends with an entry, because it may look for the last one.
+	snapshot, err := strconv.ParseUint(g.current.Load().raft.Stats()["last_snapshot_index"], 10, 64)
+	if err != nil {
+		return fmt.Errorf("read the index of the last snapshot: %w", err)
+	}
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	end := min(through, snapshot, max(last, 1)-1)
+	if end < first || first == 0 {
+		return nil
+	}
+	return g.log.DeleteRange(first, end)
+}
