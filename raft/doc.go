@@ -47,6 +47,7 @@
 //     The library's own end there too, as do a check of clocks and a transfer of the leadership.
 //   - Those of raft/mux: end at Host.Close.
 //   - The call of HostOptions.OnFailure; Host.Close waits for it.
+//   - Host.reclaimLoop, with a BoundedStorage: ends at Host.Close.
 //
 // # Locks
 //
