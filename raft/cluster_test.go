@@ -33,6 +33,9 @@ type testCluster struct {
 	nodes   map[string]*testNode
 	names   []string
 	setting func(*testNode) // changes a node before it starts
+	// preferred names the node that should lead a group; nil for none.
+	preferred func(GroupID) string
+	stall     time.Duration // HostOptions.StallLimit
 }
 
 // testNode is one node: its disks outlive its runs.
@@ -112,7 +115,7 @@ func (n *testNode) tryStart() error {
 	n.pool = peers.New(peers.Options{Network: at, Resolver: at, Credentials: insecure.NewCredentials()})
 	host, err := NewHost(HostOptions{
 		Node: api.NodeID(n.name), Dir: "raft", FS: n.disk, Storage: storage, Peers: n.pool,
-		Logger: testkit.Logger(t), Clock: n.clock, Timing: n.cluster.timing,
+		Logger: testkit.Logger(t), Clock: n.clock, Timing: n.cluster.timing, StallLimit: n.cluster.stall,
 		OnFailure: func(err error) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -145,7 +148,13 @@ func (n *testNode) startGroup(id GroupID) error {
 	if err != nil {
 		return err
 	}
+	var preferred api.NodeID
+	if n.cluster.preferred != nil {
+		preferred = api.NodeID(n.cluster.preferred(id))
+	}
 	g, err := n.host.Start(GroupOptions{
+		PreferredLeader: preferred,
+
 		ID: id, Incarnation: 1, Voters: n.cluster.voters(), StateMachine: m,
 		Tick: func() []byte {
 			n.ticks.Add(1)

@@ -30,6 +30,9 @@ type Options struct {
 	Epoch api.Epoch
 	// Voters is the configuration that an empty group begins with.
 	Voters []raft.ReplicaID
+	// PreferredLeader is the node that should lead the shard while nothing speaks against it; empty
+	// for none.
+	PreferredLeader api.NodeID
 	// Engine are the settings of the engine. FS, Logger, OnFailure and RetainVersions are set
 	// by Open.
 	Engine engine.Options

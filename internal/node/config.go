@@ -47,6 +47,7 @@ type Config struct {
 	SnapshotThreshold uint64
 	TrailingLogs      uint64
 	SnapshotInterval  time.Duration
+	DiskStallLimit    time.Duration
 }
 
 // maxShards bounds the shards of a new cluster: every group costs goroutines, timers and an
@@ -82,6 +83,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.Uint64Var(&c.SnapshotThreshold, "raft-snapshot-threshold", 8192, "entries after which a group may flush and cut its log")
 	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 8192, "entries kept behind the cut for followers that lag")
 	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
+	fs.DurationVar(&c.DiskStallLimit, "disk-stall-limit", 20*time.Second, "how long one write of a log may take before the node ends itself with exit code 7; it stops leading after --heartbeat-timeout of it")
 }
 
 // ConfigError lists everything that is wrong with the settings.
@@ -214,6 +216,7 @@ func (c *Config) validate() []string {
 	refuse(c.BootstrapExpect > 1 && len(c.Join) == 0, "--bootstrap-expect %d needs --join with the addresses of the others", c.BootstrapExpect)
 	refuse(c.Shards < 0 || c.Shards > maxShards, "--shards must be from 1 to %d", maxShards)
 	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")
+	refuse(c.DiskStallLimit < 2*c.HeartbeatTimeout || c.DiskStallLimit > time.Hour, "--disk-stall-limit must be from twice --heartbeat-timeout to 1h")
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")

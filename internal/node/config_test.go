@@ -2,12 +2,17 @@ package node
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/pflag"
+
+	"github.com/lightning-db/lightning/raft"
 )
 
 func noEnv(string) (string, bool) { return "", false }
@@ -118,5 +123,21 @@ func TestConfigDocIsCurrent(t *testing.T) {
 	}
 	if string(got) != want.String() {
 		t.Errorf("%s is not what the table says; run the tests with LIGHTNING_REWRITE=1", name)
+	}
+}
+
+func TestAStalledDiskHasAnExitCodeOfItsOwn(t *testing.T) {
+	n := &node{failed: make(chan struct{}), logger: slog.New(slog.DiscardHandler)}
+	if n.stalled() != nil {
+		t.Fatal("a node that has not failed has stalled")
+	}
+	n.fail(fmt.Errorf("group 7: %w", &raft.StalledError{Group: 7, For: 20 * time.Second}))
+	if code := ExitCode(n.stalled()); code != ExitStalled {
+		t.Errorf("a disk that stalls ends the node with %d", code)
+	}
+	n = &node{failed: make(chan struct{}), logger: slog.New(slog.DiscardHandler)}
+	n.fail(errors.New("no space left on device"))
+	if code := ExitCode(n.verdict(n.stalled())); code != ExitStorage {
+		t.Errorf("a disk that fails ends the node with %d", code)
 	}
 }

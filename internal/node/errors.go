@@ -17,6 +17,7 @@ const (
 	ExitAddress    = 4 // address in use or not ours
 	ExitRefused    = 5 // the cluster refuses this node
 	ExitStorage    = 6 // the disk failed while running
+	ExitStalled    = 7 // the disk did not answer for too long
 )
 
 // DataDirError says that the data directory cannot be used.
@@ -75,6 +76,18 @@ func (e *StorageError) Error() string {
 // Unwrap gives the cause.
 func (e *StorageError) Unwrap() error { return e.Cause }
 
+// StalledError says that the disk did not answer a write for longer than --disk-stall-limit. The node
+// ends without closing anything, which would wait for the disk as well.
+type StalledError struct{ Cause error }
+
+// Error implements error.
+func (e *StalledError) Error() string {
+	return fmt.Sprintf("the disk has stalled, the node ends: %v; look at the disk, then start it again", e.Cause)
+}
+
+// Unwrap gives the cause.
+func (e *StalledError) Unwrap() error { return e.Cause }
+
 // ExitCode maps the error that ended a node to the process' exit code.
 func ExitCode(err error) int {
 	var (
@@ -83,6 +96,7 @@ func ExitCode(err error) int {
 		address *AddressError
 		refused *RefusedError
 		storage *StorageError
+		stalled *StalledError
 	)
 	switch {
 	case err == nil:
@@ -95,6 +109,8 @@ func ExitCode(err error) int {
 		return ExitAddress
 	case errors.As(err, &refused):
 		return ExitRefused
+	case errors.As(err, &stalled):
+		return ExitStalled
 	case errors.As(err, &storage):
 		return ExitStorage
 	}

@@ -91,6 +91,9 @@ func (f *faces) Close() error {
 // ready adds to the server's view what only the wiring knows: what the node waits for before it
 // has a cluster, and whether the groups that it leads have caught up with their logs.
 func (n *node) ready() error {
+	if n.leaving.Load() {
+		return errors.New("the node is stopping")
+	}
 	if reason := n.waiting.Load(); reason != nil && *reason != "" {
 		return errors.New(*reason)
 	}

@@ -56,6 +56,7 @@ type node struct {
 	meta    atomic.Pointer[meta.Meta]
 	cluster atomic.Pointer[string] // id of the cluster that the node belongs to
 	waiting atomic.Pointer[string] // why the cluster has not formed
+	leaving atomic.Bool            // the node gives its leaderships away and then stops
 
 	// failure is the first storage failure; failed is closed after it is stored.
 	failure atomic.Pointer[error]
@@ -88,7 +89,13 @@ func RunOn(ctx context.Context, config Config, logs io.Writer, on network.Networ
 		failed:  make(chan struct{}),
 	}
 	config.limitMemory()
-	defer func() { err = n.verdict(errors.Join(err, n.close())) }()
+	defer func() {
+		if stalled := n.stalled(); stalled != nil {
+			err = stalled // a disk that does not answer would keep close waiting as well
+			return
+		}
+		err = n.verdict(errors.Join(err, n.close()))
+	}()
 	if err := n.assemble(); err != nil {
 		return err
 	}
@@ -101,6 +108,15 @@ func (n *node) verdict(err error) error {
 		return &StorageError{*cause}
 	}
 	return err
+}
+
+// stalled is the failure if it was a disk that does not answer.
+func (n *node) stalled() error {
+	var stalled *raft.StalledError
+	if cause := n.failure.Load(); cause != nil && errors.As(*cause, &stalled) {
+		return &StalledError{*cause}
+	}
+	return nil
 }
 
 // fail is called by everything that writes, with the first write or fsync that failed.
@@ -203,7 +219,7 @@ func (n *node) openRaft() error {
 	}
 	n.host, err = raft.NewHost(raft.HostOptions{
 		Node: n.id, Dir: n.config.DataDir, FS: n.fs, Storage: storage, Peers: n.pool,
-		Clock: n.clock, Logger: n.logger, OnFailure: n.fail,
+		Clock: n.clock, Logger: n.logger, OnFailure: n.fail, StallLimit: n.config.DiskStallLimit,
 		Timing: raft.Timing{
 			HeartbeatTimeout:  n.config.HeartbeatTimeout,
 			SnapshotInterval:  n.config.SnapshotInterval,
@@ -290,8 +306,12 @@ func (n *node) run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		n.logger.Info("stopping")
+		n.handOver(errors.Is(context.Cause(ctx), ErrCrash))
 		end = <-joined
 	case <-n.failed:
+		if n.stalled() != nil {
+			return nil // RunOn says so
+		}
 		cancel()
 		end = <-joined
 	case err := <-broken:
@@ -308,7 +328,33 @@ func (n *node) run(ctx context.Context) error {
 	return end
 }
 
-const leaveLimit = time.Second
+const (
+	leaveLimit = time.Second
+	// handOverLimit is long enough for a second try at every group; a transfer takes milliseconds, or
+	// an election timeout if it fails.
+	handOverLimit = 5 * time.Second
+)
+
+// handOver gives away every leadership of this node while it still serves: what clients send
+// meanwhile is answered, or forwarded to the new leader. A node that crashes does nothing of it.
+func (n *node) handOver(crash bool) {
+	n.leaving.Store(true)
+	if crash {
+		return
+	}
+	limit, cancel := context.WithTimeout(context.Background(), handOverLimit)
+	defer cancel()
+	go func() { // a disk that fails now ends the wait
+		select {
+		case <-n.failed:
+			cancel()
+		case <-limit.Done():
+		}
+	}()
+	if err := n.host.HandOver(limit); err != nil {
+		n.logger.Warn("some groups are left without a leader for a moment", "error", err)
+	}
+}
 
 // stopServing ends what others see of this node, clients first, so that what they sent is
 // answered while the groups still work. A node that crashes does not say goodbye.

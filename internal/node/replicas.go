@@ -98,11 +98,13 @@ func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
 		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
 		Epoch:       api.Epoch(description.Epoch),
 		Voters:      voters,
-		Engine:      r.engine,
-		FS:          r.fs,
-		Clock:       r.clock,
-		Logger:      r.logger.With("shard", description.Id),
-		OnFailure:   r.onFailure,
+		// The plan of a new cluster gives each node the first place of as many shards as any other.
+		PreferredLeader: voters[0].Node,
+		Engine:          r.engine,
+		FS:              r.fs,
+		Clock:           r.clock,
+		Logger:          r.logger.With("shard", description.Id),
+		OnFailure:       r.onFailure,
 	})
 	if err != nil {
 		return fmt.Errorf("open shard %d: %w", id, err)
