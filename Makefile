@@ -10,6 +10,8 @@ NESTED := examples/loadtree tests tests/deploy
 # The race detector needs a C compiler; without one the tests run without it.
 RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
+# Tests of processes mostly wait, so two packages run at a time; not beside others those that load both cores themselves.
+ALONE := /(hostile|differential)$$
 # make chaos: a percentage, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
 export CHAOS_SCALE ?= 100
 CHAOS_PARTS ?=
@@ -74,7 +76,8 @@ test: clients ## every test that CI runs: units, policy, fuzz corpora, then clus
 	go test $(RACE) -timeout 10m ./...
 	cd examples/loadtree && go test ./...
 	cd tests/deploy && go test -v -count=1 -timeout 10m ./...
-	cd tests && go test -v -count=1 -p 1 -timeout 15m ./... # -v: what is measured is printed
+	cd tests && go test -v -count=1 -p 2 -timeout 15m $$(go list ./... | grep -vE '$(ALONE)') # -v: what is measured is printed
+	cd tests && go test -v -count=1 -p 1 -timeout 15m $$(go list ./... | grep -E '$(ALONE)')
 
 .PHONY: fuzz
 fuzz: ## fuzz each target for FUZZTIME (20s)

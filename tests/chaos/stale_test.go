@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/lightning-db/lightning/tests/workload"
 )
 
-const staleRounds = 20
+var staleRounds = flag.Int("chaos.stale-rounds", 6, "reads from deposed leaders")
 
 // TestDeposedLeaderAnswersNoRead runs the scripted stale read: the leader is cut from both peers but not from
 // one client; a new leader acknowledges a write; then that client reads from the old one.
@@ -20,7 +21,7 @@ func TestDeposedLeaderAnswersNoRead(t *testing.T) {
 	t.Parallel() // with the next one: both mostly wait for elections
 	c := cluster.Start(t, cluster.Options{Netns: true, Args: []string{"--shards", "1"}})
 	refused := 0
-	for i := range staleRounds {
+	for i := range *staleRounds {
 		ops, readError := readFromDeposedLeader(t, c, i)
 		if readError != nil {
 			refused++
@@ -34,7 +35,7 @@ func TestDeposedLeaderAnswersNoRead(t *testing.T) {
 			say(t, "the read from the deposed leader ended with: %v", readError)
 		}
 	}
-	say(t, "normal build: the deposed leader refused %d of %d reads", refused, staleRounds)
+	say(t, "normal build: the deposed leader refused %d of %d reads", refused, *staleRounds)
 }
 
 // TestSkippedReadIndexIsCaughtEveryTime shows that the test above has teeth: with the check taken out the
@@ -44,7 +45,7 @@ func TestSkippedReadIndexIsCaughtEveryTime(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Netns: true, Args: []string{"--shards", "1"},
 		Tags: []string{"seededbug"}, Env: []string{"LIGHTNING_SEEDED_BUG=skip-read-index"}})
 	stale, rejected := 0, 0
-	for i := range staleRounds {
+	for i := range *staleRounds {
 		ops, readError := readFromDeposedLeader(t, c, i)
 		if readError != nil {
 			t.Errorf("round %d: the read failed: %v", i, readError)
@@ -58,8 +59,8 @@ func TestSkippedReadIndexIsCaughtEveryTime(t *testing.T) {
 		}
 	}
 	say(t, "build with the seeded bug: %d of %d reads returned the old value, porcupine rejected %d of %d histories",
-		stale, staleRounds, rejected, staleRounds)
-	if stale != staleRounds || rejected != staleRounds {
+		stale, *staleRounds, rejected, *staleRounds)
+	if stale != *staleRounds || rejected != *staleRounds {
 		t.Errorf("the seeded bug was not caught every time")
 	}
 }

@@ -1,7 +1,8 @@
 // Package cluster runs real lightning-node processes for tests, breaks them on purpose, and
 // removes every trace of them.
 //
-// It is not a client and checks nothing: it starts, finds, kills, pauses and cuts.
+// It is not a client and checks nothing: it starts, finds, kills, pauses and cuts, and attaches what makes a disk
+// fail or a clock jump: disk.go, inject.go, wallclock.go, memory.go.
 //
 // The life of a cluster:
 //

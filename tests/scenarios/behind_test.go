@@ -22,6 +22,7 @@ const memoryLimit = 1 << 30
 // TestFollowerFarBehindCatchesUpWithinTheMemoryLimit stops a follower, writes much more than its peers keep in their
 // logs, and starts it again while 32 writers go on. Every node is told of a memory limit, and the kernel enforces it.
 func TestFollowerFarBehindCatchesUpWithinTheMemoryLimit(t *testing.T) {
+	t.Parallel()
 	c := cluster.Start(t, cluster.Options{Args: []string{"--shards", "1", "--memory-limit", "1GiB",
 		"--raft-snapshot-threshold", "500", "--raft-trailing-logs", "100", "--raft-snapshot-interval", "1s"}})
 	limited := true

@@ -16,5 +16,5 @@
 //
 // # Invariants
 //
-//	Y1 A bug without a claim, and a claim whose test does not exist, are failures.
+//	BS1 A bug without a claim, and a claim whose test does not exist, are failures.
 package seeded

@@ -106,30 +106,71 @@ func run(program string, c seededbug.Claim, bug seededbug.Bug) ([]byte, error) {
 
 func tail(out []byte) []byte { return out[max(0, len(out)-4000):] }
 
-// TestEveryBugHasAClaim reads the constants: a bug that was added without a claim proves nothing.
-func TestEveryBugHasAClaim(t *testing.T) {
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(cluster.Root(), "internal/seededbug/bugs.go"), nil, 0)
+// bug is a constant of package seededbug with what its comment says.
+type bug struct{ name, what string }
+
+// bugs reads the constants.
+func bugs(t *testing.T) (out []bug) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(cluster.Root(), "internal/seededbug/bugs.go"), nil, parser.ParseComments)
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := 0
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok || len(spec.Values) != 1 {
 			return true
 		}
-		literal, ok := spec.Values[0].(*ast.BasicLit)
-		if !ok {
-			return true
-		}
-		count++
-		bug, _ := strconv.Unquote(literal.Value)
-		if !slices.ContainsFunc(seededbug.Claims, func(c seededbug.Claim) bool { return c.Bug == seededbug.Bug(bug) }) {
-			t.Errorf("%s has no claim", spec.Names[0])
+		if literal, ok := spec.Values[0].(*ast.BasicLit); ok {
+			name, _ := strconv.Unquote(literal.Value)
+			what := strings.Join(strings.Fields(strings.TrimPrefix(spec.Doc.Text(), spec.Names[0].Name+" ")), " ")
+			out = append(out, bug{name, what})
 		}
 		return true
 	})
-	if count < 12 {
-		t.Errorf("%d bugs, want at least 12", count)
+	return out
+}
+
+// TestEveryBugHasAClaim is about a bug that was added without one: it proves nothing.
+func TestEveryBugHasAClaim(t *testing.T) {
+	all := bugs(t)
+	for _, b := range all {
+		if !slices.ContainsFunc(seededbug.Claims, func(c seededbug.Claim) bool { return string(c.Bug) == b.name }) {
+			t.Errorf("%s has no claim", b.name)
+		}
+	}
+	if len(all) < 12 {
+		t.Errorf("%d bugs, want at least 12", len(all))
+	}
+}
+
+// TestTheTableOfBugsIsCurrent compares the end of docs/testing.md with the bugs, or writes it.
+func TestTheTableOfBugsIsCurrent(t *testing.T) {
+	const head = "| bug | what it does | claim |\n|---|---|---|\n"
+	path := filepath.Join(cluster.Root(), "docs/testing.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, _, found := strings.Cut(string(text), head)
+	if !found {
+		t.Fatal("docs/testing.md has no table of bugs")
+	}
+	want := before + head
+	for _, b := range bugs(t) {
+		for _, c := range seededbug.Claims {
+			if string(c.Bug) == b.name {
+				want += fmt.Sprintf("| `%s` | %s | `%s`: `%s` |\n", b.name, b.what, c.Package, c.Test)
+			}
+		}
+	}
+	if want == string(text) {
+		return
+	}
+	if os.Getenv("LIGHTNING_REWRITE") != "1" {
+		t.Fatal("the table of bugs in docs/testing.md is not current; run this test with LIGHTNING_REWRITE=1")
+	}
+	if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
