@@ -15,5 +15,5 @@
 //
 // # Invariants
 //
-//	None beyond one line per call.
+//	RP1 A call is one line, also when several processes add lines.
 package report
