@@ -42,7 +42,11 @@
 //  1. Apply refuses what can never succeed, and takes a request id, unless the caller brought one.
 //  2. The router turns the first key into a slot, a shard and the node that is said to lead it.
 //     Without a map or a hint any node will do: it forwards.
-//  3. An attempt is made there, for no longer than AttemptTimeout. An answer ends the call.
+//  3. An attempt is made there, for no longer than AttemptTimeout. An answer ends the call. The attempt
+//     is a message of its own that waits in the queue of the stream to that node (stream.go); what
+//     waits is sent together, and an answer wakes the caller it is for. What is long goes beside the
+//     stream, as a gRPC call, and so does everything to a node that knows no streams. When a stream
+//     breaks, each call that was sent without an answer is an attempt that may have run.
 //  4. judge says what an error means: may the write have run, does a retry help, is the node well.
 //  5. learn keeps what the error taught: a better leader, a node to avoid, a map to fetch.
 //  6. After a pause the next attempt goes to the best node left, under the same request id, until
@@ -57,13 +61,16 @@
 // # Goroutines
 //
 //   - followLoop: started by New, stopped and waited for by Close. It keeps the cluster map fresh.
+//   - stream.sendLoop and stream.recvLoop, for each node in use: started by the first call to it,
+//     ended when the stream breaks or is replaced, waited for when the connection is closed.
 //   - the workers of one MultiGet: started and waited for by it.
 //   - embedded.flushLoop: started by Embedded with a FlushInterval, stopped and waited for by Close.
 //   - gRPC's own, one set per connection: ended when Close closes the connections.
 //
 // # Locks
 //
-// gate.mu, connections.mu, follower.mu and embedded.time are leaves. embedded.write and
+// gate.mu, connections.mu, stream.mu, follower.mu and embedded.time are leaves. connection.mu is taken
+// before stream.mu. embedded.write and
 // embedded.flush are held while the engine works; neither is taken while the other is held.
 //
 // # Invariants
@@ -78,4 +85,6 @@
 //     expired stays so until it is written again.
 //   - K6: under one request id an embedded store runs a batch at most once; what it cannot
 //     remember it refuses.
+//   - K7: a call on a stream gets one outcome, whatever becomes of the others on it, and its bytes are
+//     the caller's again when it ends.
 package client

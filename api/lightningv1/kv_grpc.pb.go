@@ -73,7 +73,8 @@ type KVClient interface {
 	// answers what is under way, refuses the rest with SHUTTING_DOWN, and ends the stream. What has no
 	// answer when a stream breaks may have run, and can be repeated under its request_id. A stream that
 	// is refused before the server's headers ran nothing. The client ends a stream by half-closing it,
-	// and gets the answers that are missing. No deadline is needed for the stream itself.
+	// and gets the answers that are missing. No deadline is needed for the stream itself; but nodes end
+	// connections that are old, so a client opens another stream in place of one every few minutes.
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 }
 
@@ -211,7 +212,8 @@ type KVServer interface {
 	// answers what is under way, refuses the rest with SHUTTING_DOWN, and ends the stream. What has no
 	// answer when a stream breaks may have run, and can be repeated under its request_id. A stream that
 	// is refused before the server's headers ran nothing. The client ends a stream by half-closing it,
-	// and gets the answers that are missing. No deadline is needed for the stream itself.
+	// and gets the answers that are missing. No deadline is needed for the stream itself; but nodes end
+	// connections that are old, so a client opens another stream in place of one every few minutes.
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	mustEmbedUnimplementedKVServer()
 }

@@ -12,15 +12,25 @@
 //  3. An interceptor measures, turns a panic into INTERNAL, and maps the error.
 //  4. The handler translates the message, calls the KV and translates the answer.
 //
+// # The life of a call on a stream
+//
+//  1. readLoop receives a message, checks the caller's password again, and waits for room for each
+//     call: a stream has maxStreamCalls and maxStreamBytes under way at most (stream.go).
+//  2. The reads of a message that live on one shard become one turn of the KV, its writes another, each
+//     with a goroutine (turns.go). A call that is none of these runs by itself, as a unary one.
+//  3. What has been answered waits until answerLoop, the handler, sends all of it in one message.
+//  4. When the node stops, what is under way is answered, later calls are refused, and the stream ends.
+//
 // # Goroutines
 //
-// gRPC starts one goroutine per request; Serve is the caller's. Close ends the requests that
+// gRPC starts one goroutine per request; Serve is the caller's. A stream of calls has one more that
+// reads, which ends after its handler and is waited for by Close, and one for each turn. Close ends the requests that
 // only wait (GetMap, health Watch), lets the others end for a moment, cancels the rest and waits
 // for all.
 //
 // # Locks
 //
-// None.
+// conversation.mu is a leaf.
 //
 // # Invariants
 //
@@ -32,4 +42,7 @@
 //     first.
 //   - C6: a connection that has made no call but those open to anybody is cut when it has sent
 //     maxStrangerBytes, and has maxStrangerCalls under way at most.
+//   - C7: each call of a stream is answered once, or its stream ends; what a stream has under way is
+//     bounded, answers that its client does not read included.
+//   - C8: no call of a message that came after its password was taken away is run.
 package rpc
