@@ -6,12 +6,30 @@
 // only translate. It decides no outcome either: conditions, ownership and request ids are
 // decided by the shard's apply.
 //
+// # The life of a turn
+//
+// A turn is what one client has sent at once: one request, or a pipeline.
+//
+//  1. Run checks the limits and enters the gate once for the turn.
+//  2. Each request goes to the lane of its shard. Lanes run side by side; one with keys on several
+//     shards waits for all before it and runs alone.
+//  3. A lane takes the first requests that only read as one read, then the first that write as one
+//     list, and so on, each after the one before it. So a request sees what those before it did.
+//  4. Writes get a request id each and go to the leader in one call. Whatever is to be sent again
+//     keeps its place and its id, because a shard executes nothing behind what it refuses for now.
+//  5. A read whose values are too large to be held with the others is left undone with what is behind it
+//     in its lane; the caller sends what it has and runs these one by one.
+//
+// Requests under a context of Shared have no timer and no context of their own: those that begin
+// within 50 ms of each other share them.
+//
 // # The life of a write
 //
-//  1. Apply checks the limits (checkBatch) and gives a write without a request id one of its own.
-//  2. route looks up the shard of the slot and picks a node: the leader if it is known, else a
-//     replica, this node first.
-//  3. On this node the shard is called; on another one the command is sent by peerv1.Forward.
+//  1. Apply checks the limits (checkBatch) and gives a write without a request id one of its own; Run
+//     does so for each write of a turn.
+//  2. route, or writeRun for a turn, looks up the shard of the slot and picks a node: the leader if it
+//     is known, else a replica, this node first.
+//  3. On this node the shard is called; on another one the commands are sent by peerv1.Forward.
 //     A forwarded request is never forwarded again: a node that does not lead says so.
 //  4. attempts.next decides what an error means: try elsewhere, wait for a newer map, or give up.
 //     Every try carries the same request id, so the write runs at most once.
@@ -26,13 +44,14 @@
 //
 // # Goroutines
 //
-// Reads and writes of several shards at once start one goroutine per shard and wait for all of
-// them before they return. Close waits for every operation. A forwarded call that takes long
-// has a timer that looks whether the leader moved; the call's end stops it.
+// Reads and writes of several shards at once start one goroutine per shard, turns one per shard
+// beside the first, and wait for all of them before they return. Close waits for every operation.
+// A forwarded call that takes long has a timer that looks whether the leader moved; the call's end
+// stops it. The time of a window of Shared runs in a timer that ends with it.
 //
 // # Locks
 //
-// gate.mu, cursorTable.mu and jitter.mu are leaves.
+// gate.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
 //
 // # Invariants
 //
@@ -44,4 +63,9 @@
 //     counted as they come: beyond a quarter of Options.MaxInFlightBytes together a read is refused, but
 //     for its first 64 KiB. A long answer of another node is taken in only once it has room.
 //   - V5: a scan yields keys in strictly ascending (reverse: descending) order, each once.
+//   - V6: of the requests of a turn on one shard none is sent before those ahead of it have their answers
+//     or are sent with it, in their order.
+//   - V7: a turn counts as one request at the gate; its further writes take only what single requests
+//     leave, and are not refused for want of it.
+//   - V8: the reads of a turn of several requests hold at most 64 KiB of values together when it ends.
 package server

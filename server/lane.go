@@ -107,7 +107,7 @@ func (l *lane) read(requests []*Request) (done int) {
 		results, bytes := l.resultsOf(q, items[:len(q.Ops)])
 		items = items[len(q.Ops):]
 		if l.turn.values.Add(int64(bytes)) > maxTurnValueBytes && !alone {
-			return n
+			return n // V8
 		}
 		q.finish(results, nil)
 	}

@@ -160,7 +160,7 @@ func (s *Server) Run(ctx context.Context, t *Turn) {
 			return
 		}
 		s.runSeveral(ctx, t, q)
-		if t.values.Load() > maxTurnValueBytes {
+		if !q.Done {
 			return
 		}
 	}
@@ -258,6 +258,8 @@ func (s *Server) readSeveral(w *window, t *Turn, q *Request) {
 	for i := range results {
 		bytes += foundBy(&results[i], &q.Ops[i], &m.items[i])
 	}
-	t.values.Add(int64(bytes))
+	if t.values.Add(int64(bytes)) > maxTurnValueBytes && len(t.Requests) > 1 {
+		return // V8
+	}
 	q.finish(results, nil)
 }

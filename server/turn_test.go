@@ -122,7 +122,7 @@ func TestALateShardDelaysNoOtherShard(t *testing.T) {
 	}
 }
 
-// What a shard refuses for now keeps everything behind it waiting, under the same request ids.
+// V6: what a shard refuses for now keeps everything behind it waiting, under the same request ids.
 func TestRetriesKeepTheOrderAndTheIDsOfATurn(t *testing.T) {
 	for _, node := range []api.NodeID{"a", "b"} { // a leads
 		c := newCluster(t, 1, nil)
@@ -236,7 +236,7 @@ func randomTurn(rng *rand.Rand, model map[string]string) (requests []Request, wa
 	return requests, want
 }
 
-// A turn never holds more than it may, and yet every read is answered.
+// V8: a turn never holds more than it may, and yet every read is answered.
 func TestLargeValuesOfATurnAreReadOneByOne(t *testing.T) {
 	c := newCluster(t, 2, nil)
 	var requests []Request
@@ -249,6 +249,8 @@ func TestLargeValuesOfATurnAreReadOneByOne(t *testing.T) {
 	huge := c.keyOf(1, "huge")
 	c.load(huge, string(bytes.Repeat([]byte("y"), api.MaxValueBytes)))
 	requests = append(requests, putting(c.keyOf(1, "small"), "1"), getting(huge), putting(huge, "2"), getting(huge))
+	several := getting(string(requests[0].Ops[0].Key), string(requests[1].Ops[0].Key))
+	requests = append(requests, several, getting(huge))
 	turn := Turn{Requests: requests}
 	c.servers["a"].Run(t.Context(), &turn)
 	held := 0
@@ -265,6 +267,9 @@ func TestLargeValuesOfATurnAreReadOneByOne(t *testing.T) {
 		if done[i].Err != nil || !bytes.Equal(done[i].Results[0].Previous, large) {
 			t.Fatalf("read %d: %v", i, done[i].Err)
 		}
+	}
+	if q := done[10]; q.Err != nil || len(q.Results[0].Previous)+len(q.Results[1].Previous) != 2*len(large) || string(done[11].Results[0].Previous) != "2" {
+		t.Fatal(q.Err)
 	}
 	if done[7].Err != nil || len(done[7].Results[0].Previous) != api.MaxValueBytes || string(done[9].Results[0].Previous) != "2" {
 		t.Fatal(done[7].Err, done[9].Err)
@@ -393,6 +398,7 @@ func TestASharedContextBoundsEveryRequest(t *testing.T) {
 	})
 }
 
+// V7: pipelines are bounded by what single requests leave.
 func TestPipelinesLeaveRoomForSingleRequests(t *testing.T) {
 	g := newGate(10, 10)
 	total := 0

@@ -7,8 +7,9 @@
 //
 //  1. Reader.Next reads an inline line or an array of bulk strings. What is over a limit of ours
 //     is thrown away and named in Request.Refused; what is over Redis' own is a ProtocolError.
-//  2. A request that becomes large waits for the server's leave, once, before it takes memory.
-//  3. Reply collects answers and sends them when there are many, or when Flush is called.
+//  2. Small arguments lie in memory that the reader uses again when its owner says that they are done with.
+//  3. A request that becomes large waits for the server's leave, once, before it takes memory.
+//  4. Reply collects answers and sends them when there are many, or when Flush is called.
 //
 // # Goroutines, locks
 //
@@ -16,7 +17,8 @@
 //
 // # Invariants
 //
-//   - UW1: a Reader holds at most one request and a buffer of fixed size; beyond
-//     LargeCommandBytes it takes memory for at most as much again as has come.
+//   - UW1: a Reader holds at most one request, a buffer of fixed size and as much for small arguments;
+//     beyond LargeCommandBytes it takes memory for at most as much again as has come.
+//   - UW3: an argument keeps its bytes until Reuse, and for ever after Keep.
 //   - UW2: after the first error of writing a Reply writes nothing more.
 package wire
