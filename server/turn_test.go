@@ -437,3 +437,38 @@ func loneServer(t *testing.T, change func(*Options)) (*Server, *group) {
 	t.Cleanup(func() { s.Close() })
 	return s, g
 }
+
+// Close lets a turn end for a moment, then ends it, and refuses what comes.
+func TestCloseEndsATurnUnderASharedContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, shard := loneServer(t, nil)
+		begun := make(chan struct{}, 1)
+		shard.before = func(ctx context.Context, _ api.NodeID, _ bool) error {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		ctx := Shared(t.Context())
+		turn, later := Turn{Requests: []Request{getting("k")}}, Turn{Requests: []Request{getting("k")}}
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.Run(ctx, &turn) }()
+		<-begun
+		began := time.Now()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		if took := time.Since(began); took < closeGrace || took > closeGrace+time.Second {
+			t.Fatal("closing took ", took)
+		}
+		s.Run(ctx, &later)
+		for _, err := range []error{turn.Requests[0].Err, later.Requests[0].Err} {
+			if api.CodeOf(err) != api.CodeShuttingDown {
+				t.Fatal(err)
+			}
+		}
+	})
+}
