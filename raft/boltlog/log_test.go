@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 	"testing"
 
 	hraft "github.com/hashicorp/raft"
@@ -358,5 +359,43 @@ func TestTheTailCacheIsBoundedAndAgreesWithTheLog(t *testing.T) {
 	c.add([]*hraft.Log{{Index: 51, Data: make([]byte, 10_000)}})
 	if c.get(50, &e) || c.get(51, &e) || c.bytes != 0 {
 		t.Fatalf("an entry larger than the cache left %d bytes", c.bytes)
+	}
+}
+
+// BenchmarkAppend is the same as that of package sharedlog: each group has a file of its own.
+func BenchmarkAppend(b *testing.B) {
+	for _, groups := range []int{1, 3, 8, 32} {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) {
+			dir, data := b.TempDir(), make([]byte, 4<<10)
+			var logs []*Log
+			for id := range groups {
+				l, err := Open(fmt.Sprintf("%s/%d.db", dir, id), 1<<20)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer l.Close()
+				logs = append(logs, l)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for _, l := range logs {
+				wg.Go(func() {
+					for i := range uint64(b.N / groups) {
+						if err := l.StoreLogs([]*hraft.Log{{Index: i + 1, Term: 1, Data: data}}); err != nil {
+							b.Error(err)
+							return
+						}
+						if i%64 == 63 {
+							if err := l.DeleteRange(1, i-32); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }

@@ -144,12 +144,12 @@ func (l *Log) Drop(groupID, incarnation uint64) error {
 	return l.do(request{op: opDrop, group: g})
 }
 
-// Pin says what keeps the log above its limit: the entries of a replica up to Through are in the
-// oldest segment, which nobody needs for as many bytes.
+// Pin says what keeps the log above its limit: the entries of a replica up to Through are in
+// segments that have to go, and of the oldest of these it has more than others.
 type Pin struct {
 	Group, Incarnation uint64
 	Through            uint64
-	Bytes              int64 // of this replica in that segment
+	Bytes              int64 // of this replica in the oldest segment
 }
 
 // Pinned reports which replica should make its state durable and cut its log first; false while

@@ -3,8 +3,6 @@ package sharedlog
 import (
 	"slices"
 	"sort"
-
-	hraft "github.com/hashicorp/raft"
 )
 
 // rotate ends the segment and begins the next one:
@@ -77,7 +75,6 @@ type carrier struct {
 	from  uint32 // the segment that items are of
 	items []carriedItem
 	moved []carriedItem // in this batch
-	entry hraft.Log
 }
 
 // carriedItem is one live record of the oldest segment.
@@ -90,8 +87,8 @@ type carriedItem struct {
 }
 
 const (
-	// carryShare of a segment is the most that is carried out of it; more than that is left to the
-	// groups, which cut their logs.
+	// A carryShare-th of a segment is the most that is carried out of it in ordinary times; what is
+	// more than that is left to the groups, which cut their logs.
 	carryShare = 8
 	// carryBytes bounds what one batch carries.
 	carryBytes = 256 << 10
@@ -104,7 +101,10 @@ func (c *carrier) write(w *writer) error {
 	c.moved = c.moved[:0]
 	list := w.log.segments.list
 	oldest := list[0]
-	if len(list) < carryFrom || oldest.live == 0 || oldest.liveBytes > w.log.opts.SegmentBytes/carryShare {
+	if len(list) < carryFrom || oldest.live == 0 {
+		return nil
+	}
+	if oldest.liveBytes > w.log.opts.SegmentBytes/carryShare && !w.log.stuck() {
 		return nil
 	}
 	if c.from != oldest.sequence {
@@ -126,6 +126,20 @@ func (c *carrier) write(w *writer) error {
 		size += recordBytes(len(r.payload))
 	}
 	return nil
+}
+
+// stuck reports whether the log is so far above its limit that whoever pins it does not help, and
+// holds little enough for carrying all of it to help.
+func (l *Log) stuck() bool {
+	size := int64(len(l.segments.list)) * l.opts.SegmentBytes
+	if size <= l.opts.MaxBytes+l.opts.MaxBytes/4 {
+		return false
+	}
+	live := int64(0)
+	for _, s := range l.segments.list {
+		live += s.liveBytes
+	}
+	return live <= l.opts.MaxBytes/2
 }
 
 // itemsOf lists what is live in a segment.
@@ -243,7 +257,8 @@ func (c *carrier) apply(w *writer) {
 func (w *writer) checkLimit(requests []*request) {
 	l := w.log
 	list := l.segments.list
-	if int64(len(list))*l.opts.SegmentBytes <= l.opts.MaxBytes || list[0].live == 0 {
+	excess := len(list) - int(l.opts.MaxBytes/l.opts.SegmentBytes)
+	if excess <= 0 {
 		l.pin.Store(nil)
 		return
 	}
@@ -255,32 +270,44 @@ func (w *writer) checkLimit(requests []*request) {
 		return
 	}
 	w.checked = w.segment.sequence
-	worst := l.worstOf(list[0].sequence)
-	l.pin.Store(worst) // nil: the next batches carry away what is there
+	worst := l.worstOf(list[:min(excess+1, len(list)-1)]) // one more, because the next is near
+	l.pin.Store(worst)                                    // nil: the next rotation, or what is carried, suffices
 	if worst != nil {
 		l.opts.OnFull()
 	}
 }
 
-// worstOf finds the group with the most bytes of entries in a segment.
-func (l *Log) worstOf(sequence uint32) *Pin {
-	var worst *Pin
-	pins := make(map[*group]*Pin)
-	for _, item := range l.itemsOf(sequence) {
-		if item.index == 0 {
+// worstOf finds the group with the most bytes of entries in the oldest of some segments that has
+// any, and how far its entries reach in all of them.
+func (l *Log) worstOf(list []*segment) *Pin {
+	for _, s := range list {
+		var worst *Pin
+		var of *group
+		pins := make(map[*group]*Pin)
+		for _, item := range l.itemsOf(s.sequence) {
+			if item.index == 0 {
+				continue
+			}
+			p := pins[item.group]
+			if p == nil {
+				p = &Pin{Group: item.group.key.group, Incarnation: item.group.key.incarnation}
+				pins[item.group] = p
+			}
+			at, _ := item.group.locationLocked(item.index)
+			p.Bytes += recordBytes(int(at.length))
+			if worst == nil || p.Bytes > worst.Bytes {
+				worst, of = p, item.group
+			}
+		}
+		if worst == nil {
 			continue
 		}
-		p := pins[item.group]
-		if p == nil {
-			p = &Pin{Group: item.group.key.group, Incarnation: item.group.key.incarnation}
-			pins[item.group] = p
+		for n, at := range of.locations {
+			if at.segment <= list[len(list)-1].sequence {
+				worst.Through = of.first + uint64(n)
+			}
 		}
-		at, _ := item.group.locationLocked(item.index)
-		p.Bytes += recordBytes(int(at.length))
-		p.Through = max(p.Through, item.index)
-		if worst == nil || p.Bytes > worst.Bytes {
-			worst = p
-		}
+		return worst
 	}
-	return worst
+	return nil
 }
