@@ -28,6 +28,12 @@ const commandDocHead = "# Redis commands\n\n" +
 	"without it every read is linearizable. Commands about all keys (SCAN, KEYS, DBSIZE, RANDOMKEY, FLUSHDB,\n" +
 	"FLUSHALL) are about the whole cluster on every node of both listeners, where Redis Cluster's are about one\n" +
 	"node: a client that asks every node and adds up counts each key once for each node.\n\n" +
+	"## Pipelines\n\n" +
+	"What a client sends at once is answered in its order, each command as it would be alone. Commands on one\n" +
+	"shard run in their order, each when those before it have their outcomes or together with them; a command\n" +
+	"that fails keeps no other from running. Commands on keys of different shards may run at the same time, so that\n" +
+	"another client may see a later one before an earlier one: who minds waits for the reply, or uses keys with\n" +
+	"the same `{hash tag}`. Every command that is not about named keys waits for all before it.\n\n" +
 	"## Errors\n\n" +
 	"A write is answered when a majority of its shard's nodes has it on disk. Beside Redis' own errors there are:\n\n" +
 	"| first word | what it means |\n|---|---|\n" +
