@@ -57,7 +57,7 @@
 //
 // # Locks
 //
-// proposer.mu, hybridClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
+// proposer.mu, hybridClock.mu, steadyClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
 // I/O is done while one of them is held.
 //
 // # Invariants

@@ -3,6 +3,7 @@ package shard
 import (
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
@@ -94,4 +95,57 @@ func (c *hybridClock) readTime(limit api.Version, applied *state) (t api.Version
 	}
 	c.mu.last = max(c.mu.last, t)
 	return t, wallMillis
+}
+
+// steadyClock is the wall clock as a leader uses it. Shard time never goes back, so one entry with the time
+// of a clock that was set an hour ahead refuses everybody's deadlines for an hour. The leader's clock is compared
+// with those of the other voters, but only now and then (raft, R11); until that has
+// happened a step forward is not believed, and time goes on as the stopwatch says. Safe for concurrent use.
+type steadyClock struct {
+	wall, stopwatch clock.Clock
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		// now is the time that was given last, and at what the stopwatch showed then.
+		now, at time.Time
+		// doubted is what the stopwatch showed when the wall clock was first found ahead, zero
+		// while it is not.
+		doubted time.Time
+	}
+}
+
+const (
+	// maxClockStep is what the wall clock may gain on the stopwatch at once: as much as the clocks of
+	// a group may differ.
+	maxClockStep = 5 * time.Second
+	// doubtFor is how long a larger step is not believed. Five checks of clocks fit into it; a leader that
+	// one of them contradicts takes no more proposals.
+	doubtFor = 10 * time.Second
+)
+
+// Now implements clock.Clock.
+func (c *steadyClock) Now() time.Time {
+	now, at := c.wall.Now().Round(0), c.stopwatch.Now() // Round: the difference of wall times counts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	steady := c.mu.now.Add(at.Sub(c.mu.at))
+	if !c.mu.at.IsZero() && now.Sub(steady) > maxClockStep {
+		if c.mu.doubted.IsZero() {
+			c.mu.doubted = at
+		}
+		if at.Sub(c.mu.doubted) < doubtFor {
+			return steady
+		}
+	}
+	c.mu.now, c.mu.at, c.mu.doubted = now, at, time.Time{}
+	return now
+}
+
+// trust takes the wall clock as it is, because it was just compared with others.
+func (c *steadyClock) trust() {
+	now, at := c.wall.Now().Round(0), c.stopwatch.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.now, c.mu.at, c.mu.doubted = now, at, time.Time{}
 }

@@ -25,6 +25,7 @@ type Shard struct {
 	// Set by Open, never written again.
 	reader   // Get, Scan and Count, GetStale and ScanStale, Prove
 	options  Options
+	steady   *steadyClock
 	proposer *proposer
 	group    *raft.Group
 
@@ -44,7 +45,8 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shard{options: o, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: o.Clock}}}
+	steady := &steadyClock{wall: o.Clock, stopwatch: o.Stopwatch}
+	s := &Shard{options: o, steady: steady, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: steady}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.proposer = newProposer((*groupLog)(s), s.clock, o.Stopwatch)
 	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
@@ -100,6 +102,7 @@ func (s *Shard) waitApplied(ctx context.Context, index api.Index) error {
 // firstEntry is what a new leader proposes before it is ready: a tick, by which the term gets a
 // time above everything that earlier leaders used, and the arc of a shard that has none.
 func (s *Shard) firstEntry() []byte {
+	s.steady.trust() // raft has just compared the clock with others (R11)
 	var commands [][]byte
 	if !s.machine.state().configured {
 		commands = append(commands, encodeConfigure(configuration{

@@ -56,7 +56,7 @@ type node struct {
 	logDir string
 	upkeep time.Duration
 	timing raft.Timing
-	// stopwatch is nil for the machine's.
+	// stopwatch is nil for the same as the wall clock of the cluster.
 	stopwatch clock.Clock
 	pool      *peers.Pool
 	host      *raft.Host
@@ -161,8 +161,8 @@ func (n *node) start() {
 	}
 	o := machineOptions(t, n.disk)
 	o.Voters, o.UpkeepInterval, o.Clock, o.OnFailure = voters, n.upkeep, n.c.wall, onFailure
-	if n.stopwatch != nil {
-		o.Stopwatch = n.stopwatch
+	if o.Stopwatch = n.stopwatch; o.Stopwatch == nil {
+		o.Stopwatch = n.c.wall // a step of the wall clock alone would not be believed
 	}
 	if n.shard, err = Open(n.host, o); err != nil {
 		t.Fatal(err)

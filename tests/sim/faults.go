@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -48,12 +49,11 @@ func faultNames() []string {
 
 // run brings faults about until ctx ends.
 func (n *nemesis) run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for name := n.c.plan.First; ; name = n.c.plan.Faults[n.rng.IntN(len(n.c.plan.Faults))] {
 		wait(ctx, n.about(n.c.plan.Calm))
 		if ctx.Err() != nil {
 			return
 		}
-		name := n.c.plan.Faults[n.rng.IntN(len(n.c.plan.Faults))]
 		n.did[name]++
 		n.c.logger.Info("fault", "kind", name)
 		faults[name](n, ctx)
@@ -78,13 +78,22 @@ func wait(ctx context.Context, d time.Duration) {
 
 func (n *nemesis) any() *Node { return n.c.Nodes[n.rng.IntN(len(n.c.Nodes))] }
 
-// leader is a node that leads a shard, any node if none does.
+// leader is a node that leads a shard, any node if none does for a while.
 func (n *nemesis) leader() *Node {
-	if leaders := n.c.leaders(); len(leaders) > 0 {
-		return leaders[n.rng.IntN(len(leaders))]
+	var leaders []*Node
+	_ = within(n.c.plan.Lasting, func() error {
+		if leaders = n.c.leaders(); len(leaders) == 0 {
+			return errNoLeader
+		}
+		return nil
+	})
+	if len(leaders) == 0 {
+		return n.any()
 	}
-	return n.any()
+	return leaders[n.rng.IntN(len(leaders))]
 }
+
+var errNoLeader = errors.New("nobody leads")
 
 // hit counts a fault that a leader feels.
 func (n *nemesis) hit(nodes ...*Node) {

@@ -44,14 +44,13 @@ func Run(plan Plan, logger *slog.Logger) Result {
 	return run(plan, logger, func(*Cluster) {})
 }
 
-// run is Run with a hand in the cluster before it works, for the positive controls.
+// run is Run with a hand in the cluster once it has formed, for the positive controls.
 func run(plan Plan, logger *slog.Logger, spoil func(*Cluster)) Result {
 	began := time.Now()
 	c, err := NewCluster(plan, logger)
 	r := Result{Plan: plan, Err: err}
 	if err == nil {
-		spoil(c)
-		r.Err = r.simulate(c)
+		r.Err = r.simulate(c, spoil)
 	}
 	c.Close()
 	r.Virtual = time.Since(began)
@@ -62,10 +61,11 @@ func run(plan Plan, logger *slog.Logger, spoil func(*Cluster)) Result {
 	return r
 }
 
-func (r *Result) simulate(c *Cluster) error {
+func (r *Result) simulate(c *Cluster, spoil func(*Cluster)) error {
 	if err := within(formLimit, c.shardsServed); err != nil {
 		return fmt.Errorf("the cluster does not form: %w", err)
 	}
+	spoil(c)
 	clients := newLoad(c)
 	working, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -75,27 +75,18 @@ func (m members) ids() []api.NodeID {
 }
 
 // start begins a life on what the disk holds.
-func start(n *Node) (l *life, err error) {
+func start(n *Node) (*life, error) {
 	c := n.cluster
-	l = &life{node: n, port: c.Net.Plug(n.host), fs: n.Disk.FS(), shards: map[api.ShardID]*shard.Shard{},
+	l := &life{node: n, port: c.Net.Plug(n.host), fs: n.Disk.FS(), shards: map[api.ShardID]*shard.Shard{},
 		logger: c.logger.With("node", string(n.id))}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("start %s: %w", n.id, err), l.close())
-		}
-	}()
-	if err := l.assemble(); err != nil {
-		return nil, err
+	err := l.assemble()
+	if err == nil {
+		err = l.join(ctx)
 	}
-	listener, err := l.port.Listen(ctx, n.host+":"+grpcPort)
 	if err != nil {
-		return nil, err
-	}
-	l.loops.Go(func() { _ = l.rpc.Serve(listener) })
-	if err := l.join(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("start %s: %w", n.id, err), l.close())
 	}
 	return l, nil
 }
@@ -147,9 +138,14 @@ func (l *life) assemble() (err error) {
 	return nil
 }
 
-// join opens the replicas that the map gives to this node, and follows the map.
+// join serves, opens the replicas that the map gives to this node, and follows the map.
 func (l *life) join(ctx context.Context) error {
 	c := l.node.cluster
+	listener, err := l.port.Listen(ctx, l.node.host+":"+grpcPort)
+	if err != nil {
+		return err
+	}
+	l.loops.Go(func() { _ = l.rpc.Serve(listener) })
 	if meta.HasReplica(c.pledge, l.node.id) {
 		local, err := meta.Open(l.host, meta.Options{Dir: "meta", FS: l.fs, Self: l.node.id, Cluster: c.pledge, Logger: l.logger})
 		if err != nil {

@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +24,7 @@ type Plan struct {
 	Safety time.Duration
 	// Faults are those that this history has; Calm is the mean time between two, Lasting of one.
 	Faults        []string
+	First         string // the fault that comes first and is aimed at a leader
 	Calm, Lasting time.Duration
 	// Keep is what a crash leaves of unsynced bytes; Silent says that others are not told.
 	Keep vfs.Keep
@@ -62,11 +62,8 @@ func NewPlan(seed uint64) Plan {
 	names := faultNames()
 	rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	p.Faults = names[:2+rng.IntN(4)]
-	// One of them hits leaders for certain.
 	aimed := []string{"isolate leader", "crash leader", "pause leader", "one way leader"}
-	if hit := aimed[rng.IntN(len(aimed))]; !slices.Contains(p.Faults, hit) {
-		p.Faults = append(p.Faults, hit)
-	}
+	p.First = aimed[rng.IntN(len(aimed))]
 	return p
 }
 
@@ -74,6 +71,6 @@ func NewPlan(seed uint64) Plan {
 func (p Plan) String() string {
 	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v",
 		p.Seed, p.Nodes, p.Shards, p.Timing.HeartbeatTimeout.Round(time.Millisecond), p.Delay.Round(time.Microsecond), p.Jitter.Round(time.Microsecond),
-		p.Sync.Round(time.Microsecond), p.Safety.Round(time.Millisecond), strings.Join(p.Faults, ", "), p.Calm.Round(time.Millisecond),
+		p.Sync.Round(time.Microsecond), p.Safety.Round(time.Millisecond), p.First+"; "+strings.Join(p.Faults, ", "), p.Calm.Round(time.Millisecond),
 		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond))
 }
