@@ -142,7 +142,7 @@ func TestTheCLIShowsAndMeasuresARealCluster(t *testing.T) {
 		"by gRPC": nil, "by RESP": {"--redis", c.Nodes[1].RESP, "--pipeline", "8"}, "by RESP in cluster mode": {"--redis", c.Nodes[2].RESPCluster, "--redis-cluster"},
 	} {
 		for _, workload := range []string{"mixed", "incr"} {
-			args := append([]string{"bench", "-o", "json", "--workload", workload, "--count", "2000", "--keys", "200", "--warm-up", "100ms", "--clients", "8", "--ttl", "10m"}, args...)
+			args := append([]string{"bench", "-o", "json", "--workload", workload, "--count", "2000", "--duration", "3m", "--keys", "200", "--warm-up", "100ms", "--clients", "8", "--ttl", "10m"}, args...)
 			var r struct {
 				All struct {
 					Operations uint64  `json:"operations"`

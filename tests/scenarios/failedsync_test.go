@@ -23,7 +23,7 @@ type syncSite struct {
 
 var syncSites = []syncSite{
 	{"log of the meta group", matching("raft/0-*.db"), true},
-	{"log of the shards", matching("raft/[1-9]*-*.db", "log/*", "log", "raft/log/*", "raft/log"), false},
+	{"log of the shards", matching("raft/[1-9]*-*.db", "*log", "*log/*", "raft/*log", "raft/*log/*"), false},
 	{"tables", tablesToCome, false},
 	{"manifest", manifestsToCome, false},
 	{"directory of tables", matching("shards/*/engine-*"), false},
