@@ -51,7 +51,7 @@ func NewPlan(seed uint64) Plan {
 		Safety: between(8*time.Second, 16*time.Second),
 		Calm:   between(200*time.Millisecond, 3*time.Second), Lasting: between(300*time.Millisecond, 5*time.Second),
 		Keep:    [...]vfs.Keep{vfs.KeepNone, vfs.KeepRandom, vfs.KeepAll}[rng.IntN(3)],
-		Clients: 2 + rng.IntN(5), Pause: between(2*time.Millisecond, 60*time.Millisecond),
+		Clients: 2 + rng.IntN(4), Pause: between(8*time.Millisecond, 60*time.Millisecond),
 		Timeout: between(500*time.Millisecond, 4*time.Second), Reads: 20 + rng.IntN(60),
 	}
 	p.Jitter = between(0, 3*p.Delay)

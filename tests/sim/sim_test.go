@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -20,9 +21,16 @@ var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "seed of the one plan that every history has; 0 draws one for each")
 	histories = flag.Int("sim.histories", 200, "histories to make")
 	without   = flag.String("sim.without", "", "a kind of fault to leave out")
-	hangLimit = flag.Duration("sim.hang", 2*time.Minute, "real time after which a history counts as hanging")
+	hangLimit = flag.Duration("sim.hang", 5*time.Minute, "real time after which a history counts as hanging")
 	verbose   = flag.Bool("sim.verbose", false, "print every history and the log of its nodes")
 )
+
+// TestMain lets garbage be: histories are short, and collecting took a fifth of their time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
 
 // TestHistoriesUnderFaultsAreCorrect is the simulation.
 func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
