@@ -39,6 +39,29 @@ func BenchmarkSDK(b *testing.B) {
 	}
 }
 
+// BenchmarkForwarded has every write go to a node that does not lead its shard, and be passed on.
+func BenchmarkForwarded(b *testing.B) {
+	c := lightningtest.StartWith(b, lightningtest.Options{Nodes: 3, Shards: 1})
+	leader := c.Leader("bench/0")
+	conn := dial(b, c.Addresses()[(leader+1)%3])
+	p := path{put: func(ctx context.Context, key, value []byte) error {
+		_, err := conn.Put(ctx, &pb.PutRequest{Key: key, Value: value})
+		return err
+	}}
+	for _, clients := range []int{1, 16, 64, 256} {
+		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { measure(b, clients, p, true) })
+	}
+}
+
+func dial(b *testing.B, address string) pb.KVClient {
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	return pb.NewKVClient(conn)
+}
+
 // path is one way to a cluster.
 type path struct {
 	put func(ctx context.Context, key, value []byte) error
@@ -62,12 +85,7 @@ func bySDK(db *client.Client) path {
 func byCalls(b *testing.B, c *lightningtest.Cluster) path {
 	var nodes []pb.KVClient
 	for _, address := range c.Addresses() {
-		conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		if err != nil {
-			b.Fatal(err)
-		}
-		b.Cleanup(func() { _ = conn.Close() })
-		nodes = append(nodes, pb.NewKVClient(conn))
+		nodes = append(nodes, dial(b, address))
 	}
 	leaders := make(map[string]pb.KVClient)
 	byShard := make(map[int]pb.KVClient)
