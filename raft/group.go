@@ -71,7 +71,7 @@ type Group struct {
 
 	failOnce sync.Once
 	failedCh chan struct{} // closed after cause is set
-	cause    error
+	cause    *api.Error
 }
 
 // restart asks for a new instance after repair has run with the old one stopped.
@@ -174,10 +174,20 @@ func (g *Group) requestRestart(reason string, repair func() error) {
 // fail stops the group for good at the first failure of its storage (R5).
 func (g *Group) fail(err error) {
 	g.failOnce.Do(func() {
-		g.cause = fmt.Errorf("group %s: %w", g.id, err)
+		g.cause = api.Errorf(api.CodeStoreFailed, "group %s: %w", g.id, err)
 		close(g.failedCh)
 		g.readyTerm.Store(0)
 		g.host.fail(g.cause)
+	})
+}
+
+// Fence stops this replica for good though its storage is well: it does not vote, lead or serve any
+// more. Every later call fails with cause.
+func (g *Group) Fence(cause error) {
+	g.failOnce.Do(func() {
+		g.cause = api.Errorf(api.CodeUnavailable, "group %s: %w", g.id, cause)
+		close(g.failedCh)
+		g.readyTerm.Store(0)
 	})
 }
 
@@ -194,7 +204,7 @@ func (g *Group) failed() bool {
 func (g *Group) unwell() error {
 	select {
 	case <-g.failedCh:
-		return api.Errorf(api.CodeStoreFailed, "%w", g.cause)
+		return g.cause
 	case <-g.closing:
 		return api.Errorf(api.CodeShuttingDown, "group %s is closed", g.id)
 	default:

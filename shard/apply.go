@@ -55,6 +55,11 @@ func (m *Machine) apply(r *run, e *raft.Entry) (*Applied, error) {
 	} else {
 		applied.refuse(0)
 	}
+	for i := range applied.Answers {
+		r.effects.answer(&applied.Answers[i])
+	}
+	r.state.takeIn(e.Index, &r.effects)
+	r.digests = append(r.digests, digestAt{e.Index, r.state.digest})
 	r.position = position
 	return applied, err
 }

@@ -45,19 +45,27 @@
 //  3. The replica waits until it has applied that index, and reads one snapshot at T or later.
 //  4. It looks at its clock again: an answer whose proof has become too old is not given.
 //
+// # How replicas prove that they agree
+//
+//  1. Apply takes the effects of each entry into a running digest, which is in the state row.
+//  2. The leader asks all voters for their digest after its newest entry, now and then.
+//  3. Who differs from the majority is fenced: it leaves the group and does not come back. A leader
+//     that differs gives the leadership away first. Without a majority the leader takes no writes.
+//
 // # Goroutines
 //
 //   - proposer.loop: started by Open, stopped by Close; proposes. Answers come from a goroutine of
 //     the Raft group.
 //   - proofs.run: at most one, while a proof is fetched; started by a read that waits for it,
 //     ended by Close.
-//   - Shard.upkeepLoop: started by Open, stopped by Close; ticks on an idle leader.
+//   - Shard.upkeepLoop: started by Open, stopped by Close; ticks on an idle leader, and compares the
+//     replicas, with a goroutine for each that is asked.
 //
 // Machine starts none. Raft calls it from goroutines of its own.
 //
 // # Locks
 //
-// proposer.mu, hybridClock.mu, steadyClock.mu, proofs.mu, memberLog.mu and store.mu are leaves: nothing is locked and no
+// proposer.mu, hybridClock.mu, steadyClock.mu, proofs.mu, memberLog.mu, digests.mu and store.mu are leaves: nothing is locked and no
 // I/O is done while one of them is held.
 //
 // # Invariants
@@ -76,4 +84,6 @@
 //     read. No clocks of two nodes are compared for it.
 //   - S9: of the entries of one run, which a proposer numbers without a gap, those are executed that
 //     come in order, from the first on; behind one that was refused none is.
+//   - S10: a replica whose digest differs from that of more than half of the voters is fenced once
+//     the leader finds out, and one that is fenced does not serve, vote or lead. Apply fences nobody.
 package shard

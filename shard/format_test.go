@@ -90,7 +90,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		last: api.VersionAt(1_790_000_000_123) + 4, term: 5, ceilingMillis: 1_790_000_000_623, earlierCeilingMillis: 1_790_000_000_000,
 		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
-		run: 77, next: 300,
+		run: 77, next: 300, digest: 0x1122334455667788,
 	}).append(nil))
 	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
 		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Applied: true, Number: -3},

@@ -15,9 +15,10 @@ import (
 // Install are called from one goroutine at a time; everything else is safe for concurrent use.
 type Machine struct {
 	// Set by openMachine, never written again.
-	id     api.ShardID
-	store  *store
-	logger *slog.Logger
+	id      api.ShardID
+	store   *store
+	logger  *slog.Logger
+	digests digests
 
 	// run is what Apply works with, kept for its memory; nil after a failure or an installation.
 	// Owned by whoever calls Apply and Install.
@@ -43,8 +44,19 @@ func openMachine(o Options) (*Machine, error) {
 		return nil, fmt.Errorf("open shard %d: %w", o.ID, err)
 	}
 	m.store = s
-	m.applied.Store(&loaded)
+	m.publish(&loaded)
 	return m, nil
+}
+
+// publish makes a state that was loaded the current one.
+func (m *Machine) publish(loaded *state) {
+	m.applied.Store(loaded)
+	var index api.Index
+	if h, err := m.store.acquire(); err == nil {
+		index = api.Index(h.db.Applied().Index)
+		h.release()
+	}
+	m.digests.reset(digestAt{index, loaded.digest})
 }
 
 // load reads the rows that Machine keeps in memory, and refuses an engine that is another
@@ -127,7 +139,25 @@ func (m *Machine) commit(r *run) error {
 	}
 	s := r.state
 	m.applied.Store(&s)
+	m.digests.add(r.digests)
+	r.digests = r.digests[:0]
 	return nil
+}
+
+// voters are those of the newest membership that was applied.
+func (m *Machine) voters() []raft.ReplicaID {
+	h, err := m.store.acquire()
+	if err != nil {
+		return nil
+	}
+	defer h.release()
+	var voters []raft.ReplicaID
+	for _, s := range h.members.at(h.db.Applied()).Configuration.Servers {
+		if s.Voter {
+			voters = append(voters, s.Replica)
+		}
+	}
+	return voters
 }
 
 // Durable implements raft.StateMachine.
@@ -182,7 +212,7 @@ func (m *Machine) Install(dir string) error {
 	if err != nil {
 		return fmt.Errorf("install checkpoint into shard %d: %w", m.id, err)
 	}
-	m.applied.Store(&loaded)
+	m.publish(&loaded)
 	m.logger.Info("checkpoint installed", "shard", uint64(m.id), "shard_time", loaded.last.String())
 	return nil
 }

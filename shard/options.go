@@ -43,8 +43,10 @@ type Options struct {
 	// Stopwatch measures how old a proof of freshness is. It need not agree with other clocks.
 	// Default: the machine's clock, whose readings are monotonic.
 	Stopwatch clock.Clock
+	// Peers reaches the other replicas, to compare what they hold. Default: nobody is asked.
+	Peers Peers
 	// UpkeepInterval is how often a leader looks whether expired or overwritten data, or idle
-	// sessions, wait for shard time to move. Default 10 s: an idle shard then costs at most
+	// sessions, wait for shard time to move, and compares the replicas. Default 10 s: an idle shard then costs at most
 	// one small entry in that time, and data leaves the disk within twice of it.
 	UpkeepInterval time.Duration
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.

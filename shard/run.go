@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/rows"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -41,6 +42,10 @@ type run struct {
 	evaluator evaluate.Evaluator
 	key       []byte
 	value     []byte
+
+	// effects are those of the current entry, and digests the running digests of the run's entries.
+	effects effects
+	digests []digestAt
 
 	// carried is how many bytes of stored values the commands of the current entry took up again.
 	carried int
@@ -135,6 +140,9 @@ func (r *run) row(ns api.Namespace, key []byte) (evaluate.Row, error) {
 	if err != nil || !ok {
 		return evaluate.Row{}, err
 	}
+	if seededbug.Enabled(seededbug.ShardResurrect) {
+		found.ExpiryMillis = 0
+	}
 	return rowOf(found)
 }
 
@@ -155,9 +163,11 @@ func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) 
 		if row.Live {
 			r.value = rows.AppendValue(r.value[:0], row.Value)
 			r.batch.Put(r.key, r.value, engine.Version(v), row.ExpiryMillis)
+			r.effects.row(r.key, r.value, v, row.ExpiryMillis)
 			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, row.ExpiryMillis)
 		} else {
 			r.batch.Delete(r.key, engine.Version(v))
+			r.effects.row(r.key, nil, v, 0)
 		}
 		r.rows.put(r.key, row)
 	}

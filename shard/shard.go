@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -29,6 +30,12 @@ type Shard struct {
 	proposer *proposer
 	group    *raft.Group
 
+	// fenced says that this replica has left the group for good; halted, that it leads and refuses
+	// writes because the replicas differ.
+	fenced, halted atomic.Bool
+	// compared is the newest digest that all voters were asked for. Owned by upkeepLoop.
+	compared digestAt
+
 	ctx     context.Context // ends when the shard is closed
 	cancel  context.CancelFunc
 	closing sync.Once
@@ -40,6 +47,9 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	o = o.withDefaults()
 	if err := o.Validate(); err != nil {
 		return nil, err
+	}
+	if err := refuseFenced(o.FS, o.Dir); err != nil {
+		return nil, fmt.Errorf("open shard %d: %w", o.ID, err)
 	}
 	m, err := openMachine(o)
 	if err != nil {
@@ -72,6 +82,9 @@ type groupLog Shard
 func (l *groupLog) Ready() error {
 	if !l.group.IsReadyLeader() {
 		return (*Shard)(l).notLeader()
+	}
+	if l.halted.Load() {
+		return errHalted
 	}
 	return nil
 }
@@ -167,6 +180,9 @@ func (s *Shard) Leader() (api.NodeID, api.Term) { return s.group.Leader() }
 // Status is what this replica reports about itself.
 func (s *Shard) Status() *pb.ReplicaStatus {
 	g := s.group.Status()
+	if s.fenced.Load() {
+		g.Role = "fenced"
+	}
 	return &pb.ReplicaStatus{
 		ShardId: uint64(s.options.ID), Role: strings.ToLower(g.Role), Term: uint64(g.Term),
 		CommitIndex: uint64(g.Commit), AppliedIndex: uint64(g.Applied), DurableIndex: uint64(g.Durable),
@@ -197,6 +213,7 @@ func (s *Shard) upkeepLoop() {
 			return
 		case <-ticker.C:
 			s.maybeTick()
+			s.maybeCompare()
 		}
 	}
 }
@@ -211,6 +228,16 @@ func (s *Shard) maybeTick() {
 	if err := s.proposer.tick(s.ctx); err != nil {
 		s.options.Logger.Debug("upkeep", "error", err)
 	}
+}
+
+// maybeCompare compares the replicas if this one leads. A new leader finds out anew whether writes
+// must stop.
+func (s *Shard) maybeCompare() {
+	if !s.group.IsReadyLeader() {
+		s.halted.Store(false)
+		return
+	}
+	s.compare(s.ctx)
 }
 
 // Close leaves the group and closes the engine. It waits for everything in flight; writes whose

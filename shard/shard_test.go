@@ -41,6 +41,7 @@ type cluster struct {
 	listeners map[string]*bufconn.Listener
 	cut       map[string]bool // nodes that reach nobody and are reached by nobody
 	links     []link
+	running   map[api.NodeID]*Shard
 }
 
 // link is a connection that was made.
@@ -110,7 +111,7 @@ func (c *cluster) listen(_ context.Context, address string) (net.Listener, error
 }
 
 func newCluster(t *testing.T, size int, wall clock.Clock, configure func(*node)) *cluster {
-	c := &cluster{t: t, wall: wall, listeners: map[string]*bufconn.Listener{}, cut: map[string]bool{}}
+	c := &cluster{t: t, wall: wall, listeners: map[string]*bufconn.Listener{}, cut: map[string]bool{}, running: map[api.NodeID]*Shard{}}
 	for i := range size {
 		n := &node{
 			c: c, id: api.NodeID(fmt.Sprint("n", i+1)), disk: vfs.NewMem(), logDir: t.TempDir(), upkeep: time.Hour,
@@ -164,15 +165,18 @@ func (n *node) start() {
 	if o.Stopwatch = n.stopwatch; o.Stopwatch == nil {
 		o.Stopwatch = n.c.wall // a step of the wall clock alone would not be believed
 	}
+	o.Peers = n
 	if n.shard, err = Open(n.host, o); err != nil {
 		t.Fatal(err)
 	}
+	n.c.run(n.id, n.shard)
 }
 
 func (n *node) stop() {
 	if n.shard == nil {
 		return
 	}
+	n.c.run(n.id, nil)
 	if err := n.shard.Close(); err != nil {
 		n.c.t.Errorf("close shard of %s: %v", n.id, err)
 	}

@@ -33,6 +33,9 @@ type state struct {
 	// run is the newest run of entries, and next the sequence of its next entry (S9).
 	run, next uint64
 
+	// digest is that of the effects of all entries so far, the same on each replica.
+	digest uint64
+
 	// lastWrite is the version of the last command that changed a row.
 	lastWrite api.Version
 	// latestExpiryMillis is the highest expiry that was ever written.
@@ -51,7 +54,7 @@ const stateFormat = 2
 //
 //	format u8 = 2 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
 //	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next,
-//	each uvarint | sweep from, its random half, u64
+//	each uvarint | sweep from, its random half, u64 | digest u64
 func (s *state) append(dst []byte) []byte {
 	dst = append(dst, stateFormat)
 	dst = appendFlag(dst, s.configured)
@@ -63,7 +66,8 @@ func (s *state) append(dst []byte) []byte {
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
-	return binary.BigEndian.AppendUint64(dst, s.sweepFrom.Random)
+	dst = binary.BigEndian.AppendUint64(dst, s.sweepFrom.Random)
+	return binary.BigEndian.AppendUint64(dst, s.digest)
 }
 
 func decodeState(row []byte) (state, error) {
@@ -90,6 +94,7 @@ func decodeState(row []byte) (state, error) {
 	s.sweepFrom.CreatedMillis = r.uvarint()
 	s.run, s.next = r.uvarint(), r.uvarint()
 	s.sweepFrom.Random = r.uint64()
+	s.digest = r.uint64()
 	if err := r.done(); err != nil {
 		return state{}, fmt.Errorf("decode state row: %w", err)
 	}

@@ -21,6 +21,12 @@ const (
 	ShardApplyOutOfOrder Bug = "shard-apply-out-of-order"
 	// ShardRunTwice executes a request again although its answer is kept.
 	ShardRunTwice Bug = "shard-run-twice"
+	// ShardIgnoreDigest compares the digests of replicas and finds them equal.
+	ShardIgnoreDigest Bug = "shard-ignore-digest"
+	// ShardReadAnyTime lets a read find a row whose expiry has come.
+	ShardReadAnyTime Bug = "shard-read-any-time"
+	// ShardResurrect lets apply find a row whose expiry has come.
+	ShardResurrect Bug = "shard-resurrect"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -58,6 +64,9 @@ var Claims = []Claim{
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
+	{ShardIgnoreDigest, "shard", "TestAMajorityDecidesWhoDiffers"},
+	{ShardReadAnyTime, "shard", "TestWhatWasSeenExpiredStaysExpired"},
+	{ShardResurrect, "shard", "TestARowIsAbsentFromItsExpiryOn"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},

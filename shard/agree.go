@@ -1,0 +1,204 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// Digest says what a replica holds after an entry, as one number.
+type Digest struct {
+	Index api.Index
+	Sum   uint64
+}
+
+// Peers reaches the other replicas of a shard.
+type Peers interface {
+	// Digest asks the replica on a node for its digest after an entry. An error means that it
+	// cannot tell.
+	Digest(ctx context.Context, node api.NodeID, id api.ShardID, index api.Index) (Digest, error)
+	// Fence tells the replica on a node that a majority holds a digest.
+	Fence(ctx context.Context, node api.NodeID, id api.ShardID, majority Digest) error
+}
+
+// digestTimeout bounds what a leader does to compare the replicas once: many times what a replica
+// in good health is behind.
+const digestTimeout = 2 * time.Second
+
+// ErrFenced is the error of a replica whose state differs from that of the majority.
+var ErrFenced = errors.New("the replica is fenced")
+
+// report is what one voter says.
+type report struct {
+	replica raft.ReplicaID
+	known   bool // it could tell
+	sum     uint64
+}
+
+// verdict is what reports come to.
+type verdict struct {
+	majority uint64
+	found    bool             // more than half of the voters hold the majority's digest
+	dissent  []raft.ReplicaID // voters that hold another one
+	split    bool             // voters differ, and no digest has a majority
+}
+
+// judge compares reports of all voters. Those who cannot tell count for nobody.
+func judge(reports []report) verdict {
+	counts := make(map[uint64]int)
+	for _, r := range reports {
+		if r.known {
+			counts[r.sum]++
+		}
+	}
+	var v verdict
+	for sum, n := range counts {
+		if 2*n > len(reports) {
+			v.majority, v.found = sum, true
+		}
+	}
+	v.split = !v.found && len(counts) > 1
+	for _, r := range reports {
+		if v.found && r.known && r.sum != v.majority {
+			v.dissent = append(v.dissent, r.replica)
+		}
+	}
+	if seededbug.Enabled(seededbug.ShardIgnoreDigest) {
+		return verdict{}
+	}
+	return v
+}
+
+// Digest is this replica's digest after an entry, once it has applied it.
+func (s *Shard) Digest(ctx context.Context, index api.Index) (Digest, error) {
+	if err := s.waitApplied(ctx, index); err != nil {
+		return Digest{}, err
+	}
+	sum, found := s.machine.digests.at(index)
+	if !found {
+		return Digest{}, api.Errorf(api.CodeUnavailable, "shard %d does not remember its digest after entry %d", s.options.ID, index)
+	}
+	return Digest{Index: index, Sum: sum}, nil
+}
+
+// compare asks all voters for their digest after the newest entry of this leader, and sees to it
+// that those who differ from the majority serve no more.
+func (s *Shard) compare(ctx context.Context) {
+	own := s.machine.digests.newest()
+	if s.options.Peers == nil || own == s.compared {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, digestTimeout)
+	defer cancel()
+	v := judge(s.reports(ctx, own))
+	switch {
+	case v.split:
+		s.halt(own.index)
+	case v.found:
+		s.compared = own
+		s.resume()
+		s.fenceAll(ctx, Digest{Index: own.index, Sum: v.majority}, v.dissent)
+	}
+}
+
+// reports asks all voters at once.
+func (s *Shard) reports(ctx context.Context, own digestAt) []report {
+	voters := s.machine.voters()
+	reports := make([]report, len(voters))
+	var asked sync.WaitGroup
+	for i, v := range voters {
+		reports[i].replica = v
+		if v == s.group.Replica() {
+			reports[i].known, reports[i].sum = true, own.digest
+			continue
+		}
+		asked.Go(func() {
+			d, err := s.options.Peers.Digest(ctx, v.Node, s.options.ID, own.index)
+			reports[i].known, reports[i].sum = err == nil && d.Index == own.index, d.Sum
+		})
+	}
+	asked.Wait()
+	return reports
+}
+
+// fenceAll fences the voters that differ from the majority, this one last: by then none of the
+// others can take the leadership that it gives away.
+func (s *Shard) fenceAll(ctx context.Context, majority Digest, dissent []raft.ReplicaID) {
+	fenceSelf := false
+	for _, r := range dissent {
+		if r == s.group.Replica() {
+			fenceSelf = true
+			continue
+		}
+		s.options.Logger.Error("a replica's state differs from the majority's", "replica", r.String(), "index", uint64(majority.Index))
+		if err := s.options.Peers.Fence(ctx, r.Node, s.options.ID, majority); err != nil {
+			s.options.Logger.Error("the replica was not told, and will be next time", "replica", r.String(), "error", err)
+			s.compared = digestAt{}
+		}
+	}
+	if !fenceSelf {
+		return
+	}
+	if err := s.group.TransferLeadership(ctx); err != nil {
+		s.options.Logger.Warn("leadership not given away before fencing", "error", err)
+	}
+	if err := s.Fence(majority); err != nil {
+		s.options.Logger.Error("fencing failed", "error", err)
+	}
+}
+
+// fenceName is a file whose presence says that the replica is fenced.
+const fenceName = "FENCED"
+
+// Fence stops this replica for good if its digest is not the majority's: it does not serve, vote or
+// lead, now and after a restart. Only a new replica, with another incarnation, takes its place.
+func (s *Shard) Fence(majority Digest) error {
+	own, found := s.machine.digests.at(majority.Index)
+	if !found || own == majority.Sum {
+		return api.Errorf(api.CodeInvalid, "shard %d has no other digest than the majority's after entry %d", s.options.ID, majority.Index)
+	}
+	cause := fmt.Errorf("shard %d: after entry %d the digest is %016x, the majority's %016x: %w", s.options.ID, majority.Index, own, majority.Sum, ErrFenced)
+	err := vfs.WriteFileAtomic(s.options.FS, s.options.Dir, fenceName, []byte(cause.Error()+"\n"))
+	s.fenced.Store(true)
+	s.group.Fence(cause)
+	s.options.Logger.Error("this replica's state differs from the majority's; it is fenced and must be replaced", "index", uint64(majority.Index))
+	if err != nil {
+		return fmt.Errorf("shard %d is fenced, but may not be after a restart: %w", s.options.ID, err)
+	}
+	return nil
+}
+
+// refuseFenced fails for the directory of a replica that was fenced.
+func refuseFenced(fs vfs.FS, dir string) error {
+	why, err := vfs.ReadFile(fs, dir+"/"+fenceName)
+	switch {
+	case vfs.IsNotExist(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read %s: %w", fenceName, err)
+	default:
+		return fmt.Errorf("%w: %s", ErrFenced, why)
+	}
+}
+
+// halt refuses writes from now on, until the replicas agree again.
+func (s *Shard) halt(index api.Index) {
+	if !s.halted.Swap(true) {
+		s.options.Logger.Error("ALARM: the replicas of this shard differ and none has a majority; writes are stopped", "index", uint64(index))
+	}
+}
+
+func (s *Shard) resume() {
+	if s.halted.Swap(false) {
+		s.options.Logger.Warn("a majority of the replicas agrees; writes go on")
+	}
+}
+
+var errHalted = api.Errorf(api.CodeUnavailable, "the replicas of the shard differ and none has a majority: restore one from a backup")

@@ -1,0 +1,233 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/rows"
+	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// S10.
+func TestAMajorityDecidesWhoDiffers(t *testing.T) {
+	for name, c := range map[string]struct {
+		sums    []int // 0: cannot tell
+		found   bool
+		dissent string
+		split   bool
+	}{
+		"all agree":            {[]int{1, 1, 1}, true, "[]", false},
+		"one differs":          {[]int{1, 2, 1}, true, "[n1]", false},
+		"the first differs":    {[]int{2, 1, 1}, true, "[n0]", false},
+		"one is silent":        {[]int{1, 0, 1}, true, "[]", false},
+		"two are silent":       {[]int{1, 0, 0}, false, "[]", false},
+		"two differ, no third": {[]int{1, 2, 0}, false, "[]", true},
+		"all differ":           {[]int{1, 2, 3}, false, "[]", true},
+		"two of two":           {[]int{1, 2}, false, "[]", true},
+		"two of five":          {[]int{1, 2, 1, 2, 1}, true, "[n1 n3]", false},
+		"two and two of five":  {[]int{1, 2, 1, 2, 0}, false, "[]", true},
+		"one alone":            {[]int{1}, true, "[]", false},
+	} {
+		var reports []report
+		for i, sum := range c.sums {
+			reports = append(reports, report{raft.ReplicaID{Node: api.NodeID(fmt.Sprint("n", i))}, sum != 0, uint64(sum)})
+		}
+		v := judge(reports)
+		dissent := []api.NodeID{}
+		for _, r := range v.dissent {
+			dissent = append(dissent, r.Node)
+		}
+		if v.found != c.found || v.split != c.split || fmt.Sprint(dissent) != c.dissent || v.found && v.majority != 1 {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+}
+
+// Digest and Fence make a node a way to the other replicas.
+func (n *node) Digest(ctx context.Context, other api.NodeID, _ api.ShardID, index api.Index) (Digest, error) {
+	s := n.c.shardOf(other)
+	if s == nil {
+		return Digest{}, api.ErrUnavailable
+	}
+	return s.Digest(ctx, index)
+}
+
+func (n *node) Fence(_ context.Context, other api.NodeID, _ api.ShardID, majority Digest) error {
+	s := n.c.shardOf(other)
+	if s == nil {
+		return api.ErrUnavailable
+	}
+	return s.Fence(majority)
+}
+
+// run notes which shard runs on a node, nil for none.
+func (c *cluster) run(id api.NodeID, s *Shard) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[id] = s
+}
+
+func (c *cluster) shardOf(id api.NodeID) *Shard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.running[id]
+}
+
+// tamper changes a row behind the machine's back, as a broken disk or a bug of apply would.
+func (n *node) tamper(key, value string) {
+	t := n.c.t
+	t.Helper()
+	h, err := n.shard.machine.store.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.release()
+	b := h.db.NewBatch()
+	b.Put(rows.Key(0, []byte(key)), rows.EncodeValue([]byte(value)), h.db.LastVersion(), 0)
+	if err := h.db.Apply(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inStep waits until every node has applied what the leader has.
+func (c *cluster) inStep() *node {
+	c.t.Helper()
+	leader := c.leader()
+	index := leader.shard.machine.digests.newest().index
+	for _, n := range c.nodes {
+		if _, err := n.shard.Digest(c.context(), index); err != nil {
+			c.t.Fatalf("%s: %v", n.id, err)
+		}
+	}
+	return leader
+}
+
+func frequentUpkeep(n *node) { n.upkeep = 50 * time.Millisecond }
+
+func TestAReplicaThatDiffersIsFenced(t *testing.T) {
+	for _, leads := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leads=%t", leads), func(t *testing.T) {
+			c := newCluster(t, 3, clock.Real{}, frequentUpkeep)
+			c.do(batch(put("n", "5")))
+			odd := c.inStep()
+			for _, n := range c.nodes {
+				if !leads && !n.shard.group.IsReadyLeader() {
+					odd = n
+				}
+			}
+			odd.tamper("n", "6")
+			c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
+			testkit.Eventually(t, patience, func() bool { return odd.shard.Status().GetRole() == "fenced" }, "the odd one is not fenced")
+			if _, err := odd.shard.Get(c.context(), 1, 0, [][]byte{[]byte("n")}); err == nil {
+				t.Error("a fenced replica serves")
+			}
+			if _, err := odd.shard.GetStale(c.context(), 1, 0, [][]byte{[]byte("n")}, Staleness{Bound: time.Hour, Ask: nil}); err == nil {
+				t.Error("a fenced replica serves stale reads")
+			}
+			c.do(batch(put("m", "1"))) // the others go on
+			if it := c.get("n"); string(it.Value) != "6" {
+				t.Errorf("the majority's n is %q", it.Value)
+			}
+			for _, n := range c.nodes {
+				if fenced := n.shard.Status().GetRole() == "fenced"; fenced != (n == odd) {
+					t.Errorf("%s is fenced: %t", n.id, fenced)
+				}
+			}
+			if err := refuseFenced(odd.disk, odd.shard.options.Dir); !errors.Is(err, ErrFenced) {
+				t.Errorf("after a restart it would run: %v", err)
+			}
+		})
+	}
+}
+
+func TestWithoutAMajorityWritesStop(t *testing.T) {
+	c := newCluster(t, 2, clock.Real{}, frequentUpkeep)
+	c.do(batch(put("n", "5")))
+	leader := c.inStep()
+	c.nodes[1].tamper("n", "6")
+	c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
+	testkit.Eventually(t, patience, leader.shard.halted.Load, "writes are not stopped")
+	if _, err := leader.shard.Apply(c.context(), batch(put("m", "1"))); !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("a write: %v", err)
+	}
+	for _, n := range c.nodes {
+		if n.shard.Status().GetRole() == "fenced" {
+			t.Errorf("%s is fenced without a majority", n.id)
+		}
+	}
+}
+
+func TestAReplicaIsNotFencedForWhatItDoesNotDiffer(t *testing.T) {
+	c := newCluster(t, 1, clock.Real{}, nil)
+	c.do(batch(put("n", "5")))
+	s := c.leader().shard
+	own := s.machine.digests.newest()
+	for _, d := range []Digest{{own.index, own.digest}, {own.index + 5, 1}} {
+		if err := s.Fence(d); !errors.Is(err, api.ErrInvalid) {
+			t.Errorf("fence by %+v: %v", d, err)
+		}
+	}
+	c.do(batch(put("n", "6")))
+}
+
+func TestDigestsAreRememberedUpToTheirNumber(t *testing.T) {
+	var d digests
+	d.reset(digestAt{10, 1})
+	for i := api.Index(1); i <= maxDigests+100; i++ {
+		d.add([]digestAt{{10 + 2*i, uint64(i)}})
+	}
+	newest := d.newest()
+	if newest.index != 10+2*(maxDigests+100) || len(d.list) != maxDigests {
+		t.Fatalf("newest %+v of %d", newest, len(d.list))
+	}
+	for i := api.Index(1); i <= maxDigests+100; i++ {
+		sum, found := d.at(10 + 2*i)
+		if found != (i > 100) || found && sum != uint64(i) {
+			t.Fatalf("entry %d: %d, %t", 10+2*i, sum, found)
+		}
+		if _, found := d.at(11 + 2*i); found {
+			t.Fatal("an entry that was not applied has a digest")
+		}
+	}
+}
+
+func TestReplicasOfOneLogHaveOneDigestAndOthersNot(t *testing.T) {
+	rng := testkit.Rand(t)
+	log := randomLog(rng, 200)
+	a, b := newBench(t), newBench(t)
+	a.apply(log...)
+	for _, e := range log {
+		b.apply(e)
+		if rng.IntN(20) == 0 {
+			b.close()
+			b.open()
+		}
+	}
+	if x, y := a.m.digests.newest(), b.m.digests.newest(); x != y {
+		t.Errorf("digests %+v and %+v", x, y)
+	}
+	before := b.m.state().digest
+	h, err := b.m.store.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.release()
+	if raw, ok, err := h.db.Get(stateRowKey, engine.MaxVersion); err != nil || !ok {
+		t.Fatal(err)
+	} else if s, err := decodeState(raw.Value); err != nil || s.digest != before {
+		t.Errorf("the state row has digest %x, %v", s.digest, err)
+	}
+	b.index, b.now = log[len(log)-1].Index+1, startMillis+10*sessionHorizonMillis
+	last := raft.Entry{Index: b.index, Term: 99, Data: b.entry(EncodeCommand(batch(put("one", "more")))).Data}
+	b.apply(last)
+	if b.m.state().digest == before {
+		t.Error("a write did not change the digest")
+	}
+}
