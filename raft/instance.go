@@ -23,6 +23,7 @@ type instance struct {
 	// transferFailed, of capacity 1, says that this replica was to give the leadership away.
 	transferFailed chan struct{}
 	progress       progress
+	catchUps       catchUps
 
 	// inflight are the proposals that the library has; closed once nobody is entering any more.
 	inflight chan inflightProposal
@@ -141,6 +142,7 @@ func (i *instance) close() {
 		_ = i.transport.Close() // never fails
 		_ = ended.Error()       // never fails
 		close(i.stopped)
+		i.lookAtCatchUps(0, true)
 		i.entering.Wait()
 		close(i.inflight)
 		i.wg.Wait()
@@ -177,9 +179,6 @@ func (i *instance) published() bool { return i.group.current.Load() == i }
 func (i *instance) Answered(replica string, lastLog uint64) {
 	i.progress.note(replica, lastLog, i.group.host.looks.Load())
 }
-
-// SnapshotSent implements mux.Owner.
-func (i *instance) SnapshotSent(string, io.Reader) { i.group.sent.Add(1) }
 
 var (
 	errSnapshotOld       = errors.New("the snapshot is older than what is applied here")

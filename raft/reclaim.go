@@ -35,6 +35,7 @@ func (h *Host) reclaimLoop(s BoundedStorage) {
 
 // release cuts the log up to index through, or as far as the state machine can make durable.
 func (g *Group) release(through uint64) error {
+	g.current.Load().lookAtCatchUps(0, true)
 	if uint64(g.opts.StateMachine.Durable().Index) < through {
 		if err := g.Snapshot(); err != nil {
 			return err

@@ -64,6 +64,7 @@ func (h *Host) watchLoop() {
 		for _, g := range groups {
 			g.log.writes.look(now)
 			g.listen(now)
+			g.current.Load().lookAtCatchUps(now, false)
 		}
 		clear(groups)
 	}

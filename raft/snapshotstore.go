@@ -91,8 +91,9 @@ func (s *snapshotStore) Open(id string) (*hraft.SnapshotMeta, io.ReadCloser, err
 	return snapshotMeta(id, r.state, 0), r, nil
 }
 
-// openCheckpoint makes a fresh checkpoint to send. While it is open, the log keeps what comes
-// after it, so that the follower needs no second snapshot.
+// openCheckpoint makes a fresh checkpoint to send. While it is open, and until the follower that put
+// it in place has caught up, the log keeps what comes after it, so that the follower needs no second
+// snapshot; see catchup.go.
 func (s *snapshotStore) openCheckpoint() (*hraft.SnapshotMeta, io.ReadCloser, error) {
 	dir := s.staging + "/" + s.nextName("send")
 	unpin := s.log.pin(uint64(s.machine.Durable().Index))
@@ -113,11 +114,14 @@ func (s *snapshotStore) openCheckpoint() (*hraft.SnapshotMeta, io.ReadCloser, er
 type sentSnapshot struct {
 	*snapshotSource
 	unpin func()
+	kept  bool // somebody else calls unpin
 }
 
 // Close implements io.Closer.
 func (s *sentSnapshot) Close() error {
-	s.unpin()
+	if !s.kept {
+		s.unpin()
+	}
 	return errors.Join(s.closeFile(), s.fs.RemoveAll(s.dir))
 }
 
