@@ -157,6 +157,9 @@ func (i *instance) CurrentTerm() uint64 {
 	return i.raft.CurrentTerm()
 }
 
+// CommitIndex implements mux.Owner.
+func (i *instance) CommitIndex() uint64 { return i.raft.CommitIndex() }
+
 // Stalled implements mux.Owner.
 func (i *instance) Stalled() bool { return i.group.log.stalled() }
 

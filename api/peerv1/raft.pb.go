@@ -21,27 +21,26 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-type RaftFrames struct {
+type RaftBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        [][]byte               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *RaftFrames) Reset() {
-	*x = RaftFrames{}
+func (x *RaftBatch) Reset() {
+	*x = RaftBatch{}
 	mi := &file_api_peerv1_raft_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *RaftFrames) String() string {
+func (x *RaftBatch) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*RaftFrames) ProtoMessage() {}
+func (*RaftBatch) ProtoMessage() {}
 
-func (x *RaftFrames) ProtoReflect() protoreflect.Message {
+func (x *RaftBatch) ProtoReflect() protoreflect.Message {
 	mi := &file_api_peerv1_raft_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -53,75 +52,20 @@ func (x *RaftFrames) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use RaftFrames.ProtoReflect.Descriptor instead.
-func (*RaftFrames) Descriptor() ([]byte, []int) {
+// Deprecated: Use RaftBatch.ProtoReflect.Descriptor instead.
+func (*RaftBatch) Descriptor() ([]byte, []int) {
 	return file_api_peerv1_raft_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *RaftFrames) GetFrames() [][]byte {
-	if x != nil {
-		return x.Frames
-	}
-	return nil
-}
-
-type RaftSnapshotPart struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frame         []byte                 `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RaftSnapshotPart) Reset() {
-	*x = RaftSnapshotPart{}
-	mi := &file_api_peerv1_raft_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RaftSnapshotPart) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RaftSnapshotPart) ProtoMessage() {}
-
-func (x *RaftSnapshotPart) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_raft_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RaftSnapshotPart.ProtoReflect.Descriptor instead.
-func (*RaftSnapshotPart) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_raft_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *RaftSnapshotPart) GetFrame() []byte {
-	if x != nil {
-		return x.Frame
-	}
-	return nil
 }
 
 var File_api_peerv1_raft_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_raft_proto_rawDesc = "" +
 	"\n" +
-	"\x15api/peerv1/raft.proto\x12\x11lightning.peer.v1\"$\n" +
-	"\n" +
-	"RaftFrames\x12\x16\n" +
-	"\x06frames\x18\x01 \x03(\fR\x06frames\"(\n" +
-	"\x10RaftSnapshotPart\x12\x14\n" +
-	"\x05frame\x18\x01 \x01(\fR\x05frame2\xad\x01\n" +
-	"\x04Raft\x12L\n" +
-	"\bExchange\x12\x1d.lightning.peer.v1.RaftFrames\x1a\x1d.lightning.peer.v1.RaftFrames(\x010\x01\x12W\n" +
-	"\x0fInstallSnapshot\x12#.lightning.peer.v1.RaftSnapshotPart\x1a\x1d.lightning.peer.v1.RaftFrames(\x01B.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
+	"\x15api/peerv1/raft.proto\x12\x11lightning.peer.v1\"\v\n" +
+	"\tRaftBatch2\xa3\x01\n" +
+	"\x04Raft\x12J\n" +
+	"\bExchange\x12\x1c.lightning.peer.v1.RaftBatch\x1a\x1c.lightning.peer.v1.RaftBatch(\x010\x01\x12O\n" +
+	"\x0fInstallSnapshot\x12\x1c.lightning.peer.v1.RaftBatch\x1a\x1c.lightning.peer.v1.RaftBatch(\x01B.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
 var (
 	file_api_peerv1_raft_proto_rawDescOnce sync.Once
@@ -135,16 +79,15 @@ func file_api_peerv1_raft_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_raft_proto_rawDescData
 }
 
-var file_api_peerv1_raft_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_api_peerv1_raft_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_api_peerv1_raft_proto_goTypes = []any{
-	(*RaftFrames)(nil),       // 0: lightning.peer.v1.RaftFrames
-	(*RaftSnapshotPart)(nil), // 1: lightning.peer.v1.RaftSnapshotPart
+	(*RaftBatch)(nil), // 0: lightning.peer.v1.RaftBatch
 }
 var file_api_peerv1_raft_proto_depIdxs = []int32{
-	0, // 0: lightning.peer.v1.Raft.Exchange:input_type -> lightning.peer.v1.RaftFrames
-	1, // 1: lightning.peer.v1.Raft.InstallSnapshot:input_type -> lightning.peer.v1.RaftSnapshotPart
-	0, // 2: lightning.peer.v1.Raft.Exchange:output_type -> lightning.peer.v1.RaftFrames
-	0, // 3: lightning.peer.v1.Raft.InstallSnapshot:output_type -> lightning.peer.v1.RaftFrames
+	0, // 0: lightning.peer.v1.Raft.Exchange:input_type -> lightning.peer.v1.RaftBatch
+	0, // 1: lightning.peer.v1.Raft.InstallSnapshot:input_type -> lightning.peer.v1.RaftBatch
+	0, // 2: lightning.peer.v1.Raft.Exchange:output_type -> lightning.peer.v1.RaftBatch
+	0, // 3: lightning.peer.v1.Raft.InstallSnapshot:output_type -> lightning.peer.v1.RaftBatch
 	2, // [2:4] is the sub-list for method output_type
 	0, // [0:2] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
@@ -163,7 +106,7 @@ func file_api_peerv1_raft_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_raft_proto_rawDesc), len(file_api_peerv1_raft_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   1,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,14 +27,16 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Raft carries the traffic of all Raft groups between two nodes. The frames are binary and
-// checksummed on their own; docs/formats/raft-wire.md draws them.
+// Raft carries the traffic of all Raft groups between two nodes. Its messages are batches of frames,
+// which docs/formats/raft-wire.md draws. They are not protobuf: both ends use the codec
+// "lightning-raft" (package raft/mux), and RaftBatch only stands for its message here.
 type RaftClient interface {
 	// Exchange carries requests from the caller and their answers back, many groups mixed. The
 	// caller opens one such stream per lane.
-	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RaftFrames, RaftFrames], error)
-	// InstallSnapshot sends one snapshot to one replica: a request frame, then data frames.
-	InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RaftSnapshotPart, RaftFrames], error)
+	Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RaftBatch, RaftBatch], error)
+	// InstallSnapshot sends one snapshot to one replica: a batch with the request, then batches with a
+	// frame of data each.
+	InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RaftBatch, RaftBatch], error)
 }
 
 type raftClient struct {
@@ -45,44 +47,46 @@ func NewRaftClient(cc grpc.ClientConnInterface) RaftClient {
 	return &raftClient{cc}
 }
 
-func (c *raftClient) Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RaftFrames, RaftFrames], error) {
+func (c *raftClient) Exchange(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[RaftBatch, RaftBatch], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Raft_ServiceDesc.Streams[0], Raft_Exchange_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[RaftFrames, RaftFrames]{ClientStream: stream}
+	x := &grpc.GenericClientStream[RaftBatch, RaftBatch]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Raft_ExchangeClient = grpc.BidiStreamingClient[RaftFrames, RaftFrames]
+type Raft_ExchangeClient = grpc.BidiStreamingClient[RaftBatch, RaftBatch]
 
-func (c *raftClient) InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RaftSnapshotPart, RaftFrames], error) {
+func (c *raftClient) InstallSnapshot(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RaftBatch, RaftBatch], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &Raft_ServiceDesc.Streams[1], Raft_InstallSnapshot_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
-	x := &grpc.GenericClientStream[RaftSnapshotPart, RaftFrames]{ClientStream: stream}
+	x := &grpc.GenericClientStream[RaftBatch, RaftBatch]{ClientStream: stream}
 	return x, nil
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Raft_InstallSnapshotClient = grpc.ClientStreamingClient[RaftSnapshotPart, RaftFrames]
+type Raft_InstallSnapshotClient = grpc.ClientStreamingClient[RaftBatch, RaftBatch]
 
 // RaftServer is the server API for Raft service.
 // All implementations must embed UnimplementedRaftServer
 // for forward compatibility.
 //
-// Raft carries the traffic of all Raft groups between two nodes. The frames are binary and
-// checksummed on their own; docs/formats/raft-wire.md draws them.
+// Raft carries the traffic of all Raft groups between two nodes. Its messages are batches of frames,
+// which docs/formats/raft-wire.md draws. They are not protobuf: both ends use the codec
+// "lightning-raft" (package raft/mux), and RaftBatch only stands for its message here.
 type RaftServer interface {
 	// Exchange carries requests from the caller and their answers back, many groups mixed. The
 	// caller opens one such stream per lane.
-	Exchange(grpc.BidiStreamingServer[RaftFrames, RaftFrames]) error
-	// InstallSnapshot sends one snapshot to one replica: a request frame, then data frames.
-	InstallSnapshot(grpc.ClientStreamingServer[RaftSnapshotPart, RaftFrames]) error
+	Exchange(grpc.BidiStreamingServer[RaftBatch, RaftBatch]) error
+	// InstallSnapshot sends one snapshot to one replica: a batch with the request, then batches with a
+	// frame of data each.
+	InstallSnapshot(grpc.ClientStreamingServer[RaftBatch, RaftBatch]) error
 	mustEmbedUnimplementedRaftServer()
 }
 
@@ -93,10 +97,10 @@ type RaftServer interface {
 // pointer dereference when methods are called.
 type UnimplementedRaftServer struct{}
 
-func (UnimplementedRaftServer) Exchange(grpc.BidiStreamingServer[RaftFrames, RaftFrames]) error {
+func (UnimplementedRaftServer) Exchange(grpc.BidiStreamingServer[RaftBatch, RaftBatch]) error {
 	return status.Error(codes.Unimplemented, "method Exchange not implemented")
 }
-func (UnimplementedRaftServer) InstallSnapshot(grpc.ClientStreamingServer[RaftSnapshotPart, RaftFrames]) error {
+func (UnimplementedRaftServer) InstallSnapshot(grpc.ClientStreamingServer[RaftBatch, RaftBatch]) error {
 	return status.Error(codes.Unimplemented, "method InstallSnapshot not implemented")
 }
 func (UnimplementedRaftServer) mustEmbedUnimplementedRaftServer() {}
@@ -121,18 +125,18 @@ func RegisterRaftServer(s grpc.ServiceRegistrar, srv RaftServer) {
 }
 
 func _Raft_Exchange_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(RaftServer).Exchange(&grpc.GenericServerStream[RaftFrames, RaftFrames]{ServerStream: stream})
+	return srv.(RaftServer).Exchange(&grpc.GenericServerStream[RaftBatch, RaftBatch]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Raft_ExchangeServer = grpc.BidiStreamingServer[RaftFrames, RaftFrames]
+type Raft_ExchangeServer = grpc.BidiStreamingServer[RaftBatch, RaftBatch]
 
 func _Raft_InstallSnapshot_Handler(srv interface{}, stream grpc.ServerStream) error {
-	return srv.(RaftServer).InstallSnapshot(&grpc.GenericServerStream[RaftSnapshotPart, RaftFrames]{ServerStream: stream})
+	return srv.(RaftServer).InstallSnapshot(&grpc.GenericServerStream[RaftBatch, RaftBatch]{ServerStream: stream})
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type Raft_InstallSnapshotServer = grpc.ClientStreamingServer[RaftSnapshotPart, RaftFrames]
+type Raft_InstallSnapshotServer = grpc.ClientStreamingServer[RaftBatch, RaftBatch]
 
 // Raft_ServiceDesc is the grpc.ServiceDesc for Raft service.
 // It's only intended for direct use with grpc.RegisterService,

@@ -9,6 +9,10 @@ const (
 	SkipReadIndex Bug = "skip-read-index"
 	// RaftReadyWithoutTick makes a new leader serve before it has applied what earlier terms committed.
 	RaftReadyWithoutTick Bug = "raft-ready-without-tick"
+	// MuxHeartbeatFastPath hands heartbeats to the library beside its main loop.
+	MuxHeartbeatFastPath Bug = "mux-heartbeat-fast-path"
+	// MuxCommitBeyondMessage believes a leader's commit index beyond what its message reaches.
+	MuxCommitBeyondMessage Bug = "mux-commit-beyond-message"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
 	EngineSkipTableSync Bug = "engine-skip-table-sync"
 	// EngineSkipDirectorySync does not sync the directory in which tables are made.
@@ -58,6 +62,8 @@ type Claim struct {
 var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
 	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
+	{MuxHeartbeatFastPath, "raft/mux", "TestHeartbeatsWaitForTheMainLoop"},
+	{MuxCommitBeyondMessage, "raft", "TestAFollowerCommitsNothingThatItsLeaderDidNotSend"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},

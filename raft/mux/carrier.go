@@ -19,12 +19,16 @@ import (
 type carrier struct {
 	// Set by open, never written again.
 	conn   *grpc.ClientConn
-	stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]
+	stream grpc.ClientStream
 	ctx    context.Context // ends with the stream
 	cancel context.CancelFunc
 
 	received chan error    // capacity 1: why receiving ended
 	next     chan *carrier // the successor, when it stands
+
+	// last is the sequence number of the latest call sent; those of the streams before it are lower
+	// than all of its own. Guarded by link.mu.
+	last uint64
 }
 
 // settleTime is how long a link waits for the answers of the old stream before it sends on the
@@ -41,7 +45,7 @@ func (l *link) open(parent, guard context.Context, running *sync.WaitGroup) (*ca
 	}
 	c.ctx, c.cancel = context.WithCancel(parent)
 	unguard := context.AfterFunc(guard, c.cancel)
-	c.stream, err = peerv1.NewRaftClient(c.conn).Exchange(c.ctx, grpc.WaitForReady(true))
+	c.stream, err = peerv1.NewRaftClient(c.conn).Exchange(c.ctx, callOptions()...)
 	if !unguard() && err == nil {
 		err = context.Cause(guard)
 	}
@@ -83,12 +87,12 @@ func (l *link) succeed(parent context.Context, c *carrier, running *sync.WaitGro
 	}
 }
 
-// sentOn lists the calls that wait for an answer on c.
+// sentOn lists the calls that wait for an answer on c, the oldest stream that still has any.
 func (l *link) sentOn(c *carrier) (list []*call) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, waiting := range l.mu.pending {
-		if waiting.via == c {
+	for sequence, waiting := range l.mu.pending {
+		if sequence <= c.last {
 			list = append(list, waiting)
 		}
 	}
@@ -101,7 +105,7 @@ func (l *link) retire(c *carrier) {
 	c.cancel()
 	for _, waiting := range l.sentOn(c) {
 		if waiting.forget() {
-			waiting.done <- answer{err: fmt.Errorf("node %s: %w", l.node, errLinkBroken)}
+			waiting.to.receive(nil, false, fmt.Errorf("node %s: %w", l.node, errLinkBroken))
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
@@ -59,12 +58,10 @@ func TestAStreamMovesToTheNextConnectionWithoutABreak(t *testing.T) {
 	for streams.Load() < 6 {
 		requests++
 		args := &hraft.AppendEntriesRequest{Term: uint64(requests), PrevLogEntry: 1}
-		c, err := l.start(ctx, p.a.request(p.target, wire.KindAppendEntries, wire.EncodeAppendEntries(args)))
-		if err != nil {
-			t.Fatal(requests, err)
-		}
+		f := p.a.request(p.target, wire.KindAppendEntries, nil)
+		f.Append = args
 		waiting, cancel := context.WithTimeout(ctx, 10*time.Second)
-		if _, err := c.wait(waiting); err != nil {
+		if _, err := l.ask(waiting, &f); err != nil {
 			t.Fatalf("request %d after %d streams: %v", requests, streams.Load(), err)
 		}
 		cancel()
@@ -77,19 +74,18 @@ func TestAStreamMovesToTheNextConnectionWithoutABreak(t *testing.T) {
 
 // busyStream has another request queued by the time that one is sent.
 type busyStream struct {
-	grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]
+	grpc.ClientStream
 	send func() error
 }
 
-func (s busyStream) Send(*peerv1.RaftFrames) error { return s.send() }
+func (s busyStream) SendMsg(any) error { return s.send() }
 
 // TestABusyStreamMovesAsWell: there is always more to send, and the move does not wait for a pause.
 func TestABusyStreamMovesAsWell(t *testing.T) {
 	l := newLink(nil, "b", peers.Log, nil)
 	l.connect()
 	queue := func() error {
-		_, err := l.start(t.Context(), &wire.Frame{Kind: wire.KindProbe})
-		return err
+		return l.start(t.Context(), &wire.Frame{Kind: wire.KindProbe}, &call{})
 	}
 	if err := queue(); err != nil {
 		t.Fatal(err)

@@ -4,25 +4,42 @@
 // It knows groups by number and replicas by id, "<node>#<incarnation>", and nothing of logs, state
 // machines or elections: what it must know of a replica it asks its Owner.
 //
-// # The life of a request
+// # The life of an append
 //
-//  1. The library calls a method of Transport, or of the pipeline that it opened to a follower.
-//  2. The link of the lane and the node puts the frame into its queue; sendAll packs what waits.
-//  3. The peer's mux verifies each frame and puts the request into the queue of the group's library.
-//  4. The library answers; replyLoop gives the answer to the stream that the request came on.
-//  5. The link finds the call that waits, by its sequence number, and completes it.
+//  1. The library's replicator calls pipeline.AppendEntries, which encodes the request into the batch
+//     that waits for the stream of the lane and the node.
+//  2. link.send wakes and gives the batches that are full or last to gRPC, which writes and frees them.
+//  3. The peer's receiver verifies the batch and puts each request into the queue of its group's
+//     library, with a copy of what the log keeps. The batch's buffer is used again.
+//  4. The library's main loop writes, syncs and answers; replyLoop encodes the answer into the batch
+//     that waits for the stream that the request came on; Exchange gives it to gRPC.
+//  5. link.receive finds the call by its sequence number; the pipeline decodes the answer where it is and
+//     hands the future to the library's decoder.
 //
-// A snapshot has a stream of its own; see install.go. A probe is answered by the mux itself.
+// Seven wake-ups of goroutines that are ours or the library's, four of gRPC's: link.send, receiver, main
+// loop, replyLoop, Exchange, link.receive, decoder; a writer and a reader of a connection each way.
+//
+// Heartbeats (beat.go), empty appends that say nothing (Transport.knows) and probes (probe.go) travel
+// for all groups of a node together. A snapshot has a stream of its own (install.go).
+//
+// # Who owns bytes
+//
+// A batch that waits belongs to the queue that it is in, and to gRPC from SendMsg on. A received batch
+// belongs to the goroutine that received it until it calls free; frames, payloads and what a receiver is
+// given alias it. What outlives it is copied: entries and ids into the request, answers into what waits.
 //
 // # Goroutines
 //
-//   - replyLoop, per Transport, and answerLoop, per pipeline: end at their Close.
+//   - replyLoop, per Transport: ends at its Close.
 //   - link.loop, per node and lane, with two per stream; prober.loop while probes wait; a receiver
 //     per incoming stream: end at Mux.Close.
+//   - Timers run beater.flush, beatCall.giveUp, beatWatch.look and the watch of a pipeline. They end by
+//     themselves, within a heartbeat timeout, maxBeatWait or appendTimeout, and block on nothing that
+//     Mux.Close does not end.
 //
 // # Locks
 //
-// Every mutex is a leaf.
+// Every mutex is a leaf but beatCall.mu and pipeline.mu, under which channels with room are sent to.
 //
 // # Invariants
 //
@@ -33,8 +50,11 @@
 //   - RM3: what arrives from a peer is used only after its CRC32C was checked. What fails ends the
 //     stream.
 //   - RM4: a follower takes an entry for committed only if a message of the leader reached that far.
-//   - RM5: heartbeats go to the library's main loop like every other request, never beside it.
+//   - RM5: heartbeats go to the library's main loop like every other request, never beside it. At most
+//     one of a leader and a term waits there.
 //   - RM6: a pipeline is dead after the first error or answer other than yes, and no call on a dead
 //     one waits.
 //   - RM7: the answer to a probe was given after the probe was asked for.
+//   - RM8: an empty append is left out only if the follower has said, in the same term, that it knows a
+//     commit index that is no lower.
 package mux

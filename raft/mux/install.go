@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -37,33 +38,57 @@ var (
 )
 
 // sendSnapshot streams data to a node and returns the replica's answer.
-func (m *Mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) (answer, error) {
+func (m *Mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) ([]byte, error) {
 	conn, err := m.pool.Conn(node, peers.Bulk)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(parent)
 	defer cancel(nil)
 	stalled := time.AfterFunc(snapshotStall, func() { cancel(errSnapshotStalled) })
 	defer stalled.Stop()
-	stream, err := peerv1.NewRaftClient(conn).InstallSnapshot(ctx, grpc.WaitForReady(true))
+	stream, err := peerv1.NewRaftClient(conn).InstallSnapshot(ctx, callOptions()...)
 	if err != nil {
-		return answer{}, stalledOr(ctx, err)
+		return nil, stalledOr(ctx, err)
 	}
-	err = stream.Send(&peerv1.RaftSnapshotPart{Frame: request.Encode()})
+	err = sendFrame(stream, request)
 	if err == nil {
 		err = sendChunks(stream, request, data, stalled)
 	}
 	// A failed send only says that the stream is over; the answer says why.
 	if err != nil && !errors.Is(err, io.EOF) {
-		return answer{}, stalledOr(ctx, err)
+		return nil, stalledOr(ctx, err)
 	}
 	stalled.Reset(snapshotSwitch)
-	reply, err := stream.CloseAndRecv()
-	if err != nil {
-		return answer{}, stalledOr(ctx, err)
+	if err := stream.CloseSend(); err != nil {
+		return nil, stalledOr(ctx, err)
 	}
-	return decodeSnapshotReply(node, reply)
+	payload, err := recvFrame(stream, node)
+	return payload, stalledOr(ctx, err)
+}
+
+// sendFrame sends a batch of one frame.
+func sendFrame(stream interface{ SendMsg(any) error }, f *wire.Frame) error {
+	var b batch
+	b.add(f)
+	return stream.SendMsg(&b)
+}
+
+// recvFrame is the payload of the answer at the end of a snapshot.
+func recvFrame(stream interface{ RecvMsg(any) error }, node api.NodeID) ([]byte, error) {
+	var b batch
+	if err := stream.RecvMsg(&b); err != nil {
+		return nil, err
+	}
+	defer b.free()
+	f, err := wire.DecodeBatch(b.in.ReadOnlyData())
+	if err != nil {
+		return nil, err
+	}
+	if f.Failed() {
+		return nil, &remoteError{node: node, text: string(f.Payload)}
+	}
+	return bytes.Clone(f.Payload), nil
 }
 
 func stalledOr(ctx context.Context, err error) error {
@@ -73,21 +98,7 @@ func stalledOr(ctx context.Context, err error) error {
 	return err
 }
 
-func decodeSnapshotReply(node api.NodeID, reply *peerv1.RaftFrames) (answer, error) {
-	if len(reply.Frames) != 1 {
-		return answer{}, wire.ErrMalformed
-	}
-	f, err := wire.DecodeFrame(reply.Frames[0])
-	if err != nil {
-		return answer{}, err
-	}
-	if f.Failed() {
-		return answer{}, &remoteError{node: node, text: string(f.Payload)}
-	}
-	return answer{payload: f.Payload, from: f.From}, nil
-}
-
-func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame, data io.Reader, stalled *time.Timer) error {
+func sendChunks(stream grpc.ClientStream, request *wire.Frame, data io.Reader, stalled *time.Timer) error {
 	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		return fmt.Errorf("start compression: %w", err)
@@ -99,7 +110,7 @@ func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv
 		if n > 0 {
 			payload := encoder.EncodeAll(chunk[:n], binary.AppendUvarint(nil, uint64(n)))
 			f := wire.Frame{Kind: wire.KindSnapshotData, Group: request.Group, From: request.From, To: request.To, Payload: payload}
-			if err := stream.Send(&peerv1.RaftSnapshotPart{Frame: f.Encode()}); err != nil {
+			if err := sendFrame(stream, &f); err != nil {
 				return err
 			}
 			stalled.Reset(snapshotStall)
@@ -114,28 +125,33 @@ func sendChunks(stream grpc.ClientStreamingClient[peerv1.RaftSnapshotPart, peerv
 }
 
 // InstallSnapshot implements peerv1.RaftServer: it feeds one snapshot to the library.
-func (m *Mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames]) error {
-	part, err := stream.Recv()
-	if err != nil {
+func (m *Mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftBatch, peerv1.RaftBatch]) error {
+	if err := checkCodec(stream); err != nil {
 		return err
 	}
-	request, err := wire.DecodeFrame(part.Frame)
+	var first batch
+	if err := stream.RecvMsg(&first); err != nil {
+		return err
+	}
+	request, err := wire.DecodeBatch(first.in.ReadOnlyData())
 	if err != nil {
 		return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
 	}
 	payload, err := m.install(stream, &request)
-	return stream.SendAndClose(&peerv1.RaftFrames{Frames: [][]byte{request.Answer(payload, err).Encode()}})
+	answer := wire.Answer(request.Kind, request.Group, request.Sequence, payload, err)
+	first.free()
+	return sendFrame(stream, &answer)
 }
 
-func (m *Mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], request *wire.Frame) ([]byte, error) {
-	t, err := m.hosted(uint64(request.Group), request.To)
+func (m *Mux) install(stream grpc.ServerStream, request *wire.Frame) ([]byte, error) {
+	t, err := m.hosted(request.Group, request.To)
 	if err != nil {
 		return nil, err
 	}
 	if request.Kind != wire.KindInstall {
 		return nil, wire.ErrMalformed
 	}
-	command, err := wire.DecodeInstall(request.Payload, request.From)
+	command, err := wire.DecodeInstall(request.Payload, t.sender(request.From))
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +179,7 @@ func (m *Mux) install(stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart,
 // stage receives the whole snapshot before the library hears of it. The library would read it
 // on its main loop, and while that lasts it answers no heartbeat: a leader whose other follower
 // is down would lose its office at every try, and the snapshot would never arrive.
-func (m *Mux) stage(t *Transport, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], command *hraft.InstallSnapshotRequest) (discard func(), err error) {
+func (m *Mux) stage(t *Transport, stream grpc.ServerStream, command *hraft.InstallSnapshotRequest) (discard func(), err error) {
 	chunks := make(chan []byte)
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
@@ -182,25 +198,31 @@ func (m *Mux) stage(t *Transport, stream grpc.ClientStreamingServer[peerv1.RaftS
 }
 
 // pumpChunks verifies data frames and hands their payloads over, until the stream ends.
-func pumpChunks(ctx context.Context, stream grpc.ClientStreamingServer[peerv1.RaftSnapshotPart, peerv1.RaftFrames], chunks chan<- []byte) error {
+func pumpChunks(ctx context.Context, stream grpc.ServerStream, chunks chan<- []byte) error {
 	for {
-		part, err := stream.Recv()
+		payload, err := recvChunk(stream)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return errSnapshotShort // unless all of it was read before
 			}
 			return err
 		}
-		f, err := wire.DecodeFrame(part.Frame)
-		if err != nil {
-			return err
-		}
 		select {
-		case chunks <- f.Payload:
+		case chunks <- payload:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+func recvChunk(stream grpc.ServerStream) ([]byte, error) {
+	var b batch
+	if err := stream.RecvMsg(&b); err != nil {
+		return nil, err
+	}
+	defer b.free()
+	f, err := wire.DecodeBatch(b.in.ReadOnlyData())
+	return bytes.Clone(f.Payload), err
 }
 
 // deliverSnapshot hands a staged snapshot to the library, as one of no bytes, and waits for its
@@ -219,7 +241,10 @@ func (t *Transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]by
 	}
 	select {
 	case r := <-response:
-		return encodeRPCResponse(r)
+		if r.Error != nil {
+			return nil, r.Error
+		}
+		return wire.AppendResponse(nil, r.Response)
 	case <-t.ctx.Done():
 		return nil, errTransportClosed
 	}

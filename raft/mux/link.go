@@ -11,15 +11,13 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // link is the asking half of one lane to one node: one stream that carries the requests of all
 // groups and brings their answers back. It reconnects for ever until it is closed, and moves to a
-// new connection without a break when the old one
-// has reached its age; see carrier.
+// new connection without a break when the old one has reached its age; see carrier.
 type link struct {
 	node   api.NodeID
 	lane   peers.Lane
@@ -35,26 +33,10 @@ type link struct {
 		sync.Mutex
 		connected bool
 		ready     chan struct{} // closed while connected
-		sequence  uint64
+		sequence  uint64        // of the latest call
 		pending   map[uint64]*call
-		queue     []*call
+		queue     queue
 	}
-}
-
-// call is one request on its way.
-type call struct {
-	link     *link
-	sequence uint64
-	frame    []byte
-	weight   int64
-	via      *carrier    // that it was sent on; guarded by link.mu
-	done     chan answer // capacity 1
-}
-
-type answer struct {
-	payload []byte
-	from    string
-	err     error
 }
 
 var (
@@ -64,12 +46,8 @@ var (
 
 const (
 	// maxLinkBytes bounds what waits in one link: a few of the largest entries.
-	maxLinkBytes = 4 * api.MaxEntryBytes
-	// maxBatchBytes is when a message is full; a larger frame travels alone.
-	maxBatchBytes = 1 << 20
-	// callOverheadBytes is what a waiting call costs besides its payload.
-	callOverheadBytes = 512
-	reconnectWait     = 20 * time.Millisecond
+	maxLinkBytes  = 4 * api.MaxEntryBytes
+	reconnectWait = 20 * time.Millisecond
 )
 
 func newLink(pool *peers.Pool, node api.NodeID, lane peers.Lane, onLost func(api.NodeID)) *link {
@@ -84,15 +62,22 @@ func newLink(pool *peers.Pool, node api.NodeID, lane peers.Lane, onLost func(api
 
 // waitReady returns when the stream is up.
 func (l *link) waitReady(ctx context.Context) error {
-	l.mu.Lock()
-	ready := l.mu.ready
-	l.mu.Unlock()
+	if l.isConnected() {
+		return nil
+	}
 	select {
-	case <-ready:
+	case <-l.readyChannel():
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("reach node %s: %w", l.node, context.Cause(ctx))
 	}
+}
+
+// readyChannel is closed while the stream is up.
+func (l *link) readyChannel() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.ready
 }
 
 func (l *link) isConnected() bool {
@@ -101,72 +86,34 @@ func (l *link) isConnected() bool {
 	return l.mu.connected
 }
 
-// start queues a request. The answer arrives on the call's done channel, an error if the
-// stream breaks. The caller must call forget when it stops waiting.
-func (l *link) start(ctx context.Context, f *wire.Frame) (*call, error) {
-	weight := min(int64(len(f.Payload)+callOverheadBytes), maxLinkBytes)
+// start queues a request. The answer goes to c.to, or an error if the stream breaks. Who stops waiting
+// must call c.forget. It waits while too much is queued.
+func (l *link) start(ctx context.Context, f *wire.Frame, c *call) error {
+	weight := min(int64(f.MaxBytes()), maxLinkBytes)
 	if err := l.budget.Acquire(ctx, weight); err != nil {
-		return nil, fmt.Errorf("send to node %s: %w", l.node, context.Cause(ctx))
+		return fmt.Errorf("send to node %s: %w", l.node, context.Cause(ctx))
 	}
-	c := &call{link: l, weight: weight, done: make(chan answer, 1)}
 	l.mu.Lock()
 	if !l.mu.connected {
 		l.mu.Unlock()
 		l.budget.Release(weight)
-		return nil, fmt.Errorf("send to node %s: %w", l.node, errLinkBroken)
+		return fmt.Errorf("send to node %s: %w", l.node, errLinkBroken)
 	}
 	l.mu.sequence++
-	c.sequence = l.mu.sequence
+	c.link, c.sequence, f.Sequence = l, l.mu.sequence, l.mu.sequence
 	l.mu.pending[c.sequence] = c
+	l.mu.queue.add(f, weight)
 	l.mu.Unlock()
+	signal(l.wake)
+	return nil
+}
 
-	f.Sequence = c.sequence
-	c.frame = f.Encode()
-	l.mu.Lock()
-	if l.mu.pending[c.sequence] != c { // broke meanwhile; done has the error
-		l.mu.Unlock()
-		l.budget.Release(weight)
-		return c, nil
-	}
-	l.mu.queue = append(l.mu.queue, c)
-	l.mu.Unlock()
+// signal wakes the one who waits for a channel of capacity 1, now or next time.
+func signal(wake chan<- struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
-	return c, nil
-}
-
-// forget drops a call: its answer is not wanted any more. It reports whether there was none yet.
-func (c *call) forget() bool {
-	c.link.mu.Lock()
-	defer c.link.mu.Unlock()
-	waiting := c.link.mu.pending[c.sequence] == c
-	delete(c.link.mu.pending, c.sequence)
-	return waiting
-}
-
-// wait returns the answer or why there is none.
-func (c *call) wait(ctx context.Context) (answer, error) {
-	select {
-	case a := <-c.done:
-		return a, a.err
-	case <-ctx.Done():
-		c.forget()
-		return answer{}, fmt.Errorf("wait for node %s: %w", c.link.node, context.Cause(ctx))
-	}
-}
-
-// ask is start and wait, after waiting for the stream to be up.
-func (l *link) ask(ctx context.Context, f *wire.Frame) (answer, error) {
-	if err := l.waitReady(ctx); err != nil {
-		return answer{}, err
-	}
-	c, err := l.start(ctx, f)
-	if err != nil {
-		return answer{}, err
-	}
-	return c.wait(ctx)
 }
 
 // loop keeps the stream up until ctx ends.
@@ -222,20 +169,18 @@ func (l *link) disconnect(cause error) {
 	l.mu.Lock()
 	l.mu.connected = false
 	l.mu.ready = make(chan struct{})
-	pending, queue := l.mu.pending, l.mu.queue
-	l.mu.pending, l.mu.queue = make(map[uint64]*call), nil
+	pending, batches := l.mu.pending, l.mu.queue.take()
+	l.mu.pending = make(map[uint64]*call)
 	l.mu.Unlock()
-	for _, c := range queue {
-		l.budget.Release(c.weight)
-	}
+	l.budget.Release(discard(batches))
 	err := fmt.Errorf("node %s: %w: %w", l.node, errLinkBroken, cause)
 	for _, c := range pending {
-		c.done <- answer{err: err}
+		c.to.receive(nil, false, err)
 	}
 }
 
-// send takes what is queued, puts it into messages, and waits for more, until c breaks or its
-// successor stands, which it returns then.
+// send sends what is queued and waits for more, until c breaks or its successor stands, which it
+// returns then.
 func (l *link) send(c *carrier) (next *carrier, err error) {
 	for {
 		select { // each has its chance, also while there is always more to send
@@ -245,93 +190,66 @@ func (l *link) send(c *carrier) (next *carrier, err error) {
 		case <-c.ctx.Done():
 			return nil, context.Cause(c.ctx)
 		}
-		if err := l.sendAll(c, l.takeQueue(c)); err != nil {
-			return nil, err
-		}
-	}
-}
-
-func (l *link) sendAll(c *carrier, calls []*call) error {
-	for len(calls) > 0 {
-		var m peerv1.RaftFrames
-		n, size, weight := 0, 0, int64(0)
-		for n < len(calls) && (n == 0 || size+len(calls[n].frame) <= maxBatchBytes) {
-			m.Frames = append(m.Frames, calls[n].frame)
-			size += len(calls[n].frame)
-			weight += calls[n].weight
-			n++
-		}
-		err := c.stream.Send(&m)
-		l.budget.Release(weight)
-		calls = calls[n:]
-		if err != nil {
-			for _, c := range calls {
-				l.budget.Release(c.weight)
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-// takeQueue empties the queue for c and leaves out the calls that nobody waits for any more.
-func (l *link) takeQueue(via *carrier) []*call {
-	l.mu.Lock()
-	queue := l.mu.queue
-	l.mu.queue = nil
-	wanted := queue[:0]
-	var dropped int64
-	for _, c := range queue {
-		if l.mu.pending[c.sequence] == c {
-			c.via = via
-			wanted = append(wanted, c)
-		} else {
-			dropped += c.weight
-		}
-	}
-	l.mu.Unlock()
-	l.budget.Release(dropped)
-	return wanted
-}
-
-// receive hands out answers until the stream ends. A damaged frame ends it: what else the
-// stream would bring cannot be trusted.
-func (l *link) receive(stream grpc.BidiStreamingClient[peerv1.RaftFrames, peerv1.RaftFrames]) error {
-	for {
-		m, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		for _, b := range m.Frames {
-			f, err := wire.DecodeFrame(b)
+		batches := l.takeQueue(c)
+		for i, b := range batches {
+			weight := b.weight
+			err := c.stream.SendMsg(b)
+			l.budget.Release(weight)
 			if err != nil {
-				return err
+				l.budget.Release(discard(batches[i+1:]))
+				return nil, err
 			}
-			l.deliver(&f)
 		}
 	}
 }
 
-func (l *link) deliver(f *wire.Frame) {
+// takeQueue empties the queue for c, which all calls made so far are sent on then, or were.
+func (l *link) takeQueue(c *carrier) []*batch {
 	l.mu.Lock()
-	c := l.mu.pending[f.Sequence]
-	delete(l.mu.pending, f.Sequence)
-	l.mu.Unlock()
-	if c == nil { // too late
-		return
-	}
-	a := answer{payload: f.Payload, from: f.From}
-	if f.Failed() {
-		a.err = &remoteError{node: l.node, text: string(f.Payload)}
-	}
-	c.done <- a
+	defer l.mu.Unlock()
+	c.last = l.mu.sequence
+	return l.mu.queue.take()
 }
 
-// remoteError is the peer's answer that it could not do what was asked.
-type remoteError struct {
-	node api.NodeID
-	text string
+// receive hands out answers until the stream ends. A damaged batch ends it: what else the
+// stream would bring cannot be trusted.
+func (l *link) receive(stream grpc.ClientStream) error {
+	for {
+		var b batch
+		if err := stream.RecvMsg(&b); err != nil {
+			return err
+		}
+		err := l.deliver(&b)
+		b.free()
+		if err != nil {
+			return err
+		}
+	}
 }
 
-// Error implements error.
-func (e *remoteError) Error() string { return fmt.Sprintf("node %s: %s", e.node, e.text) }
+// deliver hands out the answers of a batch.
+func (l *link) deliver(b *batch) error {
+	frames, err := b.frames()
+	if err != nil {
+		return err
+	}
+	for {
+		var f wire.Frame
+		if ok, err := frames.Next(&f); err != nil || !ok {
+			return err
+		}
+		l.mu.Lock()
+		c := l.mu.pending[f.Sequence]
+		if !f.More() {
+			delete(l.mu.pending, f.Sequence)
+		}
+		l.mu.Unlock()
+		switch {
+		case c == nil: // too late
+		case f.Failed():
+			c.to.receive(nil, false, &remoteError{node: l.node, text: string(f.Payload)})
+		default:
+			c.to.receive(f.Payload, f.More(), nil)
+		}
+	}
+}

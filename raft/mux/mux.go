@@ -16,7 +16,6 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
-	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // Options configures a Mux. Node, Peers, Clock and Logger are required.
@@ -47,6 +46,8 @@ type Mux struct {
 	wg     sync.WaitGroup // link loops, probers and stream handlers
 	// installs bounds the snapshots that are being received at once.
 	installs *semaphore.Weighted
+	// received bounds the entries that wait for the main loops of all groups.
+	received *semaphore.Weighted
 
 	// mu is a leaf.
 	mu struct {
@@ -55,6 +56,7 @@ type Mux struct {
 		groups  map[uint64]*Transport
 		links   map[linkKey]*link
 		probers map[api.NodeID]*prober
+		beaters map[api.NodeID]*beater
 	}
 }
 
@@ -68,11 +70,12 @@ const maxInstalls = 2
 
 // New makes a Mux without groups. It connects to nobody until something is sent.
 func New(o Options) *Mux {
-	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, installs: semaphore.NewWeighted(maxInstalls)}
+	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, installs: semaphore.NewWeighted(maxInstalls), received: semaphore.NewWeighted(maxReceivedBytes)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.groups = make(map[uint64]*Transport)
 	m.mu.links = make(map[linkKey]*link)
 	m.mu.probers = make(map[api.NodeID]*prober)
+	m.mu.beaters = make(map[api.NodeID]*beater)
 	return m
 }
 
@@ -96,11 +99,11 @@ func (m *Mux) detach(t *Transport) {
 }
 
 // hosted finds the transport of a replica on this node.
-func (m *Mux) hosted(g uint64, replica string) (*Transport, error) {
+func (m *Mux) hosted(g uint64, replica []byte) (*Transport, error) {
 	m.mu.RLock()
 	t := m.mu.groups[g]
 	m.mu.RUnlock()
-	if t == nil || t.local != replica {
+	if t == nil || t.local != string(replica) {
 		return nil, fmt.Errorf("replica %s of group %d is not on this node", replica, g)
 	}
 	return t, nil
@@ -151,6 +154,23 @@ func (m *Mux) prober(node api.NodeID) *prober {
 	return p
 }
 
+// beater returns the beater of a node.
+func (m *Mux) beater(node api.NodeID) *beater {
+	m.mu.RLock()
+	b := m.mu.beaters[node]
+	m.mu.RUnlock()
+	if b != nil {
+		return b
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if b = m.mu.beaters[node]; b == nil {
+		b = &beater{mux: m, node: node}
+		m.mu.beaters[node] = b
+	}
+	return b
+}
+
 // run starts a goroutine that Close waits for; false when the mux is closed.
 func (m *Mux) run(f func()) bool {
 	m.mu.Lock()
@@ -169,87 +189,6 @@ func (m *Mux) Close() {
 	m.mu.Unlock()
 	m.cancel()
 	m.wg.Wait()
-}
-
-// maxQueuedAnswers bounds the answers that wait for one stream; beyond it answers are dropped
-// and the asker's deadline passes.
-const maxQueuedAnswers = 4096
-
-// Exchange implements peerv1.RaftServer: it hands out the requests of one lane of one node and
-// sends the answers back in whatever order they come.
-func (m *Mux) Exchange(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames]) error {
-	answers := make(chan []byte, maxQueuedAnswers)
-	ended := make(chan error, 1)
-	// The receiver ends when this handler returns: gRPC then cancels the stream.
-	if !m.run(func() { ended <- m.receive(stream, answers) }) {
-		return api.ToStatus(api.ErrShuttingDown)
-	}
-	for {
-		select {
-		case b := <-answers:
-			if err := stream.Send(batchAnswers(b, answers)); err != nil {
-				return err
-			}
-		case err := <-ended:
-			return err
-		case <-m.ctx.Done():
-			return api.ToStatus(api.ErrShuttingDown)
-		}
-	}
-}
-
-// batchAnswers puts b and what else waits into one message.
-func batchAnswers(b []byte, more <-chan []byte) *peerv1.RaftFrames {
-	m := &peerv1.RaftFrames{Frames: [][]byte{b}}
-	for size := len(b); size < maxBatchBytes; {
-		select {
-		case b := <-more:
-			m.Frames = append(m.Frames, b)
-			size += len(b)
-		default:
-			return m
-		}
-	}
-	return m
-}
-
-func (m *Mux) receive(stream grpc.BidiStreamingServer[peerv1.RaftFrames, peerv1.RaftFrames], answers chan<- []byte) error {
-	reply := func(f *wire.Frame) {
-		select {
-		case answers <- f.Encode():
-		default:
-		}
-	}
-	for {
-		message, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		for _, b := range message.Frames {
-			f, err := wire.DecodeFrame(b)
-			if err != nil {
-				m.logger.Warn("raft stream ended by a bad frame", "error", err)
-				return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
-			}
-			m.handle(&f, reply)
-		}
-	}
-}
-
-// handle never blocks: the stream carries all groups.
-func (m *Mux) handle(f *wire.Frame, reply func(*wire.Frame)) {
-	if f.Kind == wire.KindProbe {
-		payload, err := m.answerProbe(f.Payload)
-		reply(f.Answer(payload, err))
-		return
-	}
-	t, err := m.hosted(uint64(f.Group), f.To)
-	if err == nil {
-		err = t.accept(f, reply)
-	}
-	if err != nil {
-		reply(f.Answer(nil, err))
-	}
 }
 
 var errBusy = errors.New("the group has too many messages waiting")

@@ -14,10 +14,12 @@ import (
 )
 
 // pipeline keeps a few AppendEntries requests to one follower on their way at once. It fails
-// fast: after the first error or answer other than yes it is dead, and every call on it fails.
+// fast: after the first error or answer other than yes it is dead, and every call on it fails (RM6).
 // The library then falls back to one request at a time, which can repair what is wrong. A
 // pipeline that waited instead could wedge the follower for good while heartbeats stay healthy
 // (hashicorp/raft issues 611 and 612).
+//
+// It has no goroutine: the one that reads the link's stream completes the requests.
 type pipeline struct {
 	transport *Transport
 	to        hraft.ServerAddress
@@ -25,34 +27,53 @@ type pipeline struct {
 
 	ctx    context.Context // ends when the pipeline is dead or closed
 	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup // the answer loop
 
-	window chan struct{}           // one token per request on its way
-	sent   chan *appendFuture      // in order
-	ready  chan hraft.AppendFuture // answered, in order
+	ready chan hraft.AppendFuture // answered, in order
+	room  chan struct{}           // capacity 1: something was answered
+
+	// mu is a leaf.
+	mu struct {
+		sync.Mutex
+		sent     []*appendFuture // in order, at most appendWindow
+		bytes    int             // of their entries
+		progress uint64          // requests answered
+		watched  bool            // the timer of watch runs
+	}
 }
 
-// appendWindow: more requests on their way would only make each smaller, and the follower pays
-// an fsync for each (hashicorp/raft pull request 541).
-const appendWindow = 2
+const (
+	// appendWindow: more requests on their way would only make each smaller, and the follower pays
+	// an fsync for each (hashicorp/raft pull request 541).
+	appendWindow = 2
+	// maxWindowBytes bounds the entries of the requests on their way, unless one alone is larger.
+	maxWindowBytes = maxAppendBytes
+	// maxReady bounds the answers that the library has not taken. Its decoder does nothing that blocks.
+	maxReady = 64
+	// readyPause is between two looks whether it has.
+	readyPause = time.Millisecond
+)
 
 var (
 	errPipelineClosed   = errors.New("the pipeline is closed")
 	errPipelineRejected = errors.New("the follower rejected entries")
+	errPipelineLate     = errors.New("no answer in time")
 )
 
-// appendFuture implements hraft.AppendFuture.
+// appendFuture implements hraft.AppendFuture and receiver.
 type appendFuture struct {
+	call
+	pipeline *pipeline
 	start    time.Time
 	request  *hraft.AppendEntriesRequest
 	response *hraft.AppendEntriesResponse
-	call     *call
-	done     chan struct{} // closed when err and response are set
+	bytes    int
+	answered bool           // guarded by pipeline.mu
+	done     sync.WaitGroup // zero when err and response are set
 	err      error
 }
 
 func (f *appendFuture) Error() error {
-	<-f.done
+	f.done.Wait()
 	return f.err
 }
 func (f *appendFuture) Start() time.Time                       { return f.start }
@@ -66,41 +87,134 @@ func (t *Transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddre
 		return nil, err
 	}
 	p := &pipeline{
-		transport: t, to: to, link: l,
-		window: make(chan struct{}, appendWindow),
-		sent:   make(chan *appendFuture, appendWindow),
-		// One more than the window, for the future that ends the decoder after a failure.
-		ready: make(chan hraft.AppendFuture, appendWindow+1),
+		transport: t, to: to, link: l, room: make(chan struct{}, 1),
+		// What can be answered at once comes on top, and the future that ends the decoder after a failure.
+		ready: make(chan hraft.AppendFuture, maxReady+appendWindow+1),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(t.ctx)
-	p.wg.Go(p.answerLoop)
 	return p, nil
 }
 
 // AppendEntries implements hraft.AppendPipeline. It waits for a place in the window and not
-// longer than the pipeline lives.
+// longer than the pipeline lives. The library calls it from one goroutine.
 func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.AppendEntriesResponse) (hraft.AppendFuture, error) {
 	if p.transport.owner.Stalled() {
 		p.cancel(errLogStalled)
 		return nil, errLogStalled
 	}
 	trimEntries(args)
-	select {
-	case p.window <- struct{}{}:
-	case <-p.ctx.Done():
-		return nil, context.Cause(p.ctx)
+	f := &appendFuture{pipeline: p, start: p.transport.mux.clock.Now(), request: args, response: resp}
+	f.to = f
+	if p.ctx.Err() == nil && p.transport.knows(p.to, args) {
+		resp.Term, resp.Success = args.Term, true
+		return f, nil
 	}
-	if p.ctx.Err() != nil {
-		return nil, context.Cause(p.ctx)
-	}
-	c, err := p.link.start(p.ctx, p.transport.request(p.to, wire.KindAppendEntries, wire.EncodeAppendEntries(args)))
-	if err != nil {
-		p.cancel(err)
+	f.bytes = wire.AppendEntriesBytes(args)
+	if err := p.enter(f); err != nil {
 		return nil, err
 	}
-	f := &appendFuture{start: p.transport.mux.clock.Now(), request: args, response: resp, call: c, done: make(chan struct{})}
-	p.sent <- f // has room: the window is as large
+	frame := p.transport.request(p.to, wire.KindAppendEntries, nil)
+	frame.Append = args
+	if err := p.link.start(p.ctx, &frame, &f.call); err != nil {
+		p.cancel(err)
+		f.receive(nil, false, err)
+		return nil, err
+	}
 	return f, nil
+}
+
+// enter puts f behind those on their way, when the window has room.
+func (p *pipeline) enter(f *appendFuture) error {
+	f.done.Add(1)
+	for {
+		if p.ctx.Err() != nil {
+			return context.Cause(p.ctx)
+		}
+		if len(p.ready) > maxReady {
+			p.pause()
+			continue
+		}
+		p.mu.Lock()
+		n := len(p.mu.sent)
+		if n == 0 || n < appendWindow && p.mu.bytes+f.bytes <= maxWindowBytes {
+			p.mu.sent = append(p.mu.sent, f)
+			p.mu.bytes += f.bytes
+			p.watchLocked()
+			p.mu.Unlock()
+			return nil
+		}
+		p.mu.Unlock()
+		select {
+		case <-p.room:
+		case <-p.ctx.Done():
+		}
+	}
+}
+
+// pause gives the library's decoder time.
+func (p *pipeline) pause() {
+	timer := time.NewTimer(readyPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-p.ctx.Done():
+	}
+}
+
+// watchLocked makes sure that a pipeline whose follower does not answer dies (RM6): one that made no
+// progress between two looks does, within appendTimeout to twice that. One timer serves all requests.
+func (p *pipeline) watchLocked() {
+	if p.mu.watched {
+		return
+	}
+	p.mu.watched = true
+	before := p.mu.progress
+	time.AfterFunc(appendTimeout, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.mu.watched = false
+		switch {
+		case len(p.mu.sent) == 0 || p.ctx.Err() != nil:
+		case p.mu.progress == before:
+			p.cancel(fmt.Errorf("append entries to %s: %w", p.to, errPipelineLate))
+		default:
+			p.watchLocked()
+		}
+	})
+}
+
+// receive implements receiver.
+func (f *appendFuture) receive(payload []byte, _ bool, err error) {
+	p := f.pipeline
+	if err == nil {
+		err = p.transport.answered(p.to, payload, f.response)
+	}
+	if err == nil && (!f.response.Success || f.response.Term > f.request.Term) {
+		err = errPipelineRejected
+	}
+	if err != nil {
+		f.err = fmt.Errorf("append entries to %s: %w", p.to, err)
+		p.cancel(f.err)
+	}
+	f.done.Done()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.answered = true
+	for len(p.mu.sent) > 0 && p.mu.sent[0].answered {
+		first := p.mu.sent[0]
+		p.mu.sent = p.mu.sent[1:]
+		p.mu.bytes -= first.bytes
+		p.mu.progress++
+		// A request that got no answer is not handed over: the library would take it for a
+		// sign of life. The next AppendEntries, at most two commit timeouts away, fails instead.
+		if first.err == nil || errors.Is(first.err, errPipelineRejected) {
+			p.ready <- first // has room, see enter
+		}
+		if first.err != nil {
+			break // nothing after it counts
+		}
+	}
+	signal(p.room)
 }
 
 // Consumer implements hraft.AppendPipeline.
@@ -110,76 +224,23 @@ func (p *pipeline) Consumer() <-chan hraft.AppendFuture { return p.ready }
 // the goroutine that calls AppendEntries.
 func (p *pipeline) Close() error {
 	p.cancel(errPipelineClosed)
-	p.wg.Wait()
-	p.forgetSent()
+	p.mu.Lock()
+	sent := p.mu.sent
+	p.mu.sent = nil
+	p.mu.Unlock()
+	// One that is never answered, because the follower's replica went away, would stay in the link
+	// with its entries.
+	for _, f := range sent {
+		f.forget()
+	}
 	if p.transport.owner.Failed() {
 		// The library's sender was ended by a damaged log (see guard.go) and did not tell its
 		// decoder, which waits for one more answer.
-		failed := &appendFuture{request: &hraft.AppendEntriesRequest{}, response: &hraft.AppendEntriesResponse{}, done: make(chan struct{}), err: errPipelineClosed}
-		close(failed.done)
+		failed := &appendFuture{request: &hraft.AppendEntriesRequest{}, response: &hraft.AppendEntriesResponse{}, err: errPipelineClosed}
 		select {
 		case p.ready <- failed:
 		default:
 		}
-	}
-	return nil
-}
-
-// forgetSent lets the link forget the requests that nobody awaits any more: one that is never
-// answered, because the follower's replica went away, would stay there with its entries.
-func (p *pipeline) forgetSent() {
-	for {
-		select {
-		case f := <-p.sent:
-			f.call.forget()
-		default:
-			return
-		}
-	}
-}
-
-// answerLoop completes the requests in order until one fails.
-func (p *pipeline) answerLoop() {
-	for {
-		select {
-		case f := <-p.sent:
-			err := p.await(f)
-			if err != nil {
-				p.cancel(err)
-			}
-			f.err = err
-			close(f.done)
-			// A request that got no answer is not handed over: the library would take it for a
-			// sign of life. The next AppendEntries, at most two commit timeouts away, fails instead.
-			if err == nil || errors.Is(err, errPipelineRejected) {
-				select {
-				case p.ready <- f:
-				case <-p.transport.ctx.Done():
-				}
-			}
-			if err != nil {
-				return
-			}
-			<-p.window
-		case <-p.ctx.Done():
-			return
-		}
-	}
-}
-
-// await waits for the answer to f; anything but a yes is an error.
-func (p *pipeline) await(f *appendFuture) error {
-	ctx, cancel := context.WithTimeout(p.ctx, appendTimeout)
-	defer cancel()
-	a, err := f.call.wait(ctx)
-	if err != nil {
-		return fmt.Errorf("append entries to %s: %w", p.to, err)
-	}
-	if err := p.transport.answered(p.to, a, f.response); err != nil {
-		return fmt.Errorf("append entries to %s: %w", p.to, err)
-	}
-	if !f.response.Success || f.response.Term > f.request.Term {
-		return fmt.Errorf("append entries to %s: %w", p.to, errPipelineRejected)
 	}
 	return nil
 }

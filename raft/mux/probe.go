@@ -136,12 +136,12 @@ func (p *prober) send(batch []Probe, timeout time.Duration) ([]ProbeAnswer, erro
 		return nil, err
 	}
 	sent := clock.Millis(p.mux.clock)
-	a, err := l.ask(ctx, &wire.Frame{Kind: wire.KindProbe, From: string(p.mux.node), To: string(p.node), Payload: encodeProbes(batch)})
+	payload, err := l.ask(ctx, &wire.Frame{Kind: wire.KindProbe, Payload: encodeProbes(batch)})
 	if err != nil {
 		return nil, err
 	}
 	received := clock.Millis(p.mux.clock)
-	peer, granted, err := wire.DecodeProbeAnswer(a.payload, len(batch))
+	peer, granted, err := wire.DecodeProbeAnswer(payload, len(batch))
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +156,7 @@ func (p *prober) send(batch []Probe, timeout time.Duration) ([]ProbeAnswer, erro
 func encodeProbes(batch []Probe) []byte {
 	b := binary.AppendUvarint(nil, uint64(len(batch)))
 	for _, q := range batch {
-		b = binary.AppendUvarint(b, uint64(q.Group))
+		b = binary.AppendUvarint(b, q.Group)
 		b = binary.AppendUvarint(b, uint64(q.Term))
 		b = wire.AppendField(b, []byte(q.To))
 	}
@@ -173,7 +173,7 @@ func (m *Mux) answerProbe(payload []byte) ([]byte, error) {
 	}
 	granted := make([]bool, 0, count)
 	for range count {
-		group, term, to := uint64(d.Uvarint()), d.Uvarint(), string(d.Field())
+		group, term, to := d.Uvarint(), d.Uvarint(), d.Field()
 		if d.Bad {
 			return nil, fmt.Errorf("probe: %w", wire.ErrMalformed)
 		}
@@ -182,7 +182,7 @@ func (m *Mux) answerProbe(payload []byte) ([]byte, error) {
 	return wire.EncodeProbeAnswer(clock.Millis(m.clock), granted), d.End()
 }
 
-func (m *Mux) grants(g uint64, to string, term uint64) bool {
+func (m *Mux) grants(g uint64, to []byte, term uint64) bool {
 	t, err := m.hosted(g, to)
 	return err == nil && !t.owner.Stalled() && t.owner.CurrentTerm() <= term
 }

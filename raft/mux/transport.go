@@ -1,6 +1,7 @@
 package mux
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
@@ -24,6 +26,8 @@ type Transport struct {
 	group uint64
 	local string // this replica's id, which is also its address
 	owner Owner
+	// localBytes is local, for frames.
+	localBytes []byte
 
 	consumer chan hraft.RPC
 	// replies follow the order of consumer: the library's main loop answers in that order.
@@ -35,7 +39,14 @@ type Transport struct {
 	// mu orders pushes to consumer and replies, and guards the eras; it is a leaf.
 	mu struct {
 		sync.Mutex
-		eras map[uint64]era
+		eras    map[uint64]era
+		beats   map[beatKey]*queuedBeat // that the library has
+		bytes   int64                   // of the entries that the library has not answered
+		senders map[string][]byte       // ids of the replicas that send to this one, kept for their requests
+		states  map[string]*knownState  // by the replica that this one leads
+		idle    []chan hraft.RPCResponse
+		// fastPath is the library's handler of heartbeats, set only by a seeded bug (RM5).
+		fastPath func(hraft.RPC)
 	}
 }
 
@@ -43,6 +54,8 @@ type Transport struct {
 type Owner interface {
 	SnapshotOwner
 	ElectionOwner
+	// CommitIndex is up to where this replica knows entries to be committed.
+	CommitIndex() uint64
 	// CurrentTerm is the term that the library has published, or more than any if it has not
 	// started.
 	CurrentTerm() uint64
@@ -91,10 +104,11 @@ type era struct {
 	cancel context.CancelFunc
 }
 
+// pendingReply is a request that the library has, and where its answer goes.
 type pendingReply struct {
-	frame    *wire.Frame
-	response <-chan hraft.RPCResponse
-	reply    func(*wire.Frame)
+	response chan hraft.RPCResponse
+	replier  replier
+	bytes    int64
 }
 
 const (
@@ -102,6 +116,14 @@ const (
 	// take half of it: they are worth nothing when they are late.
 	maxQueuedMessages = 128
 	maxQueuedUrgent   = maxQueuedMessages / 2
+	// maxQueuedBytes bounds the entries that wait for one group's main loop, unless one message
+	// alone is larger: twice what a leader has on its way, for the change of the leader.
+	maxQueuedBytes = 2 * maxAppendBytes
+	// maxReceivedBytes bounds those of all groups of the node. Beyond it messages with entries are
+	// refused, and their senders try again.
+	maxReceivedBytes = 64 << 20
+	// maxSenders bounds the ids that are kept; a group has fewer members.
+	maxSenders = 64
 
 	// appendTimeout bounds the wait for a follower that is connected: its write of a large
 	// batch and the queue before it, not an outage, which breaks the connection.
@@ -123,48 +145,104 @@ var errEraEnded = errors.New("this replica does not lead any more")
 // NewTransport makes a Transport that receives nothing until it is attached.
 func (m *Mux) NewTransport(o TransportOptions) *Transport {
 	t := &Transport{
-		mux: m, opts: o, group: o.Group, local: o.Local, owner: o.Owner,
+		mux: m, opts: o, group: o.Group, local: o.Local, localBytes: []byte(o.Local), owner: o.Owner,
 		consumer: make(chan hraft.RPC, maxQueuedMessages),
 		// One more than can wait: the message that the main loop works on.
 		replies: make(chan pendingReply, maxQueuedMessages+1),
 	}
 	t.ctx, t.cancel = context.WithCancel(m.ctx)
 	t.mu.eras = make(map[uint64]era)
+	t.mu.beats = make(map[beatKey]*queuedBeat)
+	t.mu.senders = make(map[string][]byte)
+	t.mu.states = make(map[string]*knownState)
 	t.wg.Go(t.replyLoop)
 	return t
 }
 
 // accept queues a request for the library and never blocks.
-func (t *Transport) accept(f *wire.Frame, reply func(*wire.Frame)) error {
-	command, err := wire.DecodeRequest(f)
+func (t *Transport) accept(f *wire.Frame, r replier) error {
+	command, err := wire.DecodeRequest(f.Kind, f.Payload, t.sender(f.From))
 	if err != nil {
 		return err
 	}
+	limit, bytes := maxQueuedUrgent, int64(0)
 	if a, ok := command.(*hraft.AppendEntriesRequest); ok {
 		limitCommit(a)
+		limit, bytes = maxQueuedMessages, int64(len(f.Payload))
 	}
-	response := make(chan hraft.RPCResponse, 1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.pushLocked(command, pendingReply{replier: r, bytes: bytes}, limit)
+}
+
+// acceptBeat queues a heartbeat, or finds the one that is queued, and never blocks. The result is nil if
+// there is no room.
+func (t *Transport) acceptBeat(b *wire.Beat) *queuedBeat {
+	from := t.sender(b.From)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	// An answer that is there already was given before this heartbeat arrived.
+	key := beatKey{string(from), b.Term}
+	if q := t.mu.beats[key]; q != nil && len(q.response) == 0 {
+		return q
+	}
+	if t.ctx.Err() != nil || len(t.consumer) >= maxQueuedUrgent {
+		return nil
+	}
+	q := &queuedBeat{transport: t, key: key, response: make(chan hraft.RPCResponse, 1)}
+	rpc := hraft.RPC{Command: &hraft.AppendEntriesRequest{RPCHeader: wire.Header(from), Term: b.Term}, RespChan: q.response}
+	if handler := t.mu.fastPath; handler != nil {
+		handler(rpc)
+		return q
+	}
+	t.consumer <- rpc
+	t.mu.beats[key] = q
+	return q
+}
+
+// pushLocked gives a request to the library if there is room.
+func (t *Transport) pushLocked(command any, p pendingReply, limit int) error {
 	if t.ctx.Err() != nil {
 		return errTransportClosed
 	}
-	limit := maxQueuedMessages
-	if a, ok := command.(*hraft.AppendEntriesRequest); !ok || isHeartbeat(a) {
-		limit = maxQueuedUrgent
-	}
-	if len(t.consumer) >= limit || len(t.replies) == cap(t.replies) {
+	if len(t.consumer) >= limit || len(t.replies) == cap(t.replies) || t.mu.bytes > 0 && t.mu.bytes+p.bytes > maxQueuedBytes {
 		return errBusy
 	}
-	t.consumer <- hraft.RPC{Command: command, RespChan: response}
-	t.replies <- pendingReply{frame: f, response: response, reply: reply}
+	if p.bytes > 0 && !t.mux.received.TryAcquire(min(p.bytes, maxReceivedBytes)) {
+		return errBusy
+	}
+	if n := len(t.mu.idle); n > 0 {
+		p.response, t.mu.idle = t.mu.idle[n-1], t.mu.idle[:n-1]
+	} else {
+		p.response = make(chan hraft.RPCResponse, 1)
+	}
+	t.mu.bytes += p.bytes
+	t.consumer <- hraft.RPC{Command: command, RespChan: p.response}
+	t.replies <- p
 	return nil
+}
+
+// sender is a copy of a replica id that lives as long as the requests that it is in.
+func (t *Transport) sender(id []byte) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	kept, ok := t.mu.senders[string(id)]
+	if !ok {
+		kept = bytes.Clone(id)
+		if len(t.mu.senders) < maxSenders {
+			t.mu.senders[string(kept)] = kept
+		}
+	}
+	return kept
 }
 
 // limitCommit lowers the leader's commit index to the last entry that the request vouches for, as
 // the Raft paper demands (RM4). The library commits whatever it holds up to that index; behind the end
 // of the request that may be what a leader of an earlier term left here.
 func limitCommit(r *hraft.AppendEntriesRequest) {
+	if seededbug.Enabled(seededbug.MuxCommitBeyondMessage) {
+		return
+	}
 	r.LeaderCommitIndex = min(r.LeaderCommitIndex, r.PrevLogEntry+uint64(len(r.Entries)))
 }
 
@@ -175,10 +253,10 @@ func (t *Transport) replyLoop() {
 		case p := <-t.replies:
 			select {
 			case r := <-p.response:
-				payload, err := encodeRPCResponse(r)
-				p.reply(p.frame.Answer(payload, err))
+				t.finish(&p, r)
 			case <-t.ctx.Done():
-				p.reply(p.frame.Answer(nil, errTransportClosed))
+				t.finish(&p, hraft.RPCResponse{Error: errTransportClosed})
+				return
 			}
 		case <-t.ctx.Done():
 			return
@@ -186,11 +264,18 @@ func (t *Transport) replyLoop() {
 	}
 }
 
-func encodeRPCResponse(r hraft.RPCResponse) ([]byte, error) {
-	if r.Error != nil {
-		return nil, r.Error
+// finish answers one request.
+func (t *Transport) finish(p *pendingReply, r hraft.RPCResponse) {
+	t.mu.Lock()
+	t.mu.bytes -= p.bytes
+	if len(t.mu.idle) < appendWindow && t.ctx.Err() == nil {
+		t.mu.idle = append(t.mu.idle, p.response)
 	}
-	return wire.EncodeResponse(r.Response)
+	t.mu.Unlock()
+	if p.bytes > 0 {
+		t.mux.received.Release(min(p.bytes, maxReceivedBytes))
+	}
+	p.replier.answer(r)
 }
 
 // isHeartbeat recognizes what the library's heartbeat goroutine sends.
@@ -210,9 +295,13 @@ func (t *Transport) EncodePeer(_ hraft.ServerID, a hraft.ServerAddress) []byte {
 // DecodePeer implements hraft.Transport.
 func (t *Transport) DecodePeer(b []byte) hraft.ServerAddress { return hraft.ServerAddress(b) }
 
-// SetHeartbeatHandler implements hraft.Transport and ignores the handler: it would run beside
+// SetHeartbeatHandler implements hraft.Transport and ignores the handler (RM5): it would run beside
 // the library's main loop and could change the term under it (hashicorp/raft issue 695).
-func (t *Transport) SetHeartbeatHandler(func(hraft.RPC)) {}
+func (t *Transport) SetHeartbeatHandler(handler func(hraft.RPC)) {
+	if seededbug.Enabled(seededbug.MuxHeartbeatFastPath) {
+		t.mu.fastPath = handler
+	}
+}
 
 // Close implements hraft.WithClose: it detaches the group and ends its calls.
 func (t *Transport) Close() error {
@@ -255,19 +344,20 @@ func (t *Transport) eraContext(term uint64) (context.Context, error) {
 	return e.ctx, nil
 }
 
-// ask sends one request on a lane and waits for the answer no longer than timeout.
-func (t *Transport) ask(to hraft.ServerAddress, lane peers.Lane, kind wire.Kind, payload []byte, timeout time.Duration) (answer, error) {
-	ctx, cancel := context.WithTimeout(t.ctx, timeout)
+// ask sends one request on Control and waits for the answer no longer than an election.
+func (t *Transport) ask(to hraft.ServerAddress, kind wire.Kind, payload []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(t.ctx, t.opts.ElectionTimeout)
 	defer cancel()
-	l, err := t.linkTo(to, lane)
+	l, err := t.linkTo(to, peers.Control)
 	if err != nil {
-		return answer{}, err
+		return nil, err
 	}
-	return l.ask(ctx, t.request(to, kind, payload))
+	f := t.request(to, kind, payload)
+	return l.ask(ctx, &f)
 }
 
-func (t *Transport) request(to hraft.ServerAddress, kind wire.Kind, payload []byte) *wire.Frame {
-	return &wire.Frame{Kind: kind, Group: uint64(t.group), From: t.local, To: string(to), Payload: payload}
+func (t *Transport) request(to hraft.ServerAddress, kind wire.Kind, payload []byte) wire.Frame {
+	return wire.Frame{Kind: kind, Group: t.group, From: t.localBytes, To: []byte(to), Payload: payload}
 }
 
 func (t *Transport) linkTo(to hraft.ServerAddress, lane peers.Lane) (*link, error) {
@@ -285,11 +375,7 @@ func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 		return errLogStalled // so that the followers look for a leader that can write
 	}
 	if isHeartbeat(args) {
-		a, err := t.ask(to, peers.Control, wire.KindAppendEntries, wire.EncodeAppendEntries(args), t.opts.HeartbeatTimeout)
-		if err != nil {
-			return err
-		}
-		return t.answered(to, a, resp)
+		return t.heartbeat(to, args, resp)
 	}
 	trimEntries(args)
 	era, err := t.eraContext(args.Term)
@@ -307,20 +393,67 @@ func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 	}
 	ctx, cancel := context.WithTimeout(era, appendTimeout)
 	defer cancel()
-	a, err := l.ask(ctx, t.request(to, wire.KindAppendEntries, wire.EncodeAppendEntries(args)))
+	f := t.request(to, wire.KindAppendEntries, nil)
+	f.Append = args
+	payload, err := l.ask(ctx, &f)
 	if err != nil {
 		return err
 	}
-	return t.answered(to, a, resp)
+	return t.answered(to, payload, resp)
 }
 
-// answered decodes the answer to entries or a heartbeat and tells the owner of it.
-func (t *Transport) answered(to hraft.ServerAddress, a answer, resp *hraft.AppendEntriesResponse) error {
-	if err := wire.DecodeAppendEntriesResponse(a.payload, a.from, resp); err != nil {
+// answered decodes the answer to entries and tells the owner of it.
+func (t *Transport) answered(to hraft.ServerAddress, payload []byte, resp *hraft.AppendEntriesResponse) error {
+	if err := wire.DecodeAppendEntriesResponse(payload, resp); err != nil {
 		return err
 	}
 	t.owner.Answered(string(to), resp.LastLog)
 	return nil
+}
+
+// knownState is what a follower said of itself in its latest answer to a heartbeat, and how often that
+// may still stand for the answer to an empty append.
+type knownState struct {
+	peerState
+	credit int
+}
+
+// emptyCredit: the library sends an empty append each one to two commit timeouts, and a heartbeat each
+// tenth to fifth of the heartbeat timeout.
+const emptyCredit = 4
+
+// noteState keeps what a follower answered to a heartbeat.
+func (t *Transport) noteState(to string, s peerState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.mu.states[to]
+	if k == nil {
+		if len(t.mu.states) >= maxSenders {
+			return
+		}
+		k = &knownState{}
+		t.mu.states[to] = k
+	}
+	k.peerState, k.credit = s, emptyCredit
+}
+
+// knows reports whether an append tells the follower nothing: it has no entries, and the follower's
+// latest heartbeats were answered in the same term with a commit index that is no lower. Such
+// appends would be the larger part of what idle groups send. The library wants them answered for the
+// sake of contact, which the heartbeats keep, and of a later term, which they bring to light: then
+// the next append is sent again (RM8).
+func (t *Transport) knows(to hraft.ServerAddress, r *hraft.AppendEntriesRequest) bool {
+	if len(r.Entries) > 0 {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.mu.states[string(to)]
+	if k == nil || k.credit == 0 || k.term != r.Term || k.commit < min(r.LeaderCommitIndex, r.PrevLogEntry) {
+		return false
+	}
+	k.credit--
+	return true
 }
 
 // trimEntries bounds a request by bytes; the library bounds it by count only.
@@ -338,11 +471,11 @@ func trimEntries(r *hraft.AppendEntriesRequest) {
 
 // RequestVote implements hraft.Transport.
 func (t *Transport) RequestVote(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.RequestVoteRequest, resp *hraft.RequestVoteResponse) error {
-	a, err := t.ask(to, peers.Control, wire.KindRequestVote, wire.EncodeRequestVote(args), t.opts.ElectionTimeout)
+	payload, err := t.ask(to, wire.KindRequestVote, wire.EncodeRequestVote(args))
 	if err != nil {
 		return err
 	}
-	resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
+	resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(payload)
 	return err
 }
 
@@ -359,11 +492,12 @@ func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, arg
 	}
 	payload := wire.EncodePreVote(args)
 	for {
-		a, err := l.ask(ctx, t.request(to, wire.KindPreVote, payload))
+		f := t.request(to, wire.KindPreVote, payload)
+		answer, err := l.ask(ctx, &f)
 		if err != nil {
 			return err
 		}
-		resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(a.payload, a.from)
+		resp.RPCHeader, resp.Term, resp.Granted, err = wire.DecodeGrant(answer)
 		if err != nil || resp.Granted || resp.Term > args.Term {
 			return err
 		}
@@ -380,7 +514,7 @@ func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, arg
 
 // TimeoutNow implements hraft.Transport.
 func (t *Transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
-	_, err := t.ask(to, peers.Control, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader), t.opts.ElectionTimeout)
+	_, err := t.ask(to, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader))
 	return err
 }
 
@@ -394,11 +528,12 @@ func (t *Transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, ar
 	if err != nil {
 		return err
 	}
-	a, err := t.mux.sendSnapshot(era, node, t.request(to, wire.KindInstall, wire.EncodeInstall(args)), data)
+	f := t.request(to, wire.KindInstall, wire.EncodeInstall(args))
+	payload, err := t.mux.sendSnapshot(era, node, &f, data)
 	if err != nil {
 		return fmt.Errorf("send snapshot of group %d to %s: %w", t.group, to, err)
 	}
-	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(a.payload, a.from)
+	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(payload)
 	if err == nil && resp.Success {
 		t.owner.SnapshotSent(string(to), data)
 	}

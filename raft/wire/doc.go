@@ -1,15 +1,16 @@
-// Package wire encodes the messages of Raft groups between nodes: frames with a checksum, and
+// Package wire encodes the messages of Raft groups between nodes: batches of frames under a checksum, and
 // the requests and answers of hashicorp/raft inside them.
 //
-// It knows no connection and no group; package raft moves the bytes. Protobuf is only the
-// carrier: a message of api/peerv1 holds whole frames. docs/formats/raft-wire.md is the
+// It knows no connection and no group; package raft/mux moves the bytes. docs/formats/raft-wire.md is the
 // specification, and testdata has goldens of it.
 //
 // # The life of a message
 //
-//  1. The asker encodes the request, puts it into a Frame and calls Encode.
-//  2. The receiver calls DecodeFrame, which verifies the checksum, then DecodeRequest.
-//  3. It answers with Frame.Answer, whose payload is made by EncodeResponse.
+//  1. The asker begins a batch with BeginBatch and appends its requests as frames with AppendFrame.
+//     SealBatch completes it.
+//  2. The receiver calls OpenBatch, which verifies the checksum, Frames.Next for each frame, and
+//     DecodeRequest, whose result keeps nothing of the batch.
+//  3. It answers with the frame that Answer makes, whose payload is made by AppendResponse.
 //
 // # Goroutines
 //

@@ -2,21 +2,19 @@ package wire
 
 import (
 	"encoding/binary"
-	"errors"
-	"hash/crc32"
+
+	hraft "github.com/hashicorp/raft"
 )
 
 // Frame is one message of one group between two nodes:
 //
-//	 0  crc32c   u32 LE, of everything after it
-//	 4  format   u8 = 1
-//	 5  kind     u8
-//	 6  flags    u8   1 = answer, 2 = the payload is the text of an error
-//	 7  group    u64 LE
-//	15  sequence u64 LE, chosen by the asker, repeated in the answer
-//	23  from     uvarint length, replica id
-//	    to       uvarint length, replica id
-//	    payload  the rest
+//	kind     u8
+//	flags    u8   1 = answer, 2 = the payload is the text of an error, 4 = more answers follow
+//	group    uvarint
+//	sequence uvarint, chosen by the asker, repeated in the answer
+//	from     field, replica id; empty in an answer
+//	to       field, replica id; empty in an answer
+//	payload  the rest
 //
 // docs/formats/raft-wire.md specifies it and the payloads.
 type Frame struct {
@@ -24,8 +22,10 @@ type Frame struct {
 	Flags    byte
 	Group    uint64
 	Sequence uint64
-	From, To string
+	From, To []byte
 	Payload  []byte
+	// Append, if not nil, is encoded in place of Payload. It is nil in a decoded frame.
+	Append *hraft.AppendEntriesRequest
 }
 
 // Kind says what the payload is.
@@ -40,70 +40,52 @@ const (
 	KindProbe         Kind = 5
 	KindInstall       Kind = 6
 	KindSnapshotData  Kind = 7 // part of a snapshot, after KindInstall
+	KindBeats         Kind = 8 // heartbeats of many groups
 )
 
 const (
 	flagAnswer byte = 1
 	flagError  byte = 2
+	flagMore   byte = 4
 )
 
-const (
-	frameFormat     = 1
-	frameFixedBytes = 23
-)
+// frameFixedBytes bounds what a frame takes besides its ids and its payload.
+const frameFixedBytes = lengthBytes + 2 + 4*binary.MaxVarintLen64
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// Why bytes from a peer are refused.
-var (
-	ErrChecksum  = errors.New("raft frame: checksum mismatch")
-	ErrMalformed = errors.New("raft frame: malformed")
-)
-
-// Encode returns the frame with its checksum, in a buffer of its own.
-func (f *Frame) Encode() []byte {
-	b := make([]byte, frameFixedBytes, frameFixedBytes+len(f.From)+len(f.To)+2*binary.MaxVarintLen16+len(f.Payload))
-	b[4], b[5], b[6] = frameFormat, byte(f.Kind), f.Flags
-	binary.LittleEndian.PutUint64(b[7:], f.Group)
-	binary.LittleEndian.PutUint64(b[15:], f.Sequence)
-	b = AppendField(b, []byte(f.From))
-	b = AppendField(b, []byte(f.To))
-	b = append(b, f.Payload...)
-	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
-	return b
+// MaxBytes bounds what AppendFrame appends.
+func (f *Frame) MaxBytes() int {
+	n := frameFixedBytes + len(f.From) + len(f.To) + len(f.Payload)
+	if f.Append != nil {
+		n += AppendEntriesBytes(f.Append)
+	}
+	return n
 }
 
-// DecodeFrame verifies and decodes; the payload aliases b.
-func DecodeFrame(b []byte) (Frame, error) {
-	if len(b) < frameFixedBytes {
-		return Frame{}, ErrMalformed
+func (f *Frame) append(b []byte) []byte {
+	b = append(b, byte(f.Kind), f.Flags)
+	b = binary.AppendUvarint(b, f.Group)
+	b = binary.AppendUvarint(b, f.Sequence)
+	b = AppendField(b, f.From)
+	b = AppendField(b, f.To)
+	if f.Append != nil {
+		return AppendAppendEntries(b, f.Append)
 	}
-	if binary.LittleEndian.Uint32(b) != crc32.Checksum(b[4:], castagnoli) {
-		return Frame{}, ErrChecksum
-	}
-	if b[4] != frameFormat || b[6]&^(flagAnswer|flagError) != 0 {
-		return Frame{}, ErrMalformed
-	}
-	f := Frame{
-		Kind: Kind(b[5]), Flags: b[6],
-		Group:    binary.LittleEndian.Uint64(b[7:]),
-		Sequence: binary.LittleEndian.Uint64(b[15:]),
-	}
-	d := Decoder{Rest: b[frameFixedBytes:]}
-	f.From, f.To = string(d.Field()), string(d.Field())
-	if d.Bad {
-		return Frame{}, ErrMalformed
+	return append(b, f.Payload...)
+}
+
+func (f *Frame) decode(b []byte) error {
+	d := Decoder{Rest: b}
+	*f = Frame{Kind: Kind(d.Byte()), Flags: d.Byte(), Group: d.Uvarint(), Sequence: d.Uvarint(), From: d.Field(), To: d.Field()}
+	if d.Bad || f.Flags&^(flagAnswer|flagError|flagMore) != 0 {
+		return ErrMalformed
 	}
 	f.Payload = d.Rest
-	return f, nil
+	return nil
 }
 
-// Answer is the frame that answers f.
-func (f *Frame) Answer(payload []byte, err error) *Frame {
-	a := &Frame{
-		Kind: f.Kind, Flags: flagAnswer, Group: f.Group, Sequence: f.Sequence,
-		From: f.To, To: f.From, Payload: payload,
-	}
+// Answer is the frame that answers a request of a kind, group and sequence number.
+func Answer(kind Kind, group, sequence uint64, payload []byte, err error) Frame {
+	a := Frame{Kind: kind, Flags: flagAnswer, Group: group, Sequence: sequence, Payload: payload}
 	if err != nil {
 		a.Flags |= flagError
 		a.Payload = []byte(err.Error())
@@ -113,3 +95,9 @@ func (f *Frame) Answer(payload []byte, err error) *Frame {
 
 // Failed reports whether the frame is an answer that carries the text of an error.
 func (f *Frame) Failed() bool { return f.Flags&flagError != 0 }
+
+// SetMore says that further answers to the same request follow.
+func (f *Frame) SetMore() { f.Flags |= flagMore }
+
+// More reports whether further answers to the same request follow.
+func (f *Frame) More() bool { return f.Flags&flagMore != 0 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -10,11 +11,13 @@ import (
 // The payloads of the Raft messages. All integers are uvarints unless stated. The library's
 // RPC header is not sent: its identity is the frame's from, its version the first field.
 
-func header(version uint64, from string) hraft.RPCHeader {
-	return hraft.RPCHeader{
-		ProtocolVersion: hraft.ProtocolVersion(version), ID: []byte(from), Addr: []byte(from),
-	}
+// header is the library's, of a message from a replica. Its bytes are from's.
+func header(version uint64, from []byte) hraft.RPCHeader {
+	return hraft.RPCHeader{ProtocolVersion: hraft.ProtocolVersion(version), ID: from, Addr: from}
 }
+
+// Header is the library's, of a heartbeat from a replica.
+func Header(from []byte) hraft.RPCHeader { return header(hraft.ProtocolVersionMax, from) }
 
 // AppendVersion begins every message.
 func AppendVersion(b []byte, h hraft.RPCHeader) []byte {
@@ -32,13 +35,18 @@ func AppendBool(b []byte, v bool) []byte {
 // EntryOverheadBytes bounds what an entry takes besides its data.
 const EntryOverheadBytes = 3*binary.MaxVarintLen64 + 1
 
-// EncodeAppendEntries encodes a request.
-func EncodeAppendEntries(r *hraft.AppendEntriesRequest) []byte {
+// AppendEntriesBytes bounds the encoded size of a request.
+func AppendEntriesBytes(r *hraft.AppendEntriesRequest) int {
 	size := 6 * binary.MaxVarintLen64
 	for _, e := range r.Entries {
 		size += EntryOverheadBytes + len(e.Data)
 	}
-	b := AppendVersion(make([]byte, 0, size), r.RPCHeader)
+	return size
+}
+
+// AppendAppendEntries encodes a request.
+func AppendAppendEntries(b []byte, r *hraft.AppendEntriesRequest) []byte {
+	b = AppendVersion(b, r.RPCHeader)
 	b = binary.AppendUvarint(b, r.Term)
 	b = binary.AppendUvarint(b, r.PrevLogEntry)
 	b = binary.AppendUvarint(b, r.PrevLogTerm)
@@ -53,27 +61,49 @@ func EncodeAppendEntries(r *hraft.AppendEntriesRequest) []byte {
 	return b
 }
 
-// decodeAppendEntries aliases b in the entries' data.
-func decodeAppendEntries(b []byte, from string) (*hraft.AppendEntriesRequest, error) {
+// maxSharedBytes: the data of the entries of one request share an allocation up to that size. They
+// are neighbours in the log and leave its cache at about the same time; a larger one is not kept
+// for the sake of a small entry in it.
+const maxSharedBytes = 64 << 10
+
+// decodeAppendEntries copies the entries' data: the log keeps it, and b is part of a batch whose
+// buffer is used again.
+func decodeAppendEntries(b, from []byte) (*hraft.AppendEntriesRequest, error) {
 	d := Decoder{Rest: b}
 	r := &hraft.AppendEntriesRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.Term, r.PrevLogEntry, r.PrevLogTerm, r.LeaderCommitIndex = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
 	count := d.Uvarint()
-	if d.Bad || count > uint64(len(d.Rest)) { // an entry takes more than a byte
+	if d.Bad || count > uint64(len(d.Rest))/minEntryBytes {
 		return nil, ErrMalformed
 	}
-	r.Entries = make([]*hraft.Log, 0, count)
-	for range count {
-		e := &hraft.Log{Index: d.Uvarint(), Term: d.Uvarint(), Type: hraft.LogType(d.Byte())}
-		e.Data = d.Field()
-		r.Entries = append(r.Entries, e)
+	var shared []byte
+	if len(d.Rest) <= maxSharedBytes {
+		shared = make([]byte, 0, len(d.Rest)) // never grows: what is appended comes from Rest
+	}
+	entries := make([]hraft.Log, count)
+	r.Entries = make([]*hraft.Log, count)
+	for i := range entries {
+		e := &entries[i]
+		e.Index, e.Term, e.Type = d.Uvarint(), d.Uvarint(), hraft.LogType(d.Byte())
+		data := d.Field()
+		if shared != nil {
+			at := len(shared)
+			shared = append(shared, data...)
+			e.Data = shared[at:len(shared):len(shared)]
+		} else {
+			e.Data = append(make([]byte, 0, len(data)), data...)
+		}
+		r.Entries[i] = e
 	}
 	return r, d.End()
 }
 
-// EncodeAppendEntriesResponse encodes its answer.
-func EncodeAppendEntriesResponse(r *hraft.AppendEntriesResponse) []byte {
-	b := AppendVersion(nil, r.RPCHeader)
+// minEntryBytes is what an entry takes at least.
+const minEntryBytes = 4
+
+// AppendAppendEntriesResponse encodes its answer.
+func AppendAppendEntriesResponse(b []byte, r *hraft.AppendEntriesResponse) []byte {
+	b = AppendVersion(b, r.RPCHeader)
 	b = binary.AppendUvarint(b, r.Term)
 	b = binary.AppendUvarint(b, r.LastLog)
 	b = AppendBool(b, r.Success)
@@ -81,9 +111,9 @@ func EncodeAppendEntriesResponse(r *hraft.AppendEntriesResponse) []byte {
 }
 
 // DecodeAppendEntriesResponse decodes it into r, which is unchanged after an error.
-func DecodeAppendEntriesResponse(b []byte, from string, r *hraft.AppendEntriesResponse) error {
+func DecodeAppendEntriesResponse(b []byte, r *hraft.AppendEntriesResponse) error {
 	d := Decoder{Rest: b}
-	got := hraft.AppendEntriesResponse{RPCHeader: header(d.Uvarint(), from)}
+	got := hraft.AppendEntriesResponse{RPCHeader: header(d.Uvarint(), nil)}
 	got.Term, got.LastLog = d.Uvarint(), d.Uvarint()
 	got.Success, got.NoRetryBackoff = d.Bool(), d.Bool()
 	if err := d.End(); err != nil {
@@ -102,7 +132,7 @@ func EncodeRequestVote(r *hraft.RequestVoteRequest) []byte {
 	return AppendBool(b, r.LeadershipTransfer)
 }
 
-func decodeRequestVote(b []byte, from string) (*hraft.RequestVoteRequest, error) {
+func decodeRequestVote(b, from []byte) (*hraft.RequestVoteRequest, error) {
 	d := Decoder{Rest: b}
 	r := &hraft.RequestVoteRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.Term, r.LastLogIndex, r.LastLogTerm = d.Uvarint(), d.Uvarint(), d.Uvarint()
@@ -118,24 +148,24 @@ func EncodePreVote(r *hraft.RequestPreVoteRequest) []byte {
 	return binary.AppendUvarint(b, r.LastLogTerm)
 }
 
-func decodePreVote(b []byte, from string) (*hraft.RequestPreVoteRequest, error) {
+func decodePreVote(b, from []byte) (*hraft.RequestPreVoteRequest, error) {
 	d := Decoder{Rest: b}
 	r := &hraft.RequestPreVoteRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.Term, r.LastLogIndex, r.LastLogTerm = d.Uvarint(), d.Uvarint(), d.Uvarint()
 	return r, d.End()
 }
 
-// encodeGrant encodes the answers to both kinds of vote and to a snapshot: a term and a yes or no.
-func encodeGrant(h hraft.RPCHeader, term uint64, granted bool) []byte {
-	b := AppendVersion(nil, h)
+// appendGrant encodes the answers to both kinds of vote and to a snapshot: a term and a yes or no.
+func appendGrant(b []byte, h hraft.RPCHeader, term uint64, granted bool) []byte {
+	b = AppendVersion(b, h)
 	b = binary.AppendUvarint(b, term)
 	return AppendBool(b, granted)
 }
 
-// DecodeGrant decodes what encodeGrant encoded.
-func DecodeGrant(b []byte, from string) (h hraft.RPCHeader, term uint64, granted bool, err error) {
+// DecodeGrant decodes what appendGrant encoded.
+func DecodeGrant(b []byte) (h hraft.RPCHeader, term uint64, granted bool, err error) {
 	d := Decoder{Rest: b}
-	h, term, granted = header(d.Uvarint(), from), d.Uvarint(), d.Bool()
+	h, term, granted = header(d.Uvarint(), nil), d.Uvarint(), d.Bool()
 	return h, term, granted, d.End()
 }
 
@@ -152,13 +182,13 @@ func EncodeInstall(r *hraft.InstallSnapshotRequest) []byte {
 }
 
 // DecodeInstall decodes it.
-func DecodeInstall(b []byte, from string) (*hraft.InstallSnapshotRequest, error) {
+func DecodeInstall(b, from []byte) (*hraft.InstallSnapshotRequest, error) {
 	d := Decoder{Rest: b}
 	r := &hraft.InstallSnapshotRequest{RPCHeader: header(d.Uvarint(), from)}
 	r.SnapshotVersion = hraft.SnapshotVersion(d.Uvarint())
 	r.Term, r.LastLogIndex, r.LastLogTerm, r.ConfigurationIndex = d.Uvarint(), d.Uvarint(), d.Uvarint(), d.Uvarint()
 	r.Size = int64(d.Uvarint())
-	r.Configuration = d.Field()
+	r.Configuration = bytes.Clone(d.Field())
 	if d.Bad || r.Size < 0 {
 		return nil, ErrMalformed
 	}
@@ -189,36 +219,37 @@ func DecodeProbeAnswer(b []byte, count int) (clockMillis uint64, granted []bool,
 	return clockMillis, granted, d.End()
 }
 
-// DecodeRequest decodes the payload of a request by its kind into what the library expects.
-func DecodeRequest(f *Frame) (any, error) {
-	switch f.Kind {
+// DecodeRequest decodes the payload of a request by its kind into what the library expects. The result
+// keeps from and nothing else of what it is given.
+func DecodeRequest(kind Kind, payload, from []byte) (any, error) {
+	switch kind {
 	case KindAppendEntries:
-		return decodeAppendEntries(f.Payload, f.From)
+		return decodeAppendEntries(payload, from)
 	case KindRequestVote:
-		return decodeRequestVote(f.Payload, f.From)
+		return decodeRequestVote(payload, from)
 	case KindPreVote:
-		return decodePreVote(f.Payload, f.From)
+		return decodePreVote(payload, from)
 	case KindTimeoutNow:
-		d := Decoder{Rest: f.Payload}
-		return &hraft.TimeoutNowRequest{RPCHeader: header(d.Uvarint(), f.From)}, d.End()
+		d := Decoder{Rest: payload}
+		return &hraft.TimeoutNowRequest{RPCHeader: header(d.Uvarint(), from)}, d.End()
 	default:
-		return nil, fmt.Errorf("raft frame: kind %d is not a request", f.Kind)
+		return nil, fmt.Errorf("raft frame: kind %d is not a request", kind)
 	}
 }
 
-// EncodeResponse encodes what the library answered.
-func EncodeResponse(response any) ([]byte, error) {
+// AppendResponse encodes what the library answered.
+func AppendResponse(b []byte, response any) ([]byte, error) {
 	switch r := response.(type) {
 	case *hraft.AppendEntriesResponse:
-		return EncodeAppendEntriesResponse(r), nil
+		return AppendAppendEntriesResponse(b, r), nil
 	case *hraft.RequestVoteResponse:
-		return encodeGrant(r.RPCHeader, r.Term, r.Granted), nil
+		return appendGrant(b, r.RPCHeader, r.Term, r.Granted), nil
 	case *hraft.RequestPreVoteResponse:
-		return encodeGrant(r.RPCHeader, r.Term, r.Granted), nil
+		return appendGrant(b, r.RPCHeader, r.Term, r.Granted), nil
 	case *hraft.InstallSnapshotResponse:
-		return encodeGrant(r.RPCHeader, r.Term, r.Success), nil
+		return appendGrant(b, r.RPCHeader, r.Term, r.Success), nil
 	case *hraft.TimeoutNowResponse:
-		return nil, nil
+		return b, nil
 	default:
 		return nil, fmt.Errorf("raft frame: no encoding for the answer %T", response)
 	}

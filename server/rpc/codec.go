@@ -24,9 +24,22 @@ type codec struct{ encoding.CodecV2 }
 
 func newCodec() codec { return codec{encoding.GetCodecV2(encodingproto.Name)} }
 
+// ownCodec is a message that is not protobuf: a batch of package raft/mux.
+type ownCodec interface{ Codec() encoding.CodecV2 }
+
+// Marshal implements encoding.CodecV2.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	if m, ok := v.(ownCodec); ok {
+		return m.Codec().Marshal(v)
+	}
+	return c.CodecV2.Marshal(v)
+}
+
 // Unmarshal implements encoding.CodecV2.
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	switch m := v.(type) {
+	case ownCodec:
+		return m.Codec().Unmarshal(data, v)
 	case *pb.BatchRequest, *pb.MultiGetRequest, *peerv1.ForwardGetRequest, *peerv1.ForwardApplyRequest:
 		return unmarshal(data, m.(proto.Message), 0)
 	case *pb.StreamRequest:

@@ -30,7 +30,7 @@ func raftCall(conn *grpc.ClientConn, pairs ...string) error {
 	if err != nil {
 		return err
 	}
-	if err := stream.Send(&peerv1.RaftFrames{Frames: [][]byte{[]byte("no frame")}}); err != nil && err != io.EOF {
+	if err := stream.Send(&peerv1.RaftBatch{}); err != nil && err != io.EOF {
 		return err
 	}
 	_, err = stream.Recv()
