@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -26,6 +27,7 @@ type Cluster struct {
 	broken  []string // what must never be
 	hits    int      // faults that hit a leader
 	crashes int
+	closing atomic.Bool
 }
 
 // Node is one machine: its disk and clock outlive its lives.
@@ -36,6 +38,8 @@ type Node struct {
 	Disk    *Disk
 	Clock   *Clock
 	random  *lockedRandom
+
+	starting chan struct{} // holds one while somebody starts it
 
 	mu     sync.Mutex
 	life   *life         // nil while it is off
@@ -64,7 +68,8 @@ func NewCluster(plan Plan, logger *slog.Logger) (*Cluster, error) {
 		copy(seed[:], fmt.Sprintf("%d/%d", plan.Seed, i))
 		n := &Node{
 			id: api.NodeID(fmt.Sprintf("n%d", i+1)), host: fmt.Sprintf("10.0.0.%d", i+1), cluster: c,
-			Disk: NewDisk(rand.New(rand.NewPCG(plan.Seed, uint64(i)))), Clock: &Clock{},
+			starting: make(chan struct{}, 1),
+			Disk:     NewDisk(rand.New(rand.NewPCG(plan.Seed, uint64(i)))), Clock: &Clock{},
 			random: &lockedRandom{rng: rand.NewChaCha8(seed)},
 		}
 		n.Disk.Slow(plan.Sync)
@@ -92,8 +97,13 @@ func (c *Cluster) violations() []string {
 	return c.broken
 }
 
-// Start switches a node on that is off.
+// Start switches a node on if it is off.
 func (n *Node) Start() error {
+	n.starting <- struct{}{}
+	defer func() { <-n.starting }()
+	if n.current() != nil || n.cluster.closing.Load() {
+		return nil
+	}
 	l, err := start(n)
 	if err != nil {
 		return err
@@ -104,13 +114,34 @@ func (n *Node) Start() error {
 	return nil
 }
 
+// restartPause is what a supervisor waits before it starts a process again.
+const restartPause = 500 * time.Millisecond
+
+// restart does what a supervisor does when the process of a life ends by itself.
+func (n *Node) restart(l *life) {
+	time.Sleep(restartPause / 2) // also for a life that fails before it has begun
+	n.crash(l, vfs.KeepAll, false)
+	time.Sleep(restartPause)
+	if err := n.Start(); err != nil {
+		n.cluster.violate("%s does not start after %v: %v", n.id, l.storageError(), err)
+	}
+}
+
 // Crash ends the life of a node at this moment, with what the disk then holds.
 func (n *Node) Crash(keep vfs.Keep, silently bool) {
+	if l := n.current(); l != nil {
+		n.crash(l, keep, silently)
+	}
+}
+
+func (n *Node) crash(l *life, keep vfs.Keep, silently bool) {
 	n.mu.Lock()
-	l := n.life
-	n.life = nil
+	running := n.life == l
+	if running {
+		n.life = nil
+	}
 	n.mu.Unlock()
-	if l == nil {
+	if !running {
 		return
 	}
 	l.crashed.Store(true)
@@ -277,12 +308,15 @@ func (c *Cluster) converged() error {
 
 // Close stops every node in order and waits for everything that the history began.
 func (c *Cluster) Close() {
+	c.closing.Store(true)
 	var stopping sync.WaitGroup
 	for _, n := range c.Nodes {
+		n.starting <- struct{}{} // who is starting it ends first
 		n.mu.Lock()
 		l := n.life
 		n.life = nil
 		n.mu.Unlock()
+		<-n.starting
 		if l != nil {
 			stopping.Go(func() {
 				if err := l.close(); err != nil {

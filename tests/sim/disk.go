@@ -115,10 +115,36 @@ func (f diskFS) Create(name string) (vfs.File, error) {
 	return diskFile{File: file, disk: f.disk, log: strings.HasPrefix(name, "raft/")}, nil
 }
 
+// Update implements vfs.FS.
+func (f diskFS) Update(name string) (vfs.UpdatedFile, error) {
+	file, err := f.FS.Update(name)
+	if err != nil {
+		return nil, err
+	}
+	return updatedFile{UpdatedFile: file, disk: f.disk, log: strings.HasPrefix(name, "raft/")}, nil
+}
+
 type diskFile struct {
 	vfs.File
 	disk *Disk
 	log  bool // of Raft
+}
+
+type updatedFile struct {
+	vfs.UpdatedFile
+	disk *Disk
+	log  bool // of Raft
+}
+
+// SyncData implements vfs.UpdatedFile.
+func (f updatedFile) SyncData() error {
+	if f.log {
+		f.disk.beforeSync()
+		if f.disk.lying() {
+			return nil
+		}
+	}
+	return f.UpdatedFile.SyncData()
 }
 
 // Sync implements vfs.File.

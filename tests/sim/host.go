@@ -98,10 +98,7 @@ func (l *life) assemble() (err error) {
 		Network: l.port, Resolver: resolver, Credentials: insecure.NewCredentials(),
 		Cluster: func() string { return c.pledge.ID },
 	})
-	if err := l.fs.MkdirAll("raft"); err != nil {
-		return err
-	}
-	storage, err := newLogStorage(l.fs, "raft/logs")
+	storage, err := newStorage(l.fs, "raft", entropy.From(n.random), c.plan.SegmentBytes)
 	if err != nil {
 		return err
 	}
@@ -237,8 +234,12 @@ func (l *life) allShards() []*shard.Shard {
 	return all
 }
 
-// fail notes what made the process of a real node end.
-func (l *life) fail(err error) { l.failure.CompareAndSwap(nil, &err) }
+// fail ends the life, as the process of a real node ends, and has it begun again.
+func (l *life) fail(err error) {
+	if l.failure.CompareAndSwap(nil, &err) {
+		l.node.cluster.dead.Go(func() { l.node.restart(l) })
+	}
+}
 
 func (l *life) storageError() error {
 	if err := l.failure.Load(); err != nil {

@@ -10,26 +10,51 @@ import (
 
 	hraft "github.com/hashicorp/raft"
 
+	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/raft/sharedlog"
 )
 
-// logStorage is a raft.Storage on a vfs.FS for what the product keeps in bbolt, which opens real files.
-// Each replica has one file to which changes are appended; all of it is in memory besides.
-type logStorage struct {
-	fs  vfs.FS
-	dir string
+// storage is raft.NodeStorage, but the log of the meta group is a logStore instead of a bbolt file,
+// which would be a real one.
+type storage struct {
+	fs     vfs.FS
+	dir    string
+	shared *sharedlog.Log
+	full   chan struct{} // capacity 1
 }
 
-func newLogStorage(fs vfs.FS, dir string) (*logStorage, error) {
-	return &logStorage{fs, dir}, fs.MkdirAll(dir)
+func newStorage(fs vfs.FS, dir string, random entropy.Source, segmentBytes int64) (*storage, error) {
+	s := &storage{fs: fs, dir: dir, full: make(chan struct{}, 1)}
+	if err := fs.MkdirAll(dir); err != nil {
+		return nil, err
+	}
+	var err error
+	s.shared, err = sharedlog.Open(sharedlog.Options{
+		Dir: dir + "/log", FS: fs, Entropy: random, SegmentBytes: segmentBytes, CacheBytes: 1 << 20, MaxBytes: 8 * segmentBytes,
+		OnFull: func() { wake(s.full) },
+	})
+	return s, err
 }
 
 // Close implements raft.Storage.
-func (s *logStorage) Close() error { return nil }
+func (s *storage) Close() error { return s.shared.Close() }
+
+// Full implements raft.BoundedStorage.
+func (s *storage) Full() <-chan struct{} { return s.full }
+
+// Pinned implements raft.BoundedStorage.
+func (s *storage) Pinned() (raft.GroupID, uint64, bool) {
+	p, ok := s.shared.Pinned()
+	return raft.GroupID(p.Group), p.Through, ok
+}
 
 // Open implements raft.Storage.
-func (s *logStorage) Open(g raft.GroupID, incarnation uint64) (raft.LogStore, error) {
+func (s *storage) Open(g raft.GroupID, incarnation uint64) (raft.LogStore, error) {
+	if g != raft.MetaGroup {
+		return s.shared.View(uint64(g), incarnation)
+	}
 	l := &logStore{turn: make(chan struct{}, 1)}
 	l.mu.values = map[string][]byte{}
 	name := fmt.Sprintf("%s-%d.log", g, incarnation)
@@ -57,7 +82,7 @@ func (s *logStorage) Open(g raft.GroupID, incarnation uint64) (raft.LogStore, er
 	return l, s.fs.SyncDir(s.dir)
 }
 
-// logStore is the log of one replica.
+// logStore is the log of one replica: a file to which changes are appended, and all of it in memory besides.
 type logStore struct {
 	// turn is held by the writer. It is a channel, because only waiting on a channel lets the time of a
 	// bubble go on, and a sync takes time.

@@ -26,6 +26,8 @@ type Plan struct {
 	Faults        []string
 	First         string // the fault that comes first and is aimed at a leader
 	Calm, Lasting time.Duration
+	// SegmentBytes is the size of a file of the log that the shards share.
+	SegmentBytes int64
 	// Keep is what a crash leaves of unsynced bytes; Silent says that others are not told.
 	Keep vfs.Keep
 	// Clients of each workload, the time between two requests of one, and of a request.
@@ -50,8 +52,9 @@ func NewPlan(seed uint64) Plan {
 		Delay: between(100*time.Microsecond, 10*time.Millisecond), Sync: between(0, 5*time.Millisecond),
 		Safety: between(8*time.Second, 16*time.Second),
 		Calm:   between(200*time.Millisecond, 3*time.Second), Lasting: between(300*time.Millisecond, 5*time.Second),
-		Keep:    [...]vfs.Keep{vfs.KeepNone, vfs.KeepRandom, vfs.KeepAll}[rng.IntN(3)],
-		Clients: 2 + rng.IntN(4), Pause: between(8*time.Millisecond, 60*time.Millisecond),
+		SegmentBytes: 16 << 10 << rng.IntN(5),
+		Keep:         [...]vfs.Keep{vfs.KeepNone, vfs.KeepRandom, vfs.KeepAll}[rng.IntN(3)],
+		Clients:      2 + rng.IntN(4), Pause: between(8*time.Millisecond, 60*time.Millisecond),
 		Timeout: between(500*time.Millisecond, 4*time.Second), Reads: 20 + rng.IntN(60),
 	}
 	p.Jitter = between(0, 3*p.Delay)
