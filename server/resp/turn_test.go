@@ -128,22 +128,19 @@ func randomPieces(rng *rand.Rand, stream string) (pieces []string) {
 
 // One turn is one message to the client, and one call of the store.
 func TestATurnIsOneFlush(t *testing.T) {
-	_, m, address := startServer(t, nil)
-	m.mu.Lock()
-	m.version = 1
-	m.mu.Unlock()
-	c := dial(t, address)
-	stream := strings.Repeat(encode("SET", "k", "v")+encode("GET", "k"), 8)
-	fmt.Fprint(c, stream)
-	want := strings.Repeat("+OK\r\n$1\r\nv\r\n", 8)
-	got := make([]byte, len(want))
-	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
-		t.Fatalf("%q, %v", got, err)
+	m := newMemory()
+	s := New(Options{Store: m, Clock: m.clock})
+	defer s.Close()
+	const turns = 3
+	in := &fedConn{turn: []byte(strings.Repeat(encode("SET", "k", "v")+encode("GET", "k"), 8)), turns: turns}
+	c := newConn(s, in)
+	s.conns.Add(1)
+	c.serveConn()
+	if m.turns != turns || in.sent != turns {
+		t.Fatalf("%d pipelines are run in %d turns and answered in %d messages", turns, m.turns, in.sent)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.turns != 1 {
-		t.Fatalf("a pipeline that came at once was run in %d turns", m.turns)
+	if want := strings.Repeat("+OK\r\n$1\r\nv\r\n", 8*turns); in.got.String() != want {
+		t.Fatalf("%q", in.got.String())
 	}
 }
 
