@@ -29,7 +29,8 @@
 //     does so for each write of a turn.
 //  2. route, or writeRun for a turn, looks up the shard of the slot and picks a node: the leader if it
 //     is known, else a replica, this node first.
-//  3. On this node the shard is called; on another one the commands are sent by peerv1.Forward.
+//  3. On this node the shard is called; on another one the commands are sent by peerv1.Forward, in
+//     one message with what others have for that shard (forwardqueue.go).
 //     A forwarded request is never forwarded again: a node that does not lead says so.
 //  4. attempts.next decides what an error means: try elsewhere, wait for a newer map, or give up.
 //     Every try carries the same request id, so the write runs at most once.
@@ -45,13 +46,15 @@
 // # Goroutines
 //
 // Reads and writes of several shards at once start one goroutine per shard, turns one per shard
-// beside the first, and wait for all of them before they return. Close waits for every operation.
+// beside the first, and wait for all of them before they return. Carriers, maxForwardMessages of them
+// for each shard on another node that something is sent to, end when nothing waits. Close waits for
+// every operation and every carrier.
 // A forwarded call that takes long has a timer that looks whether the leader moved; the call's end
 // stops it. The time of a window of Shared runs in a timer that ends with it.
 //
 // # Locks
 //
-// gate.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
+// gate.mu, forwarder.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
 //
 // # Invariants
 //

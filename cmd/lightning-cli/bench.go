@@ -29,9 +29,10 @@ func (a *app) benchCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench",
 		Short: "Put load on a cluster, or on any Redis, and measure it",
-		Long: "Put load on the cluster that --addr names, by gRPC, or with --redis on any server that speaks the\n" +
-			"Redis protocol, this cluster's Redis ports included. It ends by itself after --duration, or\n" +
-			"after --count operations if that is sooner; Ctrl-C ends it early, with a report.\n\n" +
+		Long: "Put load on the cluster that --addr names, by the Go SDK, whose calls go many in a gRPC message, or\n" +
+			"with --redis on any server that speaks the Redis protocol, this cluster's Redis ports included. It\n" +
+			"ends by itself after --duration, or after --count operations if that is sooner; Ctrl-C ends it\n" +
+			"early, with a report.\n\n" +
 			"The workloads get and mixed write each of --keys once before; that is in neither --duration nor\n" +
 			"the report, and takes long where writes do: give fewer keys, or another workload.\n\n" +
 			"What it writes stays, under keys that begin with --prefix, unless --ttl is given. A latency is the\n" +
@@ -75,7 +76,7 @@ func (a *app) benchCluster(ctx context.Context, f benchFlags) error {
 	case f.redisCluster:
 		return usagef("--redis-cluster needs --redis host:port")
 	case f.Pipeline != 1:
-		return usagef("--pipeline is for --redis: by gRPC all calls share connections, so use more --clients")
+		return usagef("--pipeline is for --redis: by gRPC the calls of all clients share a stream to each node, so use more --clients")
 	}
 	return a.withClient(func(c *client.Client) error { return a.bench(ctx, f, bench.Lightning(c, a.address), a.address) })
 }
