@@ -235,7 +235,7 @@ func (n *node) openRaft() error {
 
 func (n *node) newReplicas() *replicas {
 	r := &replicas{
-		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host,
+		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host, peers: replicaPeers{n.pool},
 		engine: n.config.engineOptions(),
 		logger: n.logger, onFailure: n.fail,
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -31,6 +32,7 @@ type replicas struct {
 	fs        vfs.FS
 	clock     clock.Clock
 	host      *raft.Host
+	peers     shard.Peers
 	engine    engine.Options
 	logger    *slog.Logger
 	onFailure func(error)
@@ -106,6 +108,10 @@ func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
 		Logger:          r.logger.With("shard", description.Id),
 		OnFailure:       r.onFailure,
 	})
+	if errors.Is(err, shard.ErrFenced) {
+		r.logger.Error("replica not opened", "shard", description.Id, "incarnation", incarnation, "error", err)
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("open shard %d: %w", id, err)
 	}

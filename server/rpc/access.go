@@ -62,6 +62,8 @@ var methods = map[string]caller{
 	peerv1.Forward_ReadIndex_FullMethodName: nodes,
 	peerv1.Forward_Cursor_FullMethodName:    nodes,
 
+	peerv1.Replica_Digest_FullMethodName:       nodes,
+	peerv1.Replica_Fence_FullMethodName:        nodes,
 	peerv1.Bootstrap_Pledge_FullMethodName:     nodes,
 	peerv1.Bootstrap_Show_FullMethodName:       nodes,
 	peerv1.Meta_Register_FullMethodName:        nodes,

@@ -31,6 +31,7 @@ func everything(o *Options) {
 	o.Register = []func(grpc.ServiceRegistrar){
 		func(r grpc.ServiceRegistrar) { peerv1.RegisterRaftServer(r, peerv1.UnimplementedRaftServer{}) },
 		func(r grpc.ServiceRegistrar) { peerv1.RegisterMetaServer(r, peerv1.UnimplementedMetaServer{}) },
+		func(r grpc.ServiceRegistrar) { peerv1.RegisterReplicaServer(r, peerv1.UnimplementedReplicaServer{}) },
 		func(r grpc.ServiceRegistrar) {
 			peerv1.RegisterBootstrapServer(r, peerv1.UnimplementedBootstrapServer{})
 		},

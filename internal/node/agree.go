@@ -1,0 +1,93 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/shard"
+)
+
+// replicaPeers reaches the replicas of shards on other nodes, so that they can compare themselves.
+type replicaPeers struct{ pool *peers.Pool }
+
+// Digest implements shard.Peers.
+func (p replicaPeers) Digest(ctx context.Context, node api.NodeID, id api.ShardID, index api.Index) (shard.Digest, error) {
+	client, err := p.client(node)
+	if err != nil {
+		return shard.Digest{}, err
+	}
+	d, err := client.Digest(ctx, &peerv1.ReplicaDigestRequest{ShardId: uint64(id), Index: uint64(index)})
+	if err != nil {
+		return shard.Digest{}, fmt.Errorf("ask node %s for a digest: %w", node, api.FromStatus(err, false))
+	}
+	return shard.Digest{Index: api.Index(d.Index), Sum: d.Sum}, nil
+}
+
+// Fence implements shard.Peers.
+func (p replicaPeers) Fence(ctx context.Context, node api.NodeID, id api.ShardID, majority shard.Digest) error {
+	client, err := p.client(node)
+	if err != nil {
+		return err
+	}
+	_, err = client.Fence(ctx, &peerv1.ReplicaDigest{ShardId: uint64(id), Index: uint64(majority.Index), Sum: majority.Sum})
+	if err != nil {
+		return fmt.Errorf("fence the replica of shard %d on node %s: %w", id, node, api.FromStatus(err, false))
+	}
+	return nil
+}
+
+func (p replicaPeers) client(node api.NodeID) (peerv1.ReplicaClient, error) {
+	conn, err := p.pool.Conn(node, peers.Forward)
+	if err != nil {
+		return nil, err
+	}
+	return peerv1.NewReplicaClient(conn), nil
+}
+
+// replicaService answers what replicaPeers of other nodes ask.
+type replicaService struct {
+	peerv1.UnimplementedReplicaServer
+	replicas *replicas
+}
+
+// RegisterServices adds the service to a gRPC server.
+func (r *replicas) RegisterServices(s grpc.ServiceRegistrar) {
+	peerv1.RegisterReplicaServer(s, replicaService{replicas: r})
+}
+
+func (s replicaService) replica(id uint64) (*shard.Shard, error) {
+	if found, ok := s.replicas.shard(api.ShardID(id)); ok {
+		return found, nil
+	}
+	return nil, api.Errorf(api.CodeUnavailable, "no replica of shard %d is open here", id)
+}
+
+// Digest implements peerv1.ReplicaServer.
+func (s replicaService) Digest(ctx context.Context, req *peerv1.ReplicaDigestRequest) (*peerv1.ReplicaDigest, error) {
+	replica, err := s.replica(req.ShardId)
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	d, err := replica.Digest(ctx, api.Index(req.Index))
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ReplicaDigest{ShardId: req.ShardId, Index: uint64(d.Index), Sum: d.Sum}, nil
+}
+
+// Fence implements peerv1.ReplicaServer.
+func (s replicaService) Fence(_ context.Context, req *peerv1.ReplicaDigest) (*peerv1.ReplicaFenceResponse, error) {
+	replica, err := s.replica(req.ShardId)
+	if err == nil {
+		err = replica.Fence(shard.Digest{Index: api.Index(req.Index), Sum: req.Sum})
+	}
+	if err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.ReplicaFenceResponse{}, nil
+}
