@@ -13,3 +13,10 @@ func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.L
 
 // Set makes the clock wrong by d.
 func (c *Clock) Set(d time.Duration) { c.offset.Store(int64(d)) }
+
+// pass lets virtual time pass.
+func pass(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	<-timer.C
+}

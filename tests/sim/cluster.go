@@ -119,9 +119,9 @@ const restartPause = 500 * time.Millisecond
 
 // restart does what a supervisor does when the process of a life ends by itself.
 func (n *Node) restart(l *life) {
-	time.Sleep(restartPause / 2) // also for a life that fails before it has begun
+	pass(restartPause / 2) // also for a life that fails before it has begun
 	n.crash(l, vfs.KeepAll, false)
-	time.Sleep(restartPause)
+	pass(restartPause)
 	if err := n.Start(); err != nil {
 		n.cluster.violate("%s does not start after %v: %v", n.id, l.storageError(), err)
 	}
@@ -258,7 +258,7 @@ func within(limit time.Duration, f func() error) error {
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(50 * time.Millisecond)
+		pass(50 * time.Millisecond)
 	}
 }
 

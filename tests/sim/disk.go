@@ -80,7 +80,7 @@ func (d *Disk) beforeSync() {
 	}
 	d.mu.Unlock()
 	if delay > 0 {
-		time.Sleep(delay)
+		pass(delay)
 	}
 	if stalled != nil {
 		<-stalled

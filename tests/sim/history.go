@@ -83,7 +83,7 @@ func (r *Result) simulate(c *Cluster, spoil func(*Cluster)) error {
 	// Liveness: without faults everything serves again, soon.
 	live := within(liveLimit, c.shardsServed)
 	if live == nil {
-		time.Sleep(quiet)
+		pass(quiet)
 	}
 	stop()
 	<-ended
