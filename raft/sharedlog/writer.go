@@ -271,16 +271,22 @@ func (w *writer) commit() error {
 	return err
 }
 
+// zeros is what files are filled with.
+var zeros [64 << 10]byte
+
 // fill writes zeros so that the file reaches beyond end.
 func (l *Log) fill(s *segment, end int64) error {
 	if end <= s.size {
 		return nil
 	}
 	size := min((end+fillBytes-1)/fillBytes*fillBytes, l.opts.SegmentBytes)
-	if _, err := s.file.WriteAt(make([]byte, size-s.size), s.size); err != nil {
-		return err
+	for s.size < size {
+		n, err := s.file.WriteAt(zeros[:min(size-s.size, int64(len(zeros)))], s.size)
+		if err != nil {
+			return err
+		}
+		s.size += int64(n)
 	}
-	s.size = size
 	return nil
 }
 
