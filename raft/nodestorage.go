@@ -15,6 +15,8 @@ type NodeStorageOptions struct {
 	Dir     string
 	FS      vfs.FS
 	Entropy entropy.Source
+	// SegmentBytes and MaxBytes are those of sharedlog.Options; 0 means their defaults.
+	SegmentBytes, MaxBytes int64
 }
 
 // NodeStorage is the Storage of a node: the log of the meta group, whose writes are rare, is a
@@ -33,7 +35,10 @@ func NewNodeStorage(o NodeStorageOptions) (*NodeStorage, error) {
 		return nil, err
 	}
 	s := &NodeStorage{meta: meta, full: make(chan struct{}, 1)}
-	s.shared, err = sharedlog.Open(sharedlog.Options{Dir: o.Dir + "/log", FS: o.FS, Entropy: o.Entropy, OnFull: s.onFull})
+	s.shared, err = sharedlog.Open(sharedlog.Options{
+		Dir: o.Dir + "/log", FS: o.FS, Entropy: o.Entropy, OnFull: s.onFull,
+		SegmentBytes: o.SegmentBytes, MaxBytes: o.MaxBytes,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("raft storage: %w", err)
 	}

@@ -36,28 +36,37 @@ func (h *Host) reclaimLoop(s BoundedStorage) {
 // release cuts the log up to index through, or as far as the state machine can make durable.
 func (g *Group) release(through uint64) error {
 	g.current.Load().lookAtCatchUps(0, true)
-	if uint64(g.opts.StateMachine.Durable().Index) < through {
-		if err := g.Snapshot(); err != nil {
-			return err
+	// The library takes what is before its last snapshot for gone, and nothing else, even if the
+	// state machine holds more.
+	snapshot, err := g.snapshotIndex()
+	if err == nil && snapshot < through {
+		if err = g.Snapshot(); err == nil {
+			snapshot, err = g.snapshotIndex()
 		}
+	}
+	if err != nil {
+		return err
 	}
 	first, err := g.store.FirstIndex()
 	if err != nil {
 		return err
 	}
-	// The library takes what is before its last snapshot for gone, and nothing else. Its log still
-	// ends with an entry, because it may look for the last one.
-	snapshot, err := strconv.ParseUint(g.current.Load().raft.Stats()["last_snapshot_index"], 10, 64)
-	if err != nil {
-		return fmt.Errorf("read the index of the last snapshot: %w", err)
-	}
 	last, err := g.store.LastIndex()
 	if err != nil {
 		return err
 	}
+	// The last entry stays, because the library may look for it.
 	end := min(through, snapshot, max(last, 1)-1)
-	if end < first || first == 0 {
+	if first == 0 || end < first {
 		return nil
 	}
 	return g.log.DeleteRange(first, end)
+}
+
+func (g *Group) snapshotIndex() (uint64, error) {
+	index, err := strconv.ParseUint(g.current.Load().raft.Stats()["last_snapshot_index"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the index of the last snapshot: %w", err)
+	}
+	return index, nil
 }

@@ -7,10 +7,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -403,14 +405,11 @@ func TestWritesOfManyReplicasShareSyncs(t *testing.T) {
 	for _, v := range views[1:] {
 		wg.Go(func() { store(t, v, 1, 1, 1, 10) })
 	}
-	for {
+	testkit.Eventually(t, 20*time.Second, func() bool {
 		l.mu.Lock()
-		queued := len(l.mu.queue)
-		l.mu.Unlock()
-		if queued == len(views)-1 {
-			break
-		}
-	}
+		defer l.mu.Unlock()
+		return len(l.mu.queue) == len(views)-1
+	}, "not everything is queued")
 	close(release)
 	wg.Wait()
 	disk.OnCall(nil)

@@ -104,7 +104,7 @@ func (c *carrier) write(w *writer) error {
 	if len(list) < carryFrom || oldest.live == 0 {
 		return nil
 	}
-	if oldest.liveBytes > w.log.opts.SegmentBytes/carryShare && !w.log.stuck() {
+	if w.log.tooMuch(oldest) && !w.log.stuck() {
 		return nil
 	}
 	if c.from != oldest.sequence {
@@ -127,6 +127,9 @@ func (c *carrier) write(w *writer) error {
 	}
 	return nil
 }
+
+// tooMuch reports whether more is live in a segment than is carried out of it in ordinary times.
+func (l *Log) tooMuch(s *segment) bool { return s.liveBytes > l.opts.SegmentBytes/carryShare }
 
 // stuck reports whether the log is so far above its limit that whoever pins it does not help, and
 // holds little enough for carrying all of it to help.
@@ -278,9 +281,12 @@ func (w *writer) checkLimit(requests []*request) {
 }
 
 // worstOf finds the group with the most bytes of entries in the oldest of some segments that has
-// any, and how far its entries reach in all of them.
+// more than is carried out of it anyway, and how far its entries reach in all of them.
 func (l *Log) worstOf(list []*segment) *Pin {
 	for _, s := range list {
+		if !l.tooMuch(s) {
+			continue
+		}
 		var worst *Pin
 		var of *group
 		pins := make(map[*group]*Pin)
