@@ -18,7 +18,7 @@
 //
 // # The life of a read
 //
-//  1. Group.ReadIndex joins the reads that wait for the next round.
+//  1. Group.ReadIndex joins the reads that wait for the next round, which share one channel.
 //  2. readLoop notes the commit index and asks the other voters, one frame per node for all
 //     groups, whether they have not gone beyond the leader's term (see readindex.go).
 //  3. A majority says so, the leader still leads, the commit index is applied: the caller reads.
@@ -31,6 +31,7 @@
 //     loop knows nothing of it yet and answers heartbeats.
 //  4. The library is told of a snapshot of no bytes, which stands for the staged one; the state
 //     machine switches to it atomically, and the library continues after it.
+//  5. The leader's log keeps what the follower lacks until it has caught up (see catchup.go).
 //
 // # The life of a leadership
 //
@@ -39,6 +40,11 @@
 //  2. It proposes a tick of the state machine's. When it is applied, the replica is ready.
 //  3. Every two seconds it asks for the clocks again. If its own is off it is not ready any more and
 //     gives the leadership away.
+//  4. A leader that is not the group's preferred one gives the leadership to that one when it has been
+//     fit for some seconds (see spread.go). A node that stops gives all of its away (see transfer.go).
+//  5. A leader whose log does not get written sends nothing, so that the others elect another (see
+//     stall.go). Followers notice a silent leader by looks that the host counts (see silence.go); each
+//     asks for pre-votes until the other has noticed as well.
 //
 // # Goroutines
 //
@@ -46,7 +52,7 @@
 //   - completeLoop and leadLoop, per instance of the library: end at instance.close.
 //     The library's own end there too, as do a check of clocks and a transfer of the leadership.
 //   - Those of raft/mux: end at Host.Close.
-//   - The call of HostOptions.OnFailure; Host.Close waits for it.
+//   - Host.watchLoop, per Host, and the call of HostOptions.OnFailure: Host.Close waits for them.
 //   - Host.reclaimLoop, with a BoundedStorage: ends at Host.Close.
 //
 // # Locks
@@ -71,4 +77,6 @@
 //   - R11: a leader proposes its tick only after a majority of the voters, itself included, was found
 //     to have clocks within HostOptions.MaxClockOffset of its own, and takes no proposal and confirms
 //     no read from when a later check, one each clockInterval, finds otherwise.
+//   - R12: what replicates for a term ends with the term's leadership, whichever changes of it were seen.
+//   - R13: a leader that takes no proposals, because a transfer of its office is stuck, restarts the group.
 package raft

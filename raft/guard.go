@@ -11,6 +11,7 @@ import (
 	hraft "github.com/hashicorp/raft"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // guardedLog stands between hashicorp/raft and a LogStore. It stops the group at the first
@@ -117,6 +118,9 @@ func (g *guardedLog) DeleteRange(start, end uint64) error {
 		return err
 	}
 	durable := uint64(g.durable())
+	if seededbug.Enabled(seededbug.RaftCutBeyondDurable) {
+		durable = max(durable, end) // the bug: what the state machine holds in memory only is cut as well
+	}
 	switch {
 	case end <= durable, end < last: // a prefix that is not needed any more
 		if end = g.unpinned(min(end, durable)); end < start {

@@ -39,7 +39,7 @@ type StateMachine interface {
 	// Flush makes everything applied before the call durable.
 	Flush() error
 	// Checkpoint writes a consistent, complete, synced copy into dir, which does not exist yet,
-	// and says what it holds. The copy is a flat directory of files that do not change any more.
+	// and says what it holds, or fails if any of it is damaged. The copy is a flat directory of files that do not change any more.
 	Checkpoint(dir string) (State, error)
 	// Install replaces the state by the checkpoint in dir, so that after a crash either the old
 	// or the new state is there, and consumes dir. When it returns nil, Durable is the new state;

@@ -9,6 +9,10 @@ const (
 	SkipReadIndex Bug = "skip-read-index"
 	// RaftReadyWithoutTick makes a new leader serve before it has applied what earlier terms committed.
 	RaftReadyWithoutTick Bug = "raft-ready-without-tick"
+	// RaftCutBeyondDurable cuts entries from the log that the state machine holds in memory only.
+	RaftCutBeyondDurable Bug = "raft-cut-beyond-durable"
+	// RaftInstallUnverified puts a snapshot in place whose files are not what was sent.
+	RaftInstallUnverified Bug = "raft-install-unverified"
 	// MuxHeartbeatFastPath hands heartbeats to the library beside its main loop.
 	MuxHeartbeatFastPath Bug = "mux-heartbeat-fast-path"
 	// MuxCommitBeyondMessage believes a leader's commit index beyond what its message reaches.
@@ -62,6 +66,8 @@ type Claim struct {
 var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
 	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
+	{RaftCutBeyondDurable, "raft", "TestNothingIsCutThatTheStateMachineNeeds"},
+	{RaftInstallUnverified, "raft", "TestNoDamagedSnapshotIsAccepted"},
 	{MuxHeartbeatFastPath, "raft/mux", "TestHeartbeatsWaitForTheMainLoop"},
 	{MuxCommitBeyondMessage, "raft", "TestAFollowerCommitsNothingThatItsLeaderDidNotSend"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
