@@ -1,9 +1,19 @@
 package raft
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"strconv"
+	"sync"
 
 	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/internal/entropy"
+	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/raft/boltlog"
+	"github.com/lightning-db/lightning/raft/sharedlog"
 )
 
 // LogStore holds the log, the term and the vote of one replica. It is what hashicorp/raft asks
@@ -53,3 +63,220 @@ const (
 
 // isKeyNotFound compares the text, as the library does, which has no error for it.
 func isKeyNotFound(err error) bool { return err.Error() == "not found" }
+
+// NodeStorageOptions configures a NodeStorage. Dir, FS and Entropy are required.
+type NodeStorageOptions struct {
+	// Dir gets the file of the meta group and, in Dir/log, the shared log. It is made if missing.
+	Dir     string
+	FS      vfs.FS
+	Entropy entropy.Source
+	// SegmentBytes and MaxBytes are those of sharedlog.Options; 0 means their defaults.
+	SegmentBytes, MaxBytes int64
+}
+
+// NodeStorage is the Storage of a node: the log of the meta group, whose writes are rare, is a
+// bbolt file, and all other groups share one log, whose writes are one sync for all.
+type NodeStorage struct {
+	meta   *BoltStorage
+	shared *sharedlog.Log
+	full   chan struct{} // capacity 1
+}
+
+// NewNodeStorage opens the shared log. Damage in it that cannot be attributed to a replica is an
+// error here, other damage is one of Open.
+func NewNodeStorage(o NodeStorageOptions) (*NodeStorage, error) {
+	meta, err := NewBoltStorage(BoltOptions{Dir: o.Dir, FS: o.FS})
+	if err != nil {
+		return nil, err
+	}
+	s := &NodeStorage{meta: meta, full: make(chan struct{}, 1)}
+	s.shared, err = sharedlog.Open(sharedlog.Options{
+		Dir: o.Dir + "/log", FS: o.FS, Entropy: o.Entropy, OnFull: s.onFull,
+		SegmentBytes: o.SegmentBytes, MaxBytes: o.MaxBytes,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("raft storage: %w", err)
+	}
+	return s, nil
+}
+
+// Open implements Storage.
+func (s *NodeStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
+	if g == MetaGroup {
+		return s.meta.Open(g, incarnation)
+	}
+	return s.shared.View(uint64(g), incarnation)
+}
+
+// Close implements Storage.
+func (s *NodeStorage) Close() error { return errors.Join(s.meta.Close(), s.shared.Close()) }
+
+func (s *NodeStorage) onFull() {
+	select {
+	case s.full <- struct{}{}:
+	default:
+	}
+}
+
+// Full implements BoundedStorage.
+func (s *NodeStorage) Full() <-chan struct{} { return s.full }
+
+// Pinned implements BoundedStorage.
+func (s *NodeStorage) Pinned() (GroupID, uint64, bool) {
+	p, ok := s.shared.Pinned()
+	return GroupID(p.Group), p.Through, ok
+}
+
+// reclaimLoop keeps a storage that all groups share within its limit: the group whose entries pin
+// the oldest part makes its state durable and cuts them, whatever it would have liked to keep for
+// followers that are behind. Those get a snapshot.
+func (h *Host) reclaimLoop(s BoundedStorage) {
+	for {
+		select {
+		case <-s.Full():
+		case <-h.stop:
+			return
+		}
+		id, through, ok := s.Pinned()
+		if !ok {
+			continue
+		}
+		h.mu.Lock()
+		g := h.mu.groups[id]
+		h.mu.Unlock()
+		if g == nil {
+			continue // it is being started or stopped; the next call comes with the next segment
+		}
+		if err := g.release(through); err != nil && !errors.Is(err, fs.ErrClosed) {
+			h.opts.Logger.Warn("raft log not cut", "group", g.id, "through", through, "error", err)
+		}
+	}
+}
+
+// release cuts the log up to index through, or as far as the state machine can make durable.
+func (g *Group) release(through uint64) error {
+	g.current.Load().lookAtCatchUps(0, true)
+	// The library takes what is before its last snapshot for gone, and nothing else, even if the
+	// state machine holds more.
+	snapshot, err := g.snapshotIndex()
+	if err == nil && snapshot < through {
+		if err = g.Snapshot(); err == nil {
+			snapshot, err = g.snapshotIndex()
+		}
+	}
+	if err != nil {
+		return err
+	}
+	first, err := g.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	// The last entry stays, because the library may look for it.
+	end := min(through, snapshot, max(last, 1)-1)
+	if first == 0 || end < first {
+		return nil
+	}
+	return g.log.DeleteRange(first, end)
+}
+
+func (g *Group) snapshotIndex() (uint64, error) {
+	index, err := strconv.ParseUint(g.current.Load().raft.Stats()["last_snapshot_index"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("read the index of the last snapshot: %w", err)
+	}
+	return index, nil
+}
+
+// BoltOptions configures a BoltStorage. Dir and FS are required.
+type BoltOptions struct {
+	// Dir is the directory of the files, <group>-<incarnation>.db each. It is made if missing.
+	Dir string
+	// FS makes and syncs the directory. The files themselves are opened by bbolt, which knows
+	// only the machine's file system.
+	FS vfs.Dirs
+	// CacheBytes bounds the newest entries that each log keeps in memory, so that replication
+	// and apply do not read what was just written. Default 16 MiB: two of the largest entries
+	// and thousands of ordinary ones.
+	CacheBytes int
+}
+
+const defaultCacheBytes = 16 << 20
+
+// BoltStorage is a Storage with one bbolt file per replica. Each write is two fsyncs of that
+// file alone, so it suits a group that writes rarely.
+type BoltStorage struct {
+	opts BoltOptions
+
+	// mu is held while a file is opened or closed.
+	mu   sync.Mutex
+	open map[string]*storedLog // by file name
+}
+
+// storedLog leaves its storage when it is closed.
+type storedLog struct {
+	*boltlog.Log
+	storage *BoltStorage
+	name    string
+}
+
+// NewBoltStorage makes the directory if needed.
+func NewBoltStorage(o BoltOptions) (*BoltStorage, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = defaultCacheBytes
+	}
+	if err := o.FS.MkdirAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("make raft log directory: %w", err)
+	}
+	return &BoltStorage{opts: o, open: make(map[string]*storedLog)}, nil
+}
+
+// Open implements Storage.
+func (s *BoltStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
+	name := fmt.Sprintf("%s-%d.db", g, incarnation)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[name] != nil {
+		return nil, fmt.Errorf("open raft log %s: it is open already", name)
+	}
+	l, err := boltlog.Open(s.opts.Dir+"/"+name, s.opts.CacheBytes)
+	if err != nil {
+		return nil, fmt.Errorf("open raft log %s: %w", name, err)
+	}
+	// A crash must not forget the name of a file that holds a vote.
+	if err := s.opts.FS.SyncDir(s.opts.Dir); err != nil {
+		return nil, errors.Join(fmt.Errorf("sync raft log directory: %w", err), l.Close())
+	}
+	stored := &storedLog{Log: l, storage: s, name: name}
+	s.open[name] = stored
+	return stored, nil
+}
+
+// Close implements io.Closer.
+func (l *storedLog) Close() error {
+	l.storage.mu.Lock()
+	defer l.storage.mu.Unlock()
+	delete(l.storage.open, l.name)
+	if err := l.Log.Close(); err != nil {
+		return fmt.Errorf("close raft log %s: %w", l.name, err)
+	}
+	return nil
+}
+
+// Close implements Storage.
+func (s *BoltStorage) Close() error {
+	s.mu.Lock()
+	logs := make([]*storedLog, 0, len(s.open))
+	for _, l := range s.open {
+		logs = append(logs, l)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, l := range logs {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}
