@@ -84,14 +84,14 @@ func (c *cluster) shardOf(id api.NodeID) *Shard {
 func (n *node) tamper(key, value string) {
 	t := n.c.t
 	t.Helper()
-	h, err := n.shard.machine.store.acquire()
+	h, err := n.shard.machine.store.Acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.release()
-	b := h.db.NewBatch()
-	b.Put(rows.Key(0, []byte(key)), rows.EncodeValue([]byte(value)), h.db.LastVersion(), 0)
-	if err := h.db.Apply(b); err != nil {
+	defer h.Release()
+	b := h.DB.NewBatch()
+	b.Put(rows.Key(0, []byte(key)), rows.EncodeValue([]byte(value)), h.DB.LastVersion(), 0)
+	if err := h.DB.Apply(b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -108,6 +108,8 @@ func (c *cluster) inStep() *node {
 	}
 	return leader
 }
+
+func nobody(context.Context, api.NodeID) (Proof, error) { return Proof{}, api.ErrUnavailable }
 
 func frequentUpkeep(n *node) { n.upkeep = 50 * time.Millisecond }
 
@@ -128,7 +130,7 @@ func TestAReplicaThatDiffersIsFenced(t *testing.T) {
 			if _, err := odd.shard.Get(c.context(), 1, 0, [][]byte{[]byte("n")}); err == nil {
 				t.Error("a fenced replica serves")
 			}
-			if _, err := odd.shard.GetStale(c.context(), 1, 0, [][]byte{[]byte("n")}, Staleness{Bound: time.Hour, Ask: nil}); err == nil {
+			if _, err := odd.shard.GetStale(c.context(), 1, 0, [][]byte{[]byte("n")}, Staleness{Bound: time.Hour, Ask: nobody}); err == nil {
 				t.Error("a fenced replica serves stale reads")
 			}
 			c.do(batch(put("m", "1"))) // the others go on
@@ -214,12 +216,12 @@ func TestReplicasOfOneLogHaveOneDigestAndOthersNot(t *testing.T) {
 		t.Errorf("digests %+v and %+v", x, y)
 	}
 	before := b.m.state().digest
-	h, err := b.m.store.acquire()
+	h, err := b.m.store.Acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.release()
-	if raw, ok, err := h.db.Get(stateRowKey, engine.MaxVersion); err != nil || !ok {
+	defer h.Release()
+	if raw, ok, err := h.DB.Get(stateRowKey, engine.MaxVersion); err != nil || !ok {
 		t.Fatal(err)
 	} else if s, err := decodeState(raw.Value); err != nil || s.digest != before {
 		t.Errorf("the state row has digest %x, %v", s.digest, err)

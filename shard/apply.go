@@ -33,7 +33,7 @@ func (m *Machine) apply(r *run, e *raft.Entry) (*Applied, error) {
 	if e.Configuration != nil {
 		r.state.beginTerm(e.Term)
 		r.membership = e.Configuration
-		r.handle.members.add(*e.Configuration)
+		r.handle.Members.Add(*e.Configuration)
 		r.position = position
 		return nil, nil
 	}

@@ -65,7 +65,7 @@
 //
 // # Locks
 //
-// proposer.mu, hybridClock.mu, steadyClock.mu, proofs.mu, memberLog.mu, digests.mu and store.mu are leaves: nothing is locked and no
+// proposer.mu, hybridClock.mu, steadyClock.mu, proofs.mu and digests.mu are leaves: nothing is locked and no
 // I/O is done while one of them is held.
 //
 // # Invariants

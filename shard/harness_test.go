@@ -161,12 +161,12 @@ func request(c Command, created, sequence, floor uint64) Command {
 // get is a key as the newest state has it at shard time.
 func (b *bench) get(key string) (evaluate.Row, bool) {
 	b.t.Helper()
-	h, err := b.m.store.acquire()
+	h, err := b.m.store.Acquire()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer h.release()
-	r, ok, err := h.db.Get(rows.Key(0, []byte(key)), engine.MaxVersion)
+	defer h.Release()
+	r, ok, err := h.DB.Get(rows.Key(0, []byte(key)), engine.MaxVersion)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -223,12 +223,12 @@ func (b *bench) systemRows() (sessions, answers int) {
 
 func (b *bench) walk(start, end []byte, visit func(engine.Row)) {
 	b.t.Helper()
-	h, err := b.m.store.acquire()
+	h, err := b.m.store.Acquire()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer h.release()
-	s := h.db.Snapshot()
+	defer h.Release()
+	s := h.DB.Snapshot()
 	defer s.Close()
 	it := s.NewIterator(engine.IteratorOptions{Start: start, End: end, At: engine.MaxVersion})
 	for ok := it.First(); ok; ok = it.Next() {

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/shard/directory"
 )
 
 // Machine is the state of one replica: it implements raft.StateMachine over an engine. Apply and
@@ -16,7 +18,7 @@ import (
 type Machine struct {
 	// Set by openMachine, never written again.
 	id      api.ShardID
-	store   *store
+	store   *directory.Store
 	logger  *slog.Logger
 	digests digests
 
@@ -36,7 +38,7 @@ func openMachine(o Options) (*Machine, error) {
 	settings.FS, settings.Logger, settings.OnFailure, settings.RetainVersions = o.FS, o.Logger, o.OnFailure, true
 	m := &Machine{id: o.ID, logger: o.Logger}
 	var loaded state
-	s, err := openStore(o.FS, o.Dir, settings, o.Logger, func(db *engine.DB, members *memberLog) (err error) {
+	s, err := directory.Open(o.FS, o.Dir, settings, o.Logger, func(db *engine.DB, members *directory.Members) (err error) {
 		loaded, err = m.load(db, members)
 		return err
 	})
@@ -52,16 +54,16 @@ func openMachine(o Options) (*Machine, error) {
 func (m *Machine) publish(loaded *state) {
 	m.applied.Store(loaded)
 	var index api.Index
-	if h, err := m.store.acquire(); err == nil {
-		index = api.Index(h.db.Applied().Index)
-		h.release()
+	if h, err := m.store.Acquire(); err == nil {
+		index = api.Index(h.DB.Applied().Index)
+		h.Release()
 	}
 	m.digests.reset(digestAt{index, loaded.digest})
 }
 
 // load reads the rows that Machine keeps in memory, and refuses an engine that is another
 // shard's or whose rows do not fit its position.
-func (m *Machine) load(db *engine.DB, members *memberLog) (state, error) {
+func (m *Machine) load(db *engine.DB, members *directory.Members) (state, error) {
 	raw, ok, err := db.Get(stateRowKey, engine.MaxVersion)
 	if err != nil {
 		return state{}, fmt.Errorf("read state row: %w", err)
@@ -87,7 +89,7 @@ func (m *Machine) load(db *engine.DB, members *memberLog) (state, error) {
 	if err != nil {
 		return state{}, fmt.Errorf("read membership row: %w", err)
 	}
-	members.add(c)
+	members.Add(c)
 	return s, nil
 }
 
@@ -96,18 +98,18 @@ func (m *Machine) state() *state { return m.applied.Load() }
 
 // Apply implements raft.StateMachine. The results are of type *Applied.
 func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return nil, err
 	}
-	defer h.release()
+	defer h.Release()
 	r := m.run
 	if m.run = nil; r == nil || r.handle != h {
 		r = newRun(h)
 	}
 	r.state = *m.state()
 	results := make([]any, len(entries))
-	last := h.db.Applied().Index
+	last := h.DB.Applied().Index
 	for i := range entries {
 		e := &entries[i]
 		if uint64(e.Index) <= last {
@@ -146,13 +148,13 @@ func (m *Machine) commit(r *run) error {
 
 // voters are those of the newest membership that was applied.
 func (m *Machine) voters() []raft.ReplicaID {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return nil
 	}
-	defer h.release()
+	defer h.Release()
 	var voters []raft.ReplicaID
-	for _, s := range h.members.at(h.db.Applied()).Configuration.Servers {
+	for _, s := range h.Members.At(h.DB.Applied()).Configuration.Servers {
 		if s.Voter {
 			voters = append(voters, s.Replica)
 		}
@@ -162,47 +164,51 @@ func (m *Machine) voters() []raft.ReplicaID {
 
 // Durable implements raft.StateMachine.
 func (m *Machine) Durable() raft.State {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return raft.State{}
 	}
-	defer h.release()
-	return h.members.durable(h.db.Durable)
+	defer h.Release()
+	return h.Members.Durable(h.DB.Durable)
 }
 
 // Flush implements raft.StateMachine.
 func (m *Machine) Flush() error {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return err
 	}
-	defer h.release()
-	if err := h.db.Flush(); err != nil {
+	defer h.Release()
+	if err := h.DB.Flush(); err != nil {
 		return fmt.Errorf("flush shard %d: %w", m.id, err)
 	}
 	return nil
 }
 
-// Checkpoint implements raft.StateMachine.
+// Checkpoint implements raft.StateMachine. Everything that it links is read and checked before, so that
+// a damaged block is not sent to a replica that may hold the last whole copy.
 func (m *Machine) Checkpoint(dir string) (raft.State, error) {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return raft.State{}, err
 	}
-	defer h.release()
-	defer h.members.pin()()
-	p, err := h.db.Checkpoint(dir)
+	defer h.Release()
+	if err := h.DB.Verify(context.Background()); err != nil {
+		return raft.State{}, fmt.Errorf("checkpoint shard %d: %w", m.id, err)
+	}
+	defer h.Members.Pin()()
+	p, err := h.DB.Checkpoint(dir)
 	if err != nil {
 		return raft.State{}, fmt.Errorf("checkpoint shard %d: %w", m.id, err)
 	}
-	return h.members.at(p), nil
+	return h.Members.At(p), nil
 }
 
 // Install implements raft.StateMachine. Reads that hold the old engine finish on it.
 func (m *Machine) Install(dir string) error {
 	var loaded state
 	m.run = nil
-	err := m.store.install(dir, func(db *engine.DB, members *memberLog) (err error) {
+	err := m.store.Install(dir, func(db *engine.DB, members *directory.Members) (err error) {
 		if db.Applied() == (engine.Position{}) {
 			return errors.New("the checkpoint is empty")
 		}
@@ -219,14 +225,14 @@ func (m *Machine) Install(dir string) error {
 
 // diskBytes is the size of the engine's tables, 0 once it is closed.
 func (m *Machine) diskBytes() uint64 {
-	h, err := m.store.acquire()
+	h, err := m.store.Acquire()
 	if err != nil {
 		return 0
 	}
-	defer h.release()
-	metrics := h.db.Metrics()
+	defer h.Release()
+	metrics := h.DB.Metrics()
 	return metrics.Bytes()
 }
 
 // close waits for readers and closes the engine.
-func (m *Machine) close() error { return m.store.close() }
+func (m *Machine) close() error { return m.store.Close() }

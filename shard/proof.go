@@ -59,13 +59,13 @@ func (r *reader) Prove(ctx context.Context) (Proof, error) {
 // since leadership was confirmed; hence the position is read after the time was given, and the
 // state, whose time counts too, before the position.
 func (r *reader) proofAt(t api.Version) (p Proof, latestExpiryMillis uint64, err error) {
-	h, err := r.machine.store.acquire()
+	h, err := r.machine.store.Acquire()
 	if err != nil {
 		return Proof{}, 0, err
 	}
-	defer h.release()
+	defer h.Release()
 	s := r.machine.state()
-	return Proof{Time: max(t, s.last), Index: api.Index(h.db.Applied().Index)}, s.latestExpiryMillis, nil
+	return Proof{Time: max(t, s.last), Index: api.Index(h.DB.Applied().Index)}, s.latestExpiryMillis, nil
 }
 
 // proofTimeout is how long a leader may take to make a proof: a leader that has been silent for

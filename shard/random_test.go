@@ -231,15 +231,15 @@ func (b *bench) flush() {
 
 func (b *bench) compact() {
 	b.t.Helper()
-	h, err := b.m.store.acquire()
+	h, err := b.m.store.Acquire()
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer h.release()
-	if err := h.db.Flush(); err != nil {
+	defer h.Release()
+	if err := h.DB.Flush(); err != nil {
 		b.t.Fatal(err)
 	}
-	if err := h.db.Compact(context.Background()); err != nil {
+	if err := h.DB.Compact(context.Background()); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
@@ -111,12 +112,12 @@ func (r *reader) read(ctx context.Context, epoch api.Epoch, use func(*view) erro
 // the view, closed. Every command up to the snapshot's shard time is in it, and every later one
 // gets a version above.
 func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use func(*view) error) (v view, err error) {
-	h, err := r.machine.store.acquire()
+	h, err := r.machine.store.Acquire()
 	if err != nil {
 		return view{}, err
 	}
-	defer h.release()
-	v = view{snapshot: h.db.Snapshot(), rows: engine.MaxVersion, wallMillis: wallMillis}
+	defer h.Release()
+	v = view{snapshot: h.DB.Snapshot(), rows: engine.MaxVersion, wallMillis: wallMillis}
 	defer v.snapshot.Close()
 	if v.state, err = readState(v.snapshot); err != nil {
 		return view{}, fmt.Errorf("shard %d: %w", r.id, err)
@@ -211,4 +212,33 @@ func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 		}
 	}
 	return items, nil
+}
+
+// ReadsOnly reports whether a command can change nothing. Such a command needs no entry of the
+// log, and no request id: it may run twice.
+func (c *Command) ReadsOnly() bool { return evaluate.ReadsOnly(&c.Batch) }
+
+// evaluate evaluates a command that only reads.
+func (v *view) evaluate(c *Command) (_ api.Result, refusal *api.Error, err error) {
+	if refusal := v.state.checkOwnership(c); refusal != nil {
+		return api.Result{}, refusal, nil
+	}
+	e := evaluate.Evaluator{Version: v.at, Lookup: func(key []byte) (evaluate.Row, error) {
+		return v.row(rows.Key(c.Batch.Namespace, key))
+	}}
+	result, refusal, err := e.Run(&c.Batch)
+	result.Version = 0 // nothing was written
+	return result, refusal, err
+}
+
+// row is a live row of the view.
+func (v *view) row(engineKey []byte) (evaluate.Row, error) {
+	found, ok, err := v.snapshot.Get(engineKey, v.rows)
+	if err != nil {
+		return evaluate.Row{}, fmt.Errorf("read a row: %w", err)
+	}
+	if !ok || !v.live(found.ExpiryMillis) {
+		return evaluate.Row{}, nil
+	}
+	return rowOf(found)
 }

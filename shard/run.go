@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft"
+	"github.com/lightning-db/lightning/shard/directory"
 )
 
 // maxRunBytes is how much a run gathers before it is given to the engine. A batch is held in
@@ -19,7 +20,7 @@ const maxRunBytes = 4 << 20
 // command see what the ones before it wrote. It belongs to Machine.Apply, and keeps its memory from
 // one batch to the next.
 type run struct {
-	handle *handle
+	handle *directory.Handle
 	db     *engine.DB
 	batch  *engine.Batch
 	state  state // as of the last command evaluated
@@ -55,9 +56,9 @@ type run struct {
 	position   engine.Position
 }
 
-func newRun(h *handle) *run {
+func newRun(h *directory.Handle) *run {
 	r := &run{
-		handle: h, db: h.db, batch: h.db.NewBatch(), rows: newOverlay(),
+		handle: h, db: h.DB, batch: h.DB.NewBatch(), rows: newOverlay(),
 		sessions: make(map[api.SessionID]*openSession), systemRows: make(map[string][]byte),
 	}
 	r.evaluator.Lookup = func(key []byte) (evaluate.Row, error) { return r.row(r.command.write.Batch.Namespace, key) }

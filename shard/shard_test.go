@@ -430,12 +430,12 @@ func TestUpkeepLetsDeadDataLeaveAnIdleShard(t *testing.T) {
 		st := s.machine.state()
 		return !st.wantsTime() && st.sessions == 0
 	}, "data still waits for time, or a session is left")
-	h, err := s.machine.store.acquire()
+	h, err := s.machine.store.Acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.release()
-	if got := h.db.Horizon(); got.ExpiryMillis < startMillis+1000 {
+	defer h.Release()
+	if got := h.DB.Horizon(); got.ExpiryMillis < startMillis+1000 {
 		t.Errorf("horizon %+v", got)
 	}
 	quiet := s.machine.state().last
@@ -523,12 +523,12 @@ func (c *cluster) catchesUpByCheckpoint(sessions uint64) {
 	if away.shard.Status().GetSnapshotsInstalled() == 0 {
 		c.t.Error("the follower needed no checkpoint")
 	}
-	h, err := away.shard.machine.store.acquire()
+	h, err := away.shard.machine.store.Acquire()
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer h.release()
-	if _, ok, err := h.db.Get(rows.Key(0, []byte("meanwhile-99")), engine.MaxVersion); !ok || err != nil {
+	defer h.Release()
+	if _, ok, err := h.DB.Get(rows.Key(0, []byte("meanwhile-99")), engine.MaxVersion); !ok || err != nil {
 		c.t.Errorf("the follower misses a write: %v", err)
 	}
 	if got := away.shard.machine.state().sessions; got != sessions {

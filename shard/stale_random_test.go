@@ -40,12 +40,12 @@ func (e *electorate) reach(n *elector, index api.Index) error {
 }
 
 func (n *elector) position() api.Index {
-	h, err := n.m.store.acquire()
+	h, err := n.m.store.Acquire()
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	defer h.release()
-	return api.Index(h.db.Applied().Index)
+	defer h.Release()
+	return api.Index(h.DB.Applied().Index)
 }
 
 func (e *electorate) advanceProgress() {

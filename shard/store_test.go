@@ -15,7 +15,7 @@ import (
 	"github.com/lightning-db/lightning/router"
 )
 
-// S7: the disk is cloned before every call that Install makes, and each clone is opened.
+// S7, RD1: the disk is cloned before every call that Install makes, and each clone is opened.
 func TestACrashDuringInstallLeavesTheOldOrTheNewState(t *testing.T) {
 	rng := testkit.Rand(t)
 	for _, keep := range []vfs.Keep{vfs.KeepNone, vfs.KeepAll, vfs.KeepRandom} {
@@ -59,7 +59,7 @@ func TestACrashDuringInstallLeavesTheOldOrTheNewState(t *testing.T) {
 				t.Fatalf("crash %d of %d: %+v is neither %+v nor %+v", i, len(clones), durable, oldState, newState)
 			}
 			names, err := fs.List("/data/shards/7")
-			if err != nil || len(names) > 4 || strings.Count(strings.Join(names, " "), enginePrefix) != 1 {
+			if err != nil || len(names) > 4 || strings.Count(strings.Join(names, " "), "engine-") != 1 {
 				t.Fatalf("crash %d: leftovers %q, %v", i, names, err)
 			}
 			c.close()
@@ -106,7 +106,7 @@ func TestReadersFinishOnTheEngineTheyHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.must(put("k", "newer"))
-	h, err := b.m.store.acquire()
+	h, err := b.m.store.Acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,23 +114,23 @@ func TestReadersFinishOnTheEngineTheyHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.want("k", "old")
-	r, ok, err := h.db.Get(rows.Key(0, []byte("k")), engine.MaxVersion)
+	r, ok, err := h.DB.Get(rows.Key(0, []byte("k")), engine.MaxVersion)
 	if value, derr := rows.DecodeValue(r.Value); err != nil || !ok || derr != nil || string(value) != "newer" {
 		t.Fatalf("the held engine gives %q, %t, %v", r.Value, ok, err)
 	}
-	if _, err := b.fs.List("/data/shards/7/" + engineName(1)); err != nil {
+	if _, err := b.fs.List("/data/shards/7/engine-000001"); err != nil {
 		t.Fatalf("the held engine's files are gone: %v", err)
 	}
-	h.release()
-	if _, err := b.fs.List("/data/shards/7/" + engineName(1)); !vfs.IsNotExist(err) {
+	h.Release()
+	if _, err := b.fs.List("/data/shards/7/engine-000001"); !vfs.IsNotExist(err) {
 		t.Fatalf("the replaced engine's files are still there: %v", err)
 	}
 	b.must(put("k", "goes on"))
 	b.want("k", "goes on")
-	if err := b.m.store.close(); err != nil {
+	if err := b.m.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.m.store.acquire(); !errors.Is(err, api.ErrShuttingDown) {
+	if _, err := b.m.store.Acquire(); !errors.Is(err, api.ErrShuttingDown) {
 		t.Fatalf("after close: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package shard
+package directory
 
 import (
 	"testing"
@@ -10,14 +10,14 @@ import (
 // TestADurableStateKeepsItsMembershipWhileALaterOneIsAskedFor has a second caller read a later
 // position, and forget what lies before it, between the first one's position and its membership.
 func TestADurableStateKeepsItsMembershipWhileALaterOneIsAskedFor(t *testing.T) {
-	var l memberLog
-	l.add(raft.Configuration{Index: 10})
-	l.add(raft.Configuration{Index: 150})
+	var l Members
+	l.Add(raft.Configuration{Index: 10})
+	l.Add(raft.Configuration{Index: 150})
 	at := func(index uint64) func() engine.Position {
 		return func() engine.Position { return engine.Position{Index: index, Term: 2} }
 	}
-	s := l.durable(func() engine.Position {
-		if later := l.durable(at(200)); later.Index != 200 || later.Configuration.Index != 150 {
+	s := l.Durable(func() engine.Position {
+		if later := l.Durable(at(200)); later.Index != 200 || later.Configuration.Index != 150 {
 			t.Errorf("state at 200: %+v", later)
 		}
 		return at(100)()
@@ -25,7 +25,7 @@ func TestADurableStateKeepsItsMembershipWhileALaterOneIsAskedFor(t *testing.T) {
 	if s.Index != 100 || s.Configuration.Index != 10 {
 		t.Fatalf("state at 100: %+v", s)
 	}
-	if l.durable(at(200)); len(l.list) != 1 {
+	if l.Durable(at(200)); len(l.list) != 1 {
 		t.Fatalf("%d memberships are kept, one is enough", len(l.list))
 	}
 }

@@ -1,4 +1,4 @@
-package shard
+package directory
 
 import (
 	"sync"
@@ -8,24 +8,25 @@ import (
 	"github.com/lightning-db/lightning/raft"
 )
 
-// memberLog knows the membership at every position of one engine from the durable one on. It
+// Members knows the membership at every position of one engine from the durable one on. It
 // is a cache: the newest membership is a row of the engine, and right after opening that row is
 // all there is. Safe for concurrent use.
-type memberLog struct {
+type Members struct {
 	mu   sync.Mutex           // a leaf
 	list []raft.Configuration // oldest first
 	// pins counts those who will ask for a position that is not known yet.
 	pins int
 }
 
-func (l *memberLog) add(c raft.Configuration) {
+// Add notes a membership.
+func (l *Members) Add(c raft.Configuration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.list = append(l.list, c)
 }
 
-// at is the raft state at a position.
-func (l *memberLog) at(p engine.Position) raft.State {
+// At is the raft state at a position.
+func (l *Members) At(p engine.Position) raft.State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := raft.State{Index: api.Index(p.Index), Term: api.Term(p.Term)}
@@ -37,13 +38,13 @@ func (l *memberLog) at(p engine.Position) raft.State {
 	return s
 }
 
-// durable is the raft state at the position that read returns, and forgets the memberships before
+// Durable is the raft state at the position that read returns, and forgets the memberships before
 // it. The pin keeps another call, which read a later position meanwhile, from forgetting this
 // one's.
-func (l *memberLog) durable(read func() engine.Position) raft.State {
-	unpin := l.pin()
+func (l *Members) Durable(read func() engine.Position) raft.State {
+	unpin := l.Pin()
 	p := read()
-	s := l.at(p)
+	s := l.At(p)
 	unpin()
 	l.forget(p)
 	return s
@@ -51,7 +52,7 @@ func (l *memberLog) durable(read func() engine.Position) raft.State {
 
 // forget drops the memberships before the one at a durable position, unless somebody may still
 // ask for them.
-func (l *memberLog) forget(durable engine.Position) {
+func (l *Members) forget(durable engine.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.pins > 0 {
@@ -62,8 +63,8 @@ func (l *memberLog) forget(durable engine.Position) {
 	}
 }
 
-// pin keeps forget away until the returned function is called.
-func (l *memberLog) pin() (unpin func()) {
+// Pin keeps forget away until the returned function is called.
+func (l *Members) Pin() (unpin func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pins++

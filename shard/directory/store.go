@@ -1,4 +1,4 @@
-package shard
+package directory
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
-// store is the directory of one replica: numbered engine directories, of which the file CURRENT
+// Store is the directory of one replica: numbered engine directories, of which the file CURRENT
 // names the one that counts.
 //
 //	LOCK            held while the store is open
@@ -22,8 +22,8 @@ import (
 //	engine-000001/  an engine
 //
 // CURRENT is written before anything is applied. Other engine directories are leftovers of an
-// installation that a crash cut short, and are removed when the store opens (S7).
-type store struct {
+// installation that a crash cut short, and are removed when the store opens (RD1).
+type Store struct {
 	fs      vfs.FS
 	dir     string
 	options engine.Options
@@ -36,7 +36,7 @@ type store struct {
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		current *handle // nil once closed
+		current *Handle // nil once closed
 		// broken is set when nobody knows any more which engine CURRENT names on the disk.
 		broken error
 		// failure is the first error of closing an engine or removing one.
@@ -44,12 +44,12 @@ type store struct {
 	}
 }
 
-// handle is an open engine that readers share. It is closed when nobody holds it any more.
-type handle struct {
-	store *store
-	db    *engine.DB
-	// members are the memberships of this engine.
-	members *memberLog
+// Handle is an open engine that readers share. It is closed when nobody holds it any more.
+type Handle struct {
+	store *Store
+	DB    *engine.DB
+	// Members are the memberships of this engine.
+	Members *Members
 	number  uint64
 	// refs is guarded by store.mu: one for being current and one for each holder.
 	refs int
@@ -57,18 +57,21 @@ type handle struct {
 	retired bool
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 const (
 	lockName     = "LOCK"
 	currentName  = "CURRENT"
 	enginePrefix = "engine-"
 )
 
-// loader looks at an engine that was just opened, and refuses it if it cannot be used.
-type loader func(*engine.DB, *memberLog) error
+// Loader looks at an engine that was just opened, and refuses it if it cannot be used.
+type Loader func(*engine.DB, *Members) error
 
 func engineName(number uint64) string { return fmt.Sprintf("%s%06d", enginePrefix, number) }
 
-func openStore(fs vfs.FS, dir string, o engine.Options, logger *slog.Logger, load loader) (*store, error) {
+// Open opens a directory, which it makes if it is missing, and locks it.
+func Open(fs vfs.FS, dir string, o engine.Options, logger *slog.Logger, load Loader) (*Store, error) {
 	if err := fs.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("make shard directory %s: %w", dir, err)
 	}
@@ -76,14 +79,14 @@ func openStore(fs vfs.FS, dir string, o engine.Options, logger *slog.Logger, loa
 	if err != nil {
 		return nil, fmt.Errorf("lock shard directory %s: %w", dir, err)
 	}
-	s := &store{fs: fs, dir: dir, options: o, logger: logger, lock: lock}
+	s := &Store{fs: fs, dir: dir, options: o, logger: logger, lock: lock}
 	if err := s.openCurrent(load); err != nil {
 		return nil, errors.Join(fmt.Errorf("open shard directory %s: %w", dir, err), lock.Close())
 	}
 	return s, nil
 }
 
-func (s *store) openCurrent(load loader) error {
+func (s *Store) openCurrent(load Loader) error {
 	number, err := s.readCurrent()
 	fresh := vfs.IsNotExist(err)
 	if err != nil && !fresh {
@@ -114,26 +117,26 @@ func (s *store) openCurrent(load loader) error {
 }
 
 // open opens an engine, lets load and then confirm look at it, and makes it the current one.
-func (s *store) open(number uint64, load loader, confirm func(*engine.DB) error) error {
+func (s *Store) open(number uint64, load Loader, confirm func(*engine.DB) error) error {
 	db, err := engine.Open(s.path(number), s.options)
 	if err != nil {
 		return err
 	}
-	members := &memberLog{}
+	members := &Members{}
 	if err = load(db, members); err == nil {
 		err = confirm(db)
 	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.adopt(&handle{store: s, db: db, members: members, number: number, refs: 1})
+	s.adopt(&Handle{store: s, DB: db, Members: members, number: number, refs: 1})
 	return nil
 }
 
 // begin makes the first engine of a directory without CURRENT. A crash may have left an engine
 // to which nothing was applied; one that holds something means that CURRENT was lost, and then
 // acknowledged writes would be.
-func (s *store) begin(numbers []uint64, load loader) error {
+func (s *Store) begin(numbers []uint64, load Loader) error {
 	const first = 1
 	for _, n := range numbers {
 		if n != first {
@@ -151,10 +154,10 @@ func (s *store) begin(numbers []uint64, load loader) error {
 	})
 }
 
-func (s *store) path(number uint64) string { return s.dir + "/" + engineName(number) }
+func (s *Store) path(number uint64) string { return s.dir + "/" + engineName(number) }
 
 // list are the numbers of the engine directories.
-func (s *store) list() ([]uint64, error) {
+func (s *Store) list() ([]uint64, error) {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
 		return nil, err
@@ -181,7 +184,7 @@ func parseEngineName(name string) (uint64, error) {
 	return n, nil
 }
 
-func (s *store) readCurrent() (uint64, error) {
+func (s *Store) readCurrent() (uint64, error) {
 	b, err := vfs.ReadFile(s.fs, s.dir+"/"+currentName)
 	if err != nil {
 		return 0, fmt.Errorf("read %s: %w", currentName, err)
@@ -197,7 +200,7 @@ func currentLine(name string) string {
 	return fmt.Sprintf("%s %08x\n", name, crc32.Checksum([]byte(name), castagnoli))
 }
 
-func (s *store) writeCurrent(number uint64) error {
+func (s *Store) writeCurrent(number uint64) error {
 	if err := vfs.WriteFileAtomic(s.fs, s.dir, currentName, []byte(currentLine(engineName(number)))); err != nil {
 		return fmt.Errorf("write %s: %w", currentName, err)
 	}
@@ -205,7 +208,7 @@ func (s *store) writeCurrent(number uint64) error {
 }
 
 // adopt makes an engine the current one and retires the one before it.
-func (s *store) adopt(h *handle) {
+func (s *Store) adopt(h *Handle) {
 	s.engines.Add(1)
 	s.mu.Lock()
 	old := s.mu.current
@@ -215,12 +218,12 @@ func (s *store) adopt(h *handle) {
 	}
 	s.mu.Unlock()
 	if old != nil {
-		old.release()
+		old.Release()
 	}
 }
 
-// acquire returns the current engine; the caller must release it.
-func (s *store) acquire() (*handle, error) {
+// Acquire returns the current engine; the caller must release it.
+func (s *Store) Acquire() (*Handle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.broken != nil {
@@ -233,9 +236,9 @@ func (s *store) acquire() (*handle, error) {
 	return s.mu.current, nil
 }
 
-// release gives a handle back. The last one closes the engine and, if another has taken its
+// Release gives a handle back. The last one closes the engine and, if another has taken its
 // place, removes its directory.
-func (h *handle) release() {
+func (h *Handle) Release() {
 	s := h.store
 	s.mu.Lock()
 	h.refs--
@@ -245,7 +248,7 @@ func (h *handle) release() {
 		return
 	}
 	defer s.engines.Done()
-	err := h.db.Close()
+	err := h.DB.Close()
 	if retired {
 		// What a crash leaves of it is removed at the next opening, and whether the old engine
 		// closed well no longer matters.
@@ -263,15 +266,15 @@ func (h *handle) release() {
 	}
 }
 
-// install moves a checkpoint into the directory and makes it the current engine. Until CURRENT
-// is replaced a crash leaves the old state, and afterwards the new one (S7).
-func (s *store) install(checkpoint string, load loader) error {
-	h, err := s.acquire()
+// Install moves a checkpoint into the directory and makes it the current engine. Until CURRENT
+// is replaced a crash leaves the old state, and afterwards the new one (RD1).
+func (s *Store) Install(checkpoint string, load Loader) error {
+	h, err := s.Acquire()
 	if err != nil {
 		return err
 	}
 	number := h.number + 1
-	h.release()
+	h.Release()
 	if err := s.fs.RemoveAll(s.path(number)); err != nil {
 		return fmt.Errorf("remove leftover: %w", err)
 	}
@@ -293,7 +296,7 @@ func (s *store) install(checkpoint string, load loader) error {
 // breakDown refuses all further use: after a failed switch of CURRENT either engine may be the
 // one that a restart finds. It says so itself, because a replica that waits for a snapshot applies
 // nothing that would fail.
-func (s *store) breakDown(cause error) {
+func (s *Store) breakDown(cause error) {
 	err := api.Errorf(api.CodeStoreFailed, "shard directory %s: %w", s.dir, cause)
 	s.mu.Lock()
 	s.mu.broken = err
@@ -301,8 +304,8 @@ func (s *store) breakDown(cause error) {
 	s.options.OnFailure(err)
 }
 
-// close refuses new holders, waits for the old ones, and unlocks the directory.
-func (s *store) close() error {
+// Close refuses new holders, waits for the old ones, and unlocks the directory.
+func (s *Store) Close() error {
 	s.mu.Lock()
 	h := s.mu.current
 	s.mu.current = nil
@@ -310,7 +313,7 @@ func (s *store) close() error {
 	if h == nil {
 		return nil
 	}
-	h.release()
+	h.Release()
 	s.engines.Wait()
 	s.mu.Lock()
 	failure := s.mu.failure
