@@ -81,13 +81,13 @@ func TestAPlannedRestartOfEveryNodeFailsNoRequest(t *testing.T) {
 	}
 	cancel()
 	writers.Wait()
-	p99 := func(d []time.Duration) time.Duration {
-		slices.Sort(d)
-		return d[len(d)*99/100].Round(time.Millisecond)
-	}
 	report.Add("planned restart", "%d nodes restarted under 16 writers: no failed request; p99 %s, while nodes restart %s (%d and %d writes)",
 		len(c.Nodes), p99(calm), p99(restarts), len(calm), len(restarts))
-	t.Logf("p99 %s, while nodes restart %s, longest %s (%d and %d writes)", p99(calm), p99(restarts), restarts[len(restarts)-1], len(calm), len(restarts))
+}
+
+func p99(d []time.Duration) time.Duration {
+	slices.Sort(d)
+	return d[len(d)*99/100].Round(time.Millisecond)
 }
 
 // recoveryLimit is ten times what a restart takes on a loaded machine.
