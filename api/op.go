@@ -101,6 +101,15 @@ type Op struct {
 	// Joined makes one step of this operation and the one before it: the operations of a step
 	// are applied together or not at all. It matters only in an independent batch.
 	Joined bool
+	// Blind says that nobody asks what was there before: Existed and the Previous fields of the
+	// result are zero. It spares reading the key where nothing else needs that; see IsBlind.
+	Blind bool
+}
+
+// IsBlind reports whether the operation is done without reading its key: an OpPut that says so, has
+// no condition, keeps no expiry and returns nothing.
+func (o *Op) IsBlind() bool {
+	return o.Blind && o.Kind == OpPut && o.Condition.Kind == ConditionNone && o.Expiry.Mode != ExpiryKeep && !o.ReturnPrevious
 }
 
 // HasSource reports whether the operation reads a second key, Source.

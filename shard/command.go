@@ -62,6 +62,7 @@ const (
 
 	opReturnPrevious = 1 << 0
 	opJoined         = 1 << 1
+	opBlind          = 1 << 2
 )
 
 // minOpBytes is the shortest encoding of an operation: kind, flags, expiry mode, condition,
@@ -153,6 +154,9 @@ func appendOp(dst []byte, op *api.Op) []byte {
 	}
 	if op.Joined {
 		flags |= opJoined
+	}
+	if op.Blind {
+		flags |= opBlind
 	}
 	dst = append(dst, byte(op.Kind), flags, byte(op.Expiry.Mode))
 	if hasMillis(op.Expiry.Mode) {
@@ -285,10 +289,10 @@ func readWrite(r *byteReader, c *Command) error {
 func readOp(r *byteReader, op *api.Op) {
 	op.Kind = api.OpKind(r.byte())
 	flags := r.byte()
-	if flags&^(opReturnPrevious|opJoined) != 0 {
+	if flags&^(opReturnPrevious|opJoined|opBlind) != 0 {
 		r.fail()
 	}
-	op.ReturnPrevious, op.Joined = flags&opReturnPrevious != 0, flags&opJoined != 0
+	op.ReturnPrevious, op.Joined, op.Blind = flags&opReturnPrevious != 0, flags&opJoined != 0, flags&opBlind != 0
 	if op.Expiry.Mode = api.ExpiryMode(r.byte()); op.Expiry.Mode > api.ExpiryAfter {
 		r.fail()
 	}

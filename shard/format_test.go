@@ -319,7 +319,7 @@ func TestDecodersRefuseWhatNoEncoderWrites(t *testing.T) {
 		"more ops than bytes":  {1, 1, 0, 1, 0, 0xff, 0xff, 0x03},
 		"a key that is longer": {1, 1, 0, 1, 0, 1, 2, 0, 0, 0, 9, 'k'},
 		"an unknown kind":      {1, 1, 0, 1, 0, 1, 13, 0, 0, 0, 1, 'k'},
-		"an unknown op flag":   {1, 1, 0, 1, 0, 1, 2, 4, 0, 0, 1, 'k'},
+		"an unknown op flag":   {1, 1, 0, 1, 0, 1, 2, 8, 0, 0, 1, 'k'},
 		"an unknown guard":     {1, 1, 0, 1, 0, 1, 2, 0, 0, 9, 1, 'k'},
 		"an offset cut off":    {1, 1, 0, 1, 0, 1, 8, 0, 0, 0, 1, 'k', 0x80},
 		"a source cut off":     {1, 1, 0, 1, 0, 1, 11, 0, 0, 0, 1, 'k', 2, 's'},

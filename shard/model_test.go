@@ -73,8 +73,10 @@ func (m model) apply(b api.Batch, v api.Version) (model, api.Result, api.Code) {
 // operation changes the model and fills in the result; false when the step fails.
 func (m model) operation(op *api.Op, v api.Version, o *api.OpResult) bool {
 	k, existed := m.live(op.Key, v.Millis())
-	o.Existed, o.PreviousVersion = existed, k.version
-	if existed && k.expiry != never {
+	if !op.IsBlind() {
+		o.Existed, o.PreviousVersion = existed, k.version
+	}
+	if existed && k.expiry != never && !op.IsBlind() {
 		o.PreviousExpiry = k.expiry
 	}
 	if existed && op.ReturnPrevious {

@@ -99,7 +99,7 @@ func smallOp(rng *rand.Rand, now uint64) api.Op {
 	name := func() []byte { return fmt.Appendf(nil, "key-%d", rng.IntN(12)) }
 	op := api.Op{
 		Kind: api.OpKind(1 + rng.IntN(int(api.OpRename))), Key: name(), ReturnPrevious: rng.IntN(2) == 0,
-		Joined: rng.IntN(3) == 0, Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
+		Joined: rng.IntN(3) == 0, Blind: rng.IntN(2) == 0, Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
 	}
 	if rng.IntN(3) == 0 {
 		op.Condition.Kind = api.ConditionKind(rng.IntN(int(api.ConditionExpiringSooner) + 1))

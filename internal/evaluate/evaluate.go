@@ -178,6 +178,10 @@ func (e *Evaluator) step(ops []api.Op, results []api.OpResult) (*failure, error)
 // operation runs one operation: what it finds, its condition, what it does. An absent source comes
 // before the condition, because RENAMENX of an absent key is an error whatever it would replace.
 func (e *Evaluator) operation(op *api.Op, found *api.OpResult) (*failure, error) {
+	if op.IsBlind() {
+		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, Row{}))
+		return nil, nil
+	}
 	current, err := e.current(op.Key)
 	if err != nil {
 		return nil, err

@@ -149,7 +149,7 @@ func randomOp(rng *rand.Rand, keys int) api.Op {
 	op := api.Op{
 		Kind: kinds[rng.IntN(len(kinds))], Key: name(), Source: name(), Value: strconv.AppendInt(nil, rng.Int64N(20), 10),
 		Delta: rng.Int64N(2), Offset: rng.Uint64N(5), ReturnPrevious: rng.IntN(2) == 0,
-		Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
+		Blind: rng.IntN(2) == 0, Expiry: api.Expiry{Mode: api.ExpiryMode(rng.IntN(4))},
 	}
 	if rng.IntN(3) == 0 {
 		op.Condition.Kind = api.ConditionKind(rng.IntN(int(api.ConditionExpiringSooner) + 1))

@@ -3,6 +3,7 @@ package evaluate
 import (
 	"errors"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -208,6 +209,40 @@ func TestMalformedBatchesAreRefused(t *testing.T) {
 		bytes, refusal := Check(&api.Batch{Ops: c.ops})
 		if c.want == nil && (refusal != nil || bytes != 2) || c.want != nil && !errors.Is(refusal, c.want) {
 			t.Errorf("%s: %d bytes, %v", name, bytes, refusal)
+		}
+	}
+}
+
+// A blind put leaves what another would, reads nothing, and tells nothing of what was there.
+func TestABlindPutDoesNotReadItsKey(t *testing.T) {
+	blind := func(op api.Op) api.Op {
+		op.Blind = true
+		return op
+	}
+	read := 0
+	run := func(op api.Op) (api.OpResult, []Write) {
+		e := Evaluator{Version: api.Version(startMillis << 16), Lookup: func([]byte) (Row, error) {
+			read++
+			return Row{Value: []byte("old"), Version: 7, Live: true}, nil
+		}}
+		res, refusal, err := e.Run(&api.Batch{Ops: []api.Op{op}})
+		if refusal != nil || err != nil {
+			t.Fatal(refusal, err)
+		}
+		return res.Ops[0], e.Writes()
+	}
+	for name, op := range map[string]api.Op{"plain": put("k", "new"), "for a while": after(put("k", "new"), 7), "for no time": after(put("k", "new"), 0)} {
+		_, want := run(op)
+		read = 0
+		o, got := run(blind(op))
+		if read != 0 || !reflect.DeepEqual(got, want) || !reflect.DeepEqual(o, api.OpResult{Applied: true}) {
+			t.Errorf("%s: read %d times, left %+v, want %+v; result %+v", name, read, got, want, o)
+		}
+	}
+	for name, op := range map[string]api.Op{"with a condition": when(put("k", "new"), api.ConditionPresent), "that keeps": keep(put("k", "new"))} {
+		read = 0
+		if o, _ := run(blind(op)); read == 0 || !o.Existed {
+			t.Errorf("a put %s did not read: %+v", name, o)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func planSet(e Env, args [][]byte) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2], Condition: o.condition, ReturnPrevious: o.get}
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[2], Condition: o.condition, ReturnPrevious: o.get, Blind: true}
 	if op.Expiry, err = o.expiry("set", e); err != nil {
 		return Plan{}, err
 	}
@@ -78,7 +78,7 @@ func planSetEX(e Env, args [][]byte) (Plan, error) {
 		o.word = "px"
 	}
 	expiry, err := o.expiry(name, e)
-	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[3], Expiry: expiry}
+	op := api.Op{Kind: api.OpPut, Key: args[1], Value: args[3], Expiry: expiry, Blind: true}
 	return Plan{Ops: []api.Op{op}, reply: replyOK}, err
 }
 
@@ -141,7 +141,7 @@ func parsePairs(name string, args [][]byte, condition api.ConditionKind) ([]api.
 		index[string(args[i])] = len(ops)
 		ops = append(ops, api.Op{
 			Kind: api.OpPut, Key: args[i], Value: args[i+1],
-			Condition: api.Condition{Kind: condition}, Joined: len(ops) > 0,
+			Condition: api.Condition{Kind: condition}, Joined: len(ops) > 0, Blind: true,
 		})
 	}
 	return ops, nil
