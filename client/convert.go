@@ -24,7 +24,7 @@ func batchRequest(b api.Batch) *pb.BatchRequest {
 			Kind: pb.OpKind(op.Kind), Key: op.Key, Value: op.Value, Delta: op.Delta,
 			ExpiryMode: pb.ExpiryMode(op.Expiry.Mode), ExpiryMs: op.Expiry.Millis,
 			Condition: pb.ConditionKind(op.Condition.Kind), ConditionVersion: uint64(op.Condition.Version),
-			ReturnPrevious: op.ReturnPrevious, Source: op.Source, Offset: op.Offset, Joined: op.Joined,
+			ReturnPrevious: op.ReturnPrevious, Source: op.Source, Offset: op.Offset, Joined: op.Joined, Blind: op.Blind,
 		}
 	}
 	return request

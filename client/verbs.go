@@ -15,6 +15,8 @@ type PutOptions struct {
 	Expiry         api.Expiry
 	Condition      api.Condition
 	ReturnPrevious bool
+	// Blind spares the store reading the key: the result does not say what was there before.
+	Blind bool
 	// Request makes it possible to retry an unknown outcome later; see NewRequest.
 	Request api.RequestID
 }
@@ -30,7 +32,7 @@ func Put(ctx context.Context, kv api.KV, ns api.Namespace, key, value []byte, o 
 		Namespace: ns, Request: o.Request,
 		Ops: []api.Op{{
 			Kind: api.OpPut, Key: key, Value: value,
-			Expiry: o.Expiry, Condition: o.Condition, ReturnPrevious: o.ReturnPrevious,
+			Expiry: o.Expiry, Condition: o.Condition, ReturnPrevious: o.ReturnPrevious, Blind: o.Blind,
 		}},
 	})
 }

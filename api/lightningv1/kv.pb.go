@@ -360,7 +360,11 @@ type Op struct {
 	Offset uint64 `protobuf:"varint,11,opt,name=offset,proto3" json:"offset,omitempty"`
 	// One step with the operation before it: applied together or not at all. It matters only in an
 	// independent batch.
-	Joined        bool `protobuf:"varint,12,opt,name=joined,proto3" json:"joined,omitempty"`
+	Joined bool `protobuf:"varint,12,opt,name=joined,proto3" json:"joined,omitempty"`
+	// Nobody asks what was there before: existed and the previous fields of the result are zero. A put
+	// without a condition that keeps no expiry and returns nothing is then done without reading the
+	// key.
+	Blind         bool `protobuf:"varint,13,opt,name=blind,proto3" json:"blind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -475,6 +479,13 @@ func (x *Op) GetOffset() uint64 {
 func (x *Op) GetJoined() bool {
 	if x != nil {
 		return x.Joined
+	}
+	return false
+}
+
+func (x *Op) GetBlind() bool {
+	if x != nil {
+		return x.Blind
 	}
 	return false
 }
@@ -2026,7 +2037,7 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\x12session_created_ms\x18\x01 \x01(\x04R\x10sessionCreatedMs\x12%\n" +
 	"\x0esession_random\x18\x02 \x01(\x06R\rsessionRandom\x12\x1a\n" +
 	"\bsequence\x18\x03 \x01(\x04R\bsequence\x12\x14\n" +
-	"\x05floor\x18\x04 \x01(\x04R\x05floor\"\x9d\x03\n" +
+	"\x05floor\x18\x04 \x01(\x04R\x05floor\"\xb3\x03\n" +
 	"\x02Op\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.lightning.v1.OpKindR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x14\n" +
@@ -2041,7 +2052,8 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\x06source\x18\n" +
 	" \x01(\fR\x06source\x12\x16\n" +
 	"\x06offset\x18\v \x01(\x04R\x06offset\x12\x16\n" +
-	"\x06joined\x18\f \x01(\bR\x06joined\"\x90\x02\n" +
+	"\x06joined\x18\f \x01(\bR\x06joined\x12\x14\n" +
+	"\x05blind\x18\r \x01(\bR\x05blind\"\x90\x02\n" +
 	"\bOpResult\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1f\n" +
 	"\bprevious\x18\x02 \x01(\fH\x00R\bprevious\x88\x01\x01\x12)\n" +

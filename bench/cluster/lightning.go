@@ -160,7 +160,7 @@ func (c sdkClient) do(ctx context.Context, ops []op) error {
 		if o.value == nil {
 			_, err = c.sdk.Get(ctx, 0, o.key)
 		} else {
-			_, err = c.sdk.Put(ctx, 0, o.key, o.value, sdk.PutOptions{})
+			_, err = c.sdk.Put(ctx, 0, o.key, o.value, sdk.PutOptions{Blind: true})
 		}
 		if err != nil && api.CodeOf(err) != api.CodeNotFound {
 			return err

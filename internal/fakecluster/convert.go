@@ -14,7 +14,7 @@ func batchFromProto(r *pb.BatchRequest) api.Batch {
 			Delta: op.GetDelta(), Offset: op.GetOffset(),
 			Expiry:         api.Expiry{Mode: api.ExpiryMode(op.GetExpiryMode()), Millis: op.GetExpiryMs()},
 			Condition:      api.Condition{Kind: api.ConditionKind(op.GetCondition()), Version: api.Version(op.GetConditionVersion())},
-			ReturnPrevious: op.GetReturnPrevious(), Joined: op.GetJoined(),
+			ReturnPrevious: op.GetReturnPrevious(), Joined: op.GetJoined(), Blind: op.GetBlind(),
 		})
 	}
 	return b

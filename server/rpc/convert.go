@@ -57,7 +57,7 @@ func opFromProto(m *pb.Op) (api.Op, error) {
 		Kind: api.OpKind(m.Kind), Key: m.Key, Source: m.Source, Value: m.Value, Delta: m.Delta, Offset: m.Offset,
 		Expiry:         api.Expiry{Mode: api.ExpiryMode(m.ExpiryMode), Millis: m.ExpiryMs},
 		Condition:      api.Condition{Kind: api.ConditionKind(m.Condition), Version: api.Version(m.ConditionVersion)},
-		ReturnPrevious: m.ReturnPrevious, Joined: m.Joined,
+		ReturnPrevious: m.ReturnPrevious, Joined: m.Joined, Blind: m.Blind,
 	}, nil
 }
 

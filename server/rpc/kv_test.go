@@ -118,13 +118,13 @@ func TestABatchArrivesWithEveryFieldOfEveryOperation(t *testing.T) {
 			Kind: kind, Key: fmt.Append(nil, "key", n), Source: fmt.Append(nil, "source", n), Value: fmt.Append(nil, "value", n),
 			Delta: int64(-n), Offset: uint64(n), Expiry: api.Expiry{Mode: api.ExpiryMode(n % 4), Millis: uint64(n)},
 			Condition:      api.Condition{Kind: api.ConditionKind(n % 9), Version: api.Version(n)},
-			ReturnPrevious: n%2 == 0, Joined: n%3 == 0,
+			ReturnPrevious: n%2 == 0, Joined: n%3 == 0, Blind: n%5 == 0,
 		}
 		want = append(want, op)
 		req.Ops = append(req.Ops, &pb.Op{
 			Kind: pb.OpKind(n), Key: op.Key, Source: op.Source, Value: op.Value, Delta: op.Delta, Offset: op.Offset,
 			ExpiryMode: pb.ExpiryMode(n % 4), ExpiryMs: uint64(n), Condition: pb.ConditionKind(n % 9), ConditionVersion: uint64(n),
-			ReturnPrevious: op.ReturnPrevious, Joined: op.Joined,
+			ReturnPrevious: op.ReturnPrevious, Joined: op.Joined, Blind: op.Blind,
 		})
 	}
 	if _, err := client.Batch(t.Context(), req); err != nil {
@@ -137,7 +137,7 @@ func TestABatchArrivesWithEveryFieldOfEveryOperation(t *testing.T) {
 	for _, typ := range []struct {
 		of     reflect.Type
 		fields int
-	}{{reflect.TypeFor[api.Op](), 10}, {reflect.TypeFor[api.OpResult](), 8}, {reflect.TypeFor[api.Batch](), 4}, {reflect.TypeFor[api.Range](), 7}} {
+	}{{reflect.TypeFor[api.Op](), 11}, {reflect.TypeFor[api.OpResult](), 8}, {reflect.TypeFor[api.Batch](), 4}, {reflect.TypeFor[api.Range](), 7}} {
 		if typ.of.NumField() != typ.fields {
 			t.Errorf("%s has %d fields, this test knows %d", typ.of, typ.of.NumField(), typ.fields)
 		}
