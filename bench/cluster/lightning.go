@@ -42,7 +42,10 @@ func lightningSystem(s settings, bin, name string, shards int, does ...string) *
 		sys.settings += fmt.Sprintf("; %d shards", shards)
 	}
 	sys.start = func(ctx context.Context, dir string) (running, error) {
-		l := &lightning{slots: &atomic.Pointer[slotMap]{}, shards: max(shards, 3)}
+		l := &lightning{slots: &atomic.Pointer[slotMap]{}, led: 3}
+		if shards > 0 {
+			l.led = min(shards, 3)
+		}
 		if err := l.start(ctx, dir, filepath.Join(bin, "lightning-node"), args); err != nil {
 			l.stop()
 			return nil, err
@@ -57,7 +60,7 @@ type lightning struct {
 	processes
 	cluster, grpc, http []string
 	slots               *atomic.Pointer[slotMap]
-	shards              int
+	led                 int // how many nodes are to lead something
 
 	mu    sync.Mutex
 	sdks  []*sdk.Client
@@ -118,8 +121,8 @@ func (l *lightning) evenlyLed(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if want := min(l.shards, 3); len(m.addresses) < want {
-		return fmt.Errorf("%d of %d nodes lead", len(m.addresses), want)
+	if len(m.addresses) < l.led {
+		return fmt.Errorf("%d of %d nodes lead", len(m.addresses), l.led)
 	}
 	l.slots.Store(m)
 	return nil

@@ -51,7 +51,10 @@ func (c *respConn) flush() error {
 	return err
 }
 
-var errReply = errors.New("the server replied with an error")
+var (
+	errReply = errors.New("the server replied with an error")
+	errMoved = errors.New("another node serves the slot")
+)
 
 // skip reads one reply and forgets it; an error reply is an error.
 func (c *respConn) skip() error {
@@ -61,6 +64,9 @@ func (c *respConn) skip() error {
 	}
 	switch line[0] {
 	case '-':
+		if bytes.HasPrefix(line, []byte("-MOVED ")) {
+			return errMoved
+		}
 		return fmt.Errorf("%w: %s", errReply, line[1:])
 	case '$':
 		n, err := strconv.Atoi(string(line[1:]))
@@ -218,18 +224,39 @@ func (c *respClient) address(o op) string {
 
 var commandSet, commandGet, commandWait, one, zero = []byte("SET"), []byte("GET"), []byte("WAIT"), []byte("1"), []byte("0")
 
-// do sends the operations of each node together and reads all replies.
+// do sends the operations of each node together and reads all replies. Those that another node
+// serves now are asked there, as a cluster-aware client does.
 func (c *respClient) do(ctx context.Context, ops []op) error {
-	type sent struct {
-		conn    *respConn
-		replies int
+	for range maxRedirects {
+		moved, err := c.try(ctx, ops)
+		if err != nil || len(moved) == 0 {
+			return err
+		}
+		m, err := fetchSlots(ctx, c.seed)
+		if err != nil {
+			return err
+		}
+		c.slots.Store(m)
+		ops = moved
 	}
+	return errors.New("the slot keeps moving")
+}
+
+const maxRedirects = 10
+
+// sent is what was sent to one node.
+type sent struct {
+	conn *respConn
+	ops  []op
+}
+
+func (c *respClient) try(ctx context.Context, ops []op) (moved []op, err error) {
 	var nodes []sent
 	wrote := false
 	for _, o := range ops {
 		conn, err := c.conn(ctx, c.address(o))
 		if err != nil {
-			return err
+			return nil, err
 		}
 		at := 0
 		for at < len(nodes) && nodes[at].conn != conn {
@@ -238,7 +265,7 @@ func (c *respClient) do(ctx context.Context, ops []op) error {
 		if at == len(nodes) {
 			nodes = append(nodes, sent{conn: conn})
 		}
-		nodes[at].replies++
+		nodes[at].ops = append(nodes[at].ops, o)
 		if o.value == nil {
 			conn.append(commandGet, o.key)
 		} else {
@@ -249,32 +276,37 @@ func (c *respClient) do(ctx context.Context, ops []op) error {
 	for i := range nodes {
 		if c.wait && wrote {
 			nodes[i].conn.append(commandWait, one, zero)
-			nodes[i].replies++
 		}
 		if err := nodes[i].conn.flush(); err != nil {
 			c.drop()
-			return err
+			return nil, err
 		}
 	}
-	var first error
-	for _, n := range nodes {
-		for range n.replies {
-			err := n.conn.skip()
-			if err != nil && !errors.Is(err, errReply) {
-				c.drop()
-				return err
-			}
-			if err != nil && first == nil {
-				first = err
-			}
+	for i := range nodes {
+		more, err := c.replies(&nodes[i], c.wait && wrote)
+		if err != nil {
+			c.drop()
+			return nil, err
+		}
+		moved = append(moved, more...)
+	}
+	return moved, nil
+}
+
+// replies reads what a node answers; after an error the connection is of no more use.
+func (c *respClient) replies(n *sent, waits bool) (moved []op, err error) {
+	for i := range n.ops {
+		switch err := n.conn.skip(); {
+		case c.slots != nil && errors.Is(err, errMoved):
+			moved = append(moved, n.ops[i])
+		case err != nil:
+			return nil, err
 		}
 	}
-	if first != nil && c.slots != nil && bytes.Contains([]byte(first.Error()), []byte("MOVED")) {
-		if m, err := fetchSlots(ctx, c.seed); err == nil {
-			c.slots.Store(m)
-		}
+	if waits {
+		return moved, n.conn.skip()
 	}
-	return first
+	return moved, nil
 }
 
 // drop closes all connections: their replies cannot be told apart any more.
