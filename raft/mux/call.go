@@ -22,8 +22,12 @@ type receiver interface {
 	receive(payload []byte, more bool, err error)
 }
 
-// forget drops a call: its answer is not wanted any more. It reports whether there was none yet.
+// forget drops a call: its answer is not wanted any more. It reports whether there was none yet. A call
+// that could not be started has none to come.
 func (c *call) forget() bool {
+	if c.link == nil {
+		return false
+	}
 	c.link.mu.Lock()
 	defer c.link.mu.Unlock()
 	waiting := c.link.mu.pending[c.sequence] == c

@@ -303,14 +303,22 @@ func (t *Transport) SetHeartbeatHandler(handler func(hraft.RPC)) {
 	}
 }
 
-// Close implements hraft.WithClose: it detaches the group and ends its calls.
+// Close implements hraft.WithClose: it detaches the group and ends its calls. What the library has not
+// answered is answered with an error, and takes no room of the other groups any more.
 func (t *Transport) Close() error {
 	t.mux.detach(t)
 	t.mu.Lock()
 	t.cancel()
 	t.mu.Unlock()
 	t.wg.Wait()
-	return nil
+	for {
+		select {
+		case p := <-t.replies: // nothing is added any more
+			t.finish(&p, hraft.RPCResponse{Error: errTransportClosed})
+		default:
+			return nil
+		}
+	}
 }
 
 // EndEras ends the calls of the terms in which this replica leads no more. Its owner calls it after
