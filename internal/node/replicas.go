@@ -89,25 +89,7 @@ func (r *replicas) incarnation(s *pb.Shard) (uint64, bool) {
 
 func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
 	id := api.ShardID(description.Id)
-	var voters []raft.ReplicaID
-	for _, v := range description.Replicas {
-		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
-	}
-	s, err := shard.Open(r.host, shard.Options{
-		ID:          id,
-		Incarnation: incarnation,
-		Dir:         r.dir + "/" + strconv.FormatUint(description.Id, 10) + "-" + strconv.FormatUint(incarnation, 10),
-		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
-		Epoch:       api.Epoch(description.Epoch),
-		Voters:      voters,
-		// The plan of a new cluster gives each node the first place of as many shards as any other.
-		PreferredLeader: voters[0].Node,
-		Engine:          r.engine,
-		FS:              r.fs,
-		Clock:           r.clock,
-		Logger:          r.logger.With("shard", description.Id),
-		OnFailure:       r.onFailure,
-	})
+	s, err := shard.Open(r.host, r.options(description, incarnation))
 	if errors.Is(err, shard.ErrFenced) {
 		r.logger.Error("replica not opened", "shard", description.Id, "incarnation", incarnation, "error", err)
 		return nil
@@ -120,6 +102,29 @@ func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
 	r.mu.Unlock()
 	r.logger.Info("replica open", "shard", description.Id, "incarnation", incarnation)
 	return nil
+}
+
+func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Options {
+	var voters []raft.ReplicaID
+	for _, v := range description.Replicas {
+		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
+	}
+	return shard.Options{
+		ID:          api.ShardID(description.Id),
+		Incarnation: incarnation,
+		Dir:         r.dir + "/" + strconv.FormatUint(description.Id, 10) + "-" + strconv.FormatUint(incarnation, 10),
+		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
+		Epoch:       api.Epoch(description.Epoch),
+		Voters:      voters,
+		// The plan of a new cluster gives each node the first place of as many shards as any other.
+		PreferredLeader: voters[0].Node,
+		Engine:          r.engine,
+		FS:              r.fs,
+		Clock:           r.clock,
+		Peers:           r.peers,
+		Logger:          r.logger.With("shard", description.Id),
+		OnFailure:       r.onFailure,
+	}
 }
 
 // close closes every replica, in parallel because each may have something to flush.
