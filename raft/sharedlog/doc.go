@@ -55,7 +55,8 @@
 //   - LG3: after the first failed write or sync nothing is acknowledged; every later write fails with
 //     the same error.
 //   - LG4: bytes that were synced and do not read back are damage, never a torn end, if anything that
-//     was written after them proves it. A damaged payload refuses its replica, everything else the log.
+//     was written after them proves it. A damaged payload refuses its replica, until that is dropped;
+//     everything else the log.
 //   - LG5: a vote, its term and its candidate, is one record.
 //   - LG6: a file is used again only when a durable record says that its segment is not needed.
 package sharedlog

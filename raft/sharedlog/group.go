@@ -36,6 +36,9 @@ type group struct {
 
 	// Owned by the writer: the range as it will be when what is being written is durable.
 	next span
+	// evidence are the records that prove its damage. They stay where they are until it is dropped: it
+	// would be taken for whole without them.
+	evidence []location
 
 	// mu is a leaf. What it guards is written by the writer only, which needs it only to write.
 	mu sync.RWMutex

@@ -202,6 +202,7 @@ func (r *replay) finish(l *Log) {
 		if g.created.segment != 0 {
 			w.need(g.created)
 		}
+		w.need(g.evidence...)
 	}
 }
 
@@ -212,6 +213,7 @@ func (g *replayedGroup) group(k key) *group {
 	var problems []error
 	for _, d := range g.damage {
 		problems = append(problems, d.err)
+		out.evidence = append(out.evidence, d.at)
 	}
 	if g.created.segment == 0 {
 		problems = append(problems, &DamageError{File: k.String(), Reason: "replica", Expected: "a record that creates it", Found: "none"})
@@ -225,7 +227,8 @@ func (g *replayedGroup) group(k key) *group {
 	for _, r := range g.runs {
 		if next := out.spanLocked().last + 1; len(out.locations) > 0 && r.first != next {
 			problems = append(problems, &DamageError{File: k.String(), Reason: "entries", Expected: fmt.Sprintf("index %d", next), Found: fmt.Sprint(r.first)})
-			break
+			out.evidence = append(out.evidence, r.at...)
+			continue
 		}
 		if len(out.locations) == 0 {
 			out.first = r.first

@@ -200,7 +200,7 @@ func (l *Log) locationOf(item *carriedItem) (location, bool) {
 		v, ok := item.group.stable[item.key]
 		return v.at, ok
 	default:
-		return item.group.created, true
+		return item.group.created, item.group.created.segment != 0
 	}
 }
 

@@ -338,8 +338,10 @@ func (w *writer) applyDrop(g *group, at location) {
 	g.mu.Lock()
 	gone, freed := g.cutLocked(span{})
 	stable, created := g.stable, g.created
-	g.stable, g.damage = make(map[string]stableValue), nil
+	g.stable, g.damage, g.created = make(map[string]stableValue), nil, location{}
 	g.mu.Unlock()
+	w.forget(g.evidence...)
+	g.evidence = nil
 	w.cache.bytes -= freed
 	w.forget(gone...)
 	for _, v := range stable {
