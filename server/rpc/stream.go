@@ -256,7 +256,8 @@ func (c *conversation) queueAnswers(answers []answered) {
 		if a.bytes > longAnswerBytes && !batch {
 			a.Response, a.bytes = &pb.Answer_TooLong{TooLong: true}, answerBytes
 		}
-		if c.mu.waiting > 0 && c.mu.waiting+a.bytes > maxWaitingBytes {
+		// An error stays: it is short, and of a batch whose outcome is open it must not become a refusal.
+		if c.mu.waiting > 0 && c.mu.waiting+a.bytes > maxWaitingBytes && a.GetFailure() == nil {
 			a.Response, a.bytes = failure(unreadError(batch), batch), answerBytes
 		}
 		c.mu.waiting += a.bytes

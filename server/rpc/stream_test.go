@@ -356,6 +356,23 @@ func TestAClientThatDoesNotReadItsAnswersWaits(t *testing.T) {
 	}
 }
 
+// P6: an error that leaves an outcome open does not become one that says that nothing was executed.
+func TestAnErrorStaysWhatItIsWhenTheClientDoesNotRead(t *testing.T) {
+	c := &conversation{wake: make(chan struct{}, 1)}
+	c.mu.waiting = maxWaitingBytes
+	open := api.Errorf(api.CodeUnknownOutcome, "nobody knows")
+	c.queueAnswers([]answered{
+		{Answer: &pb.Answer{Response: failure(open, true)}, bytes: answerBytes},
+		{Answer: &pb.Answer{Response: &pb.Answer_Batch{Batch: &pb.BatchResponse{Applied: true}}}, bytes: answerBytes},
+		{Answer: &pb.Answer{Response: &pb.Answer_Get{Get: &pb.GetResponse{}}}, bytes: answerBytes},
+	})
+	for i, want := range []api.Code{api.CodeUnknownOutcome, api.CodeUnknownOutcome, api.CodeOverloaded} {
+		if got := c.mu.answers[i].GetFailure().GetDetail().GetCode(); got != string(want) {
+			t.Errorf("answer %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
 func TestAnAnswerThatWouldKeepOthersWaitingIsAskedForByItself(t *testing.T) {
 	_, _, stream := openStream(t, func(_ context.Context, q *server.Request) {
 		q.Applied = true
