@@ -28,10 +28,9 @@ type leadership struct {
 	clockOf    map[string]int64  // what the latest check found the others to be ahead, in milliseconds
 
 	// See spread.go.
-	look    <-chan time.Time // whether the preferred leader is fit
-	fitFor  int              // how many looks in a row it was
-	giving  <-chan error     // of the transfer that runs
-	settled int              // looks since this replica became ready
+	look   <-chan time.Time // whether the preferred leader is fit
+	fitFor int              // how many looks in a row it was
+	giving <-chan error     // of the transfer that runs
 }
 
 const (

@@ -243,7 +243,7 @@ func (r *run) sweep(nowMillis uint64) error {
 // sweepFrom walks over sessions from the iterator's start and returns the session to go on from
 // next time, the zero one for the beginning. Sessions sort by age, so the first one that is too
 // young ends the round.
-func (run *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, error) {
+func (r *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, error) {
 	rows := 0
 	for ok := it.First(); ok; {
 		id, kind, err := sessionOfKey(it.Row().Key)
@@ -259,9 +259,9 @@ func (run *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID,
 		if rows >= maxSweepRows {
 			return id, nil
 		}
-		r := byteReader{rest: it.Row().Value}
+		head := byteReader{rest: it.Row().Value}
 		var w window
-		if readWindowHead(&r, &w); r.bad {
+		if readWindowHead(&head, &w); head.bad {
 			return api.SessionID{}, fmt.Errorf("decode session row: %w", errMalformed)
 		}
 		if !w.idle(id, nowMillis) {
@@ -269,7 +269,7 @@ func (run *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID,
 			ok = it.SeekGE(append(appendSessionPrefix(nil, id), answerRow+1))
 			continue
 		}
-		run.forget(id)
+		r.forget(id)
 		rows++
 		for ok = it.Next(); ok; ok = it.Next() {
 			following, _, err := sessionOfKey(it.Row().Key)
@@ -279,7 +279,7 @@ func (run *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID,
 			if following != id {
 				break
 			}
-			run.deleteSystem(append([]byte(nil), it.Row().Key...))
+			r.deleteSystem(append([]byte(nil), it.Row().Key...))
 			rows++
 		}
 	}
