@@ -88,7 +88,7 @@ func (i *instance) askClocks(term uint64) clockRound {
 		if round.verdict == clockAgrees {
 			return round
 		}
-		a, ok := r.next(i.stop)
+		a, ok := r.next(nil)
 		if !ok {
 			return round
 		}

@@ -23,6 +23,7 @@ type instance struct {
 	// transferFailed, of capacity 1, says that this replica was to give the leadership away.
 	transferFailed chan struct{}
 	progress       progress
+	granted        map[hraft.ServerID]bool // who confirmed the last reads; owned by Group.readLoop
 	catchUps       catchUps
 
 	// inflight are the proposals that the library has; closed once nobody is entering any more.
@@ -48,6 +49,7 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
 		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
+		granted:  make(map[hraft.ServerID]bool),
 		inflight: make(chan inflightProposal, maxInflightProposals),
 		stop:     make(chan struct{}), stopped: make(chan struct{}),
 	}

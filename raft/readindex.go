@@ -149,63 +149,119 @@ func (g *Group) confirm() (uint64, error) {
 	return index, nil
 }
 
-// majorityWithin asks the voters and reports whether a majority has not gone beyond term.
+// majorityWithin asks voters and reports whether a majority has not gone beyond term. It asks as many
+// as are needed, those first that said yes the last time, and the others only when an answer is not
+// yes or does not come soon: a round then costs a frame to one node of three, not to two.
 func (i *instance) majorityWithin(servers []hraft.Server, term uint64) bool {
-	r := i.askVoters(servers, term)
+	r := i.newRound(servers)
 	defer r.end()
+	slices.SortStableFunc(r.others, func(a, b hraft.ServerID) int {
+		return boolFirst(i.granted[a], i.granted[b])
+	})
+	soon := time.NewTimer(i.group.host.opts.Timing.HeartbeatTimeout / hedgesPerTimeout)
+	defer soon.Stop()
 	granted := r.local
+	r.ask(r.needed()-granted, term)
 	for granted < r.needed() {
-		a, ok := r.next(i.stop)
-		if !ok {
+		a, ok := r.next(soon.C)
+		switch {
+		case ok && a.Granted:
+			granted++
+			i.granted[hraft.ServerID(a.Replica)] = true
+			continue
+		case ok:
+			delete(i.granted, hraft.ServerID(a.Replica))
+		case len(r.others) == 0:
 			return false
 		}
-		if a.Granted {
-			granted++
+		if len(r.others) > 0 {
+			i.forgetSilent(r)
+			r.ask(len(r.others), term)
 		}
 	}
 	return true
 }
 
-// voterRound is one question to the voters.
-type voterRound struct {
-	voters  int
-	local   int // 1 if this replica votes, whose answer is always yes
-	missing int // answers to come
-	answers chan mux.ProbeAnswer
-	timer   *time.Timer
+// hedgesPerTimeout: a voter that has not answered within this share of a heartbeat timeout is not
+// waited for alone. 50 ms are far above a round trip and far below what a reader notices as an outage.
+const hedgesPerTimeout = 10
+
+// boolFirst orders true before false.
+func boolFirst(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
 }
 
-// askVoters asks the other voters. Members without a vote are not asked, and nobody is if this
-// replica is a majority by itself. The caller must call end.
-func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
-	timeout := i.group.host.opts.Timing.HeartbeatTimeout
-	r := &voterRound{answers: make(chan mux.ProbeAnswer, len(servers)), timer: time.NewTimer(timeout)}
+// forgetSilent lets the next round begin with other voters than those that this one waits for.
+func (i *instance) forgetSilent(r *voterRound) {
+	for _, id := range r.asked {
+		delete(i.granted, id)
+	}
+}
+
+// voterRound is one question to the voters.
+type voterRound struct {
+	instance *instance
+	voters   int
+	local    int              // 1 if this replica votes, whose answer is always yes
+	others   []hraft.ServerID // voters that were not asked yet
+	asked    []hraft.ServerID
+	missing  int // answers to come
+	answers  chan mux.ProbeAnswer
+	timer    *time.Timer
+}
+
+// newRound readies a question to the voters among servers. The caller must call end.
+func (i *instance) newRound(servers []hraft.Server) *voterRound {
+	r := &voterRound{
+		instance: i, answers: make(chan mux.ProbeAnswer, len(servers)),
+		timer: time.NewTimer(i.group.host.opts.Timing.HeartbeatTimeout),
+	}
 	for _, s := range servers {
 		switch {
 		case s.Suffrage != hraft.Voter:
 			continue
 		case string(s.ID) == i.local:
 			r.local = 1
+		default:
+			r.others = append(r.others, s.ID)
 		}
 		r.voters++
 	}
-	if r.local >= r.needed() {
-		return r
+	return r
+}
+
+// ask asks the next count voters.
+func (r *voterRound) ask(count int, term uint64) {
+	g := r.instance.group
+	for _, id := range r.others[:max(count, 0)] {
+		r.missing++
+		q := mux.Probe{Group: uint64(g.id), To: string(id), Term: api.Term(term), Answer: r.answers}
+		g.host.mux.Probe(q, g.host.opts.Timing.HeartbeatTimeout)
 	}
-	for _, s := range servers {
-		if s.Suffrage == hraft.Voter && string(s.ID) != i.local {
-			r.missing++
-			q := mux.Probe{Group: uint64(i.group.id), To: string(s.ID), Term: api.Term(term), Answer: r.answers}
-			i.group.host.mux.Probe(q, timeout)
-		}
+	r.asked = append(r.asked, r.others[:max(count, 0)]...)
+	r.others = r.others[max(count, 0):]
+}
+
+// askVoters asks all other voters. Members without a vote are not asked, and nobody is if this
+// replica is a majority by itself. The caller must call end.
+func (i *instance) askVoters(servers []hraft.Server, term uint64) *voterRound {
+	r := i.newRound(servers)
+	if r.local < r.needed() {
+		r.ask(len(r.others), term)
 	}
 	return r
 }
 
 func (r *voterRound) needed() int { return r.voters/2 + 1 }
 
-// next waits for an answer; false when there are no more, or none in time.
-func (r *voterRound) next(stop <-chan struct{}) (mux.ProbeAnswer, bool) {
+// next waits for an answer; false when there are no more, or none in time, or soon fires before.
+func (r *voterRound) next(soon <-chan time.Time) (mux.ProbeAnswer, bool) {
 	if r.missing == 0 {
 		return mux.ProbeAnswer{}, false
 	}
@@ -213,8 +269,10 @@ func (r *voterRound) next(stop <-chan struct{}) (mux.ProbeAnswer, bool) {
 	case a := <-r.answers:
 		r.missing--
 		return a, true
+	case <-soon:
+		return mux.ProbeAnswer{}, false
 	case <-r.timer.C:
-	case <-stop:
+	case <-r.instance.stop:
 	}
 	r.missing = 0
 	return mux.ProbeAnswer{}, false

@@ -44,6 +44,28 @@ func TestReadsAreServedWhileTheLeadersWriteDoesNotEnd(t *testing.T) {
 	}
 }
 
+// TestReadsGoOnWhenTheVoterThatIsAskedFirstIsSilent: with one of two followers cut off, whichever it is,
+// the other one confirms, and is asked first from then on.
+func TestReadsGoOnWhenTheVoterThatIsAskedFirstIsSilent(t *testing.T) {
+	c := newTestCluster(t, 3)
+	c.write(7, "a", "1")
+	leader := c.leader(7)
+	for _, silent := range c.others(leader) {
+		c.isolate(silent)
+		for range 20 {
+			if got, err := leader.read(within(t, patience), 7, "a"); err != nil || got != "1" {
+				t.Fatalf("with %s cut off: read = %q, %v", silent.name, got, err)
+			}
+		}
+		c.rejoin(silent)
+		c.write(7, "b", string(silent.name))
+		c.converge(7, "b", string(silent.name))
+		if c.leader(7) != leader {
+			return // the other half is about a leader with two followers that it knows
+		}
+	}
+}
+
 // TestReadsThatWaitTogetherShareARound: each costs the group no more than a place in line.
 func TestReadsThatWaitTogetherShareARound(t *testing.T) {
 	q := readQueue{wake: make(chan struct{}, 1)}
