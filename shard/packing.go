@@ -107,7 +107,7 @@ func (e *entry) answerLocked(over []*Pending, applied *Applied) []*Pending {
 				l.pending.breakLocked(refusal)
 			}
 		}
-		if applied.First != 0 {
+		if applied.First != 0 && applied.Answers[n].Err != ErrOutOfOrder {
 			o.version = applied.First + api.Version(n)
 		}
 		over = l.pending.settleLocked(over, l.at, o)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/evaluate"
 )
 
 func read(key string) Command {
@@ -52,6 +53,18 @@ func TestEachCommandOfAPendingSeesWhatTheOnesBeforeItDid(t *testing.T) {
 				t.Errorf("%s: %s found %s, want %s", name, place, got[place], want)
 			}
 		}
+	}
+}
+
+// S3: a version that a command was never executed at is not one to read at; others get it yet.
+func TestNothingIsReadAtTheVersionOfACommandThatWasNotExecuted(t *testing.T) {
+	others, w := newPending(1), newPending(2)
+	others.open, w.open = 1, 1
+	w.outcomes[1].writes = true
+	e := &entry{places: []place{{pending: others}, {pending: w, at: 1}}}
+	e.answerLocked(nil, &Applied{First: 70, Answers: []Answer{{Err: evaluate.ErrOverloaded}, {Err: ErrOutOfOrder}}, Broken: true})
+	if at, err := w.anchor(0, 1); !errors.Is(err, api.ErrUnavailable) {
+		t.Errorf("the read before it is answered as of version %d, %v", at, err)
 	}
 }
 
