@@ -56,22 +56,53 @@ func (g *Group) ReadIndex(ctx context.Context) (api.Index, error) {
 		// The bug: whoever led once answers from what it has.
 		return api.Index(g.applier.applied.Load()), nil
 	}
+	index, alone, err := g.confirmAlone()
+	if !alone {
+		index, err = g.joinRound(ctx)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := g.applier.wait(ctx, index, g.closing); err != nil {
+		return 0, err
+	}
+	return api.Index(index), nil
+}
+
+// joinRound waits for the next confirmation.
+func (g *Group) joinRound(ctx context.Context) (uint64, error) {
 	r, err := g.reads.join()
 	if err != nil {
 		return 0, err
 	}
 	select {
 	case <-r.done:
+		return r.index, r.err
 	case <-ctx.Done():
 		return 0, api.Errorf(api.CodeExpired, "confirm leadership of group %s: %w", g.id, ctx.Err())
 	}
-	if r.err != nil {
-		return 0, r.err
+}
+
+// confirmAlone confirms at once, on the caller's goroutine, if this replica is the only voter: a
+// majority by itself, which nobody can depose without its vote.
+func (g *Group) confirmAlone() (index uint64, alone bool, err error) {
+	i := g.current.Load()
+	term, err := g.readyLeader()
+	if err != nil {
+		return 0, false, err
 	}
-	if err := g.applier.wait(ctx, r.index, g.closing); err != nil {
-		return 0, err
+	index = i.raft.CommitIndex()
+	servers := i.raft.GetConfiguration().Configuration().Servers
+	for _, s := range servers {
+		if (s.Suffrage == hraft.Voter) != (string(s.ID) == i.local) {
+			return 0, false, nil
+		}
 	}
-	return api.Index(r.index), nil
+	again, err := g.readyLeader()
+	if err != nil || again != term {
+		return 0, true, g.notLeader("group %s is not led by this node any more", g.id)
+	}
+	return index, true, nil
 }
 
 // join returns the round that begins after this call.
@@ -171,7 +202,7 @@ func (i *instance) majorityWithin(servers []hraft.Server, term uint64) bool {
 			continue
 		case ok:
 			delete(i.granted, hraft.ServerID(a.Replica))
-		case len(r.others) == 0:
+		case len(r.others) == 0 && r.missing == 0:
 			return false
 		}
 		if len(r.others) > 0 {

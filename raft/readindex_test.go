@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 )
 
@@ -63,6 +64,52 @@ func TestReadsGoOnWhenTheVoterThatIsAskedFirstIsSilent(t *testing.T) {
 		if c.leader(7) != leader {
 			return // the other half is about a leader with two followers that it knows
 		}
+	}
+}
+
+// heldClock is the machine's clock, which answers only when it is not held.
+type heldClock struct {
+	clock.Real
+	hold sync.RWMutex
+}
+
+func (h *heldClock) Now() time.Time {
+	h.hold.RLock()
+	defer h.hold.RUnlock()
+	return h.Real.Now()
+}
+
+// TestAReadWaitsForTheLastVoterThatCanConfirmIt: when nobody else is left to ask, a slow answer is waited for
+// as long as any.
+func TestAReadWaitsForTheLastVoterThatCanConfirmIt(t *testing.T) {
+	clocks := make(map[string]*heldClock)
+	c := newTestCluster(t, 2, func(c *testCluster) {
+		c.timing.HeartbeatTimeout = 5 * time.Second
+		c.setting = func(n *testNode) {
+			clocks[n.name] = new(heldClock)
+			n.clock = clocks[n.name]
+		}
+	})
+	c.write(7, "a", "1")
+	leader := c.leader(7)
+	slow := clocks[c.others(leader)[0].name] // it is asked for the time with each confirmation
+	slow.hold.Lock()
+	free := sync.OnceFunc(slow.hold.Unlock)
+	defer free()
+	ctx := within(t, patience)
+	read := make(chan error, 1)
+	go func() {
+		_, err := leader.read(ctx, 7, "a")
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		t.Fatalf("the read ended before the only other voter answered: %v", err)
+	case <-time.After(c.timing.HeartbeatTimeout * 3 / (2 * hedgesPerTimeout)):
+	}
+	free()
+	if err := <-read; err != nil {
+		t.Fatal(err)
 	}
 }
 
