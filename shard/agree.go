@@ -152,8 +152,9 @@ func (s *Shard) fenceAll(ctx context.Context, majority Digest, dissent []raft.Re
 	if err := s.group.TransferLeadership(ctx); err != nil {
 		s.options.Logger.Warn("leadership not given away before fencing", "error", err)
 	}
-	if err := s.Fence(majority); err != nil {
+	if err := s.Fence(ctx, majority); err != nil {
 		s.options.Logger.Error("fencing failed", "error", err)
+		s.compared = digestAt{}
 	}
 }
 
@@ -161,11 +162,18 @@ func (s *Shard) fenceAll(ctx context.Context, majority Digest, dissent []raft.Re
 const fenceName = "FENCED"
 
 // Fence stops this replica for good if its digest is not the majority's: it does not serve, vote or
-// lead, now and after a restart. Only a new replica, with another incarnation, takes its place.
-func (s *Shard) Fence(majority Digest) error {
+// lead, now and after a restart. Only a new replica, with another incarnation, takes its place. Who
+// asks for it is not believed: this replica asks the voters itself, so that no message alone, true or
+// not, puts replicas out of use.
+func (s *Shard) Fence(ctx context.Context, majority Digest) error {
 	own, found := s.machine.digests.at(majority.Index)
-	if !found || own == majority.Sum {
+	if !found || own == majority.Sum || s.options.Peers == nil {
 		return api.Errorf(api.CodeInvalid, "shard %d has no other digest than the majority's after entry %d", s.options.ID, majority.Index)
+	}
+	ctx, cancel := context.WithTimeout(ctx, digestTimeout)
+	defer cancel()
+	if v := judge(s.reports(ctx, digestAt{majority.Index, own})); !v.found || v.majority != majority.Sum {
+		return api.Errorf(api.CodeUnavailable, "no majority of shard %d says that its digest after entry %d is another one", s.options.ID, majority.Index)
 	}
 	cause := fmt.Errorf("shard %d: after entry %d the digest is %016x, the majority's %016x: %w", s.options.ID, majority.Index, own, majority.Sum, ErrFenced)
 	err := vfs.WriteFileAtomic(s.options.FS, s.options.Dir, fenceName, []byte(cause.Error()+"\n"))

@@ -59,12 +59,12 @@ func (n *node) Digest(ctx context.Context, other api.NodeID, _ api.ShardID, inde
 	return s.Digest(ctx, index)
 }
 
-func (n *node) Fence(_ context.Context, other api.NodeID, _ api.ShardID, majority Digest) error {
+func (n *node) Fence(ctx context.Context, other api.NodeID, _ api.ShardID, majority Digest) error {
 	s := n.c.shardOf(other)
 	if s == nil {
 		return api.ErrUnavailable
 	}
-	return s.Fence(majority)
+	return s.Fence(ctx, majority)
 }
 
 // run notes which shard runs on a node, nil for none.
@@ -172,8 +172,24 @@ func TestAReplicaIsNotFencedForWhatItDoesNotDiffer(t *testing.T) {
 	s := c.leader().shard
 	own := s.machine.digests.newest()
 	for _, d := range []Digest{{own.index, own.digest}, {own.index + 5, 1}} {
-		if err := s.Fence(d); !errors.Is(err, api.ErrInvalid) {
+		if err := s.Fence(c.context(), d); !errors.Is(err, api.ErrInvalid) {
 			t.Errorf("fence by %+v: %v", d, err)
+		}
+	}
+	c.do(batch(put("n", "6")))
+}
+
+// S10: a fence is for good, so that a message that is not true must not be enough.
+func TestAReplicaAsksTheOthersBeforeItIsFenced(t *testing.T) {
+	c := newCluster(t, 3, clock.Real{}, nil)
+	c.do(batch(put("n", "5")))
+	index := c.inStep().shard.machine.digests.newest().index
+	for _, n := range c.nodes {
+		if err := n.shard.Fence(c.context(), Digest{Index: index, Sum: 1}); !errors.Is(err, api.ErrUnavailable) {
+			t.Errorf("%s is told of a majority that there is not: %v", n.id, err)
+		}
+		if n.shard.Status().GetRole() == "fenced" {
+			t.Errorf("%s is fenced by one message", n.id)
 		}
 	}
 	c.do(batch(put("n", "6")))

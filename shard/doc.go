@@ -49,8 +49,9 @@
 //
 //  1. Apply takes the effects of each entry into a running digest, which is in the state row.
 //  2. The leader asks all voters for their digest after its newest entry, now and then.
-//  3. Who differs from the majority is fenced: it leaves the group and does not come back. A leader
-//     that differs gives the leadership away first. Without a majority the leader takes no writes.
+//  3. Who differs from the majority is told, asks the voters itself, and fences itself: it leaves the
+//     group and does not come back. A leader that differs gives the leadership away first. Without a
+//     majority the leader takes no writes.
 //
 // # Goroutines
 //

@@ -81,10 +81,10 @@ func (s replicaService) Digest(ctx context.Context, req *peerv1.ReplicaDigestReq
 }
 
 // Fence implements peerv1.ReplicaServer.
-func (s replicaService) Fence(_ context.Context, req *peerv1.ReplicaDigest) (*peerv1.ReplicaFenceResponse, error) {
+func (s replicaService) Fence(ctx context.Context, req *peerv1.ReplicaDigest) (*peerv1.ReplicaFenceResponse, error) {
 	replica, err := s.replica(req.ShardId)
 	if err == nil {
-		err = replica.Fence(shard.Digest{Index: api.Index(req.Index), Sum: req.Sum})
+		err = replica.Fence(ctx, shard.Digest{Index: api.Index(req.Index), Sum: req.Sum})
 	}
 	if err != nil {
 		return nil, api.ToStatus(err)
