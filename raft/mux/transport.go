@@ -427,8 +427,10 @@ type knownState struct {
 }
 
 // emptyCredit: the library sends an empty append each one to two commit timeouts, and a heartbeat each
-// tenth to fifth of the heartbeat timeout.
-const emptyCredit = 4
+// tenth to fifth of the heartbeat timeout, so that a third between two heartbeats is rare. When heartbeats
+// do not get through, the third, at most six commit timeouts after the last answer, keeps contact over
+// another connection before the lease of the leader ends.
+const emptyCredit = 2
 
 // noteState keeps what a follower answered to a heartbeat.
 func (t *Transport) noteState(to string, s peerState) {
