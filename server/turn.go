@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -78,6 +80,7 @@ type Turn struct {
 	lanes    []*lane
 	used     int          // lanes of the current Run
 	values   atomic.Int64 // bytes of values that reads of this turn have found
+	panicked atomic.Pointer[string] // what a lane of the current Run panicked with
 }
 
 // maxTurnValueBytes bounds the values that the reads of a turn hold together while it runs. A
@@ -196,19 +199,37 @@ func (t *Turn) done(before int) bool {
 	return true
 }
 
-// runLanes runs what the lanes have and empties them.
+// runLanes runs what the lanes have and empties them. If one panics, so does the caller, who may
+// survive it, once the others have ended.
 func (t *Turn) runLanes() {
 	lanes := t.lanes[:t.used]
 	t.used = 0
-	if len(lanes) == 0 {
+	switch len(lanes) {
+	case 0:
+		return
+	case 1:
+		lanes[0].run()
 		return
 	}
 	var g sync.WaitGroup
 	for _, l := range lanes[1:] {
-		g.Go(l.run)
+		g.Go(func() { t.runLane(l) })
 	}
-	lanes[0].run()
+	t.runLane(lanes[0])
 	g.Wait()
+	if p := t.panicked.Swap(nil); p != nil {
+		panic(*p)
+	}
+}
+
+func (t *Turn) runLane(l *lane) {
+	defer func() {
+		if p := recover(); p != nil {
+			text := fmt.Sprintf("%v\n%s", p, debug.Stack())
+			t.panicked.Store(&text)
+		}
+	}()
+	l.run()
 }
 
 // home is the shard of a request, if all of its keys live on one now.

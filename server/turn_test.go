@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -82,6 +83,33 @@ func TestRequestsOfATurnSeeThoseBeforeThem(t *testing.T) {
 		}
 		if want := "[:0 :0 1:1 :0 :2 2:1 :0 x:1 2:1 :3]"; fmt.Sprint(got) != want {
 			t.Fatalf("on %s: %v, want %s", node, got, want)
+		}
+	}
+}
+
+// A front end survives a panic of ours (U4, C3); it must be the one that sees it.
+func TestAPanicOnOneOfSeveralShardsIsTheCallers(t *testing.T) {
+	for _, broken := range []api.ShardID{1, 2, 3} {
+		c := newCluster(t, 3, nil)
+		c.groups[broken].set(func(g *group) {
+			g.before = func(context.Context, api.NodeID, bool) error { panic("a bug") }
+		})
+		var turn Turn
+		for id := api.ShardID(1); id <= 3; id++ {
+			turn.Requests = append(turn.Requests, putting(c.keyOf(id, "k"), "1"))
+		}
+		func() {
+			defer func() {
+				if p := recover(); !strings.HasPrefix(fmt.Sprint(p), "a bug") {
+					t.Errorf("shard %d: the caller sees %v", broken, p)
+				}
+			}()
+			c.servers[c.groups[broken].leader].Run(t.Context(), &turn)
+		}()
+		for i, q := range turn.Requests {
+			if q.Done == (api.ShardID(i+1) == broken) {
+				t.Errorf("shard %d panics, request %d is done: %t", broken, i, q.Done)
+			}
 		}
 	}
 }
