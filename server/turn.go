@@ -78,8 +78,8 @@ func (q *Request) check() (bytes int, err error) {
 type Turn struct {
 	Requests []Request
 	lanes    []*lane
-	used     int          // lanes of the current Run
-	values   atomic.Int64 // bytes of values that reads of this turn have found
+	used     int                    // lanes of the current Run
+	values   atomic.Int64           // bytes of values that reads of this turn have found
 	panicked atomic.Pointer[string] // what a lane of the current Run panicked with
 }
 
