@@ -242,7 +242,8 @@ type voterRound struct {
 	local    int              // 1 if this replica votes, whose answer is always yes
 	others   []hraft.ServerID // voters that were not asked yet
 	asked    []hraft.ServerID
-	missing  int // answers to come
+	missing  int  // answers to come
+	over     bool // its time has passed: the timer fires once
 	answers  chan mux.ProbeAnswer
 	timer    *time.Timer
 }
@@ -293,7 +294,8 @@ func (r *voterRound) needed() int { return r.voters/2 + 1 }
 
 // next waits for an answer; false when there are no more, or none in time, or soon fires before.
 func (r *voterRound) next(soon <-chan time.Time) (mux.ProbeAnswer, bool) {
-	if r.missing == 0 {
+	if r.missing == 0 || r.over {
+		r.missing = 0
 		return mux.ProbeAnswer{}, false
 	}
 	select {
@@ -305,7 +307,7 @@ func (r *voterRound) next(soon <-chan time.Time) (mux.ProbeAnswer, bool) {
 	case <-r.timer.C:
 	case <-r.instance.stop:
 	}
-	r.missing = 0
+	r.missing, r.over = 0, true
 	return mux.ProbeAnswer{}, false
 }
 

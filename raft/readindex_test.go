@@ -4,10 +4,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/raft/mux"
 )
 
 // TestReadsAreServedWhileTheLeadersWriteDoesNotEnd: a read index needs neither the library's main loop nor
@@ -157,6 +159,23 @@ func BenchmarkReadIndex(b *testing.B) {
 				b.Error(err)
 				return
 			}
+		}
+	})
+}
+
+// A leader that was suspended may find that all of a round's time has passed before it asked every
+// voter; one that does not answer then must not hold up the reads of the group for ever.
+func TestARoundWhoseTimeHasPassedWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &voterRound{
+			instance: &instance{stop: make(chan struct{})}, voters: 3, local: 1, missing: 1,
+			answers: make(chan mux.ProbeAnswer, 3), timer: time.NewTimer(time.Second),
+		}
+		for range 2 {
+			if _, ok := r.next(nil); ok {
+				t.Error("nobody answered")
+			}
+			r.missing++ // another voter is asked
 		}
 	})
 }
