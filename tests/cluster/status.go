@@ -137,6 +137,44 @@ func (c *Cluster) Table() *router.Table {
 	return table
 }
 
+// WaitPreferred waits until every shard is led by the first node of its placement, to which leaders
+// hand over when all is well: from then on nothing moves by itself.
+func (c *Cluster) WaitPreferred(limit time.Duration) {
+	c.t.Helper()
+	Eventually(c.t, limit, "leaderships with the preferred nodes", func() error {
+		status, err := c.Nodes[0].Status(context.Background())
+		if err != nil {
+			return err
+		}
+		leaders := map[uint64]string{}
+		for _, l := range status.GetLeaders() {
+			leaders[l.GetShardId()] = l.GetNodeId()
+		}
+		for _, s := range status.GetMap().GetShards() {
+			if want := s.GetReplicas()[0].GetNodeId(); leaders[s.GetId()] != want {
+				return fmt.Errorf("shard %d is led by %q, not by %q", s.GetId(), leaders[s.GetId()], want)
+			}
+		}
+		return nil
+	})
+}
+
+// Terms maps each shard to the highest term in which a node leads it. Equal terms before and after
+// mean that no leadership moved between.
+func (c *Cluster) Terms(ctx context.Context) map[uint64]uint64 {
+	terms := map[uint64]uint64{}
+	for _, n := range c.Running() {
+		status, err := n.Status(ctx)
+		if err != nil {
+			continue
+		}
+		for _, r := range status.GetReplicas() {
+			terms[r.GetShardId()] = max(terms[r.GetShardId()], r.GetTerm())
+		}
+	}
+	return terms
+}
+
 // WaitLeaderMoves waits until shard is led by another node than old.
 func (c *Cluster) WaitLeaderMoves(shard uint64, old *Node, limit time.Duration) *Node {
 	c.t.Helper()

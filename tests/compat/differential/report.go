@@ -79,6 +79,16 @@ func involves(line string, args []string) bool {
 	return len(args) < 2 || slices.Contains([]string{"EXEC", "MULTI"}, canonical(args[0]))
 }
 
+// check notes why a session ended early.
+func (r *report) check(err error) {
+	if err == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.findings[err.Error()] = &finding{err.Error(), 1}
+}
+
 // summary is one line for people.
 func (r *report) summary() string {
 	r.mu.Lock()
