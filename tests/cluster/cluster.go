@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -131,6 +132,32 @@ func (c *Cluster) startAll(limit time.Duration) {
 	}
 	c.WaitReady(limit)
 	c.ReadyAfter = time.Since(start)
+	c.settle()
+}
+
+const (
+	// settleWithin is enough for leaders to hand over to the preferred nodes, about 3 s after they
+	// became ready.
+	settleWithin = 15 * time.Second
+	// catchUp is how long a new leader's shard time may be ahead of the clock, and some more.
+	catchUp = 600 * time.Millisecond
+)
+
+// settle waits until leaderships stay where they are, as they do in a cluster that has been up for a
+// while. A cluster that does not settle is for the test to judge.
+func (c *Cluster) settle() {
+	if len(c.Nodes) < 3 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleWithin)
+	defer cancel()
+	for c.preferredLead(ctx) != nil {
+		if ctx.Err() != nil {
+			return
+		}
+		Wait(ctx, 100*time.Millisecond)
+	}
+	Wait(ctx, catchUp)
 }
 
 // WaitReady waits until every running node is ready.

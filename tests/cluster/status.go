@@ -137,26 +137,23 @@ func (c *Cluster) Table() *router.Table {
 	return table
 }
 
-// WaitPreferred waits until every shard is led by the first node of its placement, to which leaders
+// preferredLead fails unless every shard is led by the first node of its placement, to which leaders
 // hand over when all is well: from then on nothing moves by itself.
-func (c *Cluster) WaitPreferred(limit time.Duration) {
-	c.t.Helper()
-	Eventually(c.t, limit, "leaderships with the preferred nodes", func() error {
-		status, err := c.Nodes[0].Status(context.Background())
-		if err != nil {
-			return err
+func (c *Cluster) preferredLead(ctx context.Context) error {
+	status, err := c.Nodes[0].Status(ctx)
+	if err != nil {
+		return err
+	}
+	leaders := map[uint64]string{}
+	for _, l := range status.GetLeaders() {
+		leaders[l.GetShardId()] = l.GetNodeId()
+	}
+	for _, s := range status.GetMap().GetShards() {
+		if want := s.GetReplicas()[0].GetNodeId(); leaders[s.GetId()] != want {
+			return fmt.Errorf("shard %d is led by %q, not by %q", s.GetId(), leaders[s.GetId()], want)
 		}
-		leaders := map[uint64]string{}
-		for _, l := range status.GetLeaders() {
-			leaders[l.GetShardId()] = l.GetNodeId()
-		}
-		for _, s := range status.GetMap().GetShards() {
-			if want := s.GetReplicas()[0].GetNodeId(); leaders[s.GetId()] != want {
-				return fmt.Errorf("shard %d is led by %q, not by %q", s.GetId(), leaders[s.GetId()], want)
-			}
-		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // Terms maps each shard to the highest term in which a node leads it. Equal terms before and after
