@@ -12,8 +12,9 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
 # Tests of processes mostly wait, so two packages run at a time; not beside others those that load both cores themselves.
 ALONE := /(hostile|differential)$$
-# make chaos: a percentage, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
+# make chaos: a percentage, how many clusters side by side, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
 export CHAOS_SCALE ?= 100
+export CHAOS_PARALLEL ?= 3
 CHAOS_PARTS ?=
 
 .PHONY: help
@@ -89,7 +90,7 @@ fuzz: ## fuzz each target for FUZZTIME (20s)
 	done
 
 .PHONY: chaos
-chaos: ## every fault on every workload, kills, power cuts: hours, or CHAOS_SCALE percent of them; prints a page
+chaos: ## every fault on every workload, kills, power cuts: over an hour, or CHAOS_SCALE percent of it; prints a page
 	.ci/chaos $(CHAOS_PARTS)
 
 .PHONY: ready-time

@@ -62,6 +62,16 @@ func runCell(t *testing.T, f fault, seed uint64, make func(*testing.T, *cluster.
 	p := newProgress()
 	w := make(t, s.Cluster, seed, p)
 	var result cell
+	judgement := "not judged"
+	defer func() { // also when the test ends before its time
+		verdict := "ok"
+		if t.Failed() {
+			verdict = "FAILED"
+		}
+		report.Add("cells", "%-26s %3d faults (%d on leaders) %7d acked %5d unknown, longest gap %5.2fs, all served %4.1fs after healing: %s: %s",
+			strings.TrimPrefix(t.Name(), "TestFaultsBreakNoPromise/"), result.strikes, result.onLeaders, p.count(), p.unknown.Load(),
+			p.longestGap().Seconds(), result.waited.Seconds(), verdict, judgement)
+	}()
 	whileRunning(w.Run, func() {
 		atLeast(t, "steady", time.Second, minAcked, p.count)
 		for start := time.Now(); result.strikes == 0 || time.Since(start) < *cellTime; {
@@ -71,14 +81,7 @@ func runCell(t *testing.T, f fault, seed uint64, make func(*testing.T, *cluster.
 	if result.onLeaders == 0 {
 		t.Error("no fault hit a leader")
 	}
-	judgement := w.Judge(t, s.Cluster)
-	verdict := "ok"
-	if t.Failed() {
-		verdict = "FAILED"
-	}
-	report.Add("cells", "%-26s %3d faults (%d on leaders) %7d acked %5d unknown, longest gap %5.2fs, all served %4.1fs after healing: %s: %s",
-		strings.TrimPrefix(t.Name(), "TestFaultsBreakNoPromise/"), result.strikes, result.onLeaders, p.count(), p.unknown.Load(),
-		p.longestGap().Seconds(), result.waited.Seconds(), verdict, judgement)
+	judgement = w.Judge(t, s.Cluster)
 }
 
 // runFault strikes, lets the fault last, heals, and waits until everybody is served.

@@ -22,7 +22,7 @@ func TestAKilledLeaderIsReplacedUnderManyWriters(t *testing.T) {
 	for range 8 { // a client for eight writers, as programs have
 		clients = append(clients, newClient(t, c, client.Options{}))
 	}
-	w := &workload.Writers{Count: 64, Prefix: "kill", Shard: shardOf(c), Timeout: 5 * time.Second,
+	w := &workload.Writers{Count: 64, Prefix: "kill", Shard: shardOf(c), Timeout: 5 * time.Second, Pause: 10 * time.Millisecond,
 		Stores: func(writer int) []workload.Store {
 			return []workload.Store{&workload.SDK{Client: clients[writer%len(clients)]}}
 		}}

@@ -195,7 +195,8 @@ func (k *counterWork) Judge(t *testing.T, c *cluster.Cluster) string {
 type sets struct{ *workload.Writers }
 
 func newSets(t *testing.T, c *cluster.Cluster, _ uint64, p *progress) work {
-	w := &workload.Writers{Count: 24, Prefix: "kill", Shard: shardOf(c), Timeout: 2 * time.Second, Stores: mixedStores(t, c, p)}
+	w := &workload.Writers{Count: 24, Prefix: "kill", Shard: shardOf(c), Timeout: 2 * time.Second, Pause: 5 * time.Millisecond,
+		Stores: mixedStores(t, c, p)}
 	w.Begin("all")
 	return sets{w}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/lightning-db/lightning/tests/cluster"
 	"github.com/lightning-db/lightning/tests/report"
@@ -22,11 +23,14 @@ func poweredCluster(t *testing.T) (*cluster.Cluster, []*cluster.LoopDisk) {
 	t.Helper()
 	var disks []*cluster.LoopDisk
 	for range 3 {
-		disks = append(disks, cluster.NewLoopDisk(t, 1<<30))
+		disks = append(disks, cluster.NewLoopDisk(t, 4<<30)) // a sparse file
 	}
 	return cluster.Start(t, cluster.Options{LogDir: t.TempDir(), Dir: func(i int) string { return filepath.Join(disks[i].Dir, "node") },
 		Args: []string{"--raft-snapshot-threshold", "100", "--raft-trailing-logs", "50", "--raft-snapshot-interval", "300ms", "--memtable-bytes", "1048576"}}), disks
 }
+
+// betweenWrites is the pause of a writer: hundreds of cuts must not fill the disks, and all has to be read back.
+const betweenWrites = 15 * time.Millisecond
 
 // TestPowerCutOfAllNodesLosesNoAcknowledgedWrite takes from all disks at once what was not synced, again and again:
 // what was acknowledged must have been on a majority of them, and every node must come back from what is left.
@@ -35,7 +39,7 @@ func TestPowerCutOfAllNodesLosesNoAcknowledgedWrite(t *testing.T) {
 	c, disks := poweredCluster(t)
 	acked := make(map[string]string)
 	for range *cutsOfAll {
-		l := startLoad(t, c, 16, 1000, c.Nodes...)
+		l := startPacedLoad(t, c, betweenWrites, 16, 400, c.Nodes...)
 		cluster.Eventually(t, 2*recovery, "writes", func() error { return atLeast(l.PhaseAcked(), 300) })
 		cutAll(c, disks)
 		for key, value := range l.stop() {
@@ -63,7 +67,7 @@ func cutAll(c *cluster.Cluster, disks []*cluster.LoopDisk) {
 func TestPowerCutOfOneNodeLosesNoAcknowledgedWrite(t *testing.T) {
 	t.Parallel()
 	c, disks := poweredCluster(t)
-	l := startLoad(t, c, 16, 1000, c.Nodes...)
+	l := startPacedLoad(t, c, betweenWrites, 16, 400, c.Nodes...)
 	for range *cutsOfOne {
 		n, _ := c.LeaderOfMost(recovery)
 		before := l.PhaseAcked()
@@ -90,7 +94,7 @@ func TestPowerCutOfNodesThatDoNotSyncLosesWrites(t *testing.T) {
 	for _, n := range c.Nodes {
 		n.SkipSyncs()
 	}
-	l := startLoad(t, c, 16, 1000, c.Nodes...)
+	l := startPacedLoad(t, c, betweenWrites, 16, 400, c.Nodes...)
 	cluster.Eventually(t, 2*recovery, "writes", func() error { return atLeast(l.PhaseAcked(), 300) })
 	cutAll(c, disks)
 	acked := l.stop()

@@ -2,8 +2,11 @@ package scenarios
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -73,9 +76,15 @@ type load struct {
 
 func startLoad(t *testing.T, c *cluster.Cluster, writers, valueBytes int, nodes ...*cluster.Node) *load {
 	t.Helper()
+	return startPacedLoad(t, c, 0, writers, valueBytes, nodes...)
+}
+
+// startPacedLoad is startLoad with a pause between two writes of a writer, for runs of many minutes.
+func startPacedLoad(t *testing.T, c *cluster.Cluster, pause time.Duration, writers, valueBytes int, nodes ...*cluster.Node) *load {
+	t.Helper()
 	table := c.Table()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{cancel: cancel, Writers: &workload.Writers{Count: writers, Prefix: fmt.Sprintf("load/%d", time.Now().UnixNano()), Timeout: 5 * time.Second,
+	l := &load{cancel: cancel, Writers: &workload.Writers{Count: writers, Prefix: fmt.Sprintf("load/%d", time.Now().UnixNano()), Timeout: 5 * time.Second, Pause: pause,
 		Padding: strings.Repeat("x", valueBytes),
 		Shard:   func(key string) uint64 { return uint64(table.ShardOf(router.Slot(0, []byte(key))).ID) },
 		Stores: func(int) []workload.Store {
@@ -100,16 +109,38 @@ func (l *load) stop() map[string]string {
 // verify reads every acknowledged write back through n and returns how many are missing, which fails the test.
 func verify(t *testing.T, n *cluster.Node, acked map[string]string) (missing int) {
 	t.Helper()
-	client := redisClient(t, n)
-	for key, want := range acked {
-		got, err := client.Get(t.Context(), key).Result()
-		if err == nil && got == want {
-			continue
-		}
-		if missing++; missing <= 5 {
-			t.Errorf("acknowledged %s through %s: %d bytes instead of %d, %v", key, n.Name, len(got), len(want), err)
+	client, keys := redisClient(t, n), slices.Collect(maps.Keys(acked))
+	for chunk := range slices.Chunk(keys, 200) {
+		for i, got := range readKeys(t, client, chunk) {
+			if want := acked[chunk[i]]; got.Err() != nil || got.Val() != want {
+				if missing++; missing <= 5 {
+					t.Errorf("acknowledged %s through %s: %d bytes instead of %d, %v", chunk[i], n.Name, len(got.Val()), len(want), got.Err())
+				}
+			}
 		}
 	}
 	say(t, "%d acknowledged writes read back through %s, %d missing", len(acked), n.Name, missing)
 	return missing
+}
+
+// readKeys reads many keys in one pipeline. A key that is not there is an answer; everything else is asked for again.
+func readKeys(t *testing.T, client *redis.Client, keys []string) (answers []*redis.StringCmd) {
+	t.Helper()
+	cluster.Eventually(t, recovery, "reads are answered", func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		pipe := client.Pipeline()
+		answers = answers[:0]
+		for _, key := range keys {
+			answers = append(answers, pipe.Get(ctx, key))
+		}
+		_, _ = pipe.Exec(ctx) // the error of one of them
+		for _, a := range answers {
+			if err := a.Err(); err != nil && !errors.Is(err, redis.Nil) {
+				return err
+			}
+		}
+		return nil
+	})
+	return answers
 }

@@ -21,6 +21,8 @@ type Writers struct {
 	// Shard names the shard that owns a key; gaps are measured per shard.
 	Shard   func(key string) uint64
 	Timeout time.Duration
+	// Pause is the time between two requests of a writer; it bounds how much a long run has to read back.
+	Pause time.Duration
 	// Padding is appended to every value.
 	Padding string
 
@@ -140,6 +142,9 @@ func (w *Writers) write(ctx context.Context, writer int, stores []Store) {
 		if err != nil {
 			node = (node + 1) % len(stores)
 			cluster.Wait(ctx, 20*time.Millisecond)
+		}
+		if w.Pause > 0 {
+			cluster.Wait(ctx, w.Pause)
 		}
 	}
 }
