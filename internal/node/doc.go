@@ -14,8 +14,8 @@
 //
 // # Goroutines
 //
-// Run starts one goroutine for each server and one that follows the map. All of them end
-// before Run returns.
+// Run starts one goroutine for each server, that of profiles included, and one that follows the map.
+// All of them end before Run returns.
 //
 // # Invariants
 //

@@ -51,6 +51,7 @@ type node struct {
 	replicas  *replicas
 	server    *server.Server
 	faces     *faces
+	profiles  *profiles // nil without --pprof-socket
 
 	// Written by join, loaded by anyone.
 	meta    atomic.Pointer[meta.Meta]
@@ -146,6 +147,11 @@ func (n *node) assemble() error {
 	n.logger.Info("starting", "version", build.Current().Line("lightning-node"), "id", n.id, "data", n.config.DataDir)
 	if n.listeners, err = listen(n.config, n.network); err != nil {
 		return err
+	}
+	if n.config.PprofSocket != "" {
+		if n.profiles, err = openProfiles(n.config.PprofSocket); err != nil {
+			return err
+		}
 	}
 	if n.pledges, err = pledge.OpenStore(n.fs, n.config.DataDir, n.id, n.config.Name, n.expect()); err != nil {
 		return &DataDirError{n.config.DataDir, err}
@@ -389,6 +395,9 @@ func (n *node) close() error {
 		closing("servers", n.faces)
 	}
 	n.listeners.close()
+	if n.profiles != nil {
+		closing("profiles", n.profiles)
+	}
 	if n.follower != nil {
 		closing("map follower", n.follower)
 	}
