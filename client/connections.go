@@ -106,6 +106,8 @@ func (cs *connections) open(address string) (*connection, error) {
 		grpc.WithContextDialer(cs.opts.Dialer),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithInitialWindowSize(api.StreamWindowBytes),
+		grpc.WithInitialConnWindowSize(api.ConnectionWindowBytes),
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)),
 		// Retries are this package's, which knows what may have run. gRPC still repeats a call

@@ -100,6 +100,8 @@ func (p *Pool) Conn(node api.NodeID, lane Lane) (*grpc.ClientConn, error) {
 		grpc.WithContextDialer(p.dial),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.WithInitialWindowSize(api.StreamWindowBytes),
+		grpc.WithInitialConnWindowSize(api.ConnectionWindowBytes),
 		grpc.WithUnaryInterceptor(p.onUnary),
 		grpc.WithStreamInterceptor(p.onStream),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(api.MaxMessageBytes), grpc.MaxCallSendMsgSize(api.MaxMessageBytes)),

@@ -206,6 +206,8 @@ func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
 		grpc.MaxSendMsgSize(api.MaxMessageBytes),
+		grpc.InitialWindowSize(api.StreamWindowBytes),
+		grpc.InitialConnWindowSize(api.ConnectionWindowBytes),
 		grpc.KeepaliveEnforcementPolicy(peerEnforcement),
 		grpc.KeepaliveParams(peerKeepalive),
 	}

@@ -131,6 +131,8 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(newCodec()),
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes),
 		grpc.MaxSendMsgSize(api.MaxMessageBytes),
+		grpc.InitialWindowSize(api.StreamWindowBytes),
+		grpc.InitialConnWindowSize(api.ConnectionWindowBytes),
 		grpc.MaxConcurrentStreams(s.opts.MaxStreams),
 		grpc.ConnectionTimeout(handshakeTimeout),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPingInterval, PermitWithoutStream: true}),
