@@ -20,18 +20,33 @@ import (
 	sdk "github.com/lightning-db/lightning/client"
 )
 
-// lightningSystems are three nodes with the default number of shards, and with others.
-func lightningSystems(s settings, bin string) []*system {
-	all := []*system{lightningSystem(s, bin, "lightning", 0,
-		"put-256", "put-64", "put-1", "put-64x16", "get-256", "get-64x16", "stale-get-256", "mixed-64",
-		"grpc-put-256", "grpc-get-256", "unary-put-256", "unary-get-256", "disk")}
-	for _, shards := range []int{1, 8, 32} {
-		all = append(all, lightningSystem(s, bin, fmt.Sprintf("lightning-%d-shards", shards), shards, "put-256"))
+// lightningSystems are three nodes with the default number of shards, and with others, of the checkout's
+// program and of each further build.
+func lightningSystems(s settings, bin string) ([]*system, error) {
+	programs := []string{"=" + filepath.Join(bin, "lightning-node")}
+	if s.builds != "" {
+		programs = append(programs, strings.Split(s.builds, ",")...)
 	}
-	return all
+	var all []*system
+	for _, p := range programs {
+		name, path, ok := strings.Cut(p, "=")
+		if !ok {
+			return nil, fmt.Errorf("-builds: %q is not name=path", p)
+		}
+		if name != "" {
+			name = "@" + name
+		}
+		all = append(all, lightningSystem(path, "lightning"+name, 0,
+			"put-256", "put-64", "put-1", "put-64x16", "get-256", "get-64x16", "stale-get-256", "mixed-64",
+			"grpc-put-256", "grpc-get-256", "unary-put-256", "unary-get-256", "disk"))
+		for _, shards := range []int{1, 8, 32} {
+			all = append(all, lightningSystem(path, fmt.Sprintf("lightning-%d-shards%s", shards, name), shards, "put-256"))
+		}
+	}
+	return all, nil
 }
 
-func lightningSystem(s settings, bin, name string, shards int, does ...string) *system {
+func lightningSystem(program, name string, shards int, does ...string) *system {
 	sys := &system{name: name, does: does,
 		promise:  "3 copies, fsync on a majority, linearizable",
 		settings: "defaults; plaintext on loopback; cluster listener",
@@ -46,7 +61,7 @@ func lightningSystem(s settings, bin, name string, shards int, does ...string) *
 		if shards > 0 {
 			l.led = min(shards, 3)
 		}
-		if err := l.start(ctx, dir, filepath.Join(bin, "lightning-node"), args); err != nil {
+		if err := l.start(ctx, dir, program, args); err != nil {
 			l.stop()
 			return nil, err
 		}

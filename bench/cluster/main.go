@@ -16,6 +16,7 @@ import (
 // settings are the flags.
 type settings struct {
 	root       string
+	builds     string
 	systems    string
 	workloads  string
 	runs       int
@@ -28,6 +29,7 @@ type settings struct {
 func main() {
 	var s settings
 	flag.StringVar(&s.root, "root", "..", "the checkout of Lightning DB")
+	flag.StringVar(&s.builds, "builds", "", "further builds of lightning-node to compare, as name=path, separated by commas")
 	flag.StringVar(&s.systems, "systems", "", "only these systems, separated by commas")
 	flag.StringVar(&s.workloads, "workloads", "", "only these workloads, separated by commas")
 	flag.IntVar(&s.runs, "runs", 3, "repetitions, of which the median counts")

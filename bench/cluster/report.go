@@ -77,7 +77,7 @@ func (r *report) printHeader(w io.Writer) {
 		strings.TrimSpace(string(commit)), runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	fmt.Fprintf(w, "%d keys of 16 bytes drawn uniformly, values of %d random bytes, closed loop, warm-up %v, window %v, median of %d.\n\n",
 		r.settings.keys, r.settings.valueBytes, r.settings.warmUp, r.settings.window, r.settings.runs)
-	all, err := systems(settings{systems: "none"}, os.TempDir())
+	all, err := systems(settings{systems: "none", builds: r.settings.builds}, os.TempDir())
 	if err != nil {
 		return
 	}

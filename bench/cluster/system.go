@@ -127,7 +127,11 @@ func systems(s settings, bin string) ([]*system, error) {
 		return nil, err
 	}
 	var all []*system
-	all = append(all, lightningSystems(s, bin)...)
+	ours, err := lightningSystems(s, bin)
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, ours...)
 	all = append(all, etcdSystem(bin), natsSystem(bin))
 	all = append(all, redisSystems()...)
 	builds := map[string][2]string{
