@@ -26,7 +26,10 @@
 //     copies that to the end of the log, a little with each batch, so that an idle group pins nothing.
 //  3. If much is left and the log is above its limit, Pinned says whose it is; package raft has that
 //     group make its state durable and cut its log.
-//  4. When nothing of the oldest is needed, a record says so; when that is durable, the file is free.
+//  4. When nothing of the oldest is needed, after a cut, a drop or a copy, a record says so at once; when
+//     that is durable, the file is free. The writer copies on by itself as long as that gives segments
+//     free, so that a node whose writes have ended keeps three of them and two free files at most,
+//     besides what its groups need.
 //
 // # Opening
 //

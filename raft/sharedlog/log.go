@@ -95,7 +95,9 @@ type Log struct {
 	}
 
 	pin      atomic.Pointer[Pin]
-	closeErr error // set before done is closed
+	live     atomic.Int64 // bytes of records that somebody needs
+	unused   atomic.Int64 // files that wait for reuse
+	closeErr error        // set before done is closed
 }
 
 // droppedReplica remembers that an incarnation must not come back.
@@ -167,6 +169,25 @@ func (l *Log) Size() int64 {
 	l.segments.RLock()
 	defer l.segments.RUnlock()
 	return int64(len(l.segments.list)) * l.opts.SegmentBytes
+}
+
+// Excess is by how many bytes the segments in use are above the limit, negative below it.
+func (l *Log) Excess() int64 { return l.Size() - l.opts.MaxBytes }
+
+// Usage is what the log holds.
+type Usage struct {
+	Segments  int64 // in use
+	Free      int64 // files that wait for reuse
+	Bytes     int64 // of both, as if they were full
+	LiveBytes int64 // of the records that somebody needs
+}
+
+// Usage reports what the log holds. What of Bytes is not live lies between records that are, or waits for reuse.
+func (l *Log) Usage() Usage {
+	size := l.Size()
+	u := Usage{Segments: size / l.opts.SegmentBytes, Free: l.unused.Load(), LiveBytes: l.live.Load()}
+	u.Bytes = size + u.Free*l.opts.SegmentBytes
+	return u
 }
 
 // Close writes what is queued and marks the end, so that the next Open can tell damage of the

@@ -7,31 +7,15 @@ import (
 
 // rotate ends the segment and begins the next one:
 //
-//  1. the records that are gathered, and which segments are not needed any more, become durable;
-//  2. one of those, or a new file, becomes a segment: its header is durable;
+//  1. the records that are gathered become durable;
+//  2. a free file, or a new one, becomes a segment: its header is durable;
 //  3. the seal, which names it, becomes durable.
 //
 // A crash before 3 leaves an empty segment that nobody looks for.
 func (w *writer) rotate() error {
 	l := w.log
-	list := l.segments.list
-	n := 0
-	// What this round has written is not counted yet.
-	for list[n].live == 0 && list[n].sequence < w.first {
-		n++
-	}
-	if n > 0 {
-		if _, err := w.put(&record{kind: kindOldest, index: uint64(list[n].sequence)}); err != nil {
-			return err
-		}
-	}
 	if err := w.commit(); err != nil {
 		return err
-	}
-	if n > 0 {
-		if err := w.retire(n); err != nil {
-			return err
-		}
 	}
 	next, err := l.newSegment(w.segment.sequence + 1)
 	if err != nil {
@@ -53,6 +37,27 @@ func (w *writer) rotate() error {
 
 func sealTo(next *segment) *record {
 	return &record{kind: kindSeal, index: uint64(next.sequence), term: next.id}
+}
+
+// giveBack gives the oldest segments free that nobody needs any more, as soon as that is so: a node
+// whose writes have ended must not hold their space for ever. A record that says so is durable before (LG6).
+func (w *writer) giveBack() error {
+	list := w.log.segments.list
+	n := 0
+	for n < len(list)-1 && list[n].live == 0 {
+		n++
+	}
+	if n == 0 {
+		return nil
+	}
+	w.batch = w.position()
+	if _, err := w.add(&record{kind: kindOldest, index: uint64(list[n].sequence)}); err != nil {
+		return err
+	}
+	if err := w.commit(); err != nil {
+		return err
+	}
+	return w.retire(n)
 }
 
 // retire gives the files of the n oldest segments free.
@@ -126,6 +131,16 @@ func (c *carrier) write(w *writer) error {
 		size += recordBytes(len(r.payload))
 	}
 	return nil
+}
+
+// waiting reports whether segments can be given back by carrying what is left in the oldest, so that the
+// writer goes on with it though nobody writes. What is damaged cannot be carried, and waits for its group.
+func (c *carrier) waiting(l *Log) bool {
+	list := l.segments.list
+	if len(list) <= carryFrom || list[0].live == 0 || l.tooMuch(list[0]) && !l.stuck() {
+		return false
+	}
+	return c.from != list[0].sequence || len(c.items) > 0
 }
 
 // tooMuch reports whether more is live in a segment than is carried out of it in ordinary times.

@@ -31,6 +31,7 @@ const writeBytes = 1 << 20
 const keepBytes = 4 << 20
 
 func newWriter(l *Log) *writer {
+	l.unused.Store(int64(len(l.free)))
 	return &writer{log: l, segment: l.segments.list[len(l.segments.list)-1], cache: tailCache{maxBytes: l.opts.CacheBytes}}
 }
 
@@ -42,9 +43,9 @@ func (w *writer) loop() {
 		for {
 			l.mu.Lock()
 			requests, l.mu.queue = l.mu.queue, requests[:0]
-			closing := l.mu.closing
+			closing, failed := l.mu.closing, l.mu.failed != nil
 			l.mu.Unlock()
-			if len(requests) > 0 {
+			if len(requests) > 0 || !failed && !closing && w.carry.waiting(l) {
 				w.round(requests)
 				clear(requests)
 				continue
@@ -76,6 +77,11 @@ func (w *writer) round(requests []*request) {
 			}
 		}
 		w.checkLimit(requests)
+		// The requests are durable, but somebody has to be told that nothing will be from now on.
+		if failed := w.giveBack(); failed != nil {
+			err = w.fail(failed)
+		}
+		w.log.unused.Store(int64(len(w.log.free)))
 	}
 	for _, r := range requests {
 		if r.err == nil {
@@ -104,7 +110,7 @@ func (w *writer) encode(requests []*request) error {
 	if failed != nil {
 		return failed
 	}
-	w.batch, w.first = w.position(), w.segment.sequence
+	w.batch = w.position()
 	// What is carried forward is as it was before the requests, so it comes before them.
 	if err := w.carry.write(w); err != nil {
 		return err
@@ -378,7 +384,9 @@ func (w *writer) count(sign int, at []location) {
 			s = w.log.find(a.segment)
 		}
 		s.live += sign
-		s.liveBytes += int64(sign) * recordBytes(int(a.length))
+		bytes := int64(sign) * recordBytes(int(a.length))
+		s.liveBytes += bytes
+		w.log.live.Add(bytes)
 	}
 }
 
