@@ -3,6 +3,7 @@ package shard
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,10 +161,10 @@ func TestNothingOfAPendingIsProposedBehindWhatWasRefused(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			p, l := newTestProposer(t)
-			for range maxInFlight - 1 {
-				submitAsync(t.Context(), p, marked(0))
-				synctest.Wait()
+			if _, err := begin(p, slices.Repeat([]Command{marked(0)}, 10)...); err != nil {
+				t.Fatal(err)
 			}
+			synctest.Wait()
 			w, err := begin(p, sized(maxEntryBytes), sized(10), sized(20), marked(1))
 			if err != nil {
 				t.Fatal(err)
@@ -171,10 +172,9 @@ func TestNothingOfAPendingIsProposedBehindWhatWasRefused(t *testing.T) {
 			synctest.Wait()
 			other := submitAsync(t.Context(), p, marked(2))
 			synctest.Wait()
-			l.proposed()[maxInFlight-1].fail(c.refused)
-			for _, sent := range l.proposed()[:maxInFlight-1] {
-				sent.echo()
-			}
+			flying := l.proposed()
+			flying[1].fail(c.refused)
+			flying[0].echo()
 			synctest.Wait()
 			outcomes := w.Wait(t.Context())
 			if !errors.Is(outcomes[0].Err, c.refused) {
@@ -185,7 +185,7 @@ func TestNothingOfAPendingIsProposedBehindWhatWasRefused(t *testing.T) {
 					t.Errorf("%s: command %d got %v, want %v", name, i+1, o.Err, c.want)
 				}
 			}
-			last := l.proposed()[maxInFlight]
+			last := l.proposed()[len(flying)]
 			if len(last.entry.Commands) != 1 {
 				t.Fatalf("%s: %d commands are proposed, want the other caller's", name, len(last.entry.Commands))
 			}
@@ -200,10 +200,7 @@ func TestNothingOfAPendingIsProposedBehindWhatWasRefused(t *testing.T) {
 func TestWhatWaitsForTooLongIsRefusedAndNotProposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		for range maxInFlight {
-			submitAsync(t.Context(), p, marked(0))
-			synctest.Wait()
-		}
+		occupy(t, p)
 		old := submitAsync(t.Context(), p, marked(1))
 		synctest.Wait()
 		<-time.After(maxQueueAge / 2)
@@ -213,7 +210,9 @@ func TestWhatWaitsForTooLongIsRefusedAndNotProposed(t *testing.T) {
 		if _, err := begin(p, marked(3)); !errors.Is(err, api.ErrOverloaded) {
 			t.Errorf("behind a queue that does not move: %v", err)
 		}
-		l.proposed()[0].echo()
+		for _, sent := range l.proposed() {
+			sent.echo()
+		}
 		if o := <-old; !errors.Is(o.err, api.ErrOverloaded) {
 			t.Errorf("the old one got %+v", o)
 		}
@@ -249,10 +248,7 @@ func TestWhatIsPastItsDeadlineIsNotProposed(t *testing.T) {
 func TestGivingUpKeepsTheCommandsOfOthersInTheEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		for range maxInFlight {
-			submitAsync(t.Context(), p, marked(0))
-			synctest.Wait()
-		}
+		occupy(t, p)
 		ctx, cancel := context.WithCancel(t.Context())
 		var kept []chan outcome
 		for i := range 5 {
@@ -265,7 +261,9 @@ func TestGivingUpKeepsTheCommandsOfOthersInTheEntry(t *testing.T) {
 		}
 		cancel()
 		synctest.Wait()
-		l.proposed()[0].echo()
+		for _, sent := range l.proposed() {
+			sent.echo()
+		}
 		synctest.Wait()
 		e := l.proposed()[maxInFlight]
 		if len(e.entry.Commands) != len(kept) {

@@ -19,7 +19,9 @@ const (
 	maxEntryBytes = 256 << 10
 
 	// maxInFlight entries hide the latency of the log and the network; more would only make
-	// smaller entries, because what waits is packed together.
+	// smaller entries, because what waits is packed together. Behind the first, an entry flies only
+	// if it is full or carries as much as all that fly: each entry costs every replica a sync and
+	// several wake-ups, whatever its size.
 	maxInFlight = 4
 
 	// maxQueueCommands and maxQueueBytes bound what waits: sixteen full entries, or four of the
@@ -186,7 +188,12 @@ func (p *proposer) lastLocked(now time.Time) *entry {
 	return e
 }
 
+// wakeLocked wakes the loop if there is something for it to do. What waits for room is seen again
+// when an entry settles.
 func (p *proposer) wakeLocked() {
+	if len(p.mu.flying) > 0 && !p.worthwhileLocked() {
+		return
+	}
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -247,7 +254,7 @@ func (p *proposer) take(term api.Term) (e *entry, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fresh = p.mu.broken || term != p.term || p.run == 0
-	if len(p.mu.flying) >= maxInFlight || fresh && len(p.mu.flying) > 0 {
+	if len(p.mu.flying) > 0 && (fresh || !p.worthwhileLocked()) {
 		return nil, false
 	}
 	for len(p.mu.queue) > 0 {
@@ -268,6 +275,21 @@ func (p *proposer) take(term api.Term) (e *entry, fresh bool) {
 		return e, fresh
 	}
 	return nil, false
+}
+
+// worthwhileLocked reports whether another entry may fly beside those that do.
+func (p *proposer) worthwhileLocked() bool {
+	if len(p.mu.flying) >= maxInFlight {
+		return false
+	}
+	if len(p.mu.queue) > 1 {
+		return true // the first is full
+	}
+	flying := 0
+	for _, e := range p.mu.flying {
+		flying += len(e.places)
+	}
+	return p.mu.commands > 0 && p.mu.commands >= flying
 }
 
 // settle tells the callers of an entry what became of it.

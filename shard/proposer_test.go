@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -111,23 +112,39 @@ func tickAsync(ctx context.Context, p *proposer) chan outcome {
 	return c
 }
 
+// occupied are the commands of the entries with which occupy fills the flight: each carries as
+// much as all before it.
+var occupied = []int{1, 1, 2, 4}
+
+// occupy has maxInFlight entries fly.
+func occupy(t *testing.T, p *proposer) []*Pending {
+	t.Helper()
+	var flying []*Pending
+	for _, n := range occupied {
+		w, err := begin(p, slices.Repeat([]Command{marked(0)}, n)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		flying = append(flying, w)
+	}
+	return flying
+}
+
 func TestWhatWaitsIsPackedWhileFourEntriesAreInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		var waiting []chan outcome
-		add := func(n int) {
-			for range n {
-				waiting = append(waiting, submitAsync(t.Context(), p, marked(byte(len(waiting)))))
-				synctest.Wait()
-			}
-		}
-		add(maxInFlight)
+		occupy(t, p)
 		for i, e := range l.proposed() {
-			if len(e.entry.Commands) != 1 {
-				t.Fatalf("entry %d has %d commands while slots are free", i, len(e.entry.Commands))
+			if len(e.entry.Commands) != occupied[i] {
+				t.Fatalf("entry %d has %d commands while there is room for it", i, len(e.entry.Commands))
 			}
 		}
-		add(50)
+		var waiting []chan outcome
+		for i := range 50 {
+			waiting = append(waiting, submitAsync(t.Context(), p, marked(byte(i))))
+			synctest.Wait()
+		}
 		if n := len(l.proposed()); n != maxInFlight {
 			t.Fatalf("%d entries in flight", n)
 		}
@@ -147,25 +164,53 @@ func TestWhatWaitsIsPackedWhileFourEntriesAreInFlight(t *testing.T) {
 			all[i].echo()
 		}
 		for i, w := range waiting {
-			o := <-w
-			want := max(0, i-maxInFlight)
-			if o.err != nil || o.answer.Result.FailedOp != want {
-				t.Errorf("waiter %d got %+v, want the answer of place %d", i, o, want)
+			if o := <-w; o.err != nil || o.answer.Result.FailedOp != i {
+				t.Errorf("waiter %d got %+v, want the answer of its place", i, o)
 			}
-			if i >= maxInFlight && all[maxInFlight].entry.Commands[want][len(all[maxInFlight].entry.Commands[want])-1] != byte(i) {
+			if c := all[maxInFlight].entry.Commands[i]; c[len(c)-1] != byte(i) {
 				t.Errorf("command %d is not in its place", i)
 			}
 		}
 	})
 }
 
+func TestAnEntryFliesBesideOthersOnlyIfItCarriesAsMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, l := newTestProposer(t)
+		entries := func(want int) {
+			t.Helper()
+			synctest.Wait()
+			if n := len(l.proposed()); n != want {
+				t.Fatalf("%d entries fly, want %d", n, want)
+			}
+		}
+		if _, err := begin(p, slices.Repeat([]Command{marked(0)}, 10)...); err != nil {
+			t.Fatal(err)
+		}
+		entries(1)
+		for range 9 {
+			submitAsync(t.Context(), p, marked(0))
+		}
+		entries(1)
+		submitAsync(t.Context(), p, marked(0))
+		entries(2)
+		submitAsync(t.Context(), p, marked(0))
+		l.proposed()[0].echo()
+		entries(2) // one command waits for the ten that still fly
+		l.proposed()[1].echo()
+		entries(3)
+		for range 3 {
+			submitAsync(t.Context(), p, sized(maxEntryBytes-1))
+			synctest.Wait()
+		}
+		entries(5) // the first carries as much, the second is full, the third is neither
+	})
+}
+
 func TestEntriesAreBoundedByBytesAndCommands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		for range maxInFlight {
-			submitAsync(t.Context(), p, marked(0))
-			synctest.Wait()
-		}
+		occupy(t, p)
 		for _, size := range []int{100 << 10, 100 << 10, 100 << 10, 3 << 20, 10} {
 			submitAsync(t.Context(), p, sized(size))
 			synctest.Wait()
@@ -193,10 +238,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		p, _ := newTestProposer(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		for range maxInFlight {
-			submitAsync(ctx, p, marked(0))
-			synctest.Wait()
-		}
+		occupy(t, p)
 		for range maxQueueBytes / (8 << 20) {
 			submitAsync(ctx, p, sized(8<<20))
 		}
@@ -219,15 +261,13 @@ func TestGivingUpIsUnknownOnlyOnceProposed(t *testing.T) {
 		p, l := newTestProposer(t)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		var proposed, queued []chan outcome
-		for range maxInFlight {
-			proposed = append(proposed, submitAsync(ctx, p, marked(0)))
-			synctest.Wait()
-		}
-		queued = append(queued, submitAsync(ctx, p, marked(0)), submitAsync(ctx, p, marked(0)))
+		proposed := occupy(t, p)
+		queued := []chan outcome{submitAsync(ctx, p, marked(0)), submitAsync(ctx, p, marked(0))}
 		for _, w := range proposed {
-			if o := <-w; !errors.Is(o.err, api.ErrUnknownOutcome) {
-				t.Errorf("proposed: %+v", o)
+			for _, o := range w.Wait(ctx) {
+				if !errors.Is(o.Err, api.ErrUnknownOutcome) {
+					t.Errorf("proposed: %+v", o)
+				}
 			}
 		}
 		for _, w := range queued {
@@ -287,15 +327,14 @@ func TestEveryWaiterLearnsTheClassOfTheError(t *testing.T) {
 func TestTicksOfAnEntryAreOneAndStandFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, l := newTestProposer(t)
-		for range maxInFlight {
-			submitAsync(t.Context(), p, marked(0))
-			synctest.Wait()
-		}
+		occupy(t, p)
 		write := submitAsync(t.Context(), p, marked(77))
 		synctest.Wait()
 		ticks := []chan outcome{tickAsync(t.Context(), p), tickAsync(t.Context(), p)}
 		synctest.Wait()
-		l.proposed()[0].echo()
+		for _, sent := range l.proposed() {
+			sent.echo()
+		}
 		synctest.Wait()
 		e := l.proposed()[maxInFlight]
 		if len(e.entry.Commands) != 2 || string(e.entry.Commands[0]) != string(encodeTick()) {
@@ -359,17 +398,15 @@ func TestOneTickAtATimeThatNobodyWaitsFor(t *testing.T) {
 func TestCloseTellsEveryoneWhatIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _ := newTestProposer(t)
-		var proposed, queued []chan outcome
-		for range maxInFlight {
-			proposed = append(proposed, submitAsync(t.Context(), p, marked(0)))
-			synctest.Wait()
-		}
-		queued = append(queued, submitAsync(t.Context(), p, marked(0)), tickAsync(t.Context(), p))
+		proposed := occupy(t, p)
+		queued := []chan outcome{submitAsync(t.Context(), p, marked(0)), tickAsync(t.Context(), p)}
 		synctest.Wait()
 		p.close()
 		for _, w := range proposed {
-			if o := <-w; !errors.Is(o.err, api.ErrUnknownOutcome) {
-				t.Errorf("proposed: %+v", o)
+			for _, o := range w.Wait(t.Context()) {
+				if !errors.Is(o.Err, api.ErrUnknownOutcome) {
+					t.Errorf("proposed: %+v", o)
+				}
 			}
 		}
 		for _, w := range queued {
