@@ -37,7 +37,10 @@
 //  5. When the time is over, a write that may have run is UNKNOWN_OUTCOME and one that
 //     certainly did not is UNAVAILABLE or DEADLINE_PASSED.
 //
-// A read goes the same way without an id. One that allows a stale answer goes to the replica on
+// A read goes the same way without an id. What all callers read at another node goes by one stream
+// (forwardreads.go): what waits is sent together, those of one shard are one read there, and each is
+// answered as soon as its shard is done (forwardanswers.go), so that none waits for another shard. An
+// answer over 1 MiB is asked for again by a call of its own. A read that allows a stale answer goes to the replica on
 // this node first, then to the others; each answers if it can prove to be fresh enough, for
 // which it may ask the leader. When none can, the leader answers as if nothing had been allowed.
 //
@@ -47,14 +50,16 @@
 //
 // Reads and writes of several shards at once start one goroutine per shard, turns one per shard
 // beside the first, and wait for all of them before they return. Carriers, maxForwardMessages of them
-// for each shard on another node that something is sent to, end when nothing waits. Close waits for
-// every operation and every carrier.
+// for each shard on another node that something is sent to, end when nothing waits. A stream of reads has
+// readStream.sendLoop and recvLoop, from the first read to a node until the stream breaks or is replaced;
+// the node that answers has visitor.readLoop and one goroutine for each shard that is read. Close waits
+// for every operation, every carrier and all of these.
 // A forwarded call that takes long has a timer that looks whether the leader moved; the call's end
 // stops it. The time of a window of Shared runs in a timer that ends with it.
 //
 // # Locks
 //
-// gate.mu, forwarder.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
+// readForwarder.mu is taken before readStream.mu. gate.mu, forwarder.mu, readStream.mu, visitor.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
 //
 // # Invariants
 //

@@ -7,9 +7,7 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/status"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
@@ -71,41 +69,50 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 	if at.local != nil {
 		return s.getLocal(ctx, s.readKeys(at.local, at.shard.ID, at.shard.Epoch, ns, at.bound), keys, bytes)
 	}
-	var res *peerv1.ForwardGetResponse
-	req := &peerv1.ForwardGetRequest{
-		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys, MaxStalenessMs: millis(at.bound),
-	}
-	var refused error
-	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
-		if !bytes.large.Load() {
-			res, err = client.Get(ctx, req, grpc.MaxCallRecvMsgSize(smallAnswerBytes))
-			if !isTooLong(err) {
-				return err
-			}
-			bytes.large.Store(true)
-		}
-		refused = s.fetch(ctx, func() { res, err = client.Get(ctx, req) })
-		return err
-	})
-	if err == nil {
-		err = refused
-	}
+	list, err := s.getForwarded(ctx, at, ns, keys, bytes)
 	if err != nil {
 		return nil, err
 	}
-	if len(res.Items) == 0 || len(res.Items) > len(keys) {
-		return nil, api.Errorf(api.CodeInternal, "node %s answered %d of %d keys", at.node, len(res.Items), len(keys))
-	}
-	items := itemsFromPeer(res.Items)
+	items := itemsFromPeer(list)
 	for i := range items {
 		items[i].Key = keys[i]
 	}
 	return items, nil
 }
 
+// getForwarded reads keys at another node: together with what others read there, unless the answer is
+// long.
+func (s *Server) getForwarded(ctx context.Context, at place, ns api.Namespace, keys [][]byte, bytes *replyBudget) ([]*peerv1.ForwardItem, error) {
+	if !bytes.large.Load() {
+		items, err := s.getElsewhere(ctx, at, ns, keys)
+		if !errors.Is(err, errTooLong) {
+			s.opts.OnForward("get", api.CodeOf(err))
+			return items, err
+		}
+		bytes.large.Store(true)
+	}
+	var res *peerv1.ForwardGetResponse
+	req := &peerv1.ForwardGetRequest{
+		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys, MaxStalenessMs: millis(at.bound),
+	}
+	var refused error
+	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
+		refused = s.fetch(ctx, func() { res, err = client.Get(ctx, req) })
+		return err
+	})
+	if err = cmp.Or(err, refused); err != nil {
+		return nil, err
+	}
+	if len(res.Items) == 0 || len(res.Items) > len(keys) {
+		return nil, api.Errorf(api.CodeInternal, "node %s answered %d of %d keys", at.node, len(res.Items), len(keys))
+	}
+	return res.Items, nil
+}
+
 const (
-	// smallAnswerBytes is what a read takes in from another node before there is room for more: a
-	// longer answer is asked for again, which costs little beside what it takes to send it.
+	// smallAnswerBytes is what a read takes in from another node together with others, and before there
+	// is room for more: a longer answer is asked for again, which costs little beside what it takes to
+	// send it.
 	smallAnswerBytes = 1 << 20
 	// maxAnswerBytes are about those of the longest answer, see maxGetBytes.
 	maxAnswerBytes = maxGetBytes + api.MaxBatchBytes
@@ -138,13 +145,6 @@ func (s *Server) fetch(ctx context.Context, get func()) error {
 	defer s.gate.shrink(maxAnswerBytes)
 	get()
 	return nil
-}
-
-// isTooLong reports whether gRPC here refused to take an answer in. The errors of other nodes have
-// details.
-func isTooLong(err error) bool {
-	s, ok := status.FromError(err)
-	return ok && s.Code() == codes.ResourceExhausted && len(s.Details()) == 0
 }
 
 // scanPage reads one page of a range of one shard at a place.
@@ -234,12 +234,14 @@ func itemsFromPeer(list []*peerv1.ForwardItem) []api.Item {
 }
 
 func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
-	list := make([]*peerv1.ForwardItem, len(items))
+	list, messages := make([]*peerv1.ForwardItem, len(items)), make([]peerv1.ForwardItem, len(items))
 	for i, item := range items {
-		list[i] = &peerv1.ForwardItem{Value: item.Value, Version: uint64(item.Version), ExpiryMs: item.ExpiryMillis, Found: item.Found}
+		m := &messages[i]
+		m.Value, m.Version, m.ExpiryMs, m.Found = item.Value, uint64(item.Version), item.ExpiryMillis, item.Found
 		if withKeys {
-			list[i].Key = item.Key
+			m.Key = item.Key
 		}
+		list[i] = m
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -142,6 +143,9 @@ type Server struct {
 	// fetching has an element for each long answer on its way.
 	fetching chan struct{}
 	forwards forwarder
+	reads    readForwarder
+	// answering are the readers of the streams on which other nodes read here.
+	answering sync.WaitGroup
 }
 
 // maxFetching bounds the long answers that are read at a time, so that they leave time
@@ -167,6 +171,8 @@ func New(o Options) *Server {
 func (s *Server) Close() error {
 	s.gate.close(closeGrace)
 	s.forwards.carriers.Wait()
+	s.reads.loops.Wait()
+	s.answering.Wait()
 	return nil
 }
 

@@ -573,6 +573,260 @@ func (x *ForwardGetResponse) GetItems() []*ForwardItem {
 	return nil
 }
 
+type ForwardReadsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Reads         []*ForwardRead         `protobuf:"bytes,1,rep,name=reads,proto3" json:"reads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardReadsRequest) Reset() {
+	*x = ForwardReadsRequest{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardReadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardReadsRequest) ProtoMessage() {}
+
+func (x *ForwardReadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardReadsRequest.ProtoReflect.Descriptor instead.
+func (*ForwardReadsRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ForwardReadsRequest) GetReads() []*ForwardRead {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+type ForwardRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Names the answer. The sender uses a number once in a stream.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long the sender waits, from the arrival on.
+	TimeoutMs uint64 `protobuf:"varint,2,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// The rest is as in ForwardGetRequest.
+	ShardId        uint64   `protobuf:"varint,3,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	Epoch          uint64   `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Namespace      uint32   `protobuf:"varint,5,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Keys           [][]byte `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`
+	MaxStalenessMs uint64   `protobuf:"varint,7,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *ForwardRead) Reset() {
+	*x = ForwardRead{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardRead) ProtoMessage() {}
+
+func (x *ForwardRead) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardRead.ProtoReflect.Descriptor instead.
+func (*ForwardRead) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ForwardRead) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ForwardRead) GetTimeoutMs() uint64 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *ForwardRead) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *ForwardRead) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ForwardRead) GetNamespace() uint32 {
+	if x != nil {
+		return x.Namespace
+	}
+	return 0
+}
+
+func (x *ForwardRead) GetKeys() [][]byte {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ForwardRead) GetMaxStalenessMs() uint64 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
+}
+
+type ForwardReadsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Answers       []*ForwardFound        `protobuf:"bytes,1,rep,name=answers,proto3" json:"answers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardReadsResponse) Reset() {
+	*x = ForwardReadsResponse{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardReadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardReadsResponse) ProtoMessage() {}
+
+func (x *ForwardReadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardReadsResponse.ProtoReflect.Descriptor instead.
+func (*ForwardReadsResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ForwardReadsResponse) GetAnswers() []*ForwardFound {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
+// ForwardFound has either items, as many as the read has keys and without keys, or failure, or
+// too_long.
+type ForwardFound struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Items   []*ForwardItem         `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	Failure *lightningv1.Failure   `protobuf:"bytes,3,opt,name=failure,proto3" json:"failure,omitempty"`
+	// The answer would keep others waiting: it is to be asked for by Get.
+	TooLong       bool `protobuf:"varint,4,opt,name=too_long,json=tooLong,proto3" json:"too_long,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardFound) Reset() {
+	*x = ForwardFound{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardFound) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardFound) ProtoMessage() {}
+
+func (x *ForwardFound) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardFound.ProtoReflect.Descriptor instead.
+func (*ForwardFound) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ForwardFound) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ForwardFound) GetItems() []*ForwardItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *ForwardFound) GetFailure() *lightningv1.Failure {
+	if x != nil {
+		return x.Failure
+	}
+	return nil
+}
+
+func (x *ForwardFound) GetTooLong() bool {
+	if x != nil {
+		return x.TooLong
+	}
+	return false
+}
+
 type ForwardScanPageRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ShardId   uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
@@ -591,7 +845,7 @@ type ForwardScanPageRequest struct {
 
 func (x *ForwardScanPageRequest) Reset() {
 	*x = ForwardScanPageRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +857,7 @@ func (x *ForwardScanPageRequest) String() string {
 func (*ForwardScanPageRequest) ProtoMessage() {}
 
 func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +870,7 @@ func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageRequest.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ForwardScanPageRequest) GetShardId() uint64 {
@@ -698,7 +952,7 @@ type ForwardScanPageResponse struct {
 
 func (x *ForwardScanPageResponse) Reset() {
 	*x = ForwardScanPageResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +964,7 @@ func (x *ForwardScanPageResponse) String() string {
 func (*ForwardScanPageResponse) ProtoMessage() {}
 
 func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +977,7 @@ func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageResponse.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardScanPageResponse) GetItems() []*ForwardItem {
@@ -772,7 +1026,7 @@ type ForwardCountRequest struct {
 
 func (x *ForwardCountRequest) Reset() {
 	*x = ForwardCountRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +1038,7 @@ func (x *ForwardCountRequest) String() string {
 func (*ForwardCountRequest) ProtoMessage() {}
 
 func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +1051,7 @@ func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCountRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardCountRequest) GetShardId() uint64 {
@@ -830,7 +1084,7 @@ type ForwardCountResponse struct {
 
 func (x *ForwardCountResponse) Reset() {
 	*x = ForwardCountResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +1096,7 @@ func (x *ForwardCountResponse) String() string {
 func (*ForwardCountResponse) ProtoMessage() {}
 
 func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +1109,7 @@ func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCountResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ForwardCountResponse) GetCount() uint64 {
@@ -874,7 +1128,7 @@ type ForwardReadIndexRequest struct {
 
 func (x *ForwardReadIndexRequest) Reset() {
 	*x = ForwardReadIndexRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +1140,7 @@ func (x *ForwardReadIndexRequest) String() string {
 func (*ForwardReadIndexRequest) ProtoMessage() {}
 
 func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +1153,7 @@ func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForwardReadIndexRequest) GetShardId() uint64 {
@@ -920,7 +1174,7 @@ type ForwardReadIndexResponse struct {
 
 func (x *ForwardReadIndexResponse) Reset() {
 	*x = ForwardReadIndexResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +1186,7 @@ func (x *ForwardReadIndexResponse) String() string {
 func (*ForwardReadIndexResponse) ProtoMessage() {}
 
 func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1199,7 @@ func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForwardReadIndexResponse) GetIndex() uint64 {
@@ -971,7 +1225,7 @@ type ForwardCursorRequest struct {
 
 func (x *ForwardCursorRequest) Reset() {
 	*x = ForwardCursorRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[14]
+	mi := &file_api_peerv1_forward_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +1237,7 @@ func (x *ForwardCursorRequest) String() string {
 func (*ForwardCursorRequest) ProtoMessage() {}
 
 func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[14]
+	mi := &file_api_peerv1_forward_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +1250,7 @@ func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCursorRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ForwardCursorRequest) GetHandle() uint64 {
@@ -1019,7 +1273,7 @@ type ForwardCursorResponse struct {
 
 func (x *ForwardCursorResponse) Reset() {
 	*x = ForwardCursorResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[15]
+	mi := &file_api_peerv1_forward_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1285,7 @@ func (x *ForwardCursorResponse) String() string {
 func (*ForwardCursorResponse) ProtoMessage() {}
 
 func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[15]
+	mi := &file_api_peerv1_forward_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1298,7 @@ func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCursorResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForwardCursorResponse) GetFound() bool {
@@ -1112,7 +1366,25 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x04keys\x18\x04 \x03(\fR\x04keys\x12(\n" +
 	"\x10max_staleness_ms\x18\x05 \x01(\x04R\x0emaxStalenessMs\"J\n" +
 	"\x12ForwardGetResponse\x124\n" +
-	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\"\x86\x02\n" +
+	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\"K\n" +
+	"\x13ForwardReadsRequest\x124\n" +
+	"\x05reads\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardReadR\x05reads\"\xc9\x01\n" +
+	"\vForwardRead\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x02 \x01(\x04R\ttimeoutMs\x12\x19\n" +
+	"\bshard_id\x18\x03 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x1c\n" +
+	"\tnamespace\x18\x05 \x01(\rR\tnamespace\x12\x12\n" +
+	"\x04keys\x18\x06 \x03(\fR\x04keys\x12(\n" +
+	"\x10max_staleness_ms\x18\a \x01(\x04R\x0emaxStalenessMs\"Q\n" +
+	"\x14ForwardReadsResponse\x129\n" +
+	"\aanswers\x18\x01 \x03(\v2\x1f.lightning.peer.v1.ForwardFoundR\aanswers\"\xa0\x01\n" +
+	"\fForwardFound\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x124\n" +
+	"\x05items\x18\x02 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\x12/\n" +
+	"\afailure\x18\x03 \x01(\v2\x15.lightning.v1.FailureR\afailure\x12\x19\n" +
+	"\btoo_long\x18\x04 \x01(\bR\atooLong\"\x86\x02\n" +
 	"\x16ForwardScanPageRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -1146,10 +1418,11 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x15ForwardCursorResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\fR\x05start2\xb7\x04\n" +
+	"\x05start\x18\x03 \x01(\fR\x05start2\x95\x05\n" +
 	"\aForward\x12X\n" +
 	"\x05Apply\x12&.lightning.peer.v1.ForwardApplyRequest\x1a'.lightning.peer.v1.ForwardApplyResponse\x12R\n" +
-	"\x03Get\x12$.lightning.peer.v1.ForwardGetRequest\x1a%.lightning.peer.v1.ForwardGetResponse\x12a\n" +
+	"\x03Get\x12$.lightning.peer.v1.ForwardGetRequest\x1a%.lightning.peer.v1.ForwardGetResponse\x12\\\n" +
+	"\x05Reads\x12&.lightning.peer.v1.ForwardReadsRequest\x1a'.lightning.peer.v1.ForwardReadsResponse(\x010\x01\x12a\n" +
 	"\bScanPage\x12).lightning.peer.v1.ForwardScanPageRequest\x1a*.lightning.peer.v1.ForwardScanPageResponse\x12X\n" +
 	"\x05Count\x12&.lightning.peer.v1.ForwardCountRequest\x1a'.lightning.peer.v1.ForwardCountResponse\x12d\n" +
 	"\tReadIndex\x12*.lightning.peer.v1.ForwardReadIndexRequest\x1a+.lightning.peer.v1.ForwardReadIndexResponse\x12[\n" +
@@ -1167,7 +1440,7 @@ func file_api_peerv1_forward_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_forward_proto_rawDescData
 }
 
-var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_api_peerv1_forward_proto_goTypes = []any{
 	(*ForwardApplyRequest)(nil),      // 0: lightning.peer.v1.ForwardApplyRequest
 	(*ForwardApplyResponse)(nil),     // 1: lightning.peer.v1.ForwardApplyResponse
@@ -1177,40 +1450,50 @@ var file_api_peerv1_forward_proto_goTypes = []any{
 	(*ForwardItem)(nil),              // 5: lightning.peer.v1.ForwardItem
 	(*ForwardGetRequest)(nil),        // 6: lightning.peer.v1.ForwardGetRequest
 	(*ForwardGetResponse)(nil),       // 7: lightning.peer.v1.ForwardGetResponse
-	(*ForwardScanPageRequest)(nil),   // 8: lightning.peer.v1.ForwardScanPageRequest
-	(*ForwardScanPageResponse)(nil),  // 9: lightning.peer.v1.ForwardScanPageResponse
-	(*ForwardCountRequest)(nil),      // 10: lightning.peer.v1.ForwardCountRequest
-	(*ForwardCountResponse)(nil),     // 11: lightning.peer.v1.ForwardCountResponse
-	(*ForwardReadIndexRequest)(nil),  // 12: lightning.peer.v1.ForwardReadIndexRequest
-	(*ForwardReadIndexResponse)(nil), // 13: lightning.peer.v1.ForwardReadIndexResponse
-	(*ForwardCursorRequest)(nil),     // 14: lightning.peer.v1.ForwardCursorRequest
-	(*ForwardCursorResponse)(nil),    // 15: lightning.peer.v1.ForwardCursorResponse
-	(*lightningv1.Failure)(nil),      // 16: lightning.v1.Failure
+	(*ForwardReadsRequest)(nil),      // 8: lightning.peer.v1.ForwardReadsRequest
+	(*ForwardRead)(nil),              // 9: lightning.peer.v1.ForwardRead
+	(*ForwardReadsResponse)(nil),     // 10: lightning.peer.v1.ForwardReadsResponse
+	(*ForwardFound)(nil),             // 11: lightning.peer.v1.ForwardFound
+	(*ForwardScanPageRequest)(nil),   // 12: lightning.peer.v1.ForwardScanPageRequest
+	(*ForwardScanPageResponse)(nil),  // 13: lightning.peer.v1.ForwardScanPageResponse
+	(*ForwardCountRequest)(nil),      // 14: lightning.peer.v1.ForwardCountRequest
+	(*ForwardCountResponse)(nil),     // 15: lightning.peer.v1.ForwardCountResponse
+	(*ForwardReadIndexRequest)(nil),  // 16: lightning.peer.v1.ForwardReadIndexRequest
+	(*ForwardReadIndexResponse)(nil), // 17: lightning.peer.v1.ForwardReadIndexResponse
+	(*ForwardCursorRequest)(nil),     // 18: lightning.peer.v1.ForwardCursorRequest
+	(*ForwardCursorResponse)(nil),    // 19: lightning.peer.v1.ForwardCursorResponse
+	(*lightningv1.Failure)(nil),      // 20: lightning.v1.Failure
 }
 var file_api_peerv1_forward_proto_depIdxs = []int32{
 	2,  // 0: lightning.peer.v1.ForwardApplyResponse.outcomes:type_name -> lightning.peer.v1.ForwardOutcome
 	4,  // 1: lightning.peer.v1.ForwardOutcome.result:type_name -> lightning.peer.v1.ForwardResult
-	16, // 2: lightning.peer.v1.ForwardOutcome.failure:type_name -> lightning.v1.Failure
+	20, // 2: lightning.peer.v1.ForwardOutcome.failure:type_name -> lightning.v1.Failure
 	3,  // 3: lightning.peer.v1.ForwardResult.results:type_name -> lightning.peer.v1.ForwardOpResult
 	5,  // 4: lightning.peer.v1.ForwardGetResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	5,  // 5: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	0,  // 6: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
-	6,  // 7: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
-	8,  // 8: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
-	10, // 9: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
-	12, // 10: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
-	14, // 11: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
-	1,  // 12: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
-	7,  // 13: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
-	9,  // 14: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
-	11, // 15: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
-	13, // 16: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
-	15, // 17: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	9,  // 5: lightning.peer.v1.ForwardReadsRequest.reads:type_name -> lightning.peer.v1.ForwardRead
+	11, // 6: lightning.peer.v1.ForwardReadsResponse.answers:type_name -> lightning.peer.v1.ForwardFound
+	5,  // 7: lightning.peer.v1.ForwardFound.items:type_name -> lightning.peer.v1.ForwardItem
+	20, // 8: lightning.peer.v1.ForwardFound.failure:type_name -> lightning.v1.Failure
+	5,  // 9: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
+	0,  // 10: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
+	6,  // 11: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
+	8,  // 12: lightning.peer.v1.Forward.Reads:input_type -> lightning.peer.v1.ForwardReadsRequest
+	12, // 13: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
+	14, // 14: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
+	16, // 15: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
+	18, // 16: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
+	1,  // 17: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
+	7,  // 18: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
+	10, // 19: lightning.peer.v1.Forward.Reads:output_type -> lightning.peer.v1.ForwardReadsResponse
+	13, // 20: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
+	15, // 21: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
+	17, // 22: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
+	19, // 23: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_forward_proto_init() }
@@ -1229,7 +1512,7 @@ func file_api_peerv1_forward_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_forward_proto_rawDesc), len(file_api_peerv1_forward_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

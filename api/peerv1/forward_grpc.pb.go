@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Forward_Apply_FullMethodName     = "/lightning.peer.v1.Forward/Apply"
 	Forward_Get_FullMethodName       = "/lightning.peer.v1.Forward/Get"
+	Forward_Reads_FullMethodName     = "/lightning.peer.v1.Forward/Reads"
 	Forward_ScanPage_FullMethodName  = "/lightning.peer.v1.Forward/ScanPage"
 	Forward_Count_FullMethodName     = "/lightning.peer.v1.Forward/Count"
 	Forward_ReadIndex_FullMethodName = "/lightning.peer.v1.Forward/ReadIndex"
@@ -40,6 +41,9 @@ type ForwardClient interface {
 	// Get reads keys of one shard. It may answer fewer than asked, at least one, when the
 	// values are large; the rest is asked for again.
 	Get(ctx context.Context, in *ForwardGetRequest, opts ...grpc.CallOption) (*ForwardGetResponse, error)
+	// Reads is Get for all that a node has to read on this one, of any shards, each read for itself and
+	// in any order.
+	Reads(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ForwardReadsRequest, ForwardReadsResponse], error)
 	// ScanPage reads one page of a range of one shard.
 	ScanPage(ctx context.Context, in *ForwardScanPageRequest, opts ...grpc.CallOption) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
@@ -78,6 +82,19 @@ func (c *forwardClient) Get(ctx context.Context, in *ForwardGetRequest, opts ...
 	}
 	return out, nil
 }
+
+func (c *forwardClient) Reads(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ForwardReadsRequest, ForwardReadsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Forward_ServiceDesc.Streams[0], Forward_Reads_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ForwardReadsRequest, ForwardReadsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Forward_ReadsClient = grpc.BidiStreamingClient[ForwardReadsRequest, ForwardReadsResponse]
 
 func (c *forwardClient) ScanPage(ctx context.Context, in *ForwardScanPageRequest, opts ...grpc.CallOption) (*ForwardScanPageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -129,6 +146,9 @@ type ForwardServer interface {
 	// Get reads keys of one shard. It may answer fewer than asked, at least one, when the
 	// values are large; the rest is asked for again.
 	Get(context.Context, *ForwardGetRequest) (*ForwardGetResponse, error)
+	// Reads is Get for all that a node has to read on this one, of any shards, each read for itself and
+	// in any order.
+	Reads(grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]) error
 	// ScanPage reads one page of a range of one shard.
 	ScanPage(context.Context, *ForwardScanPageRequest) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
@@ -153,6 +173,9 @@ func (UnimplementedForwardServer) Apply(context.Context, *ForwardApplyRequest) (
 }
 func (UnimplementedForwardServer) Get(context.Context, *ForwardGetRequest) (*ForwardGetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedForwardServer) Reads(grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Reads not implemented")
 }
 func (UnimplementedForwardServer) ScanPage(context.Context, *ForwardScanPageRequest) (*ForwardScanPageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ScanPage not implemented")
@@ -222,6 +245,13 @@ func _Forward_Get_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _Forward_Reads_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(ForwardServer).Reads(&grpc.GenericServerStream[ForwardReadsRequest, ForwardReadsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Forward_ReadsServer = grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]
 
 func _Forward_ScanPage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ForwardScanPageRequest)
@@ -327,6 +357,13 @@ var Forward_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Forward_Cursor_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Reads",
+			Handler:       _Forward_Reads_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "api/peerv1/forward.proto",
 }

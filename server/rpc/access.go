@@ -57,6 +57,7 @@ var methods = map[string]caller{
 
 	peerv1.Forward_Apply_FullMethodName:     nodes,
 	peerv1.Forward_Get_FullMethodName:       nodes,
+	peerv1.Forward_Reads_FullMethodName:     nodes,
 	peerv1.Forward_ScanPage_FullMethodName:  nodes,
 	peerv1.Forward_Count_FullMethodName:     nodes,
 	peerv1.Forward_ReadIndex_FullMethodName: nodes,

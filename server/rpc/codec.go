@@ -42,6 +42,8 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return m.Codec().Unmarshal(data, v)
 	case *pb.BatchRequest, *pb.MultiGetRequest, *peerv1.ForwardGetRequest, *peerv1.ForwardApplyRequest:
 		return unmarshal(data, m.(proto.Message), 0)
+	case *peerv1.ForwardReadsRequest:
+		return unmarshal(data, m, 1) // a read, and its keys
 	case *pb.StreamRequest:
 		return unmarshal(data, m, 2) // a call, and the list in its request
 	}
