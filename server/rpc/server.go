@@ -64,7 +64,8 @@ type Options struct {
 	// MaxStreams bounds the requests that one connection may have at once. Default 1024.
 	MaxStreams uint32
 
-	// Observe is told of every request of KV, Cluster and Forward: the protocol ("grpc" or
+	// Observe is told of every request of KV, Cluster and Forward, but for the reads on a stream of
+	// Forward, of which the node that sends them knows: the protocol ("grpc" or
 	// "forward"), the method in lower case, the code of its error or empty, and the time it took.
 	// Default: nobody is told.
 	Observe func(protocol, op string, code api.Code, took time.Duration)
@@ -204,7 +205,9 @@ func (s *Server) onStream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 		if p := recover(); p != nil {
 			err = s.panicked(info.FullMethod, p)
 		}
-		if info.FullMethod != pb.KV_Stream_FullMethodName { // its calls are told of
+		switch info.FullMethod {
+		case pb.KV_Stream_FullMethodName, peerv1.Forward_Reads_FullMethodName: // their calls are told of
+		default:
 			s.observe(info.FullMethod, began, err)
 		}
 		err = api.ToStatus(err)
