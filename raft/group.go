@@ -98,6 +98,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	}
 	g.store = store
 	g.log = newGuardedLog(store, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
+	g.log.stored = g.onStored
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.applier = newApplier(o.StateMachine, g.fail, g.failed)
@@ -107,6 +108,13 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	}
 	go g.superviseLoop()
 	return g, nil
+}
+
+// onStored wakes what replicates. The library writes to the log before its instance is known, too.
+func (g *Group) onStored(last uint64) {
+	if i := g.current.Load(); i != nil {
+		i.transport.Stored(last)
+	}
 }
 
 // startInstance checks the storage and starts the library on it.

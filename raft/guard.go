@@ -31,6 +31,7 @@ type guardedLog struct {
 	store   LogStore
 	durable func() api.Index
 	fail    func(error)
+	stored  func(last uint64) // told where the log ends after each write of entries
 	writes  writes
 
 	// mu is a leaf.
@@ -40,7 +41,7 @@ type guardedLog struct {
 
 func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
 	return &guardedLog{
-		store: store, durable: durable, fail: fail, pins: make(map[*uint64]struct{}),
+		store: store, durable: durable, fail: fail, stored: func(uint64) {}, pins: make(map[*uint64]struct{}),
 		writes: writes{slow: looksPerTimeout, stuck: math.MaxUint64},
 	}
 }
@@ -94,7 +95,9 @@ func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	if err == nil {
 		err = g.writes.run(func() error { return g.store.StoreLogs(entries) })
 	}
-	g.failed(err)
+	if !g.failed(err) && err == nil && len(entries) > 0 {
+		g.stored(entries[len(entries)-1].Index)
+	}
 	return err
 }
 

@@ -64,7 +64,9 @@ func (h *Host) watchLoop() {
 		for _, g := range groups {
 			g.log.writes.look(now)
 			g.listen(now)
-			g.current.Load().lookAtCatchUps(now, false)
+			i := g.current.Load()
+			i.transport.Look()
+			i.lookAtCatchUps(now, false)
 		}
 		clear(groups)
 	}

@@ -117,6 +117,7 @@ func TestEmptyAppendsAreSentOnlyIfTheyTellSomething(t *testing.T) {
 	p := newWirePair(t)
 	pipe := p.pipeline(t) // of term 2, everything up to entry 1 is committed
 	p.owner.commit.Store(1)
+	p.a.Stored(3) // so that nothing rests
 	heartbeat := func(term uint64) {
 		t.Helper()
 		done := beatAsync(p.a, p.target, 2)

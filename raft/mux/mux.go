@@ -39,6 +39,7 @@ type Mux struct {
 	clock  clock.Clock
 	logger *slog.Logger
 	onLost func(api.NodeID)
+	began  time.Time // from which the moments are counted at which heartbeats leave
 
 	// ctx ends when the mux closes; every stream and call ends with it.
 	ctx    context.Context
@@ -70,7 +71,7 @@ const maxInstalls = 2
 
 // New makes a Mux without groups. It connects to nobody until something is sent.
 func New(o Options) *Mux {
-	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, installs: semaphore.NewWeighted(maxInstalls), received: semaphore.NewWeighted(maxReceivedBytes)}
+	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, began: o.Clock.Now(), installs: semaphore.NewWeighted(maxInstalls), received: semaphore.NewWeighted(maxReceivedBytes)}
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.groups = make(map[uint64]*Transport)
 	m.mu.links = make(map[linkKey]*link)

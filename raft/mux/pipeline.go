@@ -106,6 +106,7 @@ func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.A
 	f := &appendFuture{pipeline: p, start: p.transport.mux.clock.Now(), request: args, response: resp}
 	f.to = f
 	if p.ctx.Err() == nil && p.transport.knows(p.to, args) {
+		p.transport.rest(p.ctx, p.to, args)
 		resp.Term, resp.Success = args.Term, true
 		return f, nil
 	}

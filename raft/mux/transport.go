@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
@@ -35,6 +36,10 @@ type Transport struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the reply loop
+
+	// See rest.go.
+	stored  atomic.Uint64 // the entry that this replica's log was last given
+	resting atomic.Int32  // senders of empty appends that rest
 
 	// mu orders pushes to consumer and replies, and guards the eras; it is a leaf.
 	mu struct {
@@ -332,6 +337,9 @@ func (t *Transport) EndEras() {
 			delete(t.mu.eras, term)
 		}
 	}
+	for _, k := range t.mu.states {
+		t.wakeLocked(k)
+	}
 }
 
 // eraContext is the context for replication in a term. It is kept before it is asked whether the
@@ -417,53 +425,6 @@ func (t *Transport) answered(to hraft.ServerAddress, payload []byte, resp *hraft
 	}
 	t.owner.Answered(string(to), resp.LastLog)
 	return nil
-}
-
-// knownState is what a follower said of itself in its latest answer to a heartbeat, and how often that
-// may still stand for the answer to an empty append.
-type knownState struct {
-	peerState
-	credit int
-}
-
-// emptyCredit: the library sends an empty append each one to two commit timeouts, and a heartbeat each
-// tenth to fifth of the heartbeat timeout, so that a third between two heartbeats is rare. When heartbeats
-// do not get through, the third, at most six commit timeouts after the last answer, keeps contact over
-// another connection before the lease of the leader ends.
-const emptyCredit = 2
-
-// noteState keeps what a follower answered to a heartbeat.
-func (t *Transport) noteState(to string, s peerState) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	k := t.mu.states[to]
-	if k == nil {
-		if len(t.mu.states) >= maxSenders {
-			return
-		}
-		k = &knownState{}
-		t.mu.states[to] = k
-	}
-	k.peerState, k.credit = s, emptyCredit
-}
-
-// knows reports whether an append tells the follower nothing: it has no entries, and the follower's
-// latest heartbeats were answered in the same term with a commit index that is no lower. Such
-// appends would be the larger part of what idle groups send. The library wants them answered for the
-// sake of contact, which the heartbeats keep, and of a later term, which they bring to light: then
-// the next append is sent again (RM8).
-func (t *Transport) knows(to hraft.ServerAddress, r *hraft.AppendEntriesRequest) bool {
-	if len(r.Entries) > 0 {
-		return false
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	k := t.mu.states[string(to)]
-	if k == nil || k.credit == 0 || k.term != r.Term || k.commit < min(r.LeaderCommitIndex, r.PrevLogEntry) {
-		return false
-	}
-	k.credit--
-	return true
 }
 
 // trimEntries bounds a request by bytes; the library bounds it by count only.
