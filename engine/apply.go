@@ -117,12 +117,21 @@ func (db *DB) rotateLocked() error {
 	old := db.replaceViewLocked(func(v *view) *view {
 		v.set.Ref()
 		s := &sealed{memory: v.memory, applied: db.applied.Load(), number: db.write.rotated}
-		return newView(memtable.New(), append([]*sealed{s}, v.sealed...), v.set)
+		return newView(memtable.New(db.keysExpected(v.memory)), append([]*sealed{s}, v.sealed...), v.set)
 	})
 	db.mu.Unlock()
 	old.unref()
 	db.write.dirty = false
 	return nil
+}
+
+// keysExpected is how many keys the memtable after a full one has room for at once: an index that grows
+// under a batch makes it wait for a millisecond, and one that is too large costs an idle store memory.
+func (db *DB) keysExpected(full *memtable.Memtable) int {
+	if full.Bytes() < db.options.MemtableBytes/2 {
+		return 0
+	}
+	return full.Keys()
 }
 
 // Flush makes every batch applied before the call durable.

@@ -73,7 +73,7 @@ func (b *Batch) Len() int { return len(b.rows) }
 func (b *Batch) Bytes() int { return len(b.buf) + rowOverheadBytes*len(b.rows) }
 
 // rowOverheadBytes is what a row of a new key takes in a memtable beside its bytes, on average.
-const rowOverheadBytes = 64
+const rowOverheadBytes = 48
 
 // Reset empties the batch.
 func (b *Batch) Reset() {

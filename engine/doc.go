@@ -10,8 +10,8 @@
 //
 //  1. Batch.Put copies key and value into the batch.
 //  2. Apply checks versions, gives the rows sequence numbers, adds them to the memtable (a hash
-//     index and a skiplist that readers use without locks) and then publishes what is applied: the
-//     batch becomes visible whole. Position and horizon travel in the same step.
+//     index that readers use without locks, and an order that walks make) and then publishes what is
+//     applied: the batch becomes visible whole. Position and horizon travel in the same step.
 //  3. A full memtable is sealed. The flush loop writes it as a checksummed table of level 0 and
 //     installs the table together with position, horizon, last sequence and last version by one
 //     atomic replacement of the manifest. Flushes install in the order of the batches.

@@ -176,5 +176,5 @@ func (db *DB) adopt(state *manifest.State, set *levels.Set) {
 		horizon:   Horizon{Version: Version(state.HorizonVersion), ExpiryMillis: state.HorizonExpiry},
 		unordered: state.Unordered,
 	})
-	db.view.Store(newView(memtable.New(), nil, set))
+	db.view.Store(newView(memtable.New(0), nil, set))
 }

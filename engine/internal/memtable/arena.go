@@ -3,9 +3,10 @@ package memtable
 import "sync/atomic"
 
 const (
-	// A node chunk is 64 KiB: an idle store's memtable costs little, a full one has some tens.
-	nodeChunkBits  = 14
-	nodeChunkWords = 1 << nodeChunkBits
+	// A chunk of nodes is 48 KiB: an idle store's memtable costs little, a full one has some tens.
+	nodeChunkBits = 11
+	nodesPerChunk = 1 << nodeChunkBits
+	nodeBytes     = 24
 
 	// maxDataChunkBytes is also the size from which adopting a batch's buffer is worth an
 	// allocation of its own.
@@ -13,51 +14,64 @@ const (
 	maxDataChunkBytes = 1 << 20
 )
 
-type nodeChunk [nodeChunkWords]atomic.Uint32
+// none is the reference of no row. Rows have references from 1 on, in the order of their sequences.
+const none = uint32(0)
 
-// arena holds nodes and rows. Its two directories are replaced, never changed in place, when a
-// chunk is added, so a reader's copy stays good for everything linked before it was loaded (T2).
+// node is one row's place, time and neighbour. Only older is written after the row can be found.
+type node struct {
+	version uint64
+	chunk   uint32 // where its bytes are; firstRow is or-ed in
+	offset  uint32 // within the chunk
+	hash    uint32 // of its key
+	older   atomic.Uint32
+}
+
+// firstRow marks, in a node's chunk, the row that brought its key into the memtable.
+const firstRow = uint32(1) << 31
+
+type nodeChunk [nodesPerChunk]node
+
+// arena holds nodes and the bytes of rows. Its two directories are replaced, never changed in place,
+// when a chunk is added, so a reader's copy stays good for everything linked before it was loaded (T2).
 type arena struct {
 	nodes atomic.Pointer[[]*nodeChunk]
 	data  atomic.Pointer[[][]byte]
 
 	// Owned by the writer.
-	nodeWords int    // words used of the last node chunk
-	room      []byte // unused rest of the open data chunk
-	open      uint32 // its number
-	openSize  int
-	used      atomic.Int64 // bytes of nodes and rows
+	count    int    // nodes in use
+	room     []byte // unused rest of the open data chunk
+	open     uint32 // its number
+	openSize int
+	used     atomic.Int64 // bytes of nodes and rows
 }
 
 func (a *arena) init() {
 	a.nodes.Store(&[]*nodeChunk{})
 	a.data.Store(&[][]byte{})
-	a.nodeWords = nodeChunkWords
 }
 
-// node gives the words of a node from its reference on.
-func (a *arena) node(ref uint32) []atomic.Uint32 {
-	return (*a.nodes.Load())[ref>>nodeChunkBits][ref&(nodeChunkWords-1):]
+// node gives the node of a row.
+func (a *arena) node(ref uint32) *node {
+	return &(*a.nodes.Load())[(ref-1)>>nodeChunkBits][(ref-1)&(nodesPerChunk-1)]
 }
 
-// newNode reserves words that do not span chunks.
-func (a *arena) newNode(words int) uint32 {
-	if a.nodeWords+words > nodeChunkWords {
+// newNode reserves the next node.
+func (a *arena) newNode() uint32 {
+	if a.count%nodesPerChunk == 0 {
 		old := *a.nodes.Load()
 		grown := append(old[:len(old):len(old)], new(nodeChunk))
 		a.nodes.Store(&grown)
-		a.nodeWords = 0
 	}
-	ref := uint32(len(*a.nodes.Load())-1)<<nodeChunkBits | uint32(a.nodeWords)
-	a.nodeWords += words
-	a.used.Add(int64(4 * words))
-	return ref
+	a.count++
+	return uint32(a.count)
 }
+
+// row gives the encoded row of a node, and what follows it.
+func (a *arena) row(n *node) []byte { return (*a.data.Load())[n.chunk&^firstRow][n.offset:] }
 
 // addData stores the bytes of a batch in one piece and tells chunk and offset, and whether buf
 // itself was kept.
 func (a *arena) addData(buf []byte) (chunk uint32, offset int, adopted bool) {
-	a.used.Add(int64(len(buf)))
 	if len(buf) <= len(a.room) {
 		offset = len((*a.data.Load())[a.open]) - len(a.room)
 		copy(a.room, buf)

@@ -2,13 +2,16 @@ package memtable
 
 import "github.com/lightning-db/lightning/engine/internal/record"
 
-// Cursor walks a memtable. Rows added during the walk may or may not be seen.
+// Cursor walks a memtable. It sees every row added before its first Seek; of those added later it
+// may see some.
 type Cursor struct {
 	memtable  *Memtable
+	order     *order // made by the first Seek
 	direction record.Direction
-	key       uint32   // none when the cursor stands nowhere
-	at        uint32   // a row of the key
-	newer     []uint32 // Backward: the key's rows before at, newest first; they have no links back
+	old       int      // entries of the order's parts before the place where the cursor stands
+	recent    int      //
+	at        uint32   // a row, or none when the cursor stands nowhere
+	newer     []uint32 // Backward: the rows of its key before it, newest first; they have no links back
 	row       record.Row
 }
 
@@ -20,12 +23,16 @@ func (m *Memtable) NewCursor() *Cursor { return &Cursor{memtable: m} }
 // Seek implements record.Cursor.
 func (c *Cursor) Seek(k *record.Key, d record.Direction) {
 	c.direction = d
-	m := c.memtable
+	if c.order == nil {
+		c.order = c.memtable.ordered()
+	}
 	switch {
 	case k == nil && d == record.Forward:
-		c.enter(m.next(none, 0))
+		c.old, c.recent = 0, 0
+		c.enter()
 	case k == nil:
-		c.enterLast(m.before(nil))
+		c.old, c.recent = len(c.order.old), len(c.order.recent)
+		c.enterLast()
 	case d == record.Forward:
 		c.seekForward(*k)
 	default:
@@ -33,87 +40,108 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) {
 	}
 }
 
+// place goes before or behind a key.
+func (c *Cursor) place(user []byte, behind bool) {
+	c.old = c.memtable.before(c.order, c.order.old, user, behind)
+	c.recent = c.memtable.before(c.order, c.order.recent, user, behind)
+}
+
 func (c *Cursor) seekForward(k record.Key) {
 	m := c.memtable
-	key := m.next(m.before(&k.User), 0)
-	if key != none && m.compare(key, k.User) == 0 {
-		for row := m.newest(key); row != none; row = m.older(row) {
-			if record.CompareTime(m.time(row), k) >= 0 {
-				c.settle(key, row)
-				return
-			}
+	c.place(k.User, true)
+	for row := m.find(k.User); row != none; row = m.older(row) {
+		if record.CompareTime(m.time(row), k) >= 0 {
+			c.settle(row)
+			return
 		}
-		key = m.next(key, 0)
 	}
-	c.enter(key)
+	c.enter()
 }
 
 func (c *Cursor) seekBackward(k record.Key) {
 	m := c.memtable
-	before := m.before(&k.User)
-	if key := m.next(before, 0); key != none && m.compare(key, k.User) == 0 {
-		c.newer = c.newer[:0]
-		for row := m.newest(key); row != none && record.CompareTime(m.time(row), k) < 0; row = m.older(row) {
-			c.newer = append(c.newer, row)
-		}
-		if len(c.newer) > 0 {
-			c.settleLast(key)
-			return
-		}
-	}
-	c.enterLast(before)
-}
-
-// enter goes to the first row of a key.
-func (c *Cursor) enter(key uint32) {
-	if key == none {
-		c.settle(none, none)
-		return
-	}
-	c.settle(key, c.memtable.newest(key))
-}
-
-// enterLast goes to the last row of a key.
-func (c *Cursor) enterLast(key uint32) {
-	if key == none {
-		c.settle(none, none)
-		return
-	}
+	c.place(k.User, false)
 	c.newer = c.newer[:0]
-	for row := c.memtable.newest(key); row != none; row = c.memtable.older(row) {
+	for row := m.find(k.User); row != none && record.CompareTime(m.time(row), k) < 0; row = m.older(row) {
 		c.newer = append(c.newer, row)
 	}
-	c.settleLast(key)
+	if len(c.newer) > 0 {
+		c.settleLast()
+		return
+	}
+	c.enterLast()
+}
+
+// enter goes to the first row of the next key.
+func (c *Cursor) enter() { c.settle(c.next()) }
+
+// enterLast goes to the last row of the key before.
+func (c *Cursor) enterLast() {
+	c.newer = c.newer[:0]
+	for row := c.previous(); row != none; row = c.memtable.older(row) {
+		c.newer = append(c.newer, row)
+	}
+	c.settleLast()
+}
+
+// next steps over the next key and gives its newest row, or none at the end.
+func (c *Cursor) next() uint32 {
+	m, o := c.memtable, c.order
+	switch {
+	case c.recent < len(o.recent) && (c.old == len(o.old) || m.compare(o.recent[c.recent], o.old[c.old]) < 0):
+		c.recent++
+		return m.newestOf(o.recent[c.recent-1])
+	case c.old < len(o.old):
+		c.old++
+		return m.newestOf(o.old[c.old-1])
+	}
+	return none
+}
+
+// previous is next in the other direction.
+func (c *Cursor) previous() uint32 {
+	m, o := c.memtable, c.order
+	switch {
+	case c.recent > 0 && (c.old == 0 || m.compare(o.recent[c.recent-1], o.old[c.old-1]) > 0):
+		c.recent--
+		return m.newestOf(o.recent[c.recent])
+	case c.old > 0:
+		c.old--
+		return m.newestOf(o.old[c.old])
+	}
+	return none
 }
 
 // settleLast goes to the last of the gathered rows.
-func (c *Cursor) settleLast(key uint32) {
+func (c *Cursor) settleLast() {
 	last := len(c.newer) - 1
+	if last < 0 {
+		c.settle(none)
+		return
+	}
 	row := c.newer[last]
 	c.newer = c.newer[:last]
-	c.settle(key, row)
+	c.settle(row)
 }
 
 // Step implements record.Cursor.
 func (c *Cursor) Step() {
-	m := c.memtable
 	switch {
 	case c.direction == record.Backward && len(c.newer) > 0:
-		c.settleLast(c.key)
+		c.settleLast()
 	case c.direction == record.Backward:
-		user := m.user(c.key)
-		c.enterLast(m.before(&user))
+		c.enterLast()
 	default:
-		if row := m.older(c.at); row != none {
-			c.settle(c.key, row)
+		if row := c.memtable.older(c.at); row != none {
+			c.settle(row)
 			return
 		}
-		c.enter(m.next(c.key, 0))
+		c.enter()
 	}
 }
 
-func (c *Cursor) settle(key, row uint32) {
-	c.key, c.at = key, row
+func (c *Cursor) settle(row uint32) {
+	c.at = row
 	if row != none {
 		c.memtable.row(row, &c.row)
 	}

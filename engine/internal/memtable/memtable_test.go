@@ -48,7 +48,7 @@ func same(a, b *record.Row) bool {
 
 func TestRowsComeBackInOrderBothWays(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	m := New()
+	m := New(0)
 	if !m.Empty() || m.LeastVersion() != record.MaxVersion {
 		t.Fatal("a new memtable is not empty")
 	}
@@ -100,31 +100,9 @@ func TestRowsComeBackInOrderBothWays(t *testing.T) {
 	}
 }
 
-func BenchmarkAdd(b *testing.B) {
-	for _, order := range []string{"sorted", "random"} {
-		b.Run("order="+order, func(b *testing.B) {
-			m := New()
-			value := make([]byte, 100)
-			random := rand.New(rand.NewPCG(1, 1))
-			var buf []byte
-			for i := range b.N {
-				if i%150_000 == 0 {
-					m = New()
-				}
-				n := uint64(i)
-				if order == "random" {
-					n = random.Uint64()
-				}
-				buf = AppendRow(buf[:0], record.Put, fmt.Appendf(nil, "user%012d", n%1e12), value, 0)
-				m.Add(buf, []Ref{{0, uint64(i + 1)}}, uint64(i+1))
-			}
-		})
-	}
-}
-
 // T2, T3. Whatever was published is found, by its key and on a walk, while the index grows.
 func TestReadersFindWhatWasPublishedWhileTheWriterGoesOn(t *testing.T) {
-	m := New()
+	m := New(0)
 	var published atomic.Uint64
 	var readers sync.WaitGroup
 	const rows = 4_000
@@ -160,44 +138,12 @@ func TestReadersFindWhatWasPublishedWhileTheWriterGoesOn(t *testing.T) {
 }
 
 func TestAnEmptyMemtableIsSmall(t *testing.T) {
-	m := New()
+	m := New(0)
 	if got := m.Bytes(); got > 256 {
 		t.Errorf("%d bytes", got)
 	}
 	m.Add(AppendRow(nil, record.Put, []byte("k"), nil, 0), []Ref{{0, 1}}, 1)
 	if got := m.Bytes(); got > 512 {
 		t.Errorf("%d bytes with one row", got)
-	}
-}
-
-func BenchmarkOverwrite(b *testing.B) {
-	m := New()
-	random := rand.New(rand.NewPCG(1, 1))
-	value := make([]byte, 256)
-	var buf []byte
-	for i := range b.N {
-		if i%50_000 == 0 {
-			m = New()
-		}
-		buf = AppendRow(buf[:0], record.Put, fmt.Appendf(nil, "user%012d", random.IntN(20_000)), value, 0)
-		m.Add(buf, []Ref{{0, uint64(i + 1)}}, uint64(i+1))
-	}
-}
-
-func BenchmarkGet(b *testing.B) {
-	m := New()
-	random := rand.New(rand.NewPCG(1, 1))
-	value := make([]byte, 256)
-	const rows = 50_000
-	for i := range uint64(rows) {
-		m.Add(AppendRow(nil, record.Put, fmt.Appendf(nil, "user%012d", i), value, 0), []Ref{{0, i + 1}}, i+1)
-	}
-	var r record.Row
-	key := []byte("user000000000000")
-	for b.Loop() {
-		key = fmt.Appendf(key[:0], "user%012d", random.IntN(rows))
-		if !m.Get(record.Key{User: key, Version: record.MaxVersion, Sequence: record.MaxSequence}, &r) {
-			b.Fatal("not found")
-		}
 	}
 }
