@@ -39,6 +39,7 @@ func Check(model porcupine.Model, ops []Operation, limit time.Duration) (Report,
 	history := make([]porcupine.Operation, 0, len(ops))
 	report := Report{Operations: len(ops)}
 	for _, op := range ops {
+		op.Input.called, op.Input.returned = op.Call, op.Return
 		history = append(history, porcupine.Operation{
 			ClientId: op.Client, Input: op.Input, Call: int64(op.Call), Output: op.Output, Return: int64(op.Return),
 		})

@@ -11,7 +11,8 @@
 //  4. Recorder.Operations returns the history. Operations that certainly did not run are not in
 //     it; those whose outcome is unknown return after everything else, because they may take
 //     effect at any later time or never.
-//  5. Check splits the history by key and gives each part to porcupine with a model.
+//  5. Check splits the history by key and gives each part to porcupine with a model: Register, Counter, or
+//     Expiring for values that end by themselves.
 //
 // Transactions have a recorder of their own, ListRecorder, because what they are judged by is their
 // dependencies and not the state of one key: CheckLists finds cycles among transactions that append to

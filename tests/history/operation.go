@@ -54,6 +54,10 @@ type Input struct {
 	Value    string // Write, CompareAndSet
 	Expected Seen   // CompareAndSet
 	Delta    int64  // Increment
+	// Lives is how long the value of a Write or CompareAndSet is there; 0 is until it is replaced.
+	Lives time.Duration
+
+	called, returned time.Duration // set by Check, for models that know time
 }
 
 // Output is what was answered.
@@ -107,14 +111,21 @@ func describe(in Input, out Output) string {
 func describeInput(in Input) string {
 	switch in.Kind {
 	case Write:
-		return fmt.Sprintf("%s = %s", in.Key, in.Value)
+		return fmt.Sprintf("%s = %s%s", in.Key, in.Value, describeLife(in))
 	case CompareAndSet:
-		return fmt.Sprintf("%s = %s if %s", in.Key, in.Value, in.Expected)
+		return fmt.Sprintf("%s = %s%s if %s", in.Key, in.Value, describeLife(in), in.Expected)
 	case Increment:
 		return fmt.Sprintf("%s += %d", in.Key, in.Delta)
 	default:
 		return fmt.Sprintf("%s %s", in.Kind, in.Key)
 	}
+}
+
+func describeLife(in Input) string {
+	if in.Lives == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" for %v", in.Lives)
 }
 
 // String implements fmt.Stringer.

@@ -94,6 +94,9 @@ func (c *caller) apply(ctx context.Context, ops func() []api.Op) (api.Result, er
 		result, err = kv.Apply(ctx, api.Batch{Ops: ops(), Request: id})
 		return err
 	})
+	if err == nil {
+		wake(c.cluster.written)
+	}
 	return result, err
 }
 
@@ -134,6 +137,9 @@ func operation(in history.Input) api.Op {
 		op.Kind, op.Value = api.OpDelete, nil
 	case history.Increment:
 		op.Kind, op.Value, op.Delta = api.OpIncrement, nil, in.Delta
+	}
+	if in.Lives > 0 {
+		op.Expiry = api.Expiry{Mode: api.ExpiryAfter, Millis: uint64(in.Lives.Milliseconds())}
 	}
 	return op
 }
@@ -192,6 +198,7 @@ func (w *counters) run(ctx context.Context, c *caller, number int) {
 type load struct {
 	c         *Cluster
 	registers *workload.Registers
+	expiring  *workload.Registers
 	counters  *counters
 	lists     *lists
 }
@@ -203,6 +210,7 @@ func newLoad(c *Cluster) *load {
 		Timeout: c.plan.Timeout, Pause: c.plan.Pause, Seed: c.plan.Seed,
 		Stores: func(worker int) []workload.Store { return []workload.Store{newCaller(c, worker)} },
 	}
+	l.expiring = newExpiring(c)
 	l.counters = &counters{recorder: history.NewRecorder(), keys: history.NewKeys("counter")}
 	l.lists = newLists(c)
 	return l
@@ -212,6 +220,7 @@ func newLoad(c *Cluster) *load {
 func (l *load) run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { l.registers.Run(ctx) })
+	all.Go(func() { l.expiring.Run(ctx) })
 	for i := range max(2, l.c.plan.Clients/2) {
 		all.Go(func() { l.counters.run(ctx, newCaller(l.c, 100+i), i) })
 	}
@@ -223,5 +232,5 @@ func (l *load) run(ctx context.Context) {
 
 // acknowledged is how many operations were answered so far.
 func (l *load) acknowledged() int {
-	return l.registers.Recorder.Count(history.OK) + l.counters.recorder.Count(history.OK) + l.lists.recorder.Count(history.OK)
+	return l.registers.Recorder.Count(history.OK) + l.expiring.Recorder.Count(history.OK) + l.counters.recorder.Count(history.OK) + l.lists.recorder.Count(history.OK)
 }

@@ -26,8 +26,10 @@ type Cluster struct {
 	mu      sync.Mutex
 	broken  []string // what must never be
 	hits    int      // faults that hit a leader
-	crashes int
+	crashes int      // and lives that ended by their own decision
 	closing atomic.Bool
+	// written holds a signal when a write was acknowledged since somebody last took it.
+	written chan struct{}
 }
 
 // Node is one machine: its disk and clock outlive its lives.
@@ -61,7 +63,7 @@ func (r *lockedRandom) Read(p []byte) (int, error) {
 
 // NewCluster makes the machines of a plan and switches them on.
 func NewCluster(plan Plan, logger *slog.Logger) (*Cluster, error) {
-	c := &Cluster{plan: plan, logger: logger, Net: NewNetwork(plan.Seed, plan.Delay, plan.Jitter)}
+	c := &Cluster{plan: plan, logger: logger, written: make(chan struct{}, 1), Net: NewNetwork(plan.Seed, plan.Delay, plan.Jitter)}
 	c.pledge = pledge.Cluster{ID: fmt.Sprintf("sim-%d", plan.Seed), Shards: plan.Shards}
 	for i := range plan.Nodes {
 		var seed [32]byte
@@ -121,9 +123,17 @@ const restartPause = 500 * time.Millisecond
 func (n *Node) restart(l *life) {
 	pass(restartPause / 2) // also for a life that fails before it has begun
 	n.crash(l, vfs.KeepAll, false)
-	pass(restartPause)
-	if err := n.Start(); err != nil {
-		n.cluster.violate("%s does not start after %v: %v", n.id, l.storageError(), err)
+	for {
+		pass(restartPause)
+		hopeless := n.Disk.failing()
+		err := n.Start()
+		switch {
+		case err == nil:
+			return
+		case !hopeless && !n.Disk.failing():
+			n.cluster.violate("%s does not start after %v: %v", n.id, l.storageError(), err)
+			return
+		}
 	}
 }
 
@@ -144,6 +154,9 @@ func (n *Node) crash(l *life, keep vfs.Keep, silently bool) {
 	if !running {
 		return
 	}
+	n.cluster.mu.Lock()
+	n.cluster.crashes++
+	n.cluster.mu.Unlock()
 	l.crashed.Store(true)
 	l.port.Unplug(silently)
 	n.Disk.Crash(keep)
@@ -327,6 +340,9 @@ func (c *Cluster) Close() {
 	}
 	stopping.Wait()
 	c.dead.Wait()
+	for _, n := range c.Nodes {
+		n.Disk.late.Wait()
+	}
 }
 
 // replicas are the open replicas of a shard, by node.

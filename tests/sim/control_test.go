@@ -70,6 +70,23 @@ func TestADiskThatLosesWhatItSyncedIsFound(t *testing.T) {
 	findViolation(t, plan, lie, contradiction)
 }
 
+// TestAcknowledgementsThatDoNotWaitForTheirSyncAreFound is the positive control of power cuts: what is lost is only what was
+// written within one sync, a few milliseconds.
+func TestAcknowledgementsThatDoNotWaitForTheirSyncAreFound(t *testing.T) {
+	plan := func() Plan {
+		p := NewPlan(rand.Uint64())
+		p.First, p.Faults = "power cut", []string{"power cut"}
+		p.Sync = 2 * (p.Delay + p.Jitter)
+		return p
+	}
+	hasten := func(c *Cluster) {
+		for _, n := range c.Nodes {
+			n.Disk.haste()
+		}
+	}
+	findViolation(t, plan, hasten, contradiction)
+}
+
 // bugs are those that only a whole cluster under faults shows.
 var bugs = []seededbug.Bug{seededbug.SkipReadIndex}
 

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -17,8 +18,13 @@ type Disk struct {
 	delay time.Duration // of each sync, one half to one and a half times
 	// stalled is not nil while the disk does nothing; it is closed when it goes on.
 	stalled chan struct{}
+	// full refuses what needs space; broken fails every sync and loses what it was to make durable.
+	full, broken bool
 	// lies lets syncs of the Raft log succeed although nothing is durable: the positive control.
 	lies bool
+	// hasty lets these syncs return before they are done, as if acknowledgements did not wait for them.
+	hasty bool
+	late  sync.WaitGroup // syncs that returned and are not done
 }
 
 // NewDisk makes an empty disk.
@@ -28,7 +34,50 @@ func NewDisk(rng *rand.Rand) *Disk { return &Disk{rng: rng, mem: vfs.NewMem()} }
 func (d *Disk) FS() vfs.FS {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return diskFS{FS: d.mem, disk: d}
+	return diskFS{FS: vfs.NewFault(d.mem, d), disk: d}
+}
+
+// Inject implements vfs.Injector.
+func (d *Disk) Inject(op vfs.Op, _ string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.full && op&(vfs.OpCreate|vfs.OpMkdirAll) != 0:
+		return syscall.ENOSPC
+	case d.full && op == vfs.OpWrite:
+		return &vfs.ShortWrite{Bytes: d.rng.IntN(5000), Err: syscall.ENOSPC}
+	case d.broken && op&(vfs.OpSync|vfs.OpSyncDir) != 0:
+		return syscall.EIO
+	}
+	return nil
+}
+
+// Fill leaves no space on the disk until Repair.
+func (d *Disk) Fill() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = true
+}
+
+// Break makes every sync fail until Repair.
+func (d *Disk) Break() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.broken = true
+}
+
+// Repair ends Fill and Break.
+func (d *Disk) Repair() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full, d.broken = false, false
+}
+
+// failing reports whether nobody can expect to start on this disk.
+func (d *Disk) failing() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.full || d.broken
 }
 
 // Crash leaves what a loss of power would leave. What still uses the file system of before writes into
@@ -94,10 +143,11 @@ func (d *Disk) lie() {
 	d.lies = true
 }
 
-func (d *Disk) lying() bool {
+// haste makes all syncs of the Raft log from now on return at once and be done a little later.
+func (d *Disk) haste() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.lies
+	d.hasty = true
 }
 
 // diskFS is the disk during one life of its node.
@@ -138,22 +188,35 @@ type updatedFile struct {
 
 // SyncData implements vfs.UpdatedFile.
 func (f updatedFile) SyncData() error {
-	if f.log {
-		f.disk.beforeSync()
-		if f.disk.lying() {
-			return nil
-		}
+	if !f.log {
+		return f.UpdatedFile.SyncData()
 	}
-	return f.UpdatedFile.SyncData()
+	return f.disk.syncLog(f.UpdatedFile.SyncData)
 }
 
 // Sync implements vfs.File.
 func (f diskFile) Sync() error {
-	if f.log {
-		f.disk.beforeSync()
-		if f.disk.lying() {
-			return nil
-		}
+	if !f.log {
+		return f.File.Sync()
 	}
-	return f.File.Sync()
+	return f.disk.syncLog(f.File.Sync)
+}
+
+// syncLog syncs a file of the Raft log, or pretends to.
+func (d *Disk) syncLog(sync func() error) error {
+	d.mu.Lock()
+	lies, hasty := d.lies, d.hasty
+	d.mu.Unlock()
+	if hasty {
+		d.late.Go(func() {
+			d.beforeSync()
+			_ = sync() // it says that it did long ago
+		})
+		return nil
+	}
+	d.beforeSync()
+	if lies {
+		return nil
+	}
+	return sync()
 }

@@ -11,8 +11,8 @@
 //     rate and length, what crashes leave, how busy the clients are. Few kinds of faults at a time find
 //     what all of them together hide.
 //  2. Run starts the cluster in a bubble of testing/synctest, in which time passes as soon as everything waits.
-//  3. Safety: the nemesis brings faults about while callers read, write, compare and set, increment and
-//     append, some of them with retries under one request id.
+//  3. Safety: the nemesis brings faults about while callers read, write, compare and set, increment,
+//     append, and write what expires, some of them with retries under one request id.
 //  4. Liveness: the faults end. Every shard must be led, every node must answer and all replicas must
 //     become equal within a bound of virtual time.
 //  5. The checkers of tests/history judge what was seen, and the rows of all replicas are compared.

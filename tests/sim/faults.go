@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/lightning-db/lightning/internal/vfs"
 )
 
 // nemesis brings the faults of a plan about.
@@ -31,9 +33,12 @@ var faults = map[string]fault{
 	"crash leader":   func(n *nemesis, ctx context.Context) { n.crash(ctx, n.leader()) },
 	"crash node":     func(n *nemesis, ctx context.Context) { n.crash(ctx, n.any()) },
 	"crash all":      func(n *nemesis, ctx context.Context) { n.crash(ctx, n.c.Nodes...) },
+	"power cut":      (*nemesis).powerCut,
 	"pause leader":   func(n *nemesis, ctx context.Context) { n.pause(ctx, n.leader()) },
 	"slow disk":      (*nemesis).slowDisk,
 	"stalled disk":   (*nemesis).stalledDisk,
+	"full disk":      func(n *nemesis, ctx context.Context) { n.failingDisk(ctx, (*Disk).Fill) },
+	"failed sync":    func(n *nemesis, ctx context.Context) { n.failingDisk(ctx, (*Disk).Break) },
 	"clock drift":    (*nemesis).clockDrift,
 	"clock jump":     (*nemesis).clockJump,
 }
@@ -218,13 +223,32 @@ func (n *nemesis) slowNetwork(ctx context.Context) {
 }
 
 func (n *nemesis) crash(ctx context.Context, nodes ...*Node) {
+	n.end(ctx, n.c.plan.Keep, n.rng.IntN(2) == 0, nodes...)
+}
+
+// powerCut ends all nodes at one instant, that at which a write is acknowledged, and of what was not synced nothing or
+// random parts are left.
+func (n *nemesis) powerCut(ctx context.Context) {
+	select { // what was acknowledged before the fault does not count
+	case <-n.c.written:
+	default:
+	}
+	select {
+	case <-n.c.written:
+	case <-time.After(n.c.plan.Lasting):
+	case <-ctx.Done():
+	}
+	keep := vfs.KeepNone
+	if n.rng.IntN(4) == 0 {
+		keep = vfs.KeepRandom
+	}
+	n.end(ctx, keep, true, n.c.Nodes...)
+}
+
+func (n *nemesis) end(ctx context.Context, keep vfs.Keep, silently bool, nodes ...*Node) {
 	n.hit(nodes...)
-	silently := n.rng.IntN(2) == 0
 	for _, node := range nodes {
-		node.Crash(n.c.plan.Keep, silently)
-		n.c.mu.Lock()
-		n.c.crashes++
-		n.c.mu.Unlock()
+		node.Crash(keep, silently)
 	}
 	n.last(ctx)
 	for _, node := range nodes {
@@ -257,11 +281,23 @@ func (n *nemesis) stalledDisk(ctx context.Context) {
 	node.Disk.Resume()
 }
 
-// clockDrift moves a clock within what the product promises to bear.
+// failingDisk makes the node end by its own decision as soon as it writes; it comes back when the disk does.
+func (n *nemesis) failingDisk(ctx context.Context, fail func(*Disk)) {
+	node := n.leader()
+	n.hit(node)
+	fail(node.Disk)
+	n.last(ctx)
+	node.Disk.Repair()
+}
+
+// maxDrift is within what the product promises to bear.
+const maxDrift = 2 * time.Second
+
+// clockDrift makes a clock a little wrong.
 func (n *nemesis) clockDrift(ctx context.Context) {
 	node := n.leader()
 	n.hit(node)
-	node.Clock.Set(time.Duration(n.rng.Int64N(int64(4*time.Second))) - 2*time.Second)
+	node.Clock.Set(time.Duration(n.rng.Int64N(int64(2*maxDrift))) - maxDrift)
 	n.last(ctx)
 	node.Clock.Set(0)
 }
@@ -282,6 +318,7 @@ func (n *nemesis) recover() {
 	for _, node := range n.c.Nodes {
 		node.Resume()
 		node.Disk.Slow(n.c.plan.Sync)
+		node.Disk.Repair()
 		node.Clock.Set(0)
 		if node.current() == nil {
 			if err := node.Start(); err != nil {

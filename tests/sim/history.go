@@ -95,6 +95,9 @@ func (r *Result) simulate(c *Cluster, spoil func(*Cluster)) error {
 		return err
 	}
 	clients.lists.readAll(newCaller(c, 999))
+	if err := clients.readExpired(newCaller(c, 998)); err != nil {
+		return err
+	}
 	if err := within(liveLimit, c.converged); err != nil {
 		return fmt.Errorf("replicas do not converge: %w", err)
 	}
@@ -129,9 +132,10 @@ func (c *Cluster) everyNodeAnswers() error {
 // check judges what the clients saw.
 func (l *load) check() error {
 	_, registers := history.Check(history.Register, l.registers.Recorder.Operations(), checkLimit)
+	_, lives := history.Check(expiryModel(l.c.plan), l.expiring.Recorder.Operations(), checkLimit)
 	_, numbers := history.Check(history.Counter, l.counters.recorder.Operations(), checkLimit)
 	_, lists := history.CheckLists(l.lists.recorder.Transactions())
-	return errors.Join(registers, numbers, lists)
+	return errors.Join(registers, lives, numbers, lists)
 }
 
 // String prints one line.

@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,9 @@ func NewPlan(seed uint64) Plan {
 		Timeout: between(500*time.Millisecond, 4*time.Second), Reads: 20 + rng.IntN(60),
 	}
 	p.Jitter = between(0, 3*p.Delay)
+	if rng.IntN(3) == 0 {
+		p.Sync = between(5*time.Millisecond, 50*time.Millisecond) // slower than the network, as most disks are
+	}
 	if rng.IntN(5) == 0 {
 		p.Nodes = 5
 	}
@@ -69,6 +73,8 @@ func NewPlan(seed uint64) Plan {
 	p.First = aimed[rng.IntN(len(aimed))]
 	return p
 }
+
+func (p Plan) has(fault string) bool { return p.First == fault || slices.Contains(p.Faults, fault) }
 
 // String prints what matters of the plan in one line.
 func (p Plan) String() string {

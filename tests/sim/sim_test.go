@@ -20,6 +20,8 @@ import (
 var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "seed of the one plan that every history has; 0 draws one for each")
 	histories = flag.Int("sim.histories", 200, "histories to make")
+	drawFlag  = flag.Uint64("sim.draw", 0, "seed that the plans are drawn by, so that a run repeats those of another; 0 chooses one")
+	only      = flag.String("sim.only", "", "the one kind of fault that every plan has")
 	without   = flag.String("sim.without", "", "a kind of fault to leave out")
 	hangLimit = flag.Duration("sim.hang", 5*time.Minute, "real time after which a history counts as hanging")
 	verbose   = flag.Bool("sim.verbose", false, "print every history and the log of its nodes")
@@ -45,9 +47,7 @@ func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
 		t.Run("worker", func(t *testing.T) {
 			t.Parallel()
 			for seed := range work {
-				plan := NewPlan(seed)
-				plan.Faults = slices.DeleteFunc(plan.Faults, func(name string) bool { return name == *without })
-				r := simulate(t, plan)
+				r := simulate(t, planOf(seed))
 				done.Add(1)
 				acknowledged.Add(int64(r.Acknowledged))
 				hits.Add(int64(r.Hits))
@@ -57,6 +57,12 @@ func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
 			}
 		})
 	}
+	draw := *drawFlag
+	if draw == 0 {
+		draw = rand.Uint64()
+	}
+	t.Logf("plans are drawn by -sim.draw=%d", draw)
+	seeds := rand.New(rand.NewPCG(draw, 0))
 	go func() {
 		defer close(work)
 		for range *histories {
@@ -65,11 +71,21 @@ func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
 			}
 			seed := *seedFlag
 			if seed == 0 {
-				seed = rand.Uint64()
+				seed = seeds.Uint64()
 			}
 			work <- seed
 		}
 	}()
+}
+
+// planOf is the plan of a seed, with the faults that the flags want.
+func planOf(seed uint64) Plan {
+	plan := NewPlan(seed)
+	plan.Faults = slices.DeleteFunc(plan.Faults, func(name string) bool { return name == *without })
+	if *only != "" {
+		plan.First, plan.Faults = *only, []string{*only}
+	}
+	return plan
 }
 
 // simulate makes one history in a bubble of its own.

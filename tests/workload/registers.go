@@ -24,6 +24,8 @@ type Registers struct {
 	Timeout time.Duration
 	// Pause is the time between two requests of a worker.
 	Pause time.Duration
+	// Lives draws how long a value that is written is there, 0 for ever; nil is for ever.
+	Lives func(rng *rand.Rand) time.Duration
 	Seed  uint64
 }
 
@@ -111,6 +113,9 @@ func (w *registerWorker) choose() history.Input {
 		if w.stores[w.node].Supports(cas) && (!w.seen.Found || w.seen.Version != 0) {
 			in = cas
 		}
+	}
+	if w.Lives != nil && in.Value != "" {
+		in.Lives = w.Lives(w.rng)
 	}
 	return in
 }
