@@ -26,12 +26,23 @@
 // # The life of a snapshot
 //
 //  1. A follower needs entries that are cut; the library opens the durable snapshot.
-//  2. The state machine writes a checkpoint, which is streamed, compressed, on the Bulk lane.
+//  2. When the follower is connected, this node has a turn to send and the follower's one to install, the
+//     state machine writes a checkpoint, which is streamed, compressed, on the Bulk lane, at a bounded rate
+//     (see raft/mux/snapshot.go).
 //  3. The follower receives it whole into a staging directory and verifies every file; its main
 //     loop knows nothing of it yet and answers heartbeats.
 //  4. The library is told of a snapshot of no bytes, which stands for the staged one; the state
 //     machine switches to it atomically, and the library continues after it.
-//  5. The leader's log keeps what the follower lacks until it has caught up (see catchup.go).
+//  5. The leader's log keeps what the follower lacks until it has caught up (see catchup.go), unless the log
+//     exceeds its limit by more than the snapshot is large.
+//
+// # What is cut from a log
+//
+//  1. From time to time, or when it has grown by as much as it may keep, the library has the state machine
+//     flushed and cuts the log up to there.
+//  2. guardedLog keeps a tail for followers that were away for a moment, bounded by entries, bytes and a share
+//     of the node's (see reclaim.go), and what pins keep.
+//  3. If the node's storage is full all the same, the group that holds its oldest part cuts its tail as well.
 //
 // # The life of a leadership
 //

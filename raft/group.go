@@ -60,6 +60,8 @@ type Group struct {
 	elections atomic.Uint64 // times it became ready
 	sent      atomic.Uint64 // snapshots
 
+	bytesKept int64 // of the log when it was cut last; owned by reclaimLoop
+
 	// silence is watchLoop's, spread leadLoop's; see silence.go and spread.go.
 	silence   silence
 	spread    spread
@@ -98,6 +100,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	}
 	g.store = store
 	g.log = newGuardedLog(store, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
+	g.log.tail = tail{entries: h.opts.Timing.TrailingLogs, bytes: h.tailBytes}
 	g.log.stored = g.onStored
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }

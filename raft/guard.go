@@ -34,28 +34,17 @@ type guardedLog struct {
 	stored  func(last uint64) // told where the log ends after each write of entries
 	writes  writes
 
+	tail tail
+
 	// mu is a leaf.
 	mu   sync.Mutex
-	pins map[*uint64]struct{}
+	pins map[*pin]struct{}
 }
 
 func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
 	return &guardedLog{
-		store: store, durable: durable, fail: fail, stored: func(uint64) {}, pins: make(map[*uint64]struct{}),
+		store: store, durable: durable, fail: fail, stored: func(uint64) {}, pins: make(map[*pin]struct{}),
 		writes: writes{slow: looksPerTimeout, stuck: math.MaxUint64},
-	}
-}
-
-// pin keeps the entry at index and all after it until unpin is called.
-func (g *guardedLog) pin(index uint64) (unpin func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	p := &index
-	g.pins[p] = struct{}{}
-	return func() {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		delete(g.pins, p)
 	}
 }
 
@@ -114,19 +103,33 @@ func (g *guardedLog) checkGap(entries []*hraft.Log) error {
 }
 
 // DeleteRange implements hraft.LogStore. A prefix may go further than the state machine, which
-// never sees the entries that the library makes for itself: then the rest of it stays.
+// never sees the entries that the library makes for itself: then the rest of it stays. So does what
+// followers that lag a little, or that a snapshot is on its way to, will need (see reclaim.go and catchup.go).
 func (g *guardedLog) DeleteRange(start, end uint64) error {
 	last, err := g.store.LastIndex()
 	if err != nil {
 		return err
 	}
+	return g.deleteRange(start, end, last, g.tail.before(g.store, last))
+}
+
+// cut deletes a prefix as DeleteRange does, and keeps no tail.
+func (g *guardedLog) cut(start, end uint64) error {
+	last, err := g.store.LastIndex()
+	if err != nil {
+		return err
+	}
+	return g.deleteRange(start, end, last, end)
+}
+
+func (g *guardedLog) deleteRange(start, end, last, tail uint64) (err error) {
 	durable := uint64(g.durable())
 	if seededbug.Enabled(seededbug.RaftCutBeyondDurable) {
 		durable = max(durable, end) // the bug: what the state machine holds in memory only is cut as well
 	}
 	switch {
 	case end <= durable, end < last: // a prefix that is not needed any more
-		if end = g.unpinned(min(end, durable)); end < start {
+		if end = g.unpinned(min(end, durable, tail)); end < start {
 			return nil
 		}
 	case start > durable: // a suffix that conflicts with the leader's
@@ -138,18 +141,6 @@ func (g *guardedLog) DeleteRange(start, end uint64) error {
 	err = g.writes.run(func() error { return g.store.DeleteRange(start, end) })
 	g.failed(err)
 	return err
-}
-
-// unpinned is the last index up to end that no pin keeps.
-func (g *guardedLog) unpinned(end uint64) uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for p := range g.pins {
-		if *p <= end {
-			end = max(*p, 1) - 1
-		}
-	}
-	return end
 }
 
 // Set implements hraft.StableStore.

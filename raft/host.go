@@ -48,7 +48,11 @@ type HostOptions struct {
 	// StallLimit is how long one write of a log may take before the group fails with a *StalledError.
 	// Long before, after a heartbeat timeout, the node stops acting as a leader. Default 20 s.
 	StallLimit time.Duration
-	Timing     Timing
+	// SnapshotRate bounds the bytes of snapshots that the node sends in a second, and those that it
+	// receives, at least 1 MiB. Default 64 MiB. What is smaller leaves more of disk and network to
+	// foreground work, and a follower that is far behind catches up only if it is more than what is written.
+	SnapshotRate int64
+	Timing       Timing
 }
 
 func (o HostOptions) withDefaults() HostOptions {
@@ -71,6 +75,9 @@ func (o HostOptions) withDefaults() HostOptions {
 	return o
 }
 
+// MinSnapshotRate keeps a slow transfer from being taken for one that has stalled.
+const MinSnapshotRate = 1 << 20
+
 // Validate reports every problem.
 func (o HostOptions) Validate() error {
 	var problems []error
@@ -84,6 +91,9 @@ func (o HostOptions) Validate() error {
 	}
 	if o.MaxClockOffset < 0 {
 		problems = append(problems, fmt.Errorf("raft host: maximal clock offset %s is negative", o.MaxClockOffset))
+	}
+	if o.SnapshotRate != 0 && o.SnapshotRate < MinSnapshotRate {
+		problems = append(problems, fmt.Errorf("raft host: snapshot rate of %d bytes a second is below 1 MiB", o.SnapshotRate))
 	}
 	if t := o.withDefaults(); t.StallLimit < t.Timing.HeartbeatTimeout {
 		problems = append(problems, fmt.Errorf("raft host: stall limit %s is below the heartbeat timeout %s", t.StallLimit, t.Timing.HeartbeatTimeout))
@@ -131,7 +141,7 @@ func NewHost(o HostOptions) (*Host, error) {
 		o.Storage = s
 	}
 	h := &Host{opts: o, stop: make(chan struct{})}
-	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect})
+	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect, SnapshotRate: o.SnapshotRate})
 	h.mu.groups = make(map[GroupID]*Group)
 	h.wg.Go(h.watchLoop)
 	if s, ok := o.Storage.(BoundedStorage); ok {

@@ -96,7 +96,7 @@ func (g *Group) libraryConfig() *hraft.Config {
 		MaxAppendEntries:   t.MaxAppendEntries,
 		SnapshotInterval:   t.SnapshotInterval,
 		SnapshotThreshold:  t.SnapshotThreshold,
-		TrailingLogs:       t.TrailingLogs,
+		TrailingLogs:       1, // guardedLog keeps what is to stay, see reclaim.go
 		LocalID:            hraft.ServerID(g.replica.String()),
 		Logger:             libraryLogger(g.logger, g.host.opts.Clock),
 		// The state machine is its own snapshot.
@@ -209,6 +209,15 @@ func (i *instance) AdmitSnapshot(index, term, leaderTerm uint64) error {
 	// entries are stored, so the repair looks again.
 	g.requestRestart("the log conflicts with a snapshot", func() error { return g.dropConflict(index, term) })
 	return errSnapshotConflicts
+}
+
+// PrepareSnapshot implements mux.Owner.
+func (i *instance) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) error {
+	s, ok := data.(*sentSnapshot)
+	if !ok {
+		return fmt.Errorf("send a snapshot from a %T", data)
+	}
+	return s.prepare(r)
 }
 
 // StageSnapshot implements mux.Owner.

@@ -206,14 +206,14 @@ func TestNothingIsCutThatTheStateMachineNeeds(t *testing.T) {
 	durable := api.Index(5)
 	g, failures := newTestLog(t, &durable)
 	fill(t, g, 1, 1, 10)
-	unpin := g.pin(4)
+	pinned := g.pin(4)
 	if err := g.DeleteRange(1, 5); err != nil {
 		t.Fatal(err)
 	}
 	if first, _ := g.FirstIndex(); first != 4 {
 		t.Fatalf("a snapshot on its way needs 4, the log begins at %d", first)
 	}
-	unpin()
+	pinned.release()
 	if err := g.DeleteRange(4, 5); err != nil {
 		t.Fatal(err)
 	}

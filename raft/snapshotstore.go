@@ -19,8 +19,8 @@ import (
 //   - List names that state.
 //   - A local snapshot is a flush: Create's sink receives nothing, and closing it means that
 //     the machine has made everything durable that the library wants to cut from the log.
-//   - Open of the durable state, which happens to send it to a follower, makes a fresh
-//     checkpoint and streams it.
+//   - Open of the durable state, which happens to send it to a follower, promises a fresh
+//     checkpoint, which is made when it can be sent.
 //   - A snapshot from the leader is staged: written to a directory and verified, before the
 //     library hears of it. Then the library's sink receives nothing either; closing it takes
 //     what was staged, and Open by the sink's id hands it to the machine.
@@ -79,7 +79,8 @@ func (s *snapshotStore) List() ([]*hraft.SnapshotMeta, error) {
 // Open implements hraft.SnapshotStore.
 func (s *snapshotStore) Open(id string) (*hraft.SnapshotMeta, io.ReadCloser, error) {
 	if id == durableID {
-		return s.openCheckpoint()
+		meta := snapshotMeta(durableID, s.machine.Durable(), 0)
+		return meta, &sentSnapshot{store: s, meta: meta}, nil
 	}
 	s.mu.Lock()
 	r := s.mu.received[id]
@@ -91,38 +92,72 @@ func (s *snapshotStore) Open(id string) (*hraft.SnapshotMeta, io.ReadCloser, err
 	return snapshotMeta(id, r.state, 0), r, nil
 }
 
-// openCheckpoint makes a fresh checkpoint to send. While it is open, and until the follower that put
-// it in place has caught up, the log keeps what comes after it, so that the follower needs no second
-// snapshot; see catchup.go.
-func (s *snapshotStore) openCheckpoint() (*hraft.SnapshotMeta, io.ReadCloser, error) {
-	dir := s.staging + "/" + s.nextName("send")
-	unpin := s.log.pin(uint64(s.machine.Durable().Index))
-	state, err := s.machine.Checkpoint(dir)
-	if err != nil {
-		unpin()
-		return nil, nil, errors.Join(fmt.Errorf("checkpoint: %w", err), s.fs.RemoveAll(dir))
-	}
-	source, err := newSnapshotSource(s.fs, dir, state)
-	if err != nil {
-		unpin()
-		return nil, nil, errors.Join(err, s.fs.RemoveAll(dir))
-	}
-	return snapshotMeta(durableID, state, source.size), &sentSnapshot{snapshotSource: source, unpin: unpin}, nil
+// sentSnapshot is a snapshot that is to be sent, or is being sent. It is made by prepare, when the transport can
+// send it: what waits for its turn, or for a follower that is away, costs nothing and pins no log. The
+// library asks for the description before and reads it again after the transfer, so prepare completes it.
+//
+// While it is open, and until the follower that put it in place has caught up, the log keeps what comes
+// after it, so that the follower needs no second one; see catchup.go.
+type sentSnapshot struct {
+	store *snapshotStore
+	meta  *hraft.SnapshotMeta
+
+	// Set by prepare.
+	*snapshotSource
+	dir  string
+	pin  *pin
+	kept bool // somebody else releases the pin
 }
 
-// sentSnapshot is a checkpoint that is being sent.
-type sentSnapshot struct {
-	*snapshotSource
-	unpin func()
-	kept  bool // somebody else calls unpin
+var (
+	errSnapshotUnmade   = errors.New("the snapshot is not made yet")
+	errSnapshotOutgrown = errors.New("the log has grown by more than the snapshot is large, which is worth nothing now")
+)
+
+// prepare makes a fresh checkpoint and describes it.
+func (s *sentSnapshot) prepare(request *hraft.InstallSnapshotRequest) error {
+	store := s.store
+	s.dir = store.staging + "/" + store.nextName("send")
+	s.pin = store.log.pin(uint64(store.machine.Durable().Index))
+	state, err := store.machine.Checkpoint(s.dir)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if s.snapshotSource, err = newSnapshotSource(store.fs, s.dir, state); err != nil {
+		return err
+	}
+	s.pin.settle(uint64(state.Index), s.size)
+	m := snapshotMeta(durableID, state, s.size)
+	*s.meta = *m
+	request.LastLogIndex, request.LastLogTerm, request.Size = m.Index, m.Term, m.Size
+	request.Configuration, request.ConfigurationIndex = hraft.EncodeConfiguration(m.Configuration), m.ConfigurationIndex
+	return nil
+}
+
+// Read implements io.Reader.
+func (s *sentSnapshot) Read(p []byte) (int, error) {
+	switch {
+	case s.snapshotSource == nil:
+		return 0, errSnapshotUnmade
+	case s.pin.isLost():
+		return 0, errSnapshotOutgrown
+	}
+	return s.snapshotSource.Read(p)
 }
 
 // Close implements io.Closer.
 func (s *sentSnapshot) Close() error {
-	if !s.kept {
-		s.unpin()
+	if s.pin == nil {
+		return nil
 	}
-	return errors.Join(s.closeFile(), s.fs.RemoveAll(s.dir))
+	if !s.kept {
+		s.pin.release()
+	}
+	var err error
+	if s.snapshotSource != nil {
+		err = s.closeFile()
+	}
+	return errors.Join(err, s.store.fs.RemoveAll(s.dir))
 }
 
 // stage writes a snapshot of the announced size, index and term to a directory of its own and

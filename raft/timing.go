@@ -28,9 +28,13 @@ type Timing struct {
 	// SnapshotThreshold: entries since the last cut that make it worth flushing the state
 	// machine and cutting again. Default 8192.
 	SnapshotThreshold uint64
-	// TrailingLogs: entries kept behind a cut so that a follower that was away for a moment
-	// needs no snapshot. Default 8192.
+	// TrailingLogs: at most so many entries are kept behind a cut, so that a follower that was away
+	// for a moment needs no snapshot. Default 65,536, whose places take 1.5 MiB of memory.
 	TrailingLogs uint64
+	// TrailingBytes: and at most so many bytes of them, if the storage counts bytes; less when many groups
+	// share it, see reclaim.go. When a log has grown by as much since it was cut, it is cut again, whatever
+	// SnapshotThreshold says. Default 64 MiB.
+	TrailingBytes int64
 	// MaxAppendEntries: entries in one message, in one write of the log and in one Apply.
 	// Default 64, at most 1024. Messages are bounded by bytes besides.
 	MaxAppendEntries int
@@ -51,7 +55,10 @@ func (t Timing) withDefaults() Timing {
 		t.SnapshotThreshold = 8192
 	}
 	if t.TrailingLogs == 0 {
-		t.TrailingLogs = 8192
+		t.TrailingLogs = 65_536
+	}
+	if t.TrailingBytes == 0 {
+		t.TrailingBytes = 64 << 20
 	}
 	if t.MaxAppendEntries == 0 {
 		t.MaxAppendEntries = 64
@@ -78,6 +85,9 @@ func (t Timing) Validate() error {
 	}
 	if t.ElectionTimeout < t.HeartbeatTimeout {
 		problems = append(problems, fmt.Errorf("election timeout %s is below the heartbeat timeout %s", t.ElectionTimeout, t.HeartbeatTimeout))
+	}
+	if t.TrailingBytes < 0 {
+		problems = append(problems, fmt.Errorf("%d trailing bytes are negative", t.TrailingBytes))
 	}
 	if t.MaxAppendEntries < 1 || t.MaxAppendEntries > 1024 {
 		problems = append(problems, fmt.Errorf("%d entries per message is not within 1 to 1024", t.MaxAppendEntries))

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/lightning-db/lightning/meta/pledge"
+	"github.com/lightning-db/lightning/raft"
 )
 
 // Config is what a node is told from outside. Flags, the environment and a YAML file all fill
@@ -47,6 +48,8 @@ type Config struct {
 	HeartbeatTimeout  time.Duration
 	SnapshotThreshold uint64
 	TrailingLogs      uint64
+	TrailingBytes     byteSize
+	SnapshotRate      byteSize
 	SnapshotInterval  time.Duration
 	DiskStallLimit    time.Duration
 }
@@ -83,7 +86,11 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
 	fs.Uint64Var(&c.SnapshotThreshold, "raft-snapshot-threshold", 8192, "entries after which a group may flush and cut its log")
-	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 8192, "entries kept behind the cut for followers that lag")
+	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 65536, "entries kept at most behind the cut for followers that lag; those that lack more get a snapshot")
+	c.TrailingBytes = 64 << 20
+	fs.Var(&c.TrailingBytes, "raft-trailing-bytes", "bytes of log kept at most behind the cut of each group, and 256MiB of all groups of the node together")
+	c.SnapshotRate = 64 << 20
+	fs.Var(&c.SnapshotRate, "snapshot-rate", "bytes of snapshots that the node sends in a second to followers that are far behind, and that it receives; less leaves more of disk and network to clients")
 	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
 	fs.DurationVar(&c.DiskStallLimit, "disk-stall-limit", 20*time.Second, "how long one write of a log may take before the node ends itself with exit code 7; it stops leading after --heartbeat-timeout of it")
 }
@@ -222,6 +229,8 @@ func (c *Config) validate() []string {
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")
+	refuse(c.TrailingBytes < 1, "--raft-trailing-bytes must be at least 1")
+	refuse(c.SnapshotRate < raft.MinSnapshotRate, "--snapshot-rate must be at least %dMiB", raft.MinSnapshotRate>>20)
 	refuse(c.MemoryLimit != 0 && c.MemoryLimit < minMemoryLimit, "--memory-limit must be at least %dMiB", minMemoryLimit>>20)
 	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
 	refuse(c.CacheBytes < 0, "--cache-bytes must not be negative")

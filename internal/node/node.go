@@ -226,11 +226,13 @@ func (n *node) openRaft() error {
 	n.host, err = raft.NewHost(raft.HostOptions{
 		Node: n.id, Dir: n.config.DataDir, FS: n.fs, Storage: storage, Peers: n.pool,
 		Clock: n.clock, Logger: n.logger, OnFailure: n.fail, StallLimit: n.config.DiskStallLimit,
+		SnapshotRate: int64(n.config.SnapshotRate),
 		Timing: raft.Timing{
 			HeartbeatTimeout:  n.config.HeartbeatTimeout,
 			SnapshotInterval:  n.config.SnapshotInterval,
 			SnapshotThreshold: n.config.SnapshotThreshold,
 			TrailingLogs:      n.config.TrailingLogs,
+			TrailingBytes:     int64(n.config.TrailingBytes),
 		},
 	})
 	if err != nil {

@@ -3,125 +3,62 @@ package mux
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
 	"github.com/klauspost/compress/zstd"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
-	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/raft/wire"
 )
 
-// A snapshot travels on a stream of its own: the request, then data frames whose payload is
-// the uncompressed length (uvarint) and one zstd block, and one answer at the end. There is no
-// limit on the whole, only on the time without progress.
+// Receiving a snapshot; snapshot.go says how it travels.
 
-const (
-	// snapshotChunkBytes is the uncompressed data of one frame.
-	snapshotChunkBytes = 1 << 20
-	// snapshotStall is how long a transfer may make no progress.
-	snapshotStall = 20 * time.Second
-	// snapshotSwitch is how long the receiver may take to put a complete snapshot in place.
-	snapshotSwitch = 2 * time.Minute
-)
+// installing is the snapshot that one replica receives. Those of a newer leader take its place: the older
+// leader's is worth nothing, and would keep a turn. Its mutex is a leaf.
+type installing struct {
+	mu     sync.Mutex
+	number uint64 // of the newest
+	term   uint64 // 0 if there is none
+	cancel context.CancelCauseFunc
+}
 
 var (
-	errSnapshotStalled = errors.New("the snapshot made no progress")
-	errSnapshotShort   = errors.New("the snapshot ended early")
+	errInstalling = errors.New("this replica receives a snapshot already")
+	errSuperseded = errors.New("a newer leader sends another snapshot")
 )
 
-// sendSnapshot streams data to a node and returns the replica's answer.
-func (m *Mux) sendSnapshot(parent context.Context, node api.NodeID, request *wire.Frame, data io.Reader) ([]byte, error) {
-	conn, err := m.pool.Conn(node, peers.Bulk)
-	if err != nil {
-		return nil, err
+// begin makes the snapshot of a term the one that is received, until parent or closed ends.
+func (i *installing) begin(parent, closed context.Context, term uint64) (ctx context.Context, end func(), err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.term != 0 && term <= i.term {
+		return nil, nil, errInstalling
+	}
+	if i.cancel != nil {
+		i.cancel(errSuperseded)
 	}
 	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
-	stalled := time.AfterFunc(snapshotStall, func() { cancel(errSnapshotStalled) })
-	defer stalled.Stop()
-	stream, err := peerv1.NewRaftClient(conn).InstallSnapshot(ctx, callOptions()...)
-	if err != nil {
-		return nil, stalledOr(ctx, err)
-	}
-	err = sendFrame(stream, request)
-	if err == nil {
-		err = sendChunks(stream, request, data, stalled)
-	}
-	// A failed send only says that the stream is over; the answer says why.
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, stalledOr(ctx, err)
-	}
-	stalled.Reset(snapshotSwitch)
-	if err := stream.CloseSend(); err != nil {
-		return nil, stalledOr(ctx, err)
-	}
-	payload, err := recvFrame(stream, node)
-	return payload, stalledOr(ctx, err)
-}
-
-// sendFrame sends a batch of one frame.
-func sendFrame(stream interface{ SendMsg(any) error }, f *wire.Frame) error {
-	var b batch
-	b.add(f)
-	return stream.SendMsg(&b)
-}
-
-// recvFrame is the payload of the answer at the end of a snapshot.
-func recvFrame(stream interface{ RecvMsg(any) error }, node api.NodeID) ([]byte, error) {
-	var b batch
-	if err := stream.RecvMsg(&b); err != nil {
-		return nil, err
-	}
-	defer b.free()
-	f, err := wire.DecodeBatch(b.in.ReadOnlyData())
-	if err != nil {
-		return nil, err
-	}
-	if f.Failed() {
-		return nil, &remoteError{node: node, text: string(f.Payload)}
-	}
-	return bytes.Clone(f.Payload), nil
-}
-
-func stalledOr(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errSnapshotStalled) {
-		return errSnapshotStalled
-	}
-	return err
-}
-
-func sendChunks(stream grpc.ClientStream, request *wire.Frame, data io.Reader, stalled *time.Timer) error {
-	encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return fmt.Errorf("start compression: %w", err)
-	}
-	defer encoder.Close()
-	chunk := make([]byte, snapshotChunkBytes)
-	for {
-		n, err := io.ReadFull(data, chunk)
-		if n > 0 {
-			payload := encoder.EncodeAll(chunk[:n], binary.AppendUvarint(nil, uint64(n)))
-			f := wire.Frame{Kind: wire.KindSnapshotData, Group: request.Group, From: request.From, To: request.To, Payload: payload}
-			if err := sendFrame(stream, &f); err != nil {
-				return err
-			}
-			stalled.Reset(snapshotStall)
+	stop := context.AfterFunc(closed, func() { cancel(errTransportClosed) })
+	i.number++
+	number := i.number
+	i.term, i.cancel = term, cancel
+	return ctx, func() {
+		stop()
+		cancel(nil)
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.number == number {
+			i.term, i.cancel = 0, nil
 		}
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read snapshot: %w", err)
-		}
-	}
+	}, nil
 }
 
 // InstallSnapshot implements peerv1.RaftServer: it feeds one snapshot to the library.
@@ -133,39 +70,66 @@ func (m *Mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftBatch
 	if err := stream.RecvMsg(&first); err != nil {
 		return err
 	}
-	request, err := wire.DecodeBatch(first.in.ReadOnlyData())
+	announced, err := wire.DecodeBatch(first.in.ReadOnlyData())
 	if err != nil {
 		return api.ToStatus(api.Errorf(api.CodeInvalid, "%w", err))
 	}
-	payload, err := m.install(stream, &request)
-	answer := wire.Answer(request.Kind, request.Group, request.Sequence, payload, err)
+	payload, err := m.install(stream, &announced)
+	answer := wire.Answer(announced.Kind, announced.Group, announced.Sequence, payload, err)
 	first.free()
 	return sendFrame(stream, &answer)
 }
 
-func (m *Mux) install(stream grpc.ServerStream, request *wire.Frame) ([]byte, error) {
-	t, err := m.hosted(request.Group, request.To)
+func (m *Mux) install(stream grpc.ServerStream, announced *wire.Frame) ([]byte, error) {
+	t, err := m.hosted(announced.Group, announced.To)
 	if err != nil {
 		return nil, err
 	}
-	if request.Kind != wire.KindInstall {
+	if announced.Kind != wire.KindInstall {
 		return nil, wire.ErrMalformed
 	}
-	command, err := wire.DecodeInstall(request.Payload, t.sender(request.From))
+	from := t.sender(announced.From)
+	command, err := wire.DecodeInstall(announced.Payload, from)
 	if err != nil {
 		return nil, err
 	}
-	if !m.installs.TryAcquire(1) {
-		return nil, fmt.Errorf("this node receives %d snapshots already", maxInstalls)
+	ctx, end, err := t.installing.begin(stream.Context(), t.ctx, command.Term)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if err := m.installs.Acquire(ctx, 1); err != nil {
+		return nil, context.Cause(ctx)
 	}
 	defer m.installs.Release(1)
+	if err := stream.SendHeader(metadata.Pairs(grantedKey, "1")); err != nil {
+		return nil, err
+	}
+	r := &snapshotReader{frames: make(chan received), ctx: ctx, pace: m.incoming}
+	// The pump ends when the handler returns: gRPC then cancels the stream.
+	if !m.run(func() { r.pump(stream) }) {
+		return nil, errTransportClosed
+	}
+	return t.installFrom(r, from)
+}
+
+// installFrom receives the request and the snapshot, and has the library switch to it.
+func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) {
+	payload, err := r.receive(wire.KindInstall, snapshotPrepare)
+	if err != nil {
+		return nil, err
+	}
+	command, err := wire.DecodeInstall(payload, from)
+	if err != nil {
+		return nil, err
+	}
 	admit := func() error {
 		return t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term)
 	}
 	if err := admit(); err != nil {
 		return nil, err
 	}
-	discard, err := m.stage(t, stream, command)
+	discard, err := t.stage(r, command)
 	if err != nil {
 		return nil, err
 	}
@@ -179,50 +143,14 @@ func (m *Mux) install(stream grpc.ServerStream, request *wire.Frame) ([]byte, er
 // stage receives the whole snapshot before the library hears of it. The library would read it
 // on its main loop, and while that lasts it answers no heartbeat: a leader whose other follower
 // is down would lose its office at every try, and the snapshot would never arrive.
-func (m *Mux) stage(t *Transport, stream grpc.ServerStream, command *hraft.InstallSnapshotRequest) (discard func(), err error) {
-	chunks := make(chan []byte)
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
-	// The pump ends when the handler returns: gRPC then cancels the stream.
-	if !m.run(func() { cancel(pumpChunks(ctx, stream, chunks)) }) {
-		return nil, errTransportClosed
-	}
+func (t *Transport) stage(r *snapshotReader, command *hraft.InstallSnapshotRequest) (discard func(), err error) {
 	decompressor, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*snapshotChunkBytes))
 	if err != nil {
 		return nil, fmt.Errorf("start decompression: %w", err)
 	}
 	defer decompressor.Close()
-	return t.owner.StageSnapshot(command, &snapshotReader{
-		chunks: chunks, ctx: ctx, closed: t.ctx, zstd: decompressor, left: command.Size,
-	})
-}
-
-// pumpChunks verifies data frames and hands their payloads over, until the stream ends.
-func pumpChunks(ctx context.Context, stream grpc.ServerStream, chunks chan<- []byte) error {
-	for {
-		payload, err := recvChunk(stream)
-		if err != nil {
-			if errors.Is(err, io.EOF) {
-				return errSnapshotShort // unless all of it was read before
-			}
-			return err
-		}
-		select {
-		case chunks <- payload:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func recvChunk(stream grpc.ServerStream) ([]byte, error) {
-	var b batch
-	if err := stream.RecvMsg(&b); err != nil {
-		return nil, err
-	}
-	defer b.free()
-	f, err := wire.DecodeBatch(b.in.ReadOnlyData())
-	return bytes.Clone(f.Payload), err
+	r.zstd, r.left = decompressor, command.Size
+	return t.owner.StageSnapshot(command, r)
 }
 
 // deliverSnapshot hands a staged snapshot to the library, as one of no bytes, and waits for its
@@ -256,17 +184,69 @@ type eof struct{}
 // Read implements io.Reader.
 func (eof) Read([]byte) (int, error) { return 0, io.EOF }
 
+// received is one frame of a snapshot's stream, or why there are no more.
+type received struct {
+	kind    wire.Kind
+	payload []byte
+	err     error
+}
+
 // snapshotReader is the uncompressed snapshot: exactly the announced size, or an error.
 type snapshotReader struct {
-	chunks <-chan []byte
-	ctx    context.Context // of the stream
-	closed context.Context // of the transport
+	frames chan received
+	ctx    context.Context // of the stream and the transport, until another snapshot takes its place
+	pace   *pace
 
 	zstd *zstd.Decoder
 	left int64 // bytes of the announced size not yet read
 	buf  []byte
 	rest []byte // part of buf
 	err  error  // sticky
+}
+
+// pump verifies frames and hands their payloads over, until the stream ends.
+func (r *snapshotReader) pump(stream grpc.ServerStream) {
+	for {
+		f := recvReceived(stream)
+		select {
+		case r.frames <- f:
+		case <-stream.Context().Done():
+			return
+		}
+		if f.err != nil {
+			return
+		}
+	}
+}
+
+func recvReceived(stream grpc.ServerStream) received {
+	var b batch
+	if err := stream.RecvMsg(&b); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errSnapshotShort // unless all of it was read before
+		}
+		return received{err: err}
+	}
+	defer b.free()
+	f, err := wire.DecodeBatch(b.in.ReadOnlyData())
+	return received{kind: f.Kind, payload: bytes.Clone(f.Payload), err: err}
+}
+
+// receive waits for a frame of a kind.
+func (r *snapshotReader) receive(kind wire.Kind, limit time.Duration) ([]byte, error) {
+	stalled := time.NewTimer(limit)
+	defer stalled.Stop()
+	select {
+	case f := <-r.frames:
+		if f.err == nil && f.kind != kind {
+			f.err = wire.ErrMalformed
+		}
+		return f.payload, f.err
+	case <-stalled.C:
+		return nil, errSnapshotStalled
+	case <-r.ctx.Done():
+		return nil, context.Cause(r.ctx)
+	}
 }
 
 // Read implements io.Reader.
@@ -288,31 +268,21 @@ func (r *snapshotReader) Read(p []byte) (int, error) {
 
 // next decompresses one more chunk.
 func (r *snapshotReader) next() error {
-	stalled := time.NewTimer(snapshotStall)
-	defer stalled.Stop()
-	var payload []byte
-	select {
-	case payload = <-r.chunks:
-	case <-stalled.C:
-		return errSnapshotStalled
-	case <-r.ctx.Done():
-		return context.Cause(r.ctx)
-	case <-r.closed.Done():
-		return errTransportClosed
+	payload, err := r.receive(wire.KindSnapshotData, snapshotStall)
+	if err != nil {
+		return err
 	}
 	d := wire.Decoder{Rest: payload}
 	size := d.Uvarint()
 	if d.Bad || size == 0 || size > snapshotChunkBytes || int64(size) > r.left {
 		return wire.ErrMalformed
 	}
-	var err error
-	r.buf, err = r.zstd.DecodeAll(d.Rest, r.buf[:0])
-	if err != nil {
+	if r.buf, err = r.zstd.DecodeAll(d.Rest, r.buf[:0]); err != nil {
 		return fmt.Errorf("decompress snapshot: %w", err)
 	}
 	if uint64(len(r.buf)) != size {
 		return wire.ErrMalformed
 	}
 	r.rest, r.left = r.buf, r.left-int64(size)
-	return nil
+	return r.pace.wait(r.ctx, int(size))
 }

@@ -27,6 +27,9 @@ type Options struct {
 	// OnLost is told when the Control stream to a node broke after it had worked: the node may be
 	// dead. Optional. It must return soon.
 	OnLost func(api.NodeID)
+	// SnapshotRate bounds the bytes of snapshots, before compression, that the node sends in a second, and
+	// those that it receives. Default 64 MiB.
+	SnapshotRate int64
 }
 
 // Mux is the transport of a node: it carries the messages of every group over one stream per
@@ -45,8 +48,10 @@ type Mux struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // link loops, probers and stream handlers
-	// installs bounds the snapshots that are being received at once.
-	installs *semaphore.Weighted
+	// sends and installs bound the snapshots that are being sent and received at once. Who waits, waits in
+	// the order of arrival; see snapshot.go.
+	sends, installs    *semaphore.Weighted
+	outgoing, incoming *pace // of snapshots
 	// received bounds the entries that wait for the main loops of all groups.
 	received *semaphore.Weighted
 
@@ -66,12 +71,10 @@ type linkKey struct {
 	lane peers.Lane
 }
 
-// maxInstalls: each install fills the disk and the network of the node; two keep both busy.
-const maxInstalls = 2
-
 // New makes a Mux without groups. It connects to nobody until something is sent.
 func New(o Options) *Mux {
-	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, began: o.Clock.Now(), installs: semaphore.NewWeighted(maxInstalls), received: semaphore.NewWeighted(maxReceivedBytes)}
+	m := &Mux{node: o.Node, pool: o.Peers, clock: o.Clock, logger: o.Logger, onLost: o.OnLost, began: o.Clock.Now(), received: semaphore.NewWeighted(maxReceivedBytes)}
+	m.limitSnapshots(o.SnapshotRate)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	m.mu.groups = make(map[uint64]*Transport)
 	m.mu.links = make(map[linkKey]*link)

@@ -37,6 +37,9 @@ type Transport struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the reply loop
 
+	// installing is the snapshot that this replica receives, see install.go.
+	installing installing
+
 	// See rest.go.
 	stored  atomic.Uint64 // the entry that this replica's log was last given
 	resting atomic.Int32  // senders of empty appends that rest
@@ -77,6 +80,9 @@ type SnapshotOwner interface {
 	// StageSnapshot receives a snapshot that will be delivered next; discard removes it if it
 	// was not installed.
 	StageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
+	// PrepareSnapshot makes the snapshot that data is to be read from, now that it can be sent, and
+	// completes the request that announces it.
+	PrepareSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) error
 	// SnapshotSent is told that a replica has put the snapshot that it was sent from data in place.
 	SnapshotSent(replica string, data io.Reader)
 }
@@ -486,28 +492,6 @@ func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, arg
 // TimeoutNow implements hraft.Transport.
 func (t *Transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
 	_, err := t.ask(to, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader))
-	return err
-}
-
-// InstallSnapshot implements hraft.Transport.
-func (t *Transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.InstallSnapshotRequest, resp *hraft.InstallSnapshotResponse, data io.Reader) error {
-	node, err := nodeOf(to)
-	if err != nil {
-		return err
-	}
-	era, err := t.eraContext(args.Term)
-	if err != nil {
-		return err
-	}
-	f := t.request(to, wire.KindInstall, wire.EncodeInstall(args))
-	payload, err := t.mux.sendSnapshot(era, node, &f, data)
-	if err != nil {
-		return fmt.Errorf("send snapshot of group %d to %s: %w", t.group, to, err)
-	}
-	resp.RPCHeader, resp.Term, resp.Success, err = wire.DecodeGrant(payload)
-	if err == nil && resp.Success {
-		t.owner.SnapshotSent(string(to), data)
-	}
 	return err
 }
 

@@ -46,6 +46,9 @@ func (o *testOwner) AdmitSnapshot(_, _, _ uint64) error { return nil }
 func (o *testOwner) StageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
 	return func() {}, nil
 }
+func (o *testOwner) PrepareSnapshot(*hraft.InstallSnapshotRequest, io.Reader) error {
+	return nil
+}
 func (o *testOwner) Stalled() bool                  { return o.stalled.Load() }
 func (o *testOwner) Failed() bool                   { return false }
 func (o *testOwner) SnapshotSent(string, io.Reader) {}

@@ -118,3 +118,39 @@ func TestADamagedEntryDoesNotKeepTheWriterBusy(t *testing.T) {
 		t.Errorf("the segment of a damaged entry was given free: %+v", u)
 	}
 }
+
+// TestTheTailOfALogIsCountedInBytes, through overwriting, cutting and opening again.
+func TestTheTailOfALogIsCountedInBytes(t *testing.T) {
+	disk := vfs.NewMem()
+	l := mustOpen(t, smallOptions(disk, 1))
+	v := mustView(t, l, key{2, 1})
+	check := func(bytes int64, tail, start uint64) {
+		t.Helper()
+		if got := v.EntryBytes(); got != bytes {
+			t.Errorf("the entries take %d bytes, want %d", got, bytes)
+		}
+		if got := v.TailStart(int64(tail)); got != start {
+			t.Errorf("the last %d bytes begin at %d, want %d", tail, got, start)
+		}
+	}
+	check(0, 100, 0)
+	one := recordBytes(100)
+	store(t, v, 1, 1, 20, 100)
+	check(20*one, uint64(5*one), 16)
+	check(20*one, uint64(5*one-1), 17)
+	check(20*one, uint64(one-1), 21)
+	check(20*one, uint64(100*one), 1)
+	store(t, v, 2, 15, 16, 100)
+	check(16*one, uint64(5*one), 12)
+	if err := v.DeleteRange(1, 10); err != nil {
+		t.Fatal(err)
+	}
+	check(6*one, uint64(5*one), 12)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = mustOpen(t, smallOptions(disk, 2))
+	defer l.Close()
+	v = mustView(t, l, key{2, 1})
+	check(6*one, uint64(5*one), 12)
+}

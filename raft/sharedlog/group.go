@@ -45,6 +45,7 @@ type group struct {
 	// first is the index of locations[0], 0 when there are none.
 	first     uint64
 	locations []location
+	bytes     int64 // of the records at locations
 	// cached are the newest entries, the last of them the last of locations.
 	cached  []hraft.Log
 	stable  map[string]stableValue
@@ -105,6 +106,7 @@ func (g *group) cachedLocked(index uint64, out *hraft.Log) bool {
 // cutLocked keeps the range keep of what is there, which is a prefix or suffix of it, and returns
 // the locations that go and the bytes that the cache gets rid of.
 func (g *group) cutLocked(keep span) (gone []location, freed int) {
+	defer func() { g.bytes -= recordsBytes(gone) }()
 	have := g.spanLocked()
 	switch {
 	case keep == have:
@@ -149,12 +151,22 @@ func (g *group) appendLocked(entries []*hraft.Log, at []location) (taken int) {
 		g.first = entries[0].Index
 	}
 	g.locations = append(g.locations, at...)
+	g.bytes += recordsBytes(at)
 	start := len(g.cached)
 	for _, e := range entries {
 		// A copy: the entry is part of something larger that must not stay with it.
 		g.cached = append(g.cached, *e)
 	}
 	return cacheBytesOf(g.cached[start:])
+}
+
+// recordsBytes is what the records at some locations take on disk.
+func recordsBytes(at []location) int64 {
+	total := int64(0)
+	for i := range at {
+		total += recordBytes(int(at[i].length))
+	}
+	return total
 }
 
 // cacheOverhead is what an entry costs besides its data.

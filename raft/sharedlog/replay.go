@@ -240,7 +240,7 @@ func (g *replayedGroup) group(k key) *group {
 			problems = append(problems, d.err)
 		}
 	}
-	out.next = out.spanLocked()
+	out.next, out.bytes = out.spanLocked(), recordsBytes(out.locations)
 	out.damage = errors.Join(problems...)
 	return out
 }

@@ -100,6 +100,29 @@ func (v *View) LastIndex() (uint64, error) {
 	return v.group.spanLocked().last, nil
 }
 
+// EntryBytes is what the entries take on disk.
+func (v *View) EntryBytes() int64 {
+	v.group.mu.RLock()
+	defer v.group.mu.RUnlock()
+	return v.group.bytes
+}
+
+// TailStart is the lowest index from which on the entries take no more than so many bytes, beyond the last
+// if that is none.
+func (v *View) TailStart(bytes int64) uint64 {
+	g := v.group
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	at := len(g.locations)
+	for at > 0 {
+		if bytes -= recordBytes(int(g.locations[at-1].length)); bytes < 0 {
+			break
+		}
+		at--
+	}
+	return g.first + uint64(at)
+}
+
 // GetLog implements hraft.LogStore. The entry's data is shared: nobody may change it.
 func (v *View) GetLog(index uint64, out *hraft.Log) error {
 	for {
