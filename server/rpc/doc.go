@@ -23,7 +23,7 @@
 //
 // # Goroutines
 //
-// gRPC starts one goroutine per request; Serve is the caller's. A stream of calls has one more that
+// New starts streamWorkers goroutines that run requests; when all are busy gRPC starts one per request. Serve is the caller's. A stream of calls has one more that
 // reads, which ends after its handler and is waited for by Close, and one for each turn. Close ends the requests that
 // only wait (GetMap, health Watch), lets the others end for a moment, cancels the rest and waits
 // for all.
@@ -45,4 +45,6 @@
 //   - C7: each call of a stream is answered once, or its stream ends; what a stream has under way is
 //     bounded, answers that its client does not read included.
 //   - C8: no call of a message that came after its password was taken away is run.
+//   - C9: what all streams of calls hold together is bounded, however many of them are not read, and
+//     those whose answers are taken are served meanwhile.
 package rpc

@@ -103,6 +103,7 @@ type Server struct {
 	closing context.Context
 	cancel  context.CancelFunc
 	readers sync.WaitGroup // of the streams of calls
+	ledger  ledger
 
 	refusedAt atomic.Int64 // when a refusal was logged, in milliseconds since the epoch
 }
@@ -130,7 +131,7 @@ const (
 
 // New makes a Server. It starts the goroutines that run calls; Close ends them.
 func New(o Options) *Server {
-	s := &Server{opts: o.withDefaults()}
+	s := &Server{opts: o.withDefaults(), ledger: ledger{limit: maxUnreadBytes}}
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(newReception(&s.opts)),

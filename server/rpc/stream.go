@@ -5,6 +5,7 @@ import (
 	"context"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,8 +30,10 @@ const (
 	// when many small calls find large values, is refused or, of a write, unknown.
 	maxWaitingBytes = 4 * maxStreamBytes
 
-	// answerBytes is about what an answer takes beside its values.
-	answerBytes = 64
+	// answerBytes is about what an answer takes beside its values, and callOverhead what a call takes until
+	// it is answered, by a refusal if need be, beside its keys and values.
+	answerBytes  = 64
+	callOverhead = 320
 )
 
 // conversation is one Stream under way: readLoop takes calls in, each runs in a goroutine, and the
@@ -43,9 +46,12 @@ type conversation struct {
 	wake     chan struct{} // capacity 1: there are answers, or the conversation is over
 	room     chan struct{} // capacity 1: less is under way
 
+	loops atomic.Int32 // of the handler and readLoop, those that have not ended
+
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
+		held    int // bytes in the server's ledger
 		calls   int // that arrived and whose answers were not sent
 		bytes   int // of these, with the answers that wait
 		waiting int // bytes of answers
@@ -70,12 +76,29 @@ func (k kvService) Stream(stream grpc.BidiStreamingServer[pb.StreamRequest, pb.S
 		server: k.server, stream: stream, metadata: md,
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
+	c.loops.Store(1)
+	defer c.leave()
 	// By the headers the client knows that calls are taken.
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}
-	c.server.readers.Go(c.readLoop)
+	c.loops.Add(1)
+	c.server.readers.Go(func() {
+		defer c.leave()
+		c.readLoop()
+	})
 	return c.answerLoop()
+}
+
+// leave is the end of the handler or of readLoop. After both nothing is held.
+func (c *conversation) leave() {
+	if c.loops.Add(-1) > 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server.ledger.give(c.mu.held)
+	c.mu.held = 0
 }
 
 // answerLoop sends answers, all that there are in each turn, until the last one.
@@ -112,6 +135,8 @@ func (c *conversation) sendAnswers(broken bool) (over bool, err error) {
 		c.mu.Lock()
 		c.mu.calls -= calls
 		c.mu.bytes -= bytes
+		c.mu.held -= bytes
+		c.server.ledger.give(bytes)
 		over := c.mu.calls == 0 && (c.mu.ended || c.mu.refusal != nil)
 		more, refusal := len(c.mu.answers) > 0, c.mu.refusal
 		c.mu.Unlock()
@@ -158,6 +183,7 @@ func (c *conversation) refuse(why error) {
 // readLoop ends when the client sends no more, or when the handler has returned.
 func (c *conversation) readLoop() {
 	for {
+		c.awaitLedger()
 		m, err := c.stream.Recv()
 		if err != nil {
 			c.mu.Lock()
@@ -166,12 +192,48 @@ func (c *conversation) readLoop() {
 			signal(c.wake)
 			return
 		}
+		if !c.hold(m.Calls) {
+			c.refuse(api.Errorf(api.CodeOverloaded, "clients that do not read their answers hold all memory for streams"))
+			return
+		}
 		refusal := c.server.authorize(c.stream.Context(), pb.KV_Stream_FullMethodName, c.metadata)
 		c.take(m.Calls, refusal)
 		if refusal != nil {
 			c.refuse(refusal)
 		}
 	}
+}
+
+// awaitLedger waits while all streams together hold too much and this one has calls under way.
+func (c *conversation) awaitLedger() {
+	for c.server.ledger.full() {
+		c.mu.Lock()
+		idle := c.mu.calls == 0
+		c.mu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-c.room:
+		case <-c.stream.Context().Done():
+			return
+		}
+	}
+}
+
+// hold counts the calls of a message, until they are answered, unless there is no room for them.
+func (c *conversation) hold(calls []*pb.Call) bool {
+	bytes := 0
+	for _, call := range calls {
+		bytes += callBytes(call)
+	}
+	if !c.server.ledger.take(bytes, true) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.held += bytes
+	return true
 }
 
 // take starts the calls of a message, as many at a time as there is room for, or refuses them.
@@ -257,15 +319,28 @@ func (c *conversation) queueAnswers(answers []answered) {
 			a.Response, a.bytes = &pb.Answer_TooLong{TooLong: true}, answerBytes
 		}
 		// An error stays: it is short, and of a batch whose outcome is open it must not become a refusal.
-		if c.mu.waiting > 0 && c.mu.waiting+a.bytes > maxWaitingBytes && a.GetFailure() == nil {
-			a.Response, a.bytes = failure(unreadError(batch), batch), answerBytes
+		if !c.keepLocked(a.bytes) {
+			if a.GetFailure() == nil {
+				a.Response, a.bytes = failure(unreadError(batch), batch), answerBytes
+			}
+			c.server.ledger.force(a.bytes) // the call has been let in
 		}
+		c.mu.held += a.bytes
 		c.mu.waiting += a.bytes
 		c.mu.bytes += a.bytes
 		c.mu.answers = append(c.mu.answers, a)
 	}
 	c.mu.Unlock()
 	signal(c.wake)
+}
+
+// keepLocked counts an answer that is to wait for the client, unless there is no room for it.
+func (c *conversation) keepLocked(bytes int) bool {
+	waiting := c.mu.waiting + bytes
+	if c.mu.waiting > 0 && waiting > maxWaitingBytes {
+		return false
+	}
+	return c.server.ledger.take(bytes, waiting <= shortAnswersBytes)
 }
 
 func unreadError(batch bool) error {
@@ -322,7 +397,7 @@ func failure(err error, write bool) *pb.Answer_Failure {
 
 // callBytes is about what a call takes in memory.
 func callBytes(call *pb.Call) int {
-	bytes := answerBytes
+	bytes := callOverhead
 	switch r := call.Request.(type) {
 	case *pb.Call_Get:
 		bytes += len(r.Get.GetKey())

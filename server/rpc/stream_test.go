@@ -358,7 +358,7 @@ func TestAClientThatDoesNotReadItsAnswersWaits(t *testing.T) {
 
 // P6: an error that leaves an outcome open does not become one that says that nothing was executed.
 func TestAnErrorStaysWhatItIsWhenTheClientDoesNotRead(t *testing.T) {
-	c := &conversation{wake: make(chan struct{}, 1)}
+	c := &conversation{server: &Server{ledger: ledger{limit: maxUnreadBytes}}, wake: make(chan struct{}, 1)}
 	c.mu.waiting = maxWaitingBytes
 	open := api.Errorf(api.CodeUnknownOutcome, "nobody knows")
 	c.queueAnswers([]answered{
