@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
@@ -27,6 +28,10 @@ import (
 // however many wait for it, and one close wakes them all.
 type readQueue struct {
 	wake chan struct{} // capacity 1
+	// asksOthers is what the last round found: there are other voters, so that a read need not look
+	// whether this replica is a majority by itself. A read that finds it wrong takes a round, which
+	// sets it right.
+	asksOthers atomic.Bool
 
 	// mu is a leaf.
 	mu      sync.Mutex
@@ -56,7 +61,10 @@ func (g *Group) ReadIndex(ctx context.Context) (api.Index, error) {
 		// The bug: whoever led once answers from what it has.
 		return api.Index(g.applier.applied.Load()), nil
 	}
-	index, alone, err := g.confirmAlone()
+	index, alone, err := uint64(0), false, error(nil)
+	if !g.reads.asksOthers.Load() {
+		index, alone, err = g.confirmAlone()
+	}
 	if !alone {
 		index, err = g.joinRound(ctx)
 	}
@@ -92,17 +100,24 @@ func (g *Group) confirmAlone() (index uint64, alone bool, err error) {
 		return 0, false, err
 	}
 	index = i.raft.CommitIndex()
-	servers := i.raft.GetConfiguration().Configuration().Servers
-	for _, s := range servers {
-		if (s.Suffrage == hraft.Voter) != (string(s.ID) == i.local) {
-			return 0, false, nil
-		}
+	if !i.aloneAmong(i.raft.GetConfiguration().Configuration().Servers) {
+		return 0, false, nil
 	}
 	again, err := g.readyLeader()
 	if err != nil || again != term {
 		return 0, true, g.notLeader("group %s is not led by this node any more", g.id)
 	}
 	return index, true, nil
+}
+
+// aloneAmong reports whether this replica is the only voter.
+func (i *instance) aloneAmong(servers []hraft.Server) bool {
+	for _, s := range servers {
+		if (s.Suffrage == hraft.Voter) != (string(s.ID) == i.local) {
+			return false
+		}
+	}
+	return true
 }
 
 // join returns the round that begins after this call.
@@ -167,6 +182,7 @@ func (g *Group) confirm() (uint64, error) {
 	}
 	index := i.raft.CommitIndex()
 	servers := i.raft.GetConfiguration().Configuration().Servers
+	g.reads.asksOthers.Store(!i.aloneAmong(servers))
 	if !i.majorityWithin(servers, term) {
 		return 0, api.Errorf(api.CodeUnavailable, "no majority of group %s confirmed that this node leads it", g.id)
 	}

@@ -146,6 +146,26 @@ func TestReadsThatWaitTogetherShareARound(t *testing.T) {
 	}
 }
 
+// TestAReadLearnsWhetherThereAreOtherVoters: what the last round found spares a read the look at the
+// members, and what it found wrong is set right by the next.
+func TestAReadLearnsWhetherThereAreOtherVoters(t *testing.T) {
+	several := newTestCluster(t, 3)
+	several.write(7, "a", "1")
+	g := several.leader(7).groups[7]
+	alone := newTestCluster(t, 1)
+	alone.write(7, "a", "1")
+	only := alone.leader(7).groups[7]
+	only.reads.asksOthers.Store(true)
+	for _, group := range []*Group{g, only} {
+		if _, err := group.ReadIndex(within(t, patience)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !g.reads.asksOthers.Load() || only.reads.asksOthers.Load() {
+		t.Fatal("a round did not tell the next reads whether to ask others")
+	}
+}
+
 // BenchmarkReadIndex is the cost of confirming reads on a leader of three nodes.
 func BenchmarkReadIndex(b *testing.B) {
 	c := newTestCluster(b, 3)

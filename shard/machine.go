@@ -53,12 +53,7 @@ func openMachine(o Options) (*Machine, error) {
 // publish makes a state that was loaded the current one.
 func (m *Machine) publish(loaded *state) {
 	m.applied.Store(loaded)
-	var index api.Index
-	if h, err := m.store.Acquire(); err == nil {
-		index = api.Index(h.DB.Applied().Index)
-		h.Release()
-	}
-	m.digests.reset(digestAt{index, loaded.digest})
+	m.digests.reset(digestAt{api.Index(loaded.position.Index), loaded.digest})
 }
 
 // load reads the rows that Machine keeps in memory, and refuses an engine that is another
@@ -78,6 +73,7 @@ func (m *Machine) load(db *engine.DB, members *directory.Members) (state, error)
 	if err != nil {
 		return state{}, err
 	}
+	s.position = db.Applied()
 	if s.configured && s.shard != m.id {
 		return state{}, fmt.Errorf("the directory holds shard %d, not shard %d", s.shard, m.id)
 	}
@@ -136,6 +132,9 @@ func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 
 // commit commits a run and then publishes what it made of the state.
 func (m *Machine) commit(r *run) error {
+	if r.position != (engine.Position{}) {
+		r.state.position = r.position
+	}
 	if err := r.commit(); err != nil {
 		return fmt.Errorf("shard %d: %w", m.id, err)
 	}

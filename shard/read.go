@@ -39,7 +39,7 @@ type reader struct {
 // view is one engine snapshot together with the time at which it is read.
 type view struct {
 	snapshot *engine.Snapshot
-	state    state // of the snapshot
+	state    *state // of the snapshot, never changed
 	at       api.Version
 	rows     engine.Version // up to which rows are seen
 	// wallMillis is the wall clock when the read began. A row whose expiry lies above the time
@@ -119,7 +119,7 @@ func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use f
 	defer h.Release()
 	v = view{snapshot: h.DB.Snapshot(), rows: engine.MaxVersion, wallMillis: wallMillis}
 	defer v.snapshot.Close()
-	if v.state, err = readState(v.snapshot); err != nil {
+	if v.state, err = r.machine.stateOf(v.snapshot); err != nil {
 		return view{}, fmt.Errorf("shard %d: %w", r.id, err)
 	}
 	if refusal := v.state.checkEpoch(epoch); refusal != nil {
@@ -130,12 +130,19 @@ func (r *reader) viewAt(epoch api.Epoch, t api.Version, wallMillis uint64, use f
 	return v, err
 }
 
-func readState(snapshot *engine.Snapshot) (state, error) {
+// stateOf is the state in a snapshot. It is mostly the newest, which need not be read: a position
+// has one state.
+func (m *Machine) stateOf(snapshot *engine.Snapshot) (*state, error) {
+	if s := m.state(); s.position == snapshot.Position() {
+		return s, nil
+	}
 	raw, ok, err := snapshot.Get(stateRowKey, engine.MaxVersion)
 	if err != nil || !ok {
-		return state{}, err
+		return &state{}, err
 	}
-	return decodeState(raw.Value)
+	s, err := decodeState(raw.Value)
+	s.position = snapshot.Position()
+	return &s, err
 }
 
 // readError gives a code to errors of the engine: what it cannot read it does not serve (P4).

@@ -77,3 +77,28 @@ func TestABatchOfReadsNeedsTheLeader(t *testing.T) {
 		t.Fatalf("on a leader that is cut off: %+v", res)
 	}
 }
+
+// A snapshot is judged by its own state, also when the shard has gone on since it was made.
+func TestAViewHasTheStateOfItsSnapshot(t *testing.T) {
+	b := configuredBench(t)
+	b.must(put("a", "1"))
+	h, err := b.m.store.Acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Release()
+	snapshot := h.DB.Snapshot()
+	defer snapshot.Close()
+	before := b.m.state()
+	if got, err := b.m.stateOf(snapshot); err != nil || got != before {
+		t.Fatalf("the newest state is read again: %+v, %v", got, err)
+	}
+	b.must(put("a", "2"))
+	if b.m.state().position == before.position {
+		t.Fatal("a write left the position as it was")
+	}
+	got, err := b.m.stateOf(snapshot)
+	if err != nil || *got != *before {
+		t.Fatalf("the state of the snapshot is\n%+v, it was\n%+v; %v", *got, *before, err)
+	}
+}

@@ -46,6 +46,9 @@ type state struct {
 	// sweptMillis is when idle sessions were last looked for, and sweepFrom where to go on.
 	sweptMillis uint64
 	sweepFrom   api.SessionID
+
+	// position is where the engine stood with this state. It is not a part of the row.
+	position engine.Position
 }
 
 const stateFormat = 2
