@@ -244,3 +244,29 @@ func TestStatusSaysWhichShardsLostTheirMajority(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestShardsShowTheLeaderAndThePreferredOne(t *testing.T) {
+	r := report{asked: &pb.StatusResponse{
+		Map: &pb.ClusterMap{
+			Nodes:  []*pb.Node{{Id: "1", Name: "ash"}, {Id: "2", Name: "oak"}},
+			Shards: []*pb.Shard{{Id: 7, EndSlot: 16384, Epoch: 1, Replicas: []*pb.Replica{{NodeId: "2"}, {NodeId: "1"}}}},
+		},
+		Leaders: []*pb.ShardLeader{{ShardId: 7, NodeId: "1"}},
+	}}
+	var out bytes.Buffer
+	a := &app{environment: environment{stdout: &out}}
+	if err := a.printShards(shardsOf(r)); err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Split(out.String(), "\n"); strings.Join(strings.Fields(lines[1])[:6], " ") != "7 0-16383 1 ash oak oak" {
+		t.Errorf("the text is\n%s", out.String())
+	}
+	out.Reset()
+	a.output = "json"
+	if err := a.printShards(shardsOf(r)); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), `"leader":"ash","preferred_leader":"oak"`) {
+		t.Errorf("the JSON is %s", out.String())
+	}
+}

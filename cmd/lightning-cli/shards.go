@@ -14,8 +14,9 @@ func (a *app) shardsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "shards",
 		Short: "Show every replica of every shard: slots, roles, how far each is behind",
-		Long: "Show the slots of every shard, who leads it, and how far each of its replicas is. BEHIND counts\n" +
-			"the entries that are committed, as far as any replica knows, and not applied here. A replica\n" +
+		Long: "Show the slots of every shard, who leads it, who is to lead it when he is fit (PREFERRED: the\n" +
+			"leaders are spread over the nodes so), and how far each of its replicas is. BEHIND counts the\n" +
+			"entries that are committed, as far as any replica knows, and not applied here. A replica\n" +
 			"whose node does not answer has dashes.\n\n" +
 			"The nodes are asked one after another, so a busy shard shows small numbers.",
 		Args: arguments(0, 0, "none"),
@@ -33,12 +34,14 @@ func (a *app) shardsCommand() *cobra.Command {
 
 // arcView is a shard with its replicas.
 type arcView struct {
-	ID       uint64        `json:"id"`
-	Start    uint32        `json:"start_slot"`
-	End      uint32        `json:"end_slot"`
-	Epoch    uint64        `json:"epoch"`
-	Leader   string        `json:"leader,omitempty"`
-	Replicas []replicaView `json:"replicas"`
+	ID     uint64 `json:"id"`
+	Start  uint32 `json:"start_slot"`
+	End    uint32 `json:"end_slot"`
+	Epoch  uint64 `json:"epoch"`
+	Leader string `json:"leader,omitempty"`
+	// Preferred is who is to lead it when it is fit.
+	Preferred string        `json:"preferred_leader,omitempty"`
+	Replicas  []replicaView `json:"replicas"`
 }
 
 type replicaView struct {
@@ -68,6 +71,9 @@ func shardsOf(r report) []arcView {
 			ID: s.GetId(), Start: s.GetStartSlot(), End: s.GetEndSlot(), Epoch: s.GetEpoch(),
 			Leader: leaders[s.GetId()], Replicas: []replicaView{},
 		}
+		if members := s.GetReplicas(); len(members) > 0 {
+			v.Preferred = names[members[0].GetNodeId()] // as the nodes take the map
+		}
 		committed := uint64(0)
 		for _, member := range s.GetReplicas() {
 			found := r.replica(member.GetNodeId(), s.GetId())
@@ -93,12 +99,12 @@ func (a *app) printShards(list []arcView) error {
 	}
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	// The writer keeps its first error until Flush.
-	_, _ = fmt.Fprintf(table, "SHARD\tSLOTS\tEPOCH\tLEADER\tREPLICA\tROLE\tTERM\tCOMMIT\tAPPLIED\tBEHIND\tDURABLE\tDISK\n")
+	_, _ = fmt.Fprintf(table, "SHARD\tSLOTS\tEPOCH\tLEADER\tPREFERRED\tREPLICA\tROLE\tTERM\tCOMMIT\tAPPLIED\tBEHIND\tDURABLE\tDISK\n")
 	for _, s := range list {
-		shard := fmt.Sprintf("%d\t%d-%d\t%d\t%s", s.ID, s.Start, s.End-1, s.Epoch, orDash(s.Leader))
+		shard := fmt.Sprintf("%d\t%d-%d\t%d\t%s\t%s", s.ID, s.Start, s.End-1, s.Epoch, orDash(s.Leader), orDash(s.Preferred))
 		for _, r := range s.Replicas {
 			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\n", shard, r.Node, r.columns())
-			shard = "\t\t\t" // once for all of its replicas
+			shard = "\t\t\t\t" // once for all of its replicas
 		}
 	}
 	if err := table.Flush(); err != nil {
