@@ -20,6 +20,7 @@ type halves struct {
 	mu     sync.Mutex
 	leader api.NodeID // of the upper half
 	here   bool       // whether this node holds the upper half
+	moves  bool       // it is led elsewhere and here by turns, changing with each question
 }
 
 func (h *halves) Locate(slot api.Slot) (api.NodeID, bool) {
@@ -28,7 +29,11 @@ func (h *halves) Locate(slot api.Slot) (api.NodeID, bool) {
 	if slot < 8192 {
 		return "node-1", true
 	}
-	return h.leader, h.here
+	leader := h.leader
+	if h.moves {
+		h.leader = map[api.NodeID]api.NodeID{"far": "node-1", "node-1": "far"}[leader]
+	}
+	return leader, h.here
 }
 
 func (h *halves) Map() *pb.ClusterMap { return h.Status().GetMap() }
@@ -94,6 +99,20 @@ func TestAClientIsSentToTheLeaderOfItsSlot(t *testing.T) {
 		h.set(leader, true)
 		if got := all(t, c, in, "GET a"); got != "$-1\r\n" {
 			t.Errorf("led by %q: %q, though only this node can be asked", leader, got)
+		}
+	}
+}
+
+func TestALeaderThatMovesMeanwhileBreaksNoCommand(t *testing.T) {
+	h, _, address := startCluster(t)
+	c := dial(t, address)
+	in := bufio.NewReader(c)
+	h.mu.Lock()
+	h.moves = true
+	h.mu.Unlock()
+	for range 10 {
+		if got := all(t, c, in, "SET a 1"); got != movedA && got != "+OK\r\n" {
+			t.Fatalf("%q", got)
 		}
 	}
 }

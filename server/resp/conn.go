@@ -137,12 +137,12 @@ func (c *conn) linger() {
 	_, _ = io.CopyN(io.Discard, c.net, lingerBytes) // whatever comes, the connection ends
 }
 
-// run runs one request and tells the observer.
-func (c *conn) run(q wire.Request) {
+// run runs one request, unless it was refused already, and tells the observer.
+func (c *conn) run(q wire.Request, refusal error) {
 	o := &c.server.opts
 	began := o.Clock.Now()
 	c.muted.begin(&c.out)
-	cmd, admitted, err := c.dispatch(q)
+	cmd, admitted, err := c.dispatch(q, refusal)
 	if err != nil {
 		c.out.Fail(err)
 	}
@@ -170,7 +170,7 @@ func codeOf(err error) api.Code {
 
 // dispatch finds the command, looks whether it may run, and runs or queues it. cmd is nil when
 // there is none; admitted is false when it was refused before it began.
-func (c *conn) dispatch(q wire.Request) (cmd *command, admitted bool, err error) {
+func (c *conn) dispatch(q wire.Request, refusal error) (cmd *command, admitted bool, err error) {
 	if q.Refused != nil {
 		if len(q.Args) > 0 {
 			cmd, _ = find(q.Args)
@@ -185,8 +185,11 @@ func (c *conn) dispatch(q wire.Request) (cmd *command, admitted bool, err error)
 		c.quit = cmd == nil && isHTTP(q.Args[0])
 		return cmd, false, c.reject(nil, err)
 	}
-	if err := c.admit(cmd, q.Args); err != nil {
-		return cmd, false, c.reject(cmd, err)
+	if refusal == nil {
+		refusal = c.admit(cmd, q.Args)
+	}
+	if refusal != nil {
+		return cmd, false, c.reject(cmd, refusal)
 	}
 	if c.block != nil && !runsInBlock[cmd.name] {
 		err := c.block.add(c, cmd, q)

@@ -47,7 +47,8 @@ const keptCommands = 64
 
 // take runs a request, or lets it wait for its turn.
 func (c *conn) take(q wire.Request) {
-	if cmd := c.joins(q); cmd != nil {
+	cmd, refusal := c.joins(q)
+	if cmd != nil && refusal == nil {
 		c.join(cmd, q)
 		return
 	}
@@ -56,21 +57,22 @@ func (c *conn) take(q wire.Request) {
 		return
 	}
 	c.in.Keep() // such commands may keep their arguments
-	c.run(q)
+	c.run(q, refusal)
 	c.release()
 }
 
-// joins is the command of a request that may wait for its turn: one on named keys that will run,
-// and whose reply does not change the connection.
-func (c *conn) joins(q wire.Request) *command {
+// joins is the command of a request that may wait for its turn, one on named keys whose reply does
+// not change the connection, or why it must not run. That is asked once, because a leader may move
+// at any time.
+func (c *conn) joins(q wire.Request) (cmd *command, refusal error) {
 	if q.Refused != nil || c.block != nil || !c.authenticated {
-		return nil
+		return nil, nil
 	}
 	cmd, err := find(q.Args)
-	if err != nil || cmd.plan == nil || c.admit(cmd, q.Args) != nil {
-		return nil
+	if err != nil || cmd.plan == nil {
+		return nil, nil
 	}
-	return cmd
+	return cmd, c.admit(cmd, q.Args)
 }
 
 func (c *conn) join(cmd *command, q wire.Request) {
