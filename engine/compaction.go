@@ -76,24 +76,42 @@ func (db *DB) compactStep(choose func(*levels.Set) *levels.Pick) error {
 	return err
 }
 
-// pick asks what is due, by the durable horizon (E4) and the open snapshots.
+// pick asks what is due.
 func (db *DB) pick(s *levels.Set) *levels.Pick {
-	o := db.options
 	db.snapshots.awaited.Store(true) // before the look, so that a Close in between is not missed
+	d := db.droppable()
+	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
+	return s.Pick(db.targets(), d)
+}
+
+// droppable is what is not needed any more, by the durable horizon (E4) and the open snapshots.
+func (db *DB) droppable() levels.Droppable {
 	d := levels.Droppable{
 		Version:        record.MaxVersion,
 		ExpiryMillis:   db.durable.Load().HorizonExpiry,
 		OldestSnapshot: db.snapshots.oldest(),
 	}
-	if o.RetainVersions {
+	if db.options.RetainVersions {
 		d.Version = db.durable.Load().HorizonVersion
 		d.Unordered = db.applied.Load().unordered
 		d.MemoryVersion = db.view.Load().leastVersionInMemory()
 	}
-	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
-	return s.Pick(levels.Targets{
+	return d
+}
+
+// targets puts the compaction of level 0 off to midway between CompactCount and StopCount while rows
+// wait in memory, for more tables are to come, and one merge of eight with what lies below writes less than
+// two of four. A store at rest keeps to CompactCount.
+func (db *DB) targets() levels.Targets {
+	o, v := db.options, db.view.Load()
+	t := levels.Targets{
 		CompactCount: o.CompactCount, LevelBytes: uint64(o.LevelBytes), TableBytes: uint64(o.TableBytes),
-	}, d)
+		Writing: !v.memory.Empty() || len(v.sealed) > 0,
+	}
+	if t.Writing {
+		t.CompactCount = (o.CompactCount + o.StopCount) / 2
+	}
+	return t
 }
 
 // compact merges the inputs into new tables at the output level and installs those instead.

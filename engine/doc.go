@@ -15,8 +15,9 @@
 //  3. A full memtable is sealed. The flush loop writes it as a checksummed table of level 0 and
 //     installs the table together with position, horizon, last sequence and last version by one
 //     atomic replacement of the manifest. Flushes install in the order of the batches.
-//  4. The compaction loop merges tables downwards through the levels, and drops what nobody can
-//     ask for any more: package retain says what that is, package levels what to merge next.
+//  4. The compaction loop merges tables downwards through the levels, or moves one that overlaps
+//     nothing there, and drops what nobody can ask for any more: package retain says what that is,
+//     package levels what to merge next.
 //  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
 //     level. An Iterator merges all of them.
 //

@@ -48,7 +48,9 @@ type Options struct {
 	// four memtables, so that emptying level 0 rewrites about as much as it adds.
 	LevelBytes int
 
-	// CompactCount is the number of level-0 tables that starts a compaction. Default 4.
+	// CompactCount is the number of level-0 tables that starts a compaction. While rows wait in memory,
+	// so that more tables will come, it is put off to midway between here and StopCount: fewer and
+	// larger merges write less. Default 4.
 	CompactCount int
 
 	// StopCount is the number of level-0 tables at which flushes, and soon Apply, wait for

@@ -33,6 +33,10 @@ type Targets struct {
 	CompactCount int    // tables of level 0
 	LevelBytes   uint64 // level 1; each deeper one levelRatio times more
 	TableBytes   uint64
+
+	// Writing says that rows wait in memory, so that level 0 will grow and be compacted without more
+	// reasons. Until then garbage that this compaction rewrites anyway can wait for it.
+	Writing bool
 }
 
 // Droppable says what is not needed any more.
@@ -73,11 +77,11 @@ func (s *Set) Pick(t Targets, d Droppable) *Pick {
 	}
 	switch {
 	case score >= 1 && level == 0:
-		return s.pickZero(ReasonCount)
+		return s.pickCount(t)
 	case score > 1:
 		return s.pickFull(level, t)
 	}
-	if p := s.pickGarbage(d); p != nil {
+	if p := s.pickGarbage(t, d); p != nil {
 		return p
 	}
 	return s.pickSmall(t)
@@ -97,6 +101,18 @@ func (s *Set) PickAll() *Pick {
 	for _, tables := range s.Levels {
 		p.Inputs = append(p.Inputs, tables...)
 	}
+	return p
+}
+
+// pickCount makes level 0 smaller. The oldest table needs no merge if level 1 has nothing where it is,
+// as with ascending keys: everything else in level 0 is newer. A very small one had better be merged.
+func (s *Set) pickCount(t Targets) *Pick {
+	oldest := s.Levels[0][len(s.Levels[0])-1]
+	p := s.down(ReasonCount, 0, oldest)
+	if len(p.Below) > 0 || oldest.Size < t.TableBytes/8 {
+		return s.pickZero(ReasonCount)
+	}
+	p.Move = true
 	return p
 }
 
@@ -144,13 +160,16 @@ func (s *Set) down(reason string, level int, table *Table) *Pick {
 }
 
 // pickGarbage takes the table with the most rows that can go, if they are a good part of it.
-func (s *Set) pickGarbage(d Droppable) *Pick {
+func (s *Set) pickGarbage(t Targets, d Droppable) *Pick {
 	var worst *Table
 	at, most := 0, uint64(0)
 	for level, tables := range s.Levels {
-		for _, t := range tables {
-			if n := s.droppableRows(level, t, d); n > most && n*garbagePart >= t.Properties.Rows {
-				worst, at, most = t, level, n
+		for _, table := range tables {
+			if t.Writing && s.rewrittenSoon(level, table) {
+				continue
+			}
+			if n := s.droppableRows(level, table, d); n > most && n*garbagePart >= table.Properties.Rows {
+				worst, at, most = table, level, n
 			}
 		}
 	}
@@ -163,6 +182,15 @@ func (s *Set) pickGarbage(d Droppable) *Pick {
 		return &Pick{Reason: ReasonGarbage, Level: at, Output: at, Inputs: []*Table{worst}}
 	}
 	return s.down(ReasonGarbage, at, worst)
+}
+
+// rewrittenSoon reports whether the next compaction of level 0 has a table among its inputs.
+func (s *Set) rewrittenSoon(level int, t *Table) bool {
+	if level != 1 || len(s.Levels[0]) == 0 {
+		return level == 0
+	}
+	smallest, largest := span(s.Levels[0])
+	return t.overlaps(smallest, largest)
 }
 
 func (s *Set) overlapsFrom(level int, t *Table) bool {

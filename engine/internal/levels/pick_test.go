@@ -103,6 +103,47 @@ func TestPick(t *testing.T) {
 	}
 }
 
+func TestTheOldestTableOfLevelZeroIsMovedWhereNothingLies(t *testing.T) {
+	targets := Targets{CompactCount: 3, LevelBytes: 1 << 20, TableBytes: 256 << 10}
+	for _, c := range []struct {
+		name   string
+		tables []string
+		want   string
+	}{
+		{"level 1 is empty", []string{"0:a-z/200", "0:a-z/200", "0:a-z/200"}, "count 0>1 1 move"},
+		{"ascending keys", []string{"0:c-d/200", "0:e-f/200", "0:g-h/200", "1:a-b/200"}, "count 0>1 1 move"},
+		{"only a newer one fits", []string{"0:b-d/200", "0:e-f/200", "0:g-h/200", "1:a-b/200"}, "count 0>1 3 2 1 + 4"},
+		{"a very small one is merged", []string{"0:a-z/30", "0:a-z/200", "0:a-z/200"}, "count 0>1 3 2 1"},
+	} {
+		if got := describe(build(t, c.tables...).Pick(targets, Droppable{})); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+func TestGarbageThatLevelZeroWillRewriteWaitsWhileRowsAreWritten(t *testing.T) {
+	all := Droppable{Version: 100, ExpiryMillis: 100, OldestSnapshot: 100}
+	for _, c := range []struct {
+		name          string
+		tables        []string
+		rest, writing string
+	}{
+		{"in level 0", []string{"0:a-z/200 g90@7", "1:a-c/200"}, "garbage 0>1 1 + 2", "none"},
+		{"in level 1, below level 0", []string{"0:a-c/200", "1:b-d/200 g90@7"}, "garbage 1>1 2", "none"},
+		{"in level 1, beside level 0", []string{"0:a-c/200", "1:d-e/200 g90@7"}, "garbage 1>1 2", "garbage 1>1 2"},
+		{"deeper", []string{"0:a-c/200", "2:b-d/200 g90@7"}, "garbage 2>2 2", "garbage 2>2 2"},
+	} {
+		targets := Targets{CompactCount: 3, LevelBytes: 1 << 20, TableBytes: 256 << 10}
+		if got := describe(build(t, c.tables...).Pick(targets, all)); got != c.rest {
+			t.Errorf("%s, at rest: %s, want %s", c.name, got, c.rest)
+		}
+		targets.Writing = true
+		if got := describe(build(t, c.tables...).Pick(targets, all)); got != c.writing {
+			t.Errorf("%s, while rows are written: %s, want %s", c.name, got, c.writing)
+		}
+	}
+}
+
 func TestPickAllGoesToTheDeepestLevelInUse(t *testing.T) {
 	if got := describe(build(t, "0:a-z/1", "1:a-b/1", "3:a-b/1").PickAll()); got != "manual 0>3 1 2 3" {
 		t.Error(got)
