@@ -3,6 +3,7 @@ package resp
 import (
 	"bufio"
 	"context"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ type halves struct {
 	mu     sync.Mutex
 	leader api.NodeID // of the upper half
 	here   bool       // whether this node holds the upper half
-	moves  bool       // it is led elsewhere and here by turns, changing with each question
+	moves  *rand.Rand // it is led elsewhere and here in turns that these numbers choose
 }
 
 func (h *halves) Locate(slot api.Slot) (api.NodeID, bool) {
@@ -29,11 +30,10 @@ func (h *halves) Locate(slot api.Slot) (api.NodeID, bool) {
 	if slot < 8192 {
 		return "node-1", true
 	}
-	leader := h.leader
-	if h.moves {
-		h.leader = map[api.NodeID]api.NodeID{"far": "node-1", "node-1": "far"}[leader]
+	if h.moves != nil {
+		h.leader = []api.NodeID{"far", "node-1"}[h.moves.IntN(2)]
 	}
-	return leader, h.here
+	return h.leader, h.here
 }
 
 func (h *halves) Map() *pb.ClusterMap { return h.Status().GetMap() }
@@ -108,9 +108,9 @@ func TestALeaderThatMovesMeanwhileBreaksNoCommand(t *testing.T) {
 	c := dial(t, address)
 	in := bufio.NewReader(c)
 	h.mu.Lock()
-	h.moves = true
+	h.moves = rand.New(rand.NewPCG(1, 1))
 	h.mu.Unlock()
-	for range 10 {
+	for range 100 {
 		if got := all(t, c, in, "SET a 1"); got != movedA && got != "+OK\r\n" {
 			t.Fatalf("%q", got)
 		}
