@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,9 @@ const (
 	// is still a message that gRPC takes.
 	maxForwardAnswerBytes = 1 << 20
 )
+
+// castagnoli is the polynomial of the checksums of forwarded commands.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // forwarder packs the writes of all callers that go to one shard on another node. The zero value is
 // ready. Safe for concurrent use.
@@ -54,6 +58,7 @@ type forwarded struct {
 	// ctx is the caller's, who waits no longer than that.
 	ctx      context.Context
 	commands [][]byte
+	sums     []uint32 // of the commands
 	bytes    int
 	message  *forwardMessage // nil before it is sent; guarded by forwarder.mu
 	done     chan []shard.Outcome
@@ -95,6 +100,7 @@ func newForwarded(ctx context.Context, commands []shard.Command) *forwarded {
 			break
 		}
 		f.commands = append(f.commands, command)
+		f.sums = append(f.sums, crc32.Checksum(command, castagnoli))
 		f.bytes += len(command)
 	}
 	return f
@@ -219,6 +225,7 @@ func (s *Server) sendForwarded(ctx context.Context, to forwardTarget, m *forward
 	req := &peerv1.ForwardApplyRequest{ShardId: uint64(to.shard)}
 	for _, w := range m.parts {
 		req.Commands = append(req.Commands, w.commands...)
+		req.Checksums = append(req.Checksums, w.sums...)
 	}
 	res, err := s.callApply(ctx, to.node, req)
 	if err == nil && len(res.Outcomes) != len(req.Commands) {

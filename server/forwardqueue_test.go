@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/shard"
 )
 
@@ -167,5 +168,33 @@ func TestLongResultsAreLeftOutOfAMessageAndAskedForAgain(t *testing.T) {
 		if o.GetFailure().GetDetail().GetCode() != string(api.CodeUnknownOutcome) {
 			t.Error(o)
 		}
+	}
+}
+
+// P4: what was damaged on the way between two nodes is refused before anything is executed, and sent
+// again.
+func TestADamagedForwardedCommandIsNotExecuted(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	f := newForwarded(ctx, []shard.Command{{Epoch: 1, Batch: put("a", "1")}, {Epoch: 1, Batch: put("b", "2")}})
+	service := c.servers["a"].ForwardService()
+	req := &peerv1.ForwardApplyRequest{ShardId: 1, Commands: f.commands, Checksums: f.sums}
+	for bit := range len(f.commands[1]) * 8 {
+		f.commands[1][bit/8] ^= 1 << (bit % 8)
+		_, err := service.Apply(ctx, req)
+		if got := api.CodeOf(api.FromStatus(err, true)); got != api.CodeUnavailable {
+			t.Fatalf("bit %d: %v", bit, err)
+		}
+		f.commands[1][bit/8] ^= 1 << (bit % 8)
+	}
+	if _, err := service.Apply(ctx, &peerv1.ForwardApplyRequest{ShardId: 1, Commands: f.commands}); !errors.Is(api.FromStatus(err, true), api.ErrInvalid) {
+		t.Errorf("commands without checksums: %v", err)
+	}
+	if len(c.groups[1].batches) != 0 {
+		t.Fatal("something was executed")
+	}
+	if res, err := service.Apply(ctx, req); err != nil || len(res.Outcomes) != 2 || len(c.groups[1].batches) != 2 {
+		t.Errorf("what is whole: %v, %v", res, err)
 	}
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"hash/crc32"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -34,9 +35,15 @@ func (f forwardService) Apply(ctx context.Context, req *peerv1.ForwardApplyReque
 	if len(req.Commands) > maxForwardCommands {
 		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "%d forwarded commands are over the limit of %d", len(req.Commands), maxForwardCommands))
 	}
+	if len(req.Checksums) != len(req.Commands) {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "%d checksums of %d forwarded commands", len(req.Checksums), len(req.Commands)))
+	}
 	bytes := 0
-	for _, command := range req.Commands {
+	for i, command := range req.Commands {
 		bytes += len(command)
+		if crc32.Checksum(command, castagnoli) != req.Checksums[i] {
+			return nil, api.ToStatus(api.Errorf(api.CodeUnavailable, "a forwarded command was damaged on its way; nothing was executed"))
+		}
 	}
 	ctx, leave, err := f.server.gate.enter(ctx, int64(bytes))
 	if err != nil {

@@ -29,7 +29,9 @@ type ForwardApplyRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	// Each as package shard encodes it: request id, deadline in shard time, epoch, batch.
-	Commands      [][]byte `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
+	Commands [][]byte `protobuf:"bytes,2,rep,name=commands,proto3" json:"commands,omitempty"`
+	// The CRC32C of each command, taken where it was encoded. One that does not match is not executed.
+	Checksums     []uint32 `protobuf:"fixed32,3,rep,packed,name=checksums,proto3" json:"checksums,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -74,6 +76,13 @@ func (x *ForwardApplyRequest) GetShardId() uint64 {
 func (x *ForwardApplyRequest) GetCommands() [][]byte {
 	if x != nil {
 		return x.Commands
+	}
+	return nil
+}
+
+func (x *ForwardApplyRequest) GetChecksums() []uint32 {
+	if x != nil {
+		return x.Checksums
 	}
 	return nil
 }
@@ -1326,10 +1335,11 @@ var File_api_peerv1_forward_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\n" +
-	"\x18api/peerv1/forward.proto\x12\x11lightning.peer.v1\x1a\x18api/lightningv1/kv.proto\"L\n" +
+	"\x18api/peerv1/forward.proto\x12\x11lightning.peer.v1\x1a\x18api/lightningv1/kv.proto\"j\n" +
 	"\x13ForwardApplyRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x1a\n" +
-	"\bcommands\x18\x02 \x03(\fR\bcommands\"U\n" +
+	"\bcommands\x18\x02 \x03(\fR\bcommands\x12\x1c\n" +
+	"\tchecksums\x18\x03 \x03(\aR\tchecksums\"U\n" +
 	"\x14ForwardApplyResponse\x12=\n" +
 	"\boutcomes\x18\x01 \x03(\v2!.lightning.peer.v1.ForwardOutcomeR\boutcomes\"\x8a\x01\n" +
 	"\x0eForwardOutcome\x12:\n" +
