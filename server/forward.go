@@ -3,8 +3,10 @@ package server
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
@@ -73,11 +75,11 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 	if err != nil {
 		return nil, err
 	}
-	items := itemsFromPeer(list)
+	items, err := itemsFromPeer(at.node, list)
 	for i := range items {
 		items[i].Key = keys[i]
 	}
-	return items, nil
+	return items, err
 }
 
 // getForwarded reads keys at another node: together with what others read there, unless the answer is
@@ -164,8 +166,12 @@ func (s *Server) scanPage(ctx context.Context, at place, r api.Range) (shard.Pag
 	if err != nil {
 		return shard.Page{}, err
 	}
+	items, err := itemsFromPeer(at.node, res.Items)
+	if err != nil {
+		return shard.Page{}, err
+	}
 	return shard.Page{
-		Items: itemsFromPeer(res.Items), Arc: router.Arc{Start: res.StartSlot, End: res.EndSlot},
+		Items: items, Arc: router.Arc{Start: res.StartSlot, End: res.EndSlot},
 		More: res.More, Resume: res.Resume,
 	}, nil
 }
@@ -225,12 +231,28 @@ func resultToPeer(res api.Result) *peerv1.ForwardResult {
 	return m
 }
 
-func itemsFromPeer(list []*peerv1.ForwardItem) []api.Item {
+// itemsFromPeer fails when an item was damaged on its way.
+func itemsFromPeer(node api.NodeID, list []*peerv1.ForwardItem) ([]api.Item, error) {
 	items := make([]api.Item, len(list))
 	for i, m := range list {
+		if m.Checksum != itemChecksum(m) {
+			return nil, api.Errorf(api.CodeUnavailable, "an answer of node %s was damaged on its way", node)
+		}
 		items[i] = api.Item{Key: m.Key, Value: m.Value, Version: api.Version(m.Version), ExpiryMillis: m.ExpiryMs, Found: m.Found}
 	}
-	return items
+	return items, nil
+}
+
+// itemChecksum is what an item carries as its checksum (P4).
+func itemChecksum(m *peerv1.ForwardItem) uint32 {
+	var head [17]byte
+	binary.LittleEndian.PutUint64(head[:], m.Version)
+	binary.LittleEndian.PutUint64(head[8:], m.ExpiryMs)
+	if m.Found {
+		head[16] = 1
+	}
+	sum := crc32.Checksum(head[:], castagnoli)
+	return crc32.Update(crc32.Update(sum, castagnoli, m.Key), castagnoli, m.Value)
 }
 
 func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
@@ -241,6 +263,7 @@ func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
 		if withKeys {
 			m.Key = item.Key
 		}
+		m.Checksum = itemChecksum(m)
 		list[i] = m
 	}
 	return list

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,5 +271,27 @@ func TestAnswersThatANodeDoesNotTakeAreBounded(t *testing.T) {
 	}
 	if held > maxOpenAnswerBytes || refused == 0 || v.mu.bytes != 0 || v.mu.open != 0 || share.left != 0 {
 		t.Errorf("%d bytes are held, %d reads refused, %d bytes and %d reads left", held, refused, v.mu.bytes, v.mu.open)
+	}
+}
+
+// P4: what was damaged on the way between two nodes is not served.
+func TestADamagedForwardedItemIsNotServed(t *testing.T) {
+	item := api.Item{Key: []byte("k"), Value: []byte("value"), Version: 7, ExpiryMillis: 9, Found: true}
+	if got, err := itemsFromPeer("a", itemsToPeer([]api.Item{item}, true)); err != nil || !reflect.DeepEqual(got[0], item) {
+		t.Fatal(got, err)
+	}
+	for name, damage := range map[string]func(*peerv1.ForwardItem){
+		"key":      func(m *peerv1.ForwardItem) { m.Key = []byte("l") },
+		"value":    func(m *peerv1.ForwardItem) { m.Value = []byte("valuf") },
+		"version":  func(m *peerv1.ForwardItem) { m.Version++ },
+		"expiry":   func(m *peerv1.ForwardItem) { m.ExpiryMs = 0 },
+		"found":    func(m *peerv1.ForwardItem) { m.Found = false },
+		"checksum": func(m *peerv1.ForwardItem) { m.Checksum ^= 1 << 31 },
+	} {
+		list := itemsToPeer([]api.Item{item}, true)
+		damage(list[0])
+		if _, err := itemsFromPeer("a", list); api.CodeOf(err) != api.CodeUnavailable {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

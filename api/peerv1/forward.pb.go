@@ -385,12 +385,14 @@ func (x *ForwardResult) GetResults() []*ForwardOpResult {
 }
 
 type ForwardItem struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	ExpiryMs      uint64                 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	Found         bool                   `protobuf:"varint,5,opt,name=found,proto3" json:"found,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Key      []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Value    []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Version  uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	ExpiryMs uint64                 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	Found    bool                   `protobuf:"varint,5,opt,name=found,proto3" json:"found,omitempty"`
+	// The CRC32C of version, expiry_ms and found as 8, 8 and 1 bytes, little endian, then key and value.
+	Checksum      uint32 `protobuf:"fixed32,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -458,6 +460,13 @@ func (x *ForwardItem) GetFound() bool {
 		return x.Found
 	}
 	return false
+}
+
+func (x *ForwardItem) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
 }
 
 type ForwardGetRequest struct {
@@ -1362,13 +1371,14 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x1b\n" +
 	"\tfailed_op\x18\x02 \x01(\rR\bfailedOp\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12<\n" +
-	"\aresults\x18\x04 \x03(\v2\".lightning.peer.v1.ForwardOpResultR\aresults\"\x82\x01\n" +
+	"\aresults\x18\x04 \x03(\v2\".lightning.peer.v1.ForwardOpResultR\aresults\"\x9e\x01\n" +
 	"\vForwardItem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
 	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\x12\x14\n" +
-	"\x05found\x18\x05 \x01(\bR\x05found\"\xa0\x01\n" +
+	"\x05found\x18\x05 \x01(\bR\x05found\x12\x1a\n" +
+	"\bchecksum\x18\x06 \x01(\aR\bchecksum\"\xa0\x01\n" +
 	"\x11ForwardGetRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
