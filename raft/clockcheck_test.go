@@ -3,6 +3,7 @@ package raft
 import (
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,12 +27,15 @@ func TestAMajorityOfTheVotersJudgesAClock(t *testing.T) {
 		{"just too far", map[string]int64{"b": 5001}, 2, clockIsOff, "b"},
 		{"just too far behind", map[string]int64{"b": -5001}, 2, clockIsOff, "b"},
 		{"ahead of both", map[string]int64{"b": -hour, "c": -hour}, 2, clockIsOff, "b"},
-		{"a peer is off", map[string]int64{"b": hour, "c": 3}, 2, clockAgrees, "b"},
+		{"a peer is off", map[string]int64{"b": hour, "c": 3}, 2, clockAgrees, "c"},
+		{"no two agree", map[string]int64{"b": hour, "c": -hour}, 2, clockIsOff, ""},
+		{"no two of those that answer agree", map[string]int64{"b": hour}, 2, clockIsOff, "b"},
+		{"no three of five agree", map[string]int64{"b": hour, "c": hour, "d": -hour, "e": -hour}, 3, clockIsOff, ""},
 		{"answers that agree, too few", map[string]int64{"b": 1}, 3, clockUnknown, "b"},
 		{"two of five off alike", map[string]int64{"b": 0, "c": hour, "d": hour, "e": hour + 10}, 3, clockIsOff, "c"},
 		{"an integer without its negative", map[string]int64{"b": math.MinInt64}, 2, clockIsOff, "b"},
 	} {
-		got := judgeClocks(c.offsets, 1, c.needed, 5*time.Second)
+		got := judgeClocks(c.offsets, 1, 2*c.needed-1, c.needed, 5*time.Second)
 		if got.verdict != c.verdict || got.successor != c.successor {
 			t.Errorf("%s: %+v, want %d, successor %q", c.name, got, c.verdict, c.successor)
 		}
@@ -118,11 +122,47 @@ func TestALeaderWhoseClockIsSetWrongIsNotReadyAnyMore(t *testing.T) {
 	}
 }
 
+// TestALeadershipIsGivenAwayForAClockLessAndLessOften, until the clock is right.
+func TestALeadershipIsGivenAwayForAClockLessAndLessOften(t *testing.T) {
+	var d clockDoubts
+	var given []uint64
+	for now := uint64(0); now < 10*clockPatience; now++ {
+		if d.mayGive(now) {
+			given = append(given, now/clockPatience)
+		}
+	}
+	if !slices.Equal(given, []uint64{0, 1, 3, 7}) {
+		t.Fatalf("given away at %d times the patience", given)
+	}
+	for now := uint64(10 * clockPatience); d.patience < maxClockPatience; now += d.patience {
+		d.mayGive(now)
+	}
+	if d.patience != maxClockPatience {
+		t.Fatalf("patience %d, at most %d", d.patience, maxClockPatience)
+	}
+}
+
 // TestNobodyLeadsWhileNoTwoClocksAgree (R11): there is no majority to be right, until one clock
-// is set and its node or its peer finds out by itself.
+// is set and its node or its peer finds out by itself. Until then the leadership, which is of no use to
+// anybody, stays where it is, and the node that has it says why.
 func TestNobodyLeadsWhileNoTwoClocksAgree(t *testing.T) {
 	c, clocks := clockCluster(t, map[string]time.Duration{"n1": time.Hour, "n2": -time.Hour})
-	testkit.Eventually(t, patience, func() bool { return c.nodes["n3"].term() >= 3 }, "the leadership was not handed on")
+	var doubtful *testNode
+	testkit.Eventually(t, patience, func() bool {
+		for _, n := range c.nodes {
+			if n.groups[7].ClockTrouble() != "" {
+				doubtful = n
+			}
+		}
+		return doubtful != nil
+	}, "nobody complains of the clocks")
+	term, since := doubtful.term(), doubtful.host.looks.Load()
+	testkit.Eventually(t, patience, func() bool {
+		if now := doubtful.term(); now != term {
+			term, since = now, doubtful.host.looks.Load()
+		}
+		return doubtful.host.looks.Load()-since > 6*looksPerTimeout
+	}, "the leadership is handed around")
 	for _, n := range c.nodes {
 		if n.ticks.Load() != 0 {
 			t.Fatalf("%s made a tick", n.name)

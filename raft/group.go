@@ -62,10 +62,13 @@ type Group struct {
 
 	bytesKept int64 // of the log when it was cut last; owned by reclaimLoop
 
-	// silence is watchLoop's, spread leadLoop's; see silence.go and spread.go.
+	// silence is watchLoop's, spread and doubts leadLoop's; see silence.go, spread.go and clockcheck.go.
 	silence   silence
 	spread    spread
+	doubts    clockDoubts
 	suspected atomic.Pointer[suspicion]
+	// clockTrouble is what the latest comparison of clocks has against this one; nil for nothing.
+	clockTrouble atomic.Pointer[string]
 
 	closeOnce sync.Once
 	closing   chan struct{}

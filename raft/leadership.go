@@ -85,6 +85,7 @@ func (i *instance) leadLoop() {
 // nothing was heard.
 func (i *instance) onLeadership(l *leadership, leads bool) {
 	i.group.readyTerm.Store(0)
+	i.group.clockTrouble.Store(nil)
 	*l = leadership{unhint: l.unhint}
 	i.transport.EndEras()
 	if !leads {
