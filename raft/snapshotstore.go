@@ -163,6 +163,9 @@ func (s *sentSnapshot) Close() error {
 // stage writes a snapshot of the announced size, index and term to a directory of its own and
 // keeps it for the sink that the library will create. discard removes it if none took it.
 func (s *snapshotStore) stage(index, term uint64, size int64, data io.Reader) (discard func(), err error) {
+	if err := s.checkRoom(size); err != nil {
+		return nil, err
+	}
 	w, err := newSnapshotWriter(s.fs, s.staging+"/"+s.nextName("receive"))
 	if err != nil {
 		return nil, err
@@ -194,6 +197,30 @@ func (s *snapshotStore) stage(index, term uint64, size int64, data io.Reader) (d
 			_ = r.Close() // what stays is removed at the next start
 		}
 	}, nil
+}
+
+const (
+	// maxReservedBytes is what a snapshot leaves free on a large disk, and a reservedShare-th of a small one: the
+	// log of the node and what its other groups write meanwhile. A log that cannot be written ends the
+	// node, with groups that are well.
+	maxReservedBytes = 1 << 30
+	reservedShare    = 20
+)
+
+// checkRoom refuses a snapshot that would fill the disk.
+func (s *snapshotStore) checkRoom(size int64) error {
+	disk, ok := s.fs.(vfs.Space)
+	if !ok {
+		return nil
+	}
+	free, total, err := disk.Space(s.staging)
+	if err != nil {
+		return fmt.Errorf("ask for the room on the disk: %w", err)
+	}
+	if reserved := min(maxReservedBytes, total/reservedShare); size > free-reserved {
+		return fmt.Errorf("no room for a snapshot of %d bytes: %d of %d are free, and %d stay so for the log; free or add space on this node", size, free, total, reserved)
+	}
+	return nil
 }
 
 // Create implements hraft.SnapshotStore.

@@ -227,6 +227,49 @@ func TestAFailedSwitchStopsTheStore(t *testing.T) {
 	_ = m.close()
 }
 
+// TestAnInstallationThatDoesNotFitOnTheDiskLeavesTheOldState in use, and nothing of itself (RD1).
+func TestAnInstallationThatDoesNotFitOnTheDiskLeavesTheOldState(t *testing.T) {
+	full := errors.New("no space left")
+	for _, rule := range []vfs.Rule{
+		{Ops: vfs.OpCreate, Pattern: "CURRENT.tmp"}, {Ops: vfs.OpWrite, Pattern: "CURRENT.tmp"}, {Ops: vfs.OpSync, Pattern: "CURRENT.tmp"},
+		{Ops: vfs.OpRename, Pattern: "engine-000002"}, {Ops: vfs.OpOpen, Pattern: "MANIFEST"},
+	} {
+		b := configuredBench(t)
+		b.must(put("k", "v"))
+		if _, err := b.m.Checkpoint("/data/checkpoint"); err != nil {
+			t.Fatal(err)
+		}
+		b.close()
+		rules := vfs.NewRules()
+		o := machineOptions(t, vfs.NewFault(b.fs, rules))
+		o.OnFailure = func(err error) { t.Errorf("%s of %s: the store is given up: %v", rule.Ops, rule.Pattern, err) }
+		m, err := openMachine(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := m.Durable()
+		rule.Err = full
+		rules.Set(rule)
+		if err := m.Install("/data/checkpoint"); !errors.Is(err, full) {
+			t.Errorf("%s of %s: install: %v", rule.Ops, rule.Pattern, err)
+		}
+		rules.Set()
+		if names, err := b.fs.List("/data/shards/7"); err != nil || strings.Contains(strings.Join(names, " "), "engine-000002") {
+			t.Errorf("%s of %s: left %q, %v", rule.Ops, rule.Pattern, names, err)
+		}
+		if got := m.Durable(); got.Index != before.Index {
+			t.Errorf("%s of %s: the state is at %d, was at %d", rule.Ops, rule.Pattern, got.Index, before.Index)
+		}
+		if _, err := m.Apply([]raft.Entry{b.entry(encodeTick())}); err != nil {
+			t.Errorf("%s of %s: apply: %v", rule.Ops, rule.Pattern, err)
+		}
+		if err := m.close(); err != nil {
+			t.Error(err)
+		}
+		b.open()
+	}
+}
+
 func TestOptionsReportEveryProblem(t *testing.T) {
 	err := Options{Arc: router.Arc{Start: 5, End: 5}, UpkeepInterval: -1}.Validate()
 	for _, want := range []string{"shard id", "incarnation", "directory", "arc [5, 5)", "epoch", "voters", "upkeep"} {

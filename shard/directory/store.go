@@ -222,6 +222,12 @@ func (s *Store) adopt(h *Handle) {
 	}
 }
 
+func (s *Store) unwell() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.broken
+}
+
 // Acquire returns the current engine; the caller must release it.
 func (s *Store) Acquire() (*Handle, error) {
 	s.mu.Lock()
@@ -284,13 +290,43 @@ func (s *Store) Install(checkpoint string, load Loader) error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return fmt.Errorf("sync shard directory: %w", err)
 	}
-	return s.open(number, load, func(*engine.DB) error {
-		err := s.writeCurrent(number)
-		if err != nil {
-			s.breakDown(err)
+	if err := s.open(number, load, func(*engine.DB) error { return s.switchTo(number) }); err != nil {
+		if s.unwell() != nil {
+			return err
 		}
+		// The next try would remove it, or the next opening; until then it may be what fills the disk.
+		return errors.Join(err, s.fs.RemoveAll(s.path(number)))
+	}
+	return nil
+}
+
+// switchTo replaces CURRENT. What fails before the replacement, on a full disk for instance, leaves the old
+// engine in use.
+func (s *Store) switchTo(number uint64) error {
+	tmp := s.dir + "/" + currentName + ".tmp"
+	if err := s.writeSynced(tmp, currentLine(engineName(number))); err != nil {
+		return fmt.Errorf("write the next %s: %w", currentName, err)
+	}
+	err := s.fs.Rename(tmp, s.dir+"/"+currentName)
+	if err == nil {
+		err = s.fs.SyncDir(s.dir)
+	}
+	if err != nil {
+		err = fmt.Errorf("replace %s: %w", currentName, err)
+		s.breakDown(err)
+	}
+	return err
+}
+
+func (s *Store) writeSynced(name, content string) error {
+	f, err := s.fs.Create(name)
+	if err != nil {
 		return err
-	})
+	}
+	if _, err = f.Write([]byte(content)); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // breakDown refuses all further use: after a failed switch of CURRENT either engine may be the

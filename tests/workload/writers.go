@@ -3,6 +3,8 @@ package workload
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +42,7 @@ type phase struct {
 	last     map[uint64]time.Time
 	gaps     map[uint64]time.Duration
 	acked    map[uint64]int
+	took     map[int]int // acknowledgements by their bucket of latency
 }
 
 // Phase is what happened in one phase.
@@ -47,6 +50,8 @@ type Phase struct {
 	Name                   string
 	Took                   time.Duration
 	Acked, Unknown, Failed int
+	// P50 and P99 are latencies of what was acknowledged, up to a tenth too long.
+	P50, P99 time.Duration
 	// Gaps is the longest time without an acknowledgement, per shard that was written in the phase.
 	Gaps map[uint64]time.Duration
 }
@@ -79,15 +84,34 @@ func (w *Writers) Begin(name string) Phase {
 	old := w.mu.phase
 	next := phase{name: name, started: now, outcomes: make(map[history.Outcome]int),
 		last: make(map[uint64]time.Time), gaps: make(map[uint64]time.Duration),
-		acked: make(map[uint64]int)}
+		acked: make(map[uint64]int), took: make(map[int]int)}
 	done := Phase{Name: old.name, Took: now.Sub(old.started), Gaps: old.gaps,
 		Acked: old.outcomes[history.OK], Unknown: old.outcomes[history.Unknown], Failed: old.outcomes[history.Failed]}
+	done.P50, done.P99 = old.quantile(0.5), old.quantile(0.99)
 	for shard, last := range old.last {
 		done.Gaps[shard] = max(done.Gaps[shard], now.Sub(last))
 		next.last[shard] = now // a gap that reaches into the next phase is measured in both
 	}
 	w.mu.phase = next
 	return done
+}
+
+// Each bucket of latencies ends a tenth above the one before it.
+const bucketGrowth = 1.1
+
+func bucketOf(d time.Duration) int {
+	return int(math.Ceil(math.Log(float64(max(d, time.Microsecond)/time.Microsecond)) / math.Log(bucketGrowth)))
+}
+
+// quantile is the end of the bucket in which the share q of the acknowledgements is reached.
+func (p *phase) quantile(q float64) time.Duration {
+	rest := int(math.Ceil(q * float64(p.outcomes[history.OK])))
+	for _, bucket := range slices.Sorted(maps.Keys(p.took)) {
+		if rest -= p.took[bucket]; rest <= 0 {
+			return time.Duration(math.Pow(bucketGrowth, float64(bucket)) * float64(time.Microsecond))
+		}
+	}
+	return 0
 }
 
 // PhaseAcked is the number of acknowledgements in the current phase.
@@ -136,9 +160,10 @@ func (w *Writers) write(ctx context.Context, writer int, stores []Store) {
 		in := history.Input{Kind: history.Write, Key: fmt.Sprintf("%s/%d/%d", w.Prefix, writer, seq)}
 		in.Value = "value of " + in.Key + w.Padding
 		opCtx, cancel := context.WithTimeout(context.Background(), w.Timeout)
+		began := time.Now()
 		_, err := stores[node].Perform(opCtx, in)
 		cancel()
-		w.note(in, Outcome(err))
+		w.note(in, Outcome(err), time.Since(began))
 		if err != nil {
 			node = (node + 1) % len(stores)
 			cluster.Wait(ctx, 20*time.Millisecond)
@@ -149,7 +174,7 @@ func (w *Writers) write(ctx context.Context, writer int, stores []Store) {
 	}
 }
 
-func (w *Writers) note(in history.Input, outcome history.Outcome) {
+func (w *Writers) note(in history.Input, outcome history.Outcome, took time.Duration) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,6 +183,7 @@ func (w *Writers) note(in history.Input, outcome history.Outcome) {
 	if outcome != history.OK {
 		return
 	}
+	p.took[bucketOf(took)]++
 	w.mu.acked[in.Key] = in.Value
 	shard := w.Shard(in.Key)
 	last, ok := p.last[shard]
