@@ -14,17 +14,20 @@ import (
 	"github.com/lightning-db/lightning/tests/cluster"
 )
 
+// patience is what a client waits for an answer on a busy machine; the libraries' own is 3 to 10 s.
+const patience = 30 * time.Second
+
 const binary = "\x00\r\n\xff binary \x00"
 
 func goRedisNode(t *testing.T, s server) {
 	for protocol := 2; protocol <= 3; protocol++ {
-		client := redis.NewClient(&redis.Options{Addr: s.address, Password: s.password, Protocol: protocol})
+		client := redis.NewClient(&redis.Options{Addr: s.address, Password: s.password, Protocol: protocol, ReadTimeout: patience})
 		goRedis(t, client, fmt.Sprintf("go-redis:%d:", protocol))
 	}
 }
 
 func goRedisCluster(t *testing.T, s server) {
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.address}, Password: s.password})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.address}, Password: s.password, ReadTimeout: patience})
 	goRedis(t, client, "go-redis:cluster:")
 	shards := 0
 	err := client.ForEachMaster(t.Context(), func(ctx context.Context, r *redis.Client) error {
@@ -34,9 +37,9 @@ func goRedisCluster(t *testing.T, s server) {
 	if err != nil || shards == 0 {
 		t.Errorf("%d leaders answer: %v", shards, err)
 	}
-	reader := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.address}, Password: s.password, ReadOnly: true, RouteRandomly: true})
+	reader := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{s.address}, Password: s.password, ReadTimeout: patience, ReadOnly: true, RouteRandomly: true})
 	t.Cleanup(func() { _ = reader.Close() })
-	cluster.Eventually(t, 10*time.Second, "a replica has what was written, within the bound", func() error {
+	cluster.Eventually(t, patience, "a replica has what was written, within the bound", func() error {
 		got, err := reader.Get(t.Context(), "go-redis:cluster:a").Result()
 		if err == nil && got != binary {
 			err = fmt.Errorf("got %q", got)
@@ -70,7 +73,7 @@ func goRedis(t *testing.T, r redis.UniversalClient, p string) {
 	}
 
 	r.Set(ctx, p+"short", "v", 100*time.Millisecond)
-	cluster.Eventually(t, 5*time.Second, "a key with 100 ms to live expires", func() error {
+	cluster.Eventually(t, patience, "a key with 100 ms to live expires", func() error {
 		if err := r.Get(ctx, p+"short").Err(); !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("GET: %v", err)
 		}
@@ -114,7 +117,7 @@ func rueidisCluster(t *testing.T, s server) { useRueidis(t, s, "rueidis:cluster:
 // useRueidis leaves it to the library to find out which kind of listener it talks to. There is no
 // cache on the client's side, because a node does not tell clients what changed.
 func useRueidis(t *testing.T, s server, p string) {
-	r, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.address}, Password: s.password, DisableCache: true})
+	r, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{s.address}, Password: s.password, ConnWriteTimeout: patience, DisableCache: true})
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
@@ -139,7 +142,7 @@ func useRueidis(t *testing.T, s server, p string) {
 		equal(t, "pipeline", want)(reply.ToString())
 	}
 	r.Do(ctx, build().Set().Key(p+"short").Value("v").Px(100*time.Millisecond).Build())
-	cluster.Eventually(t, 5*time.Second, "a key with 100 ms to live expires", func() error {
+	cluster.Eventually(t, patience, "a key with 100 ms to live expires", func() error {
 		if err := r.Do(ctx, build().Get().Key(p+"short").Build()).Error(); !rueidis.IsRedisNil(err) {
 			return fmt.Errorf("GET: %v", err)
 		}

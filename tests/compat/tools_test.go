@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/tests/cluster"
@@ -40,7 +39,7 @@ func redisCLI(flags ...string) func(*testing.T, server) {
 		// The first command takes redis-cli to the node that the block has to be begun on.
 		block := program{env: cliEnv(s), in: "DEL {cli}3\nMULTI\nSET {cli}3 1\nINCR {cli}3\nEXEC\n",
 			args: slices.Concat([]string{"redis-cli", "-h", host, "-p", port}, flags)}
-		cluster.Eventually(t, 10*time.Second, "a MULTI block by redis-cli", func() error {
+		cluster.Eventually(t, patience, "a MULTI block by redis-cli", func() error {
 			if got := run(t, block); !strings.HasSuffix(got, "\nOK\nQUEUED\nQUEUED\nOK\n2") {
 				return fmt.Errorf("it prints %q", got)
 			}
@@ -104,7 +103,7 @@ func movedNamesTheNodeThatServes(t *testing.T, c *cluster.Cluster) {
 	for i := range 8 {
 		key := fmt.Sprintf("moved:%d", i)
 		slot := router.Slot(0, []byte(key))
-		cluster.Eventually(t, 10*time.Second, "one node serves "+key+" and the others name it", func() error {
+		cluster.Eventually(t, patience, "one node serves "+key+" and the others name it", func() error {
 			serving, moved := "", map[string]string{}
 			for _, n := range c.Nodes {
 				host, port := split(t, n.RESPCluster)
