@@ -44,6 +44,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// Patient are the flags of nodes that keep their leaders on a machine so busy that a node is not heard of for a second or two:
+// for tests that are not about failovers and whose clients do not repeat what one makes fail.
+var Patient = []string{"--heartbeat-timeout", "2s"}
+
 // Cluster is a set of nodes that form one cluster.
 type Cluster struct {
 	Nodes []*Node

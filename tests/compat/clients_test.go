@@ -31,12 +31,8 @@ var clients = []struct {
 	{"redis-benchmark", redisBenchmark(4), redisBenchmark(5, "--cluster")},
 }
 
-// patient nodes keep their leaders on a machine so busy that a node is not heard of for seconds: what clients do
-// in a failover is not what these tests are about, and no client repeats everything then.
-var patient = []string{"--heartbeat-timeout", "5s"}
-
 func TestEveryClientWorksOnBothListeners(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Args: patient})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	for i, client := range clients {
 		n := c.Nodes[i%3]
 		t.Run(client.name+"/any node", func(t *testing.T) { client.node(t, server{address: n.RESP}) })
@@ -73,7 +69,7 @@ func TestEveryClientGivesThePassword(t *testing.T) {
 	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := cluster.Start(t, cluster.Options{Args: append([]string{"--password-file", file}, patient...)})
+	c := cluster.Start(t, cluster.Options{Args: append([]string{"--password-file", file}, cluster.Patient...)})
 	for i, client := range clients {
 		n := c.Nodes[i%3]
 		if client.name == "redis-benchmark" {
@@ -89,7 +85,7 @@ func TestEveryClientGivesThePassword(t *testing.T) {
 // TestRedisCLISpeaksTLS has the certificate of the cluster's own authority.
 func TestRedisCLISpeaksTLS(t *testing.T) {
 	material := cluster.NewSecure(t, cluster.NewAuthority(t))
-	c := cluster.Start(t, cluster.Options{Secure: material, Args: patient})
+	c := cluster.Start(t, cluster.Options{Secure: material, Args: cluster.Patient})
 	ca := material.File(cluster.CAFile)
 	redisCLI("--tls", "--cacert", ca)(t, server{c.Nodes[0].RESP, material.Password})
 	redisCLI("--tls", "--cacert", ca, "-c")(t, server{c.Nodes[1].RESPCluster, material.Password})

@@ -11,7 +11,7 @@ import (
 // TestExamplesPrintWhatTheyPromise runs the programs of examples/ that are not in Go as their own
 // comments say; those in Go have tests beside them.
 func TestExamplesPrintWhatTheyPromise(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	host, port := split(t, c.Nodes[1].RESP)
 	node := nodeFolder(t, "examples/node")
 	for _, example := range []struct {

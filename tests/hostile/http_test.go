@@ -13,7 +13,7 @@ import (
 
 // TestHostileHTTPAndGRPCClientsHarmNobody attacks one node of three by its other two ports.
 func TestHostileHTTPAndGRPCClientsHarmNobody(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	withstand(t, c.Nodes[0], "", []attack{
 		{"HTTP headers without end", 150, "headers are at most some KiB, of 100 connections", endlessHeaders},
 		{"HTTP bodies", 250, "a body is at most a value of 8 MiB, read a piece at a time", hugeBodies},

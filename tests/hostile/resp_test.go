@@ -15,7 +15,7 @@ import (
 
 // TestHostileRedisClientsHarmNobody attacks one node of three by the port for Redis clients.
 func TestHostileRedisClientsHarmNobody(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	withstand(t, c.Nodes[0], "", []attack{
 		{"slow senders", 400, "64 KiB for each connection, and as much again as it sent", slowSenders},
 		{"stalled senders", 400, "256 MiB for all large commands, and 64 KiB for each connection", stalledSenders},

@@ -20,7 +20,7 @@ import (
 
 // TestBadInputIsRefusedAndHarmsNobody runs all of it against one cluster: what one does must not spoil another.
 func TestBadInputIsRefusedAndHarmsNobody(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	pids := make(map[string]int)
 	for _, n := range c.Nodes {
 		pids[n.Name] = n.PID()

@@ -81,7 +81,7 @@ func exportLines(seed uint64) []string {
 // TestImportAndExportAreTheSameFile imports a file, twice, exports everything and compares.
 func TestImportAndExportAreTheSameFile(t *testing.T) {
 	const seed = 3
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	lines := exportLines(seed)
 	want := strings.Join(lines, "")
 	dir := t.TempDir()
@@ -108,7 +108,7 @@ func TestImportAndExportAreTheSameFile(t *testing.T) {
 
 // TestTheCLIShowsAndMeasuresARealCluster runs the verbs that need real nodes.
 func TestTheCLIShowsAndMeasuresARealCluster(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	var nodes []struct {
 		Name    string
 		Answers bool

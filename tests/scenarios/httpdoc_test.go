@@ -49,7 +49,7 @@ func TestTheExamplesOfTheHTTPDocumentAreTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	list := examplesOf(string(text))
 	for i, e := range list {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

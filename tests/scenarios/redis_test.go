@@ -20,7 +20,7 @@ import (
 
 // TestOrdinaryRedisClientsWork walks through the commands with clients that know nothing of Lightning DB.
 func TestOrdinaryRedisClientsWork(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	for protocol := 2; protocol <= 3; protocol++ {
 		client := redis.NewClient(&redis.Options{Addr: c.Nodes[protocol%3].RESP, Protocol: protocol, ClientName: "test"})
 		t.Cleanup(func() { _ = client.Close() })

@@ -22,7 +22,7 @@ func TestGoSourceIsLoadedByRedisAndReadBackByGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, loadtree, "-resp", c.Nodes[0].RESP, "-grpc", c.Nodes[1].GRPC,

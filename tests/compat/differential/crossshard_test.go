@@ -29,7 +29,7 @@ func oneKeyPerShard(c *cluster.Cluster, prefix string) []string {
 // TestACommandOverShardsIsDoneForEachKeyOrRefusedBeforeItDoesAnything has no Redis beside it: this is
 // where a cluster cannot be like one.
 func TestACommandOverShardsIsDoneForEachKeyOrRefusedBeforeItDoesAnything(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	keys := oneKeyPerShard(c, "shards")
 	if len(keys) < 2 {
 		t.Fatalf("the cluster has %d shards", len(keys))

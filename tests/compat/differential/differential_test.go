@@ -46,7 +46,7 @@ func TestTwoRedisServersGiveEqualReplies(t *testing.T) {
 // outcomes may be unknown. On a machine so busy that one moves, the comparison is made again.
 func TestANodeRepliesAsRedisDoes(t *testing.T) {
 	theirs, seed := startRedis(t), seed(t)
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	for attempt := 1; ; attempt++ {
 		before := c.Terms(t.Context())
 		found := compare(t, theirs, c.Nodes[0].RESP, seed)
