@@ -158,6 +158,7 @@ func (p *pipe) write(b []byte) (wait time.Duration, err error) {
 	}
 	p.segments = append(p.segments, segment{append([]byte(nil), b...), p.last})
 	p.bytes += len(b)
+	p.net.tellLocked(p.writer.host, p.reader.host, b)
 	wake(p.readable)
 	return 0, nil
 }

@@ -35,6 +35,7 @@ type Result struct {
 	Crashes      int
 	Faults       map[string]int
 	Virtual      time.Duration
+	Trace        uint64 // of the network
 	Err          error
 }
 
@@ -54,7 +55,7 @@ func run(plan Plan, logger *slog.Logger, spoil func(*Cluster)) Result {
 	}
 	c.Close()
 	r.Virtual = time.Since(began)
-	r.Hits, r.Crashes = c.hits, c.crashes
+	r.Hits, r.Crashes, r.Trace = c.hits, c.crashes, c.Net.Trace()
 	if broken := c.violations(); len(broken) > 0 {
 		r.Err = errors.Join(r.Err, errors.New(strings.Join(broken, "\n")))
 	}
@@ -145,6 +146,6 @@ func (r Result) String() string {
 		did = append(did, fmt.Sprintf("%d× %s", count, name))
 	}
 	slices.Sort(did)
-	return fmt.Sprintf("%v\n  %d operations acknowledged in %v; %d faults hit a leader, %d crashes: %s", r.Plan, r.Acknowledged,
-		r.Virtual.Round(time.Second), r.Hits, r.Crashes, strings.Join(did, ", "))
+	return fmt.Sprintf("%v\n  %d operations acknowledged in %v; %d faults hit a leader, %d crashes, trace %016x: %s", r.Plan, r.Acknowledged,
+		r.Virtual.Round(time.Second), r.Hits, r.Crashes, r.Trace, strings.Join(did, ", "))
 }

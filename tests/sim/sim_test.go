@@ -4,12 +4,15 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	oldrand "math/rand"
 	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +24,7 @@ var (
 	seedFlag  = flag.Uint64("sim.seed", 0, "seed of the one plan that every history has; 0 draws one for each")
 	histories = flag.Int("sim.histories", 200, "histories to make")
 	drawFlag  = flag.Uint64("sim.draw", 0, "seed that the plans are drawn by, so that a run repeats those of another; 0 chooses one")
+	replay    = flag.Bool("sim.replay", false, "run as repeatably as the build allows, see sim/replay")
 	only      = flag.String("sim.only", "", "the one kind of fault that every plan has")
 	without   = flag.String("sim.without", "", "a kind of fault to leave out")
 	hangLimit = flag.Duration("sim.hang", 5*time.Minute, "real time after which a history counts as hanging")
@@ -31,7 +35,26 @@ var (
 func TestMain(m *testing.M) {
 	flag.Parse()
 	debug.SetGCPercent(400)
+	if *replay {
+		prepareReplay()
+	}
 	os.Exit(m.Run())
+}
+
+// prepareReplay removes what differs between two runs of a program that tests/sim/replay built: collections of garbage,
+// the seed that the Raft library draws, and threads that are made in the middle, which moves addresses.
+func prepareReplay() {
+	debug.SetGCPercent(-1)
+	//lint:ignore SA1019 the library uses this source, and seeds it at random
+	oldrand.Seed(1)
+	var threads sync.WaitGroup
+	for range 12 {
+		threads.Go(func() {
+			pause := syscall.NsecToTimespec(int64(100 * time.Millisecond))
+			_ = syscall.Nanosleep(&pause, nil) // a system call keeps its thread
+		})
+	}
+	threads.Wait()
 }
 
 // TestHistoriesUnderFaultsAreCorrect is the simulation.
@@ -106,7 +129,7 @@ func simulate(t *testing.T, plan Plan) (r Result) {
 	t.Run(name, func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { r = Run(plan, logger) })
 	})
-	if *verbose {
+	if *verbose || *replay {
 		t.Logf("%v\n  took %v", r, time.Since(began).Round(time.Millisecond))
 	}
 	return r
