@@ -18,7 +18,7 @@ func TestAMessageOfTooManyElementsIsNotDecoded(t *testing.T) {
 	for _, m := range []proto.Message{&pb.BatchRequest{}, &pb.MultiGetRequest{}, &peerv1.ForwardGetRequest{}, &peerv1.ForwardApplyRequest{}} {
 		fields := m.ProtoReflect().Descriptor().Fields()
 		for i := range fields.Len() {
-			if !fields.Get(i).IsList() {
+			if !fields.Get(i).IsList() || fields.Get(i).IsPacked() { // packed, they take in memory what they take there
 				continue
 			}
 			for count, wantErr := range map[int]bool{maxElements: false, maxElements + 1: true} {
@@ -64,6 +64,25 @@ func TestAMessageOfCallsWithTooManyElementsIsNotDecoded(t *testing.T) {
 	}
 	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer{0x0a, 2, 0x1a, 9}}, &pb.StreamRequest{}); err == nil {
 		t.Error("what is no message is decoded")
+	}
+}
+
+// C5 holds for all forwarded reads of a message together.
+func TestAMessageOfReadsWithTooManyElementsIsNotDecoded(t *testing.T) {
+	for elements, wantErr := range map[int]bool{maxElements/20 - 2: false, maxElements / 20: true} {
+		sent := &peerv1.ForwardReadsRequest{}
+		for range 20 {
+			sent.Reads = append(sent.Reads, &peerv1.ForwardRead{Keys: make([][]byte, elements)})
+		}
+		raw, err := proto.Marshal(sent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := &peerv1.ForwardReadsRequest{}
+		err = newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, m)
+		if (err != nil) != wantErr || wantErr == (len(m.Reads) == 20) {
+			t.Errorf("20 reads of %d keys: %d reads, %v", elements, len(m.Reads), err)
+		}
 	}
 }
 
