@@ -13,8 +13,8 @@ const maxSealed = 2
 
 // Apply makes a batch visible, all of its rows at once, and empties it. One batch is applied at a
 // time, in the order of the calls. It is durable after a Flush, or after a background flush, as
-// Durable tells; until then a crash loses it. Apply waits while the disk is behind by two memtables. After an error
-// the batch is as it was and nothing of it is visible.
+// Durable tells; until then a crash loses it. While the disk is behind by two memtables, Apply goes
+// on as the flush of the older one does. After an error the batch is as it was and nothing of it is visible.
 func (db *DB) Apply(b *Batch) error {
 	if b.err != nil {
 		return b.err
@@ -82,12 +82,15 @@ func (db *DB) floorOf(a *applied) Version {
 	return max(db.floor, a.horizon.Version)
 }
 
-// makeRoomLocked rotates the memtable if a batch does not fit. A batch larger than any memtable
-// goes into an empty one.
+// makeRoomLocked rotates the memtable if a batch does not fit, and waits for its share of the memtable while
+// flushes are behind. A batch larger than any memtable goes into an empty one.
 func (db *DB) makeRoomLocked(batchBytes int) error {
 	memory := db.view.Load().memory
-	if memory.Empty() || memory.Bytes()+batchBytes <= db.options.MemtableBytes {
+	switch bytes := memory.Bytes() + batchBytes; {
+	case memory.Empty():
 		return nil
+	case bytes <= db.options.MemtableBytes:
+		return db.paceWriterLocked(bytes)
 	}
 	return db.rotateLocked()
 }

@@ -15,9 +15,6 @@ import (
 // errStopped ends a compaction because the store is being closed.
 var errStopped = errors.New("compaction stopped")
 
-// stopStride is how many rows are compacted between two looks at stop.
-const stopStride = 1024
-
 // wakeCompaction makes the compaction loop look again.
 func (db *DB) wakeCompaction() {
 	select {
@@ -62,6 +59,9 @@ func (db *DB) compactDue() {
 func (db *DB) compactStep(choose func(*levels.Set) *levels.Pick) error {
 	if err := db.failure(); err != nil {
 		return err
+	}
+	if db.stopped() {
+		return errStopped
 	}
 	v := db.acquire()
 	defer v.unref()
@@ -126,14 +126,20 @@ func (db *DB) compact(v *view, p *levels.Pick) error {
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: h.HorizonExpiry}, covered, inputs)
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
 	c := merge.New(inputCursors(v.set, inputs)...)
-	rows := 0
+	at, all := stride{}, float64(rowsOf(inputs))
+	db.compactionBegins(p.OfZero())
+	defer db.compactionEnded()
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
 		if err := out.add(c.Row()); err != nil {
 			out.abandon()
 			return err
 		}
-		if rows++; rows%stopStride == 0 && db.stopped() {
-			out.abandon()
+		if !at.due(c.Row()) {
+			continue
+		}
+		db.compactionAt(float64(at.rows) / all)
+		if db.stopped() {
+			out.discard()
 			return errStopped
 		}
 	}
@@ -148,8 +154,15 @@ func (db *DB) compact(v *view, p *levels.Pick) error {
 	db.counts.compactions.Add(1)
 	db.counts.compactedBytes.Add(totalBytes(tables))
 	db.options.Logger.Debug("compacted", "dir", db.dir, "reason", p.Reason, "level", p.Level,
-		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", rows)
+		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", at.rows)
 	return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor})
+}
+
+func rowsOf(tables []*levels.Table) (n uint64) {
+	for _, t := range tables {
+		n += t.Properties.Rows
+	}
+	return n
 }
 
 // raiseFloor notes in a manifest that only the newest rows were kept.

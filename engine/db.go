@@ -50,6 +50,7 @@ type DB struct {
 	mu struct {
 		sync.Mutex
 		flushed  uint64        // number of the last sealed memtable that is durable
+		pace     pace          // of the flush and the compaction that run
 		failed   *FailedError  // the first failure
 		stopping bool          // Close has begun
 		detached bool          // the loops have ended: files are not this store's to remove
@@ -140,14 +141,14 @@ func (db *DB) Close() error {
 	err := db.rotateLocked()
 	target := db.write.rotated
 	db.write.Unlock()
-	if err == nil {
-		err = db.awaitFlushed(target)
-	}
 	db.mu.Lock()
-	db.mu.stopping = true
+	db.mu.stopping = true // the last flushes wait for no compaction, and none begins after them
 	db.notifyLocked()
 	db.mu.Unlock()
 	close(db.stop)
+	if err == nil {
+		err = db.awaitFlushed(target)
+	}
 	db.loops.Wait()
 
 	db.mu.Lock()

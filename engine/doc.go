@@ -29,6 +29,13 @@
 // row of a key, and what open snapshots see as newest, is kept; with it, whatever a read at
 // Horizon().Version or above can see.
 //
+// # When the disk is slower than the writer
+//
+// A full memtable is sealed while another one fills; two may be sealed. When they are, Apply fills the
+// third only as far as the flush of the oldest has come, and a flush that is ahead of a compaction writes its table
+// only as fast as that goes on (pace.go): so a writer is slowed down to the speed of the disk, bit by bit, and
+// does not run and stand in turns. At StopCount tables in level 0 flushes stand.
+//
 // # Failures
 //
 // The first write, sync, rename or directory sync that fails, in a flush or a compaction, makes

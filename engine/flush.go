@@ -53,8 +53,13 @@ func (db *DB) flush(s *sealed) error {
 	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
 	out := &outputs{db: db, filter: retain.New(rules)}
 	c := s.memory.NewCursor()
+	at, all := stride{}, float64(s.memory.Rows())
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
-		if err := out.add(c.Row()); err != nil {
+		err := out.add(c.Row())
+		if err == nil && at.due(c.Row()) {
+			err = db.paceFlush(float64(at.rows) / all)
+		}
+		if err != nil {
 			out.abandon()
 			return err
 		}

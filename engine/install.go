@@ -47,6 +47,7 @@ func (db *DB) installEdit(e edit) error {
 		left := v.sealed
 		if e.flushed != nil {
 			db.mu.flushed = e.flushed.number
+			db.mu.pace.flushed = 0
 			left = slices.DeleteFunc(slices.Clone(left), func(s *sealed) bool { return s == e.flushed })
 		}
 		return newView(v.memory, left, set)

@@ -17,7 +17,7 @@ type counters struct {
 // Metrics are figures about a store since it was opened.
 type Metrics struct {
 	Batches, Rows  uint64 // applied
-	Stalls         uint64 // times that a writer waited for flushes
+	Stalls         uint64 // times that a writer waited for a flush, or for a part of one
 	Flushes        uint64
 	FlushedBytes   uint64 // written by flushes
 	Compactions    uint64

@@ -84,7 +84,7 @@ func (o *outputs) finish() ([]*levels.Table, error) {
 	return o.done, nil
 }
 
-// abandon closes what is open. The files stay; the next Open removes them.
+// abandon closes what is open. The files stay, as the disk may have failed; the next Open removes them.
 func (o *outputs) abandon() {
 	if o.writer != nil {
 		o.file.Close()
@@ -94,6 +94,23 @@ func (o *outputs) abandon() {
 		t.Reader.Close()
 	}
 	o.done = nil
+}
+
+// discard is abandon on a disk that works. What cannot be removed is left to the next Open, too.
+func (o *outputs) discard() {
+	numbers := []uint64{}
+	if o.writer != nil {
+		numbers = append(numbers, o.number)
+	}
+	for _, t := range o.done {
+		numbers = append(numbers, t.Number)
+	}
+	o.abandon()
+	for _, number := range numbers {
+		if err := o.db.options.FS.Remove(o.db.path(tableName(number))); err != nil {
+			o.db.options.Logger.Warn("table not removed", "dir", o.db.dir, "table", number, "error", err)
+		}
+	}
 }
 
 func placeAt(level int, tables []*levels.Table) []levels.Placed {

@@ -64,6 +64,9 @@ type Pick struct {
 // Tables lists all inputs.
 func (p *Pick) Tables() []*Table { return slices.Concat(p.Inputs, p.Below) }
 
+// OfZero reports whether the pick takes all of level 0.
+func (p *Pick) OfZero() bool { return p.Level == 0 }
+
 // Pick chooses the next compaction, or nil if nothing is due. It never picks what would change
 // nothing: each kind of pick makes its own reason go away.
 func (s *Set) Pick(t Targets, d Droppable) *Pick {

@@ -41,6 +41,9 @@ func (m *Memtable) Bytes() int {
 	return int(m.arena.used.Load()) + m.index.Load().bytes() - minIndexSlots*slotBytes + m.order.Load().bytes()
 }
 
+// Rows is how many rows there are.
+func (m *Memtable) Rows() int { return int(m.rows.Load()) }
+
 // Keys is how many keys have rows. It is for the writer.
 func (m *Memtable) Keys() int { return m.keys }
 
