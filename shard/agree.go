@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"sort"
 	"sync"
 	"time"
@@ -20,7 +21,14 @@ import (
 type Digest struct {
 	Index api.Index
 	Sum   uint64
+	// Version says how the number is made; see DigestVersion.
+	Version uint32
 }
+
+// DigestVersion is how digests are made here. Numbers of different versions are not compared: a replica that
+// makes them otherwise cannot tell. The digest is a running one, so that another way of making it begins at
+// an entry of the log, the same for all replicas, as another meaning of a command does.
+const DigestVersion = 1
 
 // Peers reaches the other replicas of a shard.
 type Peers interface {
@@ -29,6 +37,8 @@ type Peers interface {
 	Digest(ctx context.Context, node api.NodeID, id api.ShardID, index api.Index) (Digest, error)
 	// Fence tells the replica on a node that a majority holds a digest.
 	Fence(ctx context.Context, node api.NodeID, id api.ShardID, majority Digest) error
+	// Checkpoint writes to w what the replica on a node holds, as Shard.SendCheckpoint does there.
+	Checkpoint(ctx context.Context, node api.NodeID, id api.ShardID, w io.Writer) error
 }
 
 // digestTimeout bounds what a leader does to compare the replicas once: many times what a replica
@@ -88,7 +98,7 @@ func (s *Shard) Digest(ctx context.Context, index api.Index) (Digest, error) {
 	if !found {
 		return Digest{}, api.Errorf(api.CodeUnavailable, "shard %d does not remember its digest after entry %d", s.options.ID, index)
 	}
-	return Digest{Index: index, Sum: sum}, nil
+	return Digest{Index: index, Sum: sum, Version: DigestVersion}, nil
 }
 
 // compare asks all voters for their digest after the newest entry of this leader, and sees to it
@@ -107,24 +117,34 @@ func (s *Shard) compare(ctx context.Context) {
 	case v.found:
 		s.compared = own
 		s.resume()
-		s.fenceAll(ctx, Digest{Index: own.index, Sum: v.majority}, v.dissent)
+		s.fenceAll(ctx, Digest{Index: own.index, Sum: v.majority, Version: DigestVersion}, v.dissent)
 	}
 }
 
 // reports asks all voters at once.
 func (s *Shard) reports(ctx context.Context, own digestAt) []report {
-	voters := s.machine.voters()
+	return askVoters(ctx, s.options, s.machine.voters(), own.index, func(v raft.ReplicaID) (Digest, bool) {
+		return Digest{Index: own.index, Sum: own.digest, Version: DigestVersion}, v == s.group.Replica()
+	})
+}
+
+// askVoters asks all voters at once for their digest after an entry, but for those whose answer is known.
+func askVoters(ctx context.Context, o Options, voters []raft.ReplicaID, index api.Index, known func(raft.ReplicaID) (Digest, bool)) []report {
 	reports := make([]report, len(voters))
 	var asked sync.WaitGroup
 	for i, v := range voters {
+		take := func(d Digest) {
+			reports[i].known, reports[i].sum = d.Index == index && d.Version == DigestVersion, d.Sum
+		}
 		reports[i].replica = v
-		if v == s.group.Replica() {
-			reports[i].known, reports[i].sum = true, own.digest
+		if d, ok := known(v); ok {
+			take(d)
 			continue
 		}
 		asked.Go(func() {
-			d, err := s.options.Peers.Digest(ctx, v.Node, s.options.ID, own.index)
-			reports[i].known, reports[i].sum = err == nil && d.Index == own.index, d.Sum
+			if d, err := o.Peers.Digest(ctx, v.Node, o.ID, index); err == nil {
+				take(d)
+			}
 		})
 	}
 	asked.Wait()
@@ -161,13 +181,12 @@ func (s *Shard) fenceAll(ctx context.Context, majority Digest, dissent []raft.Re
 // fenceName is a file whose presence says that the replica is fenced.
 const fenceName = "FENCED"
 
-// Fence stops this replica for good if its digest is not the majority's: it does not serve, vote or
-// lead, now and after a restart. Only a new replica, with another incarnation, takes its place. Who
-// asks for it is not believed: this replica asks the voters itself, so that no message alone, true or
+// Fence stops this replica if its digest is not the majority's: it does not serve, vote or lead, now and
+// after a restart, until it was rebuilt; see rebuild.go. Who asks for it is not believed: this replica asks the voters itself, so that no message alone, true or
 // not, puts replicas out of use.
 func (s *Shard) Fence(ctx context.Context, majority Digest) error {
 	own, found := s.machine.digests.at(majority.Index)
-	if !found || own == majority.Sum || s.options.Peers == nil {
+	if !found || own == majority.Sum || majority.Version != DigestVersion || s.options.Peers == nil {
 		return api.Errorf(api.CodeInvalid, "shard %d has no other digest than the majority's after entry %d", s.options.ID, majority.Index)
 	}
 	ctx, cancel := context.WithTimeout(ctx, digestTimeout)
@@ -179,7 +198,7 @@ func (s *Shard) Fence(ctx context.Context, majority Digest) error {
 	err := vfs.WriteFileAtomic(s.options.FS, s.options.Dir, fenceName, []byte(cause.Error()+"\n"))
 	s.fenced.Store(true)
 	s.group.Fence(cause)
-	s.options.Logger.Error("this replica's state differs from the majority's; it is fenced and must be replaced", "index", uint64(majority.Index))
+	s.options.Logger.Error("this replica's state differs from the majority's; it is fenced until it was rebuilt from them", "index", uint64(majority.Index))
 	if err != nil {
 		return fmt.Errorf("shard %d is fenced, but may not be after a restart: %w", s.options.ID, err)
 	}

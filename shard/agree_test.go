@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -65,6 +66,14 @@ func (n *node) Fence(ctx context.Context, other api.NodeID, _ api.ShardID, major
 		return api.ErrUnavailable
 	}
 	return s.Fence(ctx, majority)
+}
+
+func (n *node) Checkpoint(_ context.Context, other api.NodeID, _ api.ShardID, w io.Writer) error {
+	s := n.c.shardOf(other)
+	if s == nil {
+		return api.ErrUnavailable
+	}
+	return s.SendCheckpoint(w)
 }
 
 // run notes which shard runs on a node, nil for none.
@@ -171,7 +180,7 @@ func TestAReplicaIsNotFencedForWhatItDoesNotDiffer(t *testing.T) {
 	c.do(batch(put("n", "5")))
 	s := c.leader().shard
 	own := s.machine.digests.newest()
-	for _, d := range []Digest{{own.index, own.digest}, {own.index + 5, 1}} {
+	for _, d := range []Digest{{own.index, own.digest, DigestVersion}, {own.index + 5, 1, DigestVersion}, {own.index, own.digest + 1, DigestVersion + 1}} {
 		if err := s.Fence(c.context(), d); !errors.Is(err, api.ErrInvalid) {
 			t.Errorf("fence by %+v: %v", d, err)
 		}
@@ -185,7 +194,7 @@ func TestAReplicaAsksTheOthersBeforeItIsFenced(t *testing.T) {
 	c.do(batch(put("n", "5")))
 	index := c.inStep().shard.machine.digests.newest().index
 	for _, n := range c.nodes {
-		if err := n.shard.Fence(c.context(), Digest{Index: index, Sum: 1}); !errors.Is(err, api.ErrUnavailable) {
+		if err := n.shard.Fence(c.context(), Digest{Index: index, Sum: 1, Version: DigestVersion}); !errors.Is(err, api.ErrUnavailable) {
 			t.Errorf("%s is told of a majority that there is not: %v", n.id, err)
 		}
 		if n.shard.Status().GetRole() == "fenced" {
@@ -247,5 +256,125 @@ func TestReplicasOfOneLogHaveOneDigestAndOthersNot(t *testing.T) {
 	b.apply(last)
 	if b.m.state().digest == before {
 		t.Error("a write did not change the digest")
+	}
+}
+
+// digestsAgree waits until every node has the digest that the leader has after its newest entry.
+func (c *cluster) digestsAgree() {
+	c.t.Helper()
+	own := c.inStep().shard.machine.digests.newest()
+	for _, n := range c.nodes {
+		if d, err := n.shard.Digest(c.context(), own.index); err != nil || d.Sum != own.digest {
+			c.t.Fatalf("%s: %+v, %v, the leader has %+v", n.id, d, err, own)
+		}
+	}
+}
+
+// rebuild fetches a replacement for a fenced replica and opens it again.
+func (n *node) rebuild() {
+	t := n.c.t
+	t.Helper()
+	o := n.shard.options
+	var r Replacement
+	testkit.Eventually(t, patience, func() (ok bool) {
+		var err error
+		if r, err = FetchReplacement(n.c.context(), n.id, o); err != nil {
+			t.Log(err)
+		}
+		return err == nil
+	}, "no replacement")
+	n.c.run(n.id, nil)
+	if err := n.shard.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := Rebuild(n.host, o, r); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if n.shard, err = Open(n.host, o); err != nil {
+		t.Fatal(err)
+	}
+	n.c.run(n.id, n.shard)
+}
+
+// S10: what a fenced replica held is replaced by what the others hold; its log and its votes go on, and it
+// counts again.
+func TestAFencedReplicaIsRebuiltFromTheOthers(t *testing.T) {
+	for _, flushed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("flushed=%t", flushed), func(t *testing.T) {
+			c := newCluster(t, 3, clock.Real{}, frequentUpkeep)
+			c.do(batch(put("n", "5")))
+			odd := c.inStep()
+			odd.tamper("n", "6")
+			c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
+			testkit.Eventually(t, patience, odd.shard.Fenced, "the odd one is not fenced")
+			if err := odd.shard.SendCheckpoint(io.Discard); !errors.Is(err, api.ErrUnavailable) {
+				t.Errorf("a fenced replica sends a checkpoint: %v", err)
+			}
+			c.do(batch(put("m", "1"))) // in a term that the fenced one has not heard of
+			if flushed {               // and the others' logs are cut behind it
+				for _, n := range c.nodes {
+					if n != odd {
+						if err := n.shard.Snapshot(); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			odd.rebuild()
+			c.do(batch(put("m", "2")))
+			c.digestsAgree()
+			for _, n := range c.nodes {
+				if n.shard.Fenced() {
+					t.Errorf("%s is fenced", n.id)
+				}
+			}
+			// It counts: with one of the others away it is half of the majority, and whoever leads has the right n.
+			for _, n := range c.nodes {
+				if n != odd {
+					n.stop()
+					break
+				}
+			}
+			c.do(batch(put("m", "3")))
+			if it := c.get("n"); string(it.Value) != "6" {
+				t.Errorf("n is %q", it.Value)
+			}
+		})
+	}
+}
+
+// S10: until a majority confirms what a checkpoint holds it does not replace anything.
+func TestAReplacementThatNoMajorityConfirmsIsRefused(t *testing.T) {
+	c := newCluster(t, 3, clock.Real{}, nil)
+	c.do(batch(put("n", "5")))
+	index := c.inStep().shard.machine.digests.newest().index
+	odd, one, other := c.nodes[0], c.nodes[1], c.nodes[2]
+	odd.tamper("n", "6")
+	c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
+	if c.inStep(); odd.shard.machine.digests.newest().index == index {
+		t.Fatal("nothing was applied")
+	}
+	newest := one.shard.machine.digests.newest()
+	if err := odd.shard.Fence(c.context(), Digest{Index: newest.index, Sum: newest.digest, Version: DigestVersion}); err != nil {
+		t.Fatal(err)
+	}
+	c.run(other.id, nil) // does not answer
+	if r, err := FetchReplacement(c.context(), odd.id, odd.shard.options); err == nil {
+		t.Fatalf("one of three was believed: %+v", r)
+	}
+	if err := refuseFenced(odd.disk, odd.shard.options.Dir); !errors.Is(err, ErrFenced) {
+		t.Fatalf("not fenced any more: %v", err)
+	}
+}
+
+// TestDigestsOfOtherVersionsAreNotCompared, so that nodes of two releases do not fence each other.
+func TestDigestsOfOtherVersionsAreNotCompared(t *testing.T) {
+	voters := []raft.ReplicaID{{Node: "a"}, {Node: "b"}, {Node: "c"}}
+	reports := askVoters(t.Context(), Options{}, voters, 9, func(v raft.ReplicaID) (Digest, bool) {
+		return Digest{Index: 9, Sum: uint64(v.Node[0]), Version: DigestVersion + uint32(v.Node[0]-'a')}, true
+	})
+	if v := judge(reports); v.found || v.split || !reports[0].known || reports[1].known || reports[2].known {
+		t.Fatalf("%+v of %+v", v, reports)
 	}
 }

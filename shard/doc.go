@@ -50,8 +50,10 @@
 //  1. Apply takes the effects of each entry into a running digest, which is in the state row.
 //  2. The leader asks all voters for their digest after its newest entry, now and then.
 //  3. Who differs from the majority is told, asks the voters itself, and fences itself: it leaves the
-//     group and does not come back. A leader that differs gives the leadership away first. Without a
-//     majority the leader takes no writes.
+//     group. A leader that differs gives the leadership away first. Without a majority the leader takes
+//     no writes.
+//  4. Who is fenced fetches a checkpoint from another replica, has a majority confirm its digest, puts it
+//     in the place of its engine, and opens again, with the log, the term and the votes that it had.
 //
 // # Goroutines
 //
@@ -86,5 +88,6 @@
 //   - S9: of the entries of one run, which a proposer numbers without a gap, those are executed that
 //     come in order, from the first on; behind one that was refused none is.
 //   - S10: a replica whose digest differs from that of more than half of the voters is fenced once
-//     the leader finds out, and one that is fenced does not serve, vote or lead. Apply fences nobody.
+//     the leader finds out, and one that is fenced does not serve, vote or lead until it was
+//     rebuilt. Apply fences nobody.
 package shard

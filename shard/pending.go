@@ -242,3 +242,9 @@ func (w *Pending) readAll(v *view, start, end int) error {
 	}
 	return nil
 }
+
+// ApplyInOrder is Begin and Wait: it applies the commands of one caller in their order and returns
+// their outcomes.
+func (s *Shard) ApplyInOrder(ctx context.Context, commands []Command) []Outcome {
+	return s.Begin(ctx, commands).Wait(ctx)
+}

@@ -30,11 +30,12 @@ type Shard struct {
 	proposer *proposer
 	group    *raft.Group
 
-	// fenced says that this replica has left the group for good; halted, that it leads and refuses
+	// fenced says that this replica has left the group until it was rebuilt; halted, that it leads and refuses
 	// writes because the replicas differ.
 	fenced, halted atomic.Bool
 	// compared is the newest digest that all voters were asked for. Owned by upkeepLoop.
 	compared digestAt
+	copying  sync.Mutex // held while a checkpoint is sent
 
 	ctx     context.Context // ends when the shard is closed
 	cancel  context.CancelFunc
@@ -49,6 +50,9 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 		return nil, err
 	}
 	if err := refuseFenced(o.FS, o.Dir); err != nil {
+		return nil, fmt.Errorf("open shard %d: %w", o.ID, err)
+	}
+	if err := removeRests(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("open shard %d: %w", o.ID, err)
 	}
 	m, err := openMachine(o)
@@ -188,6 +192,19 @@ func (s *Shard) Status() *pb.ReplicaStatus {
 		CommitIndex: uint64(g.Commit), AppliedIndex: uint64(g.Applied), DurableIndex: uint64(g.Durable),
 		LeaderId: string(g.Leader), FirstLogIndex: uint64(g.FirstLog), LastLogIndex: uint64(g.LastLog),
 		SnapshotsInstalled: g.SnapshotsInstalled, DiskBytes: s.machine.diskBytes(),
+		Trouble: s.trouble(g.Err), WritesStopped: s.halted.Load(),
+	}
+}
+
+// trouble is what an operator has to know of this replica, empty when it is well.
+func (s *Shard) trouble(stopped error) string {
+	switch {
+	case stopped != nil:
+		return stopped.Error()
+	case s.halted.Load():
+		return errHalted.Error()
+	default:
+		return s.group.ClockTrouble()
 	}
 }
 

@@ -586,7 +586,11 @@ type ReplicaStatus struct {
 	// Snapshots received and put in place since the node started.
 	SnapshotsInstalled uint64 `protobuf:"varint,10,opt,name=snapshots_installed,json=snapshotsInstalled,proto3" json:"snapshots_installed,omitempty"`
 	// The size of the store's tables.
-	DiskBytes     uint64 `protobuf:"varint,11,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	DiskBytes uint64 `protobuf:"varint,11,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	// What is wrong with the replica, empty when nothing is.
+	Trouble string `protobuf:"bytes,12,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	// Whether the replica leads and takes no writes, because the replicas differ and none has a majority.
+	WritesStopped bool `protobuf:"varint,13,opt,name=writes_stopped,json=writesStopped,proto3" json:"writes_stopped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -696,6 +700,20 @@ func (x *ReplicaStatus) GetDiskBytes() uint64 {
 		return x.DiskBytes
 	}
 	return 0
+}
+
+func (x *ReplicaStatus) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+func (x *ReplicaStatus) GetWritesStopped() bool {
+	if x != nil {
+		return x.WritesStopped
+	}
+	return false
 }
 
 // NodeStatus is what gossip says of a node.
@@ -931,7 +949,7 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x03map\x18\x01 \x01(\v2\x18.lightning.v1.ClusterMapR\x03map\x123\n" +
 	"\aleaders\x18\x02 \x03(\v2\x19.lightning.v1.ShardLeaderR\aleaders\x12\x1b\n" +
 	"\tmaster_id\x18\x03 \x01(\tR\bmasterId\"\x0f\n" +
-	"\rStatusRequest\"\xfa\x02\n" +
+	"\rStatusRequest\"\xbb\x03\n" +
 	"\rReplicaStatus\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x12\n" +
@@ -945,7 +963,9 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x13snapshots_installed\x18\n" +
 	" \x01(\x04R\x12snapshotsInstalled\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\v \x01(\x04R\tdiskBytes\"A\n" +
+	"disk_bytes\x18\v \x01(\x04R\tdiskBytes\x12\x18\n" +
+	"\atrouble\x18\f \x01(\tR\atrouble\x12%\n" +
+	"\x0ewrites_stopped\x18\r \x01(\bR\rwritesStopped\"A\n" +
 	"\n" +
 	"NodeStatus\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1a\n" +

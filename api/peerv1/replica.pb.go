@@ -82,7 +82,9 @@ type ReplicaDigest struct {
 	// The entry of the log.
 	Index uint64 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	// The digest of the effects of all entries up to that one.
-	Sum           uint64 `protobuf:"fixed64,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	Sum uint64 `protobuf:"fixed64,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	// How the digest is made. Digests of different versions are not compared.
+	Version       uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -138,6 +140,102 @@ func (x *ReplicaDigest) GetSum() uint64 {
 	return 0
 }
 
+func (x *ReplicaDigest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type ReplicaCheckpointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ShardId       uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaCheckpointRequest) Reset() {
+	*x = ReplicaCheckpointRequest{}
+	mi := &file_api_peerv1_replica_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaCheckpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaCheckpointRequest) ProtoMessage() {}
+
+func (x *ReplicaCheckpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_replica_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaCheckpointRequest.ProtoReflect.Descriptor instead.
+func (*ReplicaCheckpointRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_replica_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReplicaCheckpointRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+type ReplicaCheckpointPart struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next bytes, at most 1 MiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaCheckpointPart) Reset() {
+	*x = ReplicaCheckpointPart{}
+	mi := &file_api_peerv1_replica_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaCheckpointPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaCheckpointPart) ProtoMessage() {}
+
+func (x *ReplicaCheckpointPart) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_replica_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaCheckpointPart.ProtoReflect.Descriptor instead.
+func (*ReplicaCheckpointPart) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_replica_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ReplicaCheckpointPart) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 type ReplicaFenceResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -146,7 +244,7 @@ type ReplicaFenceResponse struct {
 
 func (x *ReplicaFenceResponse) Reset() {
 	*x = ReplicaFenceResponse{}
-	mi := &file_api_peerv1_replica_proto_msgTypes[2]
+	mi := &file_api_peerv1_replica_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -158,7 +256,7 @@ func (x *ReplicaFenceResponse) String() string {
 func (*ReplicaFenceResponse) ProtoMessage() {}
 
 func (x *ReplicaFenceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_replica_proto_msgTypes[2]
+	mi := &file_api_peerv1_replica_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -171,7 +269,7 @@ func (x *ReplicaFenceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaFenceResponse.ProtoReflect.Descriptor instead.
 func (*ReplicaFenceResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_replica_proto_rawDescGZIP(), []int{2}
+	return file_api_peerv1_replica_proto_rawDescGZIP(), []int{4}
 }
 
 var File_api_peerv1_replica_proto protoreflect.FileDescriptor
@@ -181,15 +279,22 @@ const file_api_peerv1_replica_proto_rawDesc = "" +
 	"\x18api/peerv1/replica.proto\x12\x11lightning.peer.v1\"G\n" +
 	"\x14ReplicaDigestRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"R\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"l\n" +
 	"\rReplicaDigest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x10\n" +
-	"\x03sum\x18\x03 \x01(\x06R\x03sum\"\x16\n" +
-	"\x14ReplicaFenceResponse2\xb2\x01\n" +
+	"\x03sum\x18\x03 \x01(\x06R\x03sum\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\"5\n" +
+	"\x18ReplicaCheckpointRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\"+\n" +
+	"\x15ReplicaCheckpointPart\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\x16\n" +
+	"\x14ReplicaFenceResponse2\x99\x02\n" +
 	"\aReplica\x12S\n" +
 	"\x06Digest\x12'.lightning.peer.v1.ReplicaDigestRequest\x1a .lightning.peer.v1.ReplicaDigest\x12R\n" +
-	"\x05Fence\x12 .lightning.peer.v1.ReplicaDigest\x1a'.lightning.peer.v1.ReplicaFenceResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
+	"\x05Fence\x12 .lightning.peer.v1.ReplicaDigest\x1a'.lightning.peer.v1.ReplicaFenceResponse\x12e\n" +
+	"\n" +
+	"Checkpoint\x12+.lightning.peer.v1.ReplicaCheckpointRequest\x1a(.lightning.peer.v1.ReplicaCheckpointPart0\x01B.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
 var (
 	file_api_peerv1_replica_proto_rawDescOnce sync.Once
@@ -203,19 +308,23 @@ func file_api_peerv1_replica_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_replica_proto_rawDescData
 }
 
-var file_api_peerv1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_api_peerv1_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_api_peerv1_replica_proto_goTypes = []any{
-	(*ReplicaDigestRequest)(nil), // 0: lightning.peer.v1.ReplicaDigestRequest
-	(*ReplicaDigest)(nil),        // 1: lightning.peer.v1.ReplicaDigest
-	(*ReplicaFenceResponse)(nil), // 2: lightning.peer.v1.ReplicaFenceResponse
+	(*ReplicaDigestRequest)(nil),     // 0: lightning.peer.v1.ReplicaDigestRequest
+	(*ReplicaDigest)(nil),            // 1: lightning.peer.v1.ReplicaDigest
+	(*ReplicaCheckpointRequest)(nil), // 2: lightning.peer.v1.ReplicaCheckpointRequest
+	(*ReplicaCheckpointPart)(nil),    // 3: lightning.peer.v1.ReplicaCheckpointPart
+	(*ReplicaFenceResponse)(nil),     // 4: lightning.peer.v1.ReplicaFenceResponse
 }
 var file_api_peerv1_replica_proto_depIdxs = []int32{
 	0, // 0: lightning.peer.v1.Replica.Digest:input_type -> lightning.peer.v1.ReplicaDigestRequest
 	1, // 1: lightning.peer.v1.Replica.Fence:input_type -> lightning.peer.v1.ReplicaDigest
-	1, // 2: lightning.peer.v1.Replica.Digest:output_type -> lightning.peer.v1.ReplicaDigest
-	2, // 3: lightning.peer.v1.Replica.Fence:output_type -> lightning.peer.v1.ReplicaFenceResponse
-	2, // [2:4] is the sub-list for method output_type
-	0, // [0:2] is the sub-list for method input_type
+	2, // 2: lightning.peer.v1.Replica.Checkpoint:input_type -> lightning.peer.v1.ReplicaCheckpointRequest
+	1, // 3: lightning.peer.v1.Replica.Digest:output_type -> lightning.peer.v1.ReplicaDigest
+	4, // 4: lightning.peer.v1.Replica.Fence:output_type -> lightning.peer.v1.ReplicaFenceResponse
+	3, // 5: lightning.peer.v1.Replica.Checkpoint:output_type -> lightning.peer.v1.ReplicaCheckpointPart
+	3, // [3:6] is the sub-list for method output_type
+	0, // [0:3] is the sub-list for method input_type
 	0, // [0:0] is the sub-list for extension type_name
 	0, // [0:0] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
@@ -232,7 +341,7 @@ func file_api_peerv1_replica_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_replica_proto_rawDesc), len(file_api_peerv1_replica_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

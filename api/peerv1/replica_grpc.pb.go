@@ -21,8 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Replica_Digest_FullMethodName = "/lightning.peer.v1.Replica/Digest"
-	Replica_Fence_FullMethodName  = "/lightning.peer.v1.Replica/Fence"
+	Replica_Digest_FullMethodName     = "/lightning.peer.v1.Replica/Digest"
+	Replica_Fence_FullMethodName      = "/lightning.peer.v1.Replica/Fence"
+	Replica_Checkpoint_FullMethodName = "/lightning.peer.v1.Replica/Checkpoint"
 )
 
 // ReplicaClient is the client API for Replica service.
@@ -31,8 +32,11 @@ const (
 type ReplicaClient interface {
 	// Digest answers the running digest of the replica here after an entry, once it has applied it.
 	Digest(ctx context.Context, in *ReplicaDigestRequest, opts ...grpc.CallOption) (*ReplicaDigest, error)
-	// Fence tells the replica here which digest a majority holds. It stops for good if its own differs.
+	// Fence tells the replica here which digest a majority holds. It stops if its own differs.
 	Fence(ctx context.Context, in *ReplicaDigest, opts ...grpc.CallOption) (*ReplicaFenceResponse, error)
+	// Checkpoint sends what the replica here holds, in the form of docs/formats/snapshot.md, for a replica that
+	// is fenced. One at a time; a replica that is fenced itself, or whose shard has stopped writes, refuses.
+	Checkpoint(ctx context.Context, in *ReplicaCheckpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplicaCheckpointPart], error)
 }
 
 type replicaClient struct {
@@ -63,14 +67,36 @@ func (c *replicaClient) Fence(ctx context.Context, in *ReplicaDigest, opts ...gr
 	return out, nil
 }
 
+func (c *replicaClient) Checkpoint(ctx context.Context, in *ReplicaCheckpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplicaCheckpointPart], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Replica_ServiceDesc.Streams[0], Replica_Checkpoint_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReplicaCheckpointRequest, ReplicaCheckpointPart]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_CheckpointClient = grpc.ServerStreamingClient[ReplicaCheckpointPart]
+
 // ReplicaServer is the server API for Replica service.
 // All implementations must embed UnimplementedReplicaServer
 // for forward compatibility.
 type ReplicaServer interface {
 	// Digest answers the running digest of the replica here after an entry, once it has applied it.
 	Digest(context.Context, *ReplicaDigestRequest) (*ReplicaDigest, error)
-	// Fence tells the replica here which digest a majority holds. It stops for good if its own differs.
+	// Fence tells the replica here which digest a majority holds. It stops if its own differs.
 	Fence(context.Context, *ReplicaDigest) (*ReplicaFenceResponse, error)
+	// Checkpoint sends what the replica here holds, in the form of docs/formats/snapshot.md, for a replica that
+	// is fenced. One at a time; a replica that is fenced itself, or whose shard has stopped writes, refuses.
+	Checkpoint(*ReplicaCheckpointRequest, grpc.ServerStreamingServer[ReplicaCheckpointPart]) error
 	mustEmbedUnimplementedReplicaServer()
 }
 
@@ -86,6 +112,9 @@ func (UnimplementedReplicaServer) Digest(context.Context, *ReplicaDigestRequest)
 }
 func (UnimplementedReplicaServer) Fence(context.Context, *ReplicaDigest) (*ReplicaFenceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Fence not implemented")
+}
+func (UnimplementedReplicaServer) Checkpoint(*ReplicaCheckpointRequest, grpc.ServerStreamingServer[ReplicaCheckpointPart]) error {
+	return status.Error(codes.Unimplemented, "method Checkpoint not implemented")
 }
 func (UnimplementedReplicaServer) mustEmbedUnimplementedReplicaServer() {}
 func (UnimplementedReplicaServer) testEmbeddedByValue()                 {}
@@ -144,6 +173,17 @@ func _Replica_Fence_Handler(srv interface{}, ctx context.Context, dec func(inter
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Replica_Checkpoint_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReplicaCheckpointRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ReplicaServer).Checkpoint(m, &grpc.GenericServerStream[ReplicaCheckpointRequest, ReplicaCheckpointPart]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Replica_CheckpointServer = grpc.ServerStreamingServer[ReplicaCheckpointPart]
+
 // Replica_ServiceDesc is the grpc.ServiceDesc for Replica service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -160,6 +200,12 @@ var Replica_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Replica_Fence_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Checkpoint",
+			Handler:       _Replica_Checkpoint_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "api/peerv1/replica.proto",
 }

@@ -49,6 +49,7 @@ type replicaView struct {
 	// Answers is false when the node, or this replica on it, says nothing; then the rest is unknown.
 	Answers   bool   `json:"answers"`
 	Role      string `json:"role,omitempty"`
+	Trouble   string `json:"trouble,omitempty"` // what is wrong with the replica
 	Term      uint64 `json:"term"`
 	Commit    uint64 `json:"commit_index"`
 	Applied   uint64 `json:"applied_index"`
@@ -79,7 +80,7 @@ func shardsOf(r report) []arcView {
 			found := r.replica(member.GetNodeId(), s.GetId())
 			committed = max(committed, found.GetCommitIndex(), found.GetAppliedIndex())
 			v.Replicas = append(v.Replicas, replicaView{
-				Node: names[member.GetNodeId()], Answers: found != nil, Role: found.GetRole(), Term: found.GetTerm(),
+				Node: names[member.GetNodeId()], Answers: found != nil, Role: found.GetRole(), Trouble: found.GetTrouble(), Term: found.GetTerm(),
 				Commit: found.GetCommitIndex(), Applied: found.GetAppliedIndex(), Durable: found.GetDurableIndex(), DiskBytes: found.GetDiskBytes(),
 			})
 		}
@@ -109,6 +110,16 @@ func (a *app) printShards(list []arcView) error {
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write the result: %w", err)
+	}
+	for _, s := range list {
+		for _, r := range s.Replicas {
+			if r.Trouble == "" {
+				continue
+			}
+			if _, err := fmt.Fprintf(a.stdout, "shard %d on %s: %s\n", s.ID, r.Node, r.Trouble); err != nil {
+				return fmt.Errorf("write the result: %w", err)
+			}
+		}
 	}
 	return nil
 }

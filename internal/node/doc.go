@@ -14,8 +14,8 @@
 //
 // # Goroutines
 //
-// Run starts one goroutine for each server, that of profiles included, and one that follows the map.
-// All of them end before Run returns.
+// Run starts one goroutine for each server, that of profiles included, one that follows the map, and one
+// that rebuilds fenced replicas (see rebuild.go). All of them end before Run returns.
 //
 // # Invariants
 //

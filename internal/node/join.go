@@ -51,6 +51,7 @@ func (n *node) join(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.register(ctx) })
 	group.Go(func() error { return n.followMap(ctx) })
+	group.Go(func() error { n.replicas.rebuildLoop(ctx, rebuildInterval); return nil })
 	return group.Wait()
 }
 

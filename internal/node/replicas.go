@@ -41,6 +41,8 @@ type replicas struct {
 	mu struct {
 		sync.RWMutex
 		open map[api.ShardID]*shard.Shard
+		// fenced are the replicas that rebuildLoop has in hand; nobody else opens them.
+		fenced map[api.ShardID]shard.Options
 	}
 }
 
@@ -70,10 +72,10 @@ func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap) error {
 	group.SetLimit(maxConcurrentOpens)
 	for _, description := range m.Shards {
 		incarnation, ours := r.incarnation(description)
-		if _, isOpen := r.shard(api.ShardID(description.Id)); !ours || isOpen || ctx.Err() != nil {
+		if !ours || r.known(api.ShardID(description.Id)) || ctx.Err() != nil {
 			continue
 		}
-		group.Go(func() error { return r.open(description, incarnation) })
+		group.Go(func() error { return r.open(r.options(description, incarnation)) })
 	}
 	return group.Wait()
 }
@@ -87,20 +89,30 @@ func (r *replicas) incarnation(s *pb.Shard) (uint64, bool) {
 	return 0, false
 }
 
-func (r *replicas) open(description *pb.Shard, incarnation uint64) error {
-	id := api.ShardID(description.Id)
-	s, err := shard.Open(r.host, r.options(description, incarnation))
+// known reports whether a replica is open, or fenced.
+func (r *replicas) known(id api.ShardID) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, isOpen := r.mu.open[id]
+	_, isFenced := r.mu.fenced[id]
+	return isOpen || isFenced
+}
+
+// open opens a replica; one that is fenced is left to rebuildLoop.
+func (r *replicas) open(o shard.Options) error {
+	s, err := shard.Open(r.host, o)
 	if errors.Is(err, shard.ErrFenced) {
-		r.logger.Error("replica not opened", "shard", description.Id, "incarnation", incarnation, "error", err)
+		r.logger.Error("replica not opened", "shard", uint64(o.ID), "incarnation", o.Incarnation, "error", err)
+		r.noteFenced(o)
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("open shard %d: %w", id, err)
+		return fmt.Errorf("open shard %d: %w", o.ID, err)
 	}
 	r.mu.Lock()
-	r.mu.open[id] = s
+	r.mu.open[o.ID] = s
 	r.mu.Unlock()
-	r.logger.Info("replica open", "shard", description.Id, "incarnation", incarnation)
+	r.logger.Info("replica open", "shard", uint64(o.ID), "incarnation", o.Incarnation)
 	return nil
 }
 

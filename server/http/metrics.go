@@ -133,12 +133,17 @@ var (
 		{prometheus.NewDesc("lightning_raft_last_log_index", "Last index in the log.", shardLabel, nil), prometheus.GaugeValue, (*pb.ReplicaStatus).GetLastLogIndex},
 		{prometheus.NewDesc("lightning_raft_snapshots_installed_total", "Snapshots received and installed since the start.", shardLabel, nil), prometheus.CounterValue, (*pb.ReplicaStatus).GetSnapshotsInstalled},
 		{prometheus.NewDesc("lightning_replica_fenced", "1 if the replica is out of use because its state differs from the majority's.", shardLabel, nil), prometheus.GaugeValue, fenced},
+		{prometheus.NewDesc("lightning_shard_writes_stopped", "1 if this node leads the shard and takes no writes, because its replicas differ and none has a majority.", shardLabel, nil), prometheus.GaugeValue, writesStopped},
 		{prometheus.NewDesc("lightning_engine_disk_bytes", "Bytes of the engine's files.", shardLabel, nil), prometheus.GaugeValue, (*pb.ReplicaStatus).GetDiskBytes},
 	}
 )
 
-func fenced(r *pb.ReplicaStatus) uint64 {
-	if r.Role == "fenced" {
+func fenced(r *pb.ReplicaStatus) uint64 { return flag(r.Role == "fenced") }
+
+func writesStopped(r *pb.ReplicaStatus) uint64 { return flag(r.WritesStopped) }
+
+func flag(set bool) uint64 {
+	if set {
 		return 1
 	}
 	return 0

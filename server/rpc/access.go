@@ -65,6 +65,7 @@ var methods = map[string]caller{
 
 	peerv1.Replica_Digest_FullMethodName:       nodes,
 	peerv1.Replica_Fence_FullMethodName:        nodes,
+	peerv1.Replica_Checkpoint_FullMethodName:   nodes,
 	peerv1.Bootstrap_Pledge_FullMethodName:     nodes,
 	peerv1.Bootstrap_Show_FullMethodName:       nodes,
 	peerv1.Meta_Register_FullMethodName:        nodes,
