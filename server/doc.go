@@ -40,9 +40,11 @@
 // A read goes the same way without an id. What all callers read at another node goes by one stream
 // (forwardreads.go): what waits is sent together, those of one shard are one read there, and each is
 // answered as soon as its shard is done (forwardanswers.go), so that none waits for another shard. An
-// answer over 1 MiB is asked for again by a call of its own. A read that allows a stale answer goes to the replica on
-// this node first, then to the others; each answers if it can prove to be fresh enough, for
-// which it may ask the leader. When none can, the leader answers as if nothing had been allowed.
+// answer over 1 MiB is asked for again by a call of its own.
+//
+// A read that allows a stale answer goes to the replica on this node first, then to the others; each
+// answers if it can prove to be fresh enough, for which it may ask the leader. When none can, the leader
+// answers as if nothing had been allowed.
 //
 // Scan merges pages from all shards in key order and fetches each when it is needed.
 //
@@ -59,7 +61,8 @@
 //
 // # Locks
 //
-// readForwarder.mu is taken before readStream.mu. gate.mu, forwarder.mu, readStream.mu, visitor.mu, cursorTable.mu, jitter.mu and sharedContext.opening are leaves.
+// readForwarder.mu is taken before readStream.mu. gate.mu, forwarder.mu, readStream.mu,
+// cursorTable.mu, jitter.mu and sharedContext.opening are leaves; visitor.mu is taken before gate.mu.
 //
 // # Invariants
 //
@@ -76,4 +79,6 @@
 //   - V7: a turn counts as one request at the gate; its further writes take only what single requests
 //     leave, and are not refused for want of it.
 //   - V8: the reads of a turn of several requests hold at most 64 KiB of values together when it ends.
+//   - V9: what another node reads here and does not take, requests and answers, is bounded; every forwarded
+//     read gets one answer, or its stream ends.
 package server
