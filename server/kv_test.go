@@ -444,3 +444,35 @@ func TestABatchOfReadsIsARead(t *testing.T) {
 		}
 	}
 }
+
+// A caller whose context has ended gets an error at once, whatever there is room for, and nothing is run.
+func TestARequestWhoseContextHasEndedIsNotRun(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	c.load("k", "v")
+	s := c.servers["a"]
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	put := api.Op{Kind: api.OpPut, Key: []byte("k"), Value: []byte("new")}
+	get := api.Op{Kind: api.OpGet, Key: []byte("k"), ReturnPrevious: true}
+	if _, err := s.Apply(ctx, api.Batch{Ops: []api.Op{put}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a write: %v", err)
+	}
+	if _, err := s.Read(ctx, Query{Keys: [][]byte{[]byte("k")}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a read: %v", err)
+	}
+	if _, err := s.Read(ctx, Query{Keys: [][]byte{[]byte("k")}, MaxStaleness: time.Second}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a stale read: %v", err)
+	}
+	stale := Request{Ops: []api.Op{get}, MaxStaleness: time.Second, Here: true}
+	for name, q := range map[string]Request{"writes": {Ops: []api.Op{put}}, "reads": {Ops: []api.Op{get}}, "reads stale": stale} {
+		for _, turnContext := range []context.Context{ctx, Shared(ctx)} {
+			turn := Turn{Requests: []Request{q}}
+			if s.Run(turnContext, &turn); !turn.Requests[0].Done || !errors.Is(turn.Requests[0].Err, context.Canceled) {
+				t.Errorf("a turn that %s: %+v", name, turn.Requests[0])
+			}
+		}
+	}
+	if item, err := s.Get(t.Context(), 0, []byte("k")); err != nil || string(item.Value) != "v" {
+		t.Fatalf("%+v, %v", item, err)
+	}
+}

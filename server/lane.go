@@ -140,7 +140,13 @@ func foundBy(result *api.OpResult, op *api.Op, item *api.Item) (bytes int) {
 // that fails, as any read is done. Values that are too large for one read of a shard are read only
 // for a request that is alone.
 func (m *multiGet) all(w *window, alone bool) ([]api.Item, error) {
-	if !m.fresh.mayBeStale() {
+	switch stale := m.fresh.mayBeStale(); {
+	case w.ctx.Err() != nil: // says the way below
+	case stale:
+		if items, ok := m.atOnce(); ok {
+			return items, m.bytes.addItems(items)
+		}
+	default:
 		if sh, at, ok := m.server.leads(m.keys[0]); ok {
 			ctx, cancel := w.try(true)
 			items, err := sh.Get(ctx, at.Epoch, m.ns, m.keys)

@@ -1,11 +1,13 @@
 package shard
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 )
@@ -66,4 +68,38 @@ func benchmarkApply(b *testing.B, sessions uint64) {
 		}
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/perEntry, "ns/put")
+}
+
+// BenchmarkGet reads keys of 256 bytes in one read, on a leader that is confirmed at once.
+func BenchmarkGet(b *testing.B) {
+	const keys = 100_000
+	bench := &bench{t: b, fs: vfs.NewMem(), term: 1, now: startMillis}
+	o := machineOptions(b, bench.fs)
+	o.Engine = engine.Options{}
+	m, err := openMachine(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	bench.m = m
+	defer bench.close()
+	bench.apply(bench.entry(encodeConfigure(fullArc(defaultRetentionMillis))))
+	key := func(n int) []byte { return fmt.Appendf(nil, "key:%012d", n*7919%keys) }
+	for n := range keys {
+		bench.must(api.Op{Kind: api.OpPut, Key: key(n), Value: make([]byte, 256)})
+	}
+	r := &reader{id: 7, machine: m, clock: &hybridClock{wall: clock.Real{}}, confirm: func(context.Context) error { return nil }}
+	for _, count := range []int{1, 16} {
+		b.Run(fmt.Sprintf("keys=%d", count), func(b *testing.B) {
+			list := make([][]byte, count)
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n += count {
+				for i := range list {
+					list[i] = key(n + i)
+				}
+				if items, err := r.Get(b.Context(), 1, 0, list); err != nil || !items[0].Found {
+					b.Fatal(items, err)
+				}
+			}
+		})
+	}
 }

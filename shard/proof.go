@@ -146,6 +146,13 @@ func (p *proofs) get(ctx context.Context, s Staleness) (heldProof, error) {
 	}
 }
 
+// held is the newest proof if it is at most the bound old.
+func (p *proofs) held(bound time.Duration) (heldProof, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.newest, !p.mu.closed && p.within(p.mu.newest, bound)
+}
+
 // current is the newest proof if it is within the bound, else the fetch to wait for.
 func (p *proofs) current(s Staleness) (heldProof, *proofFetch, error) {
 	p.mu.Lock()

@@ -48,7 +48,11 @@ type view struct {
 	undecided  bool
 	// recent is set by a row that expired a moment ago.
 	recent bool
+	key    []byte // memory for the engine's key of a row
 }
+
+// viewKeyBytes is enough for most keys.
+const viewKeyBytes = 64
 
 // exactly makes it a view of an earlier version.
 func (v *view) exactly(at api.Version) { v.at, v.rows = at, engine.Version(at) }
@@ -167,7 +171,7 @@ func (r *reader) tickError(err error) error {
 }
 
 // Get reads keys linearizably and in one snapshot: one item for each key, in their order. The
-// caller owns the returned values; Item.Key is the caller's key. It fails with ErrTooLarge when
+// returned values stay good and are not to be changed; Item.Key is the caller's key. It fails with ErrTooLarge when
 // there are more than api.MaxBatchOps keys or the values are together over api.MaxBatchBytes.
 func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 	if err := checkReadKeys(keys); err != nil {
@@ -199,12 +203,14 @@ func checkReadKeys(keys [][]byte) error {
 func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 	items := make([]api.Item, len(keys))
 	size := 0
+	v.key = make([]byte, 0, viewKeyBytes)
 	for i, k := range keys {
 		if slot := router.Slot(ns, k); !v.state.arc.Contains(slot) {
 			return nil, v.state.stale("slot %d is not in the arc %s of shard %d", slot, v.state.arc, v.state.shard)
 		}
 		items[i].Key = k
-		found, ok, err := v.snapshot.Get(rows.Key(ns, k), engine.MaxVersion)
+		v.key = rows.AppendKey(v.key[:0], ns, k)
+		found, ok, err := v.snapshot.Get(v.key, engine.MaxVersion)
 		if err != nil {
 			return nil, fmt.Errorf("read a row: %w", err)
 		}
@@ -214,12 +220,19 @@ func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 		if size += len(found.Value); size > api.MaxBatchBytes {
 			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxBatchBytes)
 		}
-		if err := fill(&items[i], found, true); err != nil {
+		if err := fill(&items[i], found); err != nil {
 			return nil, err
+		}
+		if len(found.Value) > maxEngineCopyBytes {
+			items[i].Value = copied(items[i].Value)
 		}
 	}
 	return items, nil
 }
+
+// maxEngineCopyBytes is up to which size the engine gives a copy of a value, which can be handed on.
+// A larger one may lie in a memtable, which a client that is slow to take it in must not hold.
+const maxEngineCopyBytes = 64 << 10
 
 // ReadsOnly reports whether a command can change nothing. Such a command needs no entry of the
 // log, and no request id: it may run twice.

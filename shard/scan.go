@@ -117,8 +117,13 @@ func (b *pageBuilder) add(row engine.Row) (bool, error) {
 		return true, nil
 	}
 	item := api.Item{Key: key}
-	if err := fill(&item, row, !b.r.KeysOnly); err != nil {
+	if err := fill(&item, row); err != nil {
 		return false, err
+	}
+	if b.r.KeysOnly {
+		item.Value = nil
+	} else {
+		item.Value = copied(item.Value) // the iterator's
 	}
 	b.page.Items = append(b.page.Items, item)
 	b.size += len(item.Key) + len(item.Value)
@@ -130,18 +135,14 @@ func (b *pageBuilder) full() bool {
 	return n >= api.MaxScanPageItems || b.size >= api.MaxScanPageBytes || b.r.Limit != 0 && uint64(n) >= b.r.Limit
 }
 
-// fill copies what an engine row holds into an item.
-func fill(item *api.Item, row engine.Row, withValue bool) error {
-	value, err := rows.DecodeValue(row.Value)
-	if err != nil {
-		return err
-	}
+// fill takes over what an engine row holds into an item. The value is the row's memory.
+func fill(item *api.Item, row engine.Row) (err error) {
 	item.Found, item.Version, item.ExpiryMillis = true, api.Version(row.Version), row.ExpiryMillis
-	if withValue {
-		item.Value = append(make([]byte, 0, len(value)), value...)
-	}
-	return nil
+	item.Value, err = rows.DecodeValue(row.Value)
+	return err
 }
+
+func copied(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }
 
 // Count counts the live keys of a namespace, linearizably and in one snapshot. It reads every
 // row: on a large shard it takes as long as a full scan.

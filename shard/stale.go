@@ -13,7 +13,8 @@ const staleReadTimeout = time.Second
 
 // GetStale is Get by any replica that can prove to be fresh enough: what it answers includes
 // every write that was acknowledged s.Bound before the call returns, or earlier. TOO_STALE when
-// this replica cannot prove it; the leader, or another replica, may.
+// this replica cannot prove it; the leader, or another replica, may. Who comes with a context that
+// has ended gets what need not be waited for.
 func (r *reader) GetStale(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte, s Staleness) ([]api.Item, error) {
 	if err := checkReadKeys(keys); err != nil {
 		return nil, err
@@ -51,6 +52,9 @@ func (r *reader) readStale(ctx context.Context, epoch api.Epoch, s Staleness, us
 	if s.Bound <= 0 {
 		return api.Errorf(api.CodeInvalid, "a bound of staleness of %s is not positive", s.Bound)
 	}
+	if done, err := r.readAtOnce(epoch, s, use); done || err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, staleReadTimeout)
 	defer cancel()
 	for range 2 {
@@ -69,6 +73,19 @@ func (r *reader) readStale(ctx context.Context, epoch api.Epoch, s Staleness, us
 		}
 	}
 	return hint(errTooStale("the read took longer than the bound of %s", s.Bound), r.id)
+}
+
+// readAtOnce reads if a proof is at hand and what it names is applied: then there is nothing to wait
+// for. done is false if not, or if the proof was too old in the end.
+func (r *reader) readAtOnce(epoch api.Epoch, s Staleness, use func(*view) error) (done bool, err error) {
+	held, ok := r.proofs.held(s.Bound)
+	if !ok || r.machine.state().position.Index < uint64(held.Index) {
+		return false, nil
+	}
+	if err := r.viewProven(epoch, held.Proof, use); err != nil {
+		return false, readError(err)
+	}
+	return r.proofs.within(held, s.Bound), nil
 }
 
 // viewProven is viewAt for a replica that has applied what a proof names. It decides expiry by

@@ -287,8 +287,54 @@ func TestAReadThatTakesLongerThanItsBoundIsRefused(t *testing.T) {
 		stopwatch.Advance(time.Second)
 		return nil
 	}
+	stopwatch.Advance(time.Second)
 	if _, err := staleGet(t.Context(), r, "k", 100*time.Millisecond); !errors.Is(err, api.ErrTooStale) {
 		t.Fatal(err)
+	}
+}
+
+// S8, also for a read that had nothing to wait for when it began.
+func TestAReadAtOnceThatTakesLongerThanItsBoundIsRefused(t *testing.T) {
+	stopwatch := clock.NewManual(time.UnixMilli(1))
+	_, r := lone(t, stopwatch, func(context.Context, AskLeader) (Proof, error) { return Proof{}, nil })
+	if _, err := staleGet(t.Context(), r, "k", 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	s := Staleness{Bound: 100 * time.Millisecond}
+	for _, slow := range []int{0, 1, 9} {
+		uses := 0
+		err := r.readStale(t.Context(), 1, s, func(*view) error {
+			if uses++; uses <= slow {
+				stopwatch.Advance(time.Second)
+			}
+			return nil
+		})
+		if slow == 9 && !errors.Is(err, api.ErrTooStale) || slow < 9 && (err != nil || uses != slow+1) {
+			t.Fatalf("of %d uses %d were slow: %v", uses, slow, err)
+		}
+	}
+}
+
+// Who does not wait is answered by a proof that is at hand, and only by that.
+func TestAStaleReadThatDoesNotWait(t *testing.T) {
+	stopwatch := clock.NewManual(time.UnixMilli(1))
+	_, r := lone(t, stopwatch, func(ctx context.Context, _ AskLeader) (Proof, error) { return Proof{}, nil })
+	if _, err := staleGet(t.Context(), r, "k", 100*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := staleGet(ended, r, "k", 100*time.Millisecond); err != nil {
+		t.Fatalf("with a proof at hand: %v", err)
+	}
+	r.proofs.mu.Lock()
+	r.proofs.mu.newest.Index = 1000
+	r.proofs.mu.Unlock()
+	r.applied = func(ctx context.Context, _ api.Index) error {
+		return api.Errorf(api.CodeExpired, "wait: %w", ctx.Err())
+	}
+	if _, err := staleGet(ended, r, "k", 100*time.Millisecond); !errors.Is(err, api.ErrTooStale) {
+		t.Fatalf("with a proof of what is not applied: %v", err)
 	}
 }
 
