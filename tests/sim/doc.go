@@ -24,7 +24,8 @@
 // # Repeating
 //
 // A seed repeats the plan, not the schedule, which the Go runtime draws by itself. To look for a violation
-// again, make many histories of one plan: -sim.seed=7 -sim.histories=50 -sim.verbose.
+// again, make many histories of one plan: -sim.seed=7 -sim.histories=50 -sim.verbose. Command replay, below this
+// directory, repeats a schedule as well.
 //
 // # What a bubble demands
 //

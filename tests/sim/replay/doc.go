@@ -13,9 +13,9 @@
 //  2. The simulation runs alone on one processor, without collecting garbage.
 //  3. The traces are compared: hashes of all that the nodes sent, and when.
 //
-// Runs of a seed have one trace about three times in four, and the odd ones differ from each other: what is left to chance are
-// the addresses of what the runtime allocates for its threads, which keys of maps are made of. Who replays a failure
-// repeats it until the trace is the one wanted.
+// On a quiet core about three runs of four have one trace, and on a busy one fewer. What is left to chance is how many threads the
+// runtime makes before the history begins: it moves the addresses of what is allocated later, which decide the
+// order of maps whose keys are pointers. Who replays a failure repeats it until the trace is the one wanted.
 //
 // # Goroutines
 //

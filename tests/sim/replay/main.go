@@ -64,7 +64,8 @@ func replay(seed uint64, runs int, only string) error {
 }
 
 func run(program string, seed uint64, only string) (string, error) {
-	cmd := exec.Command(program, "-test.run=^TestHistoriesUnderFaultsAreCorrect$", "-test.v", "-test.parallel=1", "-sim.replay", "-sim.histories=1",
+	// On one core the program's own threads never run side by side.
+	cmd := exec.Command("taskset", "-c", "0", program, "-test.run=^TestHistoriesUnderFaultsAreCorrect$", "-test.v", "-test.parallel=1", "-sim.replay", "-sim.histories=1",
 		fmt.Sprint("-sim.seed=", seed), "-sim.only="+only)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=1", "GODEBUG=asyncpreemptoff=1,randseednop=0")
 	out, err := cmd.CombinedOutput()
