@@ -78,8 +78,10 @@ func TestASnapshotThatTheLogHasOutgrownEnds(t *testing.T) {
 		t.Fatalf("read before it is made: %v", err)
 	}
 	var request hraft.InstallSnapshotRequest
-	if err := g.current.Load().PrepareSnapshot(&request, data); err != nil {
-		t.Fatal(err)
+	i := g.current.Load()
+	const beyond = 1 << 40 // which the log does not have
+	if needed, err := i.PrepareSnapshot(&request, data, beyond); !needed || err != nil {
+		t.Fatal(needed, err)
 	}
 	if meta.Index != uint64(g.Status().Applied) || request.LastLogIndex != meta.Index || request.Size != meta.Size || meta.Size == 0 {
 		t.Fatalf("described as %+v and %+v", meta, request)
@@ -92,6 +94,16 @@ func TestASnapshotThatTheLogHasOutgrownEnds(t *testing.T) {
 	}
 	if _, err := data.Read(make([]byte, 10)); !errors.Is(err, errSnapshotOutgrown) {
 		t.Fatalf("read: %v", err)
+	}
+	if err := data.Close(); err != nil {
+		t.Fatal(err)
+	}
+	meta, data, err = g.snapshots.Open(durableID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if needed, err := i.PrepareSnapshot(&request, data, 1); needed || err != nil || meta.Index != 1 {
+		t.Fatalf("a follower that has applied what the log holds needs a snapshot: %t, %v, from %d", needed, err, meta.Index)
 	}
 	if err := data.Close(); err != nil {
 		t.Fatal(err)

@@ -190,15 +190,22 @@ var (
 	errSnapshotConflicts = errors.New("the log conflicts with the snapshot and is being repaired")
 )
 
+// AppliedIndex implements mux.Owner.
+func (i *instance) AppliedIndex() uint64 { return i.group.applier.applied.Load() }
+
+// Leader implements mux.Owner.
+func (i *instance) Leader() (term uint64, replica string) {
+	term = i.raft.CurrentTerm()
+	_, id := i.raft.LeaderWithID()
+	return term, string(id)
+}
+
 // AdmitSnapshot implements mux.Owner. The library keeps a log whose entry at the
 // snapshot's index has another term, and then neither accepts entries after it nor another
 // snapshot to any effect (hashicorp/raft issue 697). So the suffix goes first, with the library
 // stopped, because it keeps the last index in memory.
-func (i *instance) AdmitSnapshot(index, term, leaderTerm uint64) error {
+func (i *instance) AdmitSnapshot(index, term uint64) error {
 	g := i.group
-	if leaderTerm < i.raft.CurrentTerm() {
-		return nil // the library refuses it by itself
-	}
 	if index < g.applier.applied.Load() {
 		return errSnapshotOld
 	}
@@ -212,12 +219,24 @@ func (i *instance) AdmitSnapshot(index, term, leaderTerm uint64) error {
 }
 
 // PrepareSnapshot implements mux.Owner.
-func (i *instance) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) error {
+func (i *instance) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader, applied uint64) (needed bool, err error) {
 	s, ok := data.(*sentSnapshot)
 	if !ok {
-		return fmt.Errorf("send a snapshot from a %T", data)
+		return false, fmt.Errorf("send a snapshot from a %T", data)
 	}
-	return s.prepare(r)
+	first, err := i.group.store.FirstIndex()
+	if err != nil {
+		return false, err
+	}
+	last, err := i.group.store.LastIndex()
+	if err != nil {
+		return false, err
+	}
+	if first != 0 && first <= applied && applied <= last {
+		s.meta.Index, r.LastLogIndex = applied, applied
+		return false, nil
+	}
+	return true, s.prepare(r)
 }
 
 // StageSnapshot implements mux.Owner.

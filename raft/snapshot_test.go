@@ -261,7 +261,7 @@ func TestTheRepairOfALogLooksAgain(t *testing.T) {
 	g := &Group{store: l.store, logger: testkit.Logger(t), applier: &applier{}, restarts: make(chan restart, 1)}
 	i := &instance{group: g, raft: &hraft.Raft{}}
 	for _, want := range []uint64{8, 4} {
-		if err := i.AdmitSnapshot(5, 2, 2); !errors.Is(err, errSnapshotConflicts) {
+		if err := i.AdmitSnapshot(5, 2); !errors.Is(err, errSnapshotConflicts) {
 			t.Fatal(err)
 		}
 		if want == 8 {
@@ -366,10 +366,10 @@ func TestASnapshotOlderThanTheStateIsRefused(t *testing.T) {
 	c.write(7, "a", "1")
 	i := c.leader(7).groups[7].current.Load()
 	applied := i.group.applier.applied.Load()
-	if err := i.AdmitSnapshot(applied-1, 1, 1<<40); !errors.Is(err, errSnapshotOld) {
+	if err := i.AdmitSnapshot(applied-1, 1); !errors.Is(err, errSnapshotOld) {
 		t.Fatalf("older: %v", err)
 	}
-	if err := i.AdmitSnapshot(applied+100, 1, 1<<40); err != nil {
+	if err := i.AdmitSnapshot(applied+100, 1); err != nil {
 		t.Fatalf("newer: %v", err)
 	}
 	r := &receivedSnapshot{fs: vfs.NewMem(), dir: "x", state: State{Index: api.Index(applied - 1), Term: 1}}

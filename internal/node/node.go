@@ -45,6 +45,7 @@ type node struct {
 	members   *membership.Membership
 	pool      *peers.Pool
 	host      *raft.Host
+	storage   *raft.NodeStorage // the host closes it
 	pledges   *pledge.Store
 	follower  *meta.Follower
 	router    *router.Router
@@ -175,6 +176,7 @@ func (n *node) assemble() error {
 	n.replicas = n.newReplicas()
 	metrics := http.NewMetrics(build.Version(), n.id, n.replicaStatus)
 	metrics.Add(n.security.collectors()...)
+	metrics.Add(logCollectors(n.storage)...)
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
@@ -223,6 +225,7 @@ func (n *node) openRaft() error {
 	if err != nil {
 		return err
 	}
+	n.storage = storage
 	n.host, err = raft.NewHost(raft.HostOptions{
 		Node: n.id, Dir: n.config.DataDir, FS: n.fs, Storage: storage, Peers: n.pool,
 		Clock: n.clock, Logger: n.logger, OnFailure: n.fail, StallLimit: n.config.DiskStallLimit,

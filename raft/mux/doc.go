@@ -57,4 +57,7 @@
 //   - RM7: the answer to a probe was given after the probe was asked for.
 //   - RM8: an empty append is left out only if the follower has said, in the same term, that it knows a
 //     commit index that is no lower.
+//   - RM9: a snapshot holds what is committed, so it is put in place in whatever term it arrives. What a
+//     receiver has applied it tells only to a leader of its own term or a later one: the log of an older
+//     one may have another entry there, which would be counted as held by both.
 package mux

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
+	"strconv"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
@@ -21,45 +21,10 @@ import (
 
 // Receiving a snapshot; snapshot.go says how it travels.
 
-// installing is the snapshot that one replica receives. Those of a newer leader take its place: the older
-// leader's is worth nothing, and would keep a turn. Its mutex is a leaf.
-type installing struct {
-	mu     sync.Mutex
-	number uint64 // of the newest
-	term   uint64 // 0 if there is none
-	cancel context.CancelCauseFunc
-}
-
 var (
 	errInstalling = errors.New("this replica receives a snapshot already")
-	errSuperseded = errors.New("a newer leader sends another snapshot")
+	errOutpaced   = errors.New("the terms change faster than the snapshot is put in place")
 )
-
-// begin makes the snapshot of a term the one that is received, until parent or closed ends.
-func (i *installing) begin(parent, closed context.Context, term uint64) (ctx context.Context, end func(), err error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.term != 0 && term <= i.term {
-		return nil, nil, errInstalling
-	}
-	if i.cancel != nil {
-		i.cancel(errSuperseded)
-	}
-	ctx, cancel := context.WithCancelCause(parent)
-	stop := context.AfterFunc(closed, func() { cancel(errTransportClosed) })
-	i.number++
-	number := i.number
-	i.term, i.cancel = term, cancel
-	return ctx, func() {
-		stop()
-		cancel(nil)
-		i.mu.Lock()
-		defer i.mu.Unlock()
-		if i.number == number {
-			i.term, i.cancel = 0, nil
-		}
-	}, nil
-}
 
 // InstallSnapshot implements peerv1.RaftServer: it feeds one snapshot to the library.
 func (m *Mux) InstallSnapshot(stream grpc.ClientStreamingServer[peerv1.RaftBatch, peerv1.RaftBatch]) error {
@@ -93,16 +58,19 @@ func (m *Mux) install(stream grpc.ServerStream, announced *wire.Frame) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	ctx, end, err := t.installing.begin(stream.Context(), t.ctx, command.Term)
-	if err != nil {
-		return nil, err
-	}
-	defer end()
+	ctx, cancel := context.WithCancelCause(stream.Context())
+	defer cancel(nil)
+	defer context.AfterFunc(t.ctx, func() { cancel(errTransportClosed) })()
 	if err := m.installs.Acquire(ctx, 1); err != nil {
 		return nil, context.Cause(ctx)
 	}
 	defer m.installs.Release(1)
-	if err := stream.SendHeader(metadata.Pairs(grantedKey, "1")); err != nil {
+	// One is enough, whoever sends it: what it holds is committed (see deliverSnapshot).
+	if t.installing.Swap(true) {
+		return nil, errInstalling
+	}
+	defer t.installing.Store(false)
+	if err := stream.SendHeader(metadata.Pairs(grantedKey, strconv.FormatUint(t.appliedUnder(command.Term), 10))); err != nil {
 		return nil, err
 	}
 	r := &snapshotReader{frames: make(chan received), ctx: ctx, pace: m.incoming}
@@ -111,6 +79,16 @@ func (m *Mux) install(stream grpc.ServerStream, announced *wire.Frame) ([]byte, 
 		return nil, errTransportClosed
 	}
 	return t.installFrom(r, from)
+}
+
+// appliedUnder is what this replica has applied, if all of it was committed by leaders up to a term, whose own log
+// therefore has the same entries; 0 otherwise. The term is read last, because it only grows (RM9).
+func (t *Transport) appliedUnder(term uint64) uint64 {
+	applied := t.owner.AppliedIndex()
+	if t.owner.CurrentTerm() > term {
+		return 0
+	}
+	return applied
 }
 
 // installFrom receives the request and the snapshot, and has the library switch to it.
@@ -123,10 +101,7 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	admit := func() error {
-		return t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm, command.Term)
-	}
-	if err := admit(); err != nil {
+	if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
 		return nil, err
 	}
 	discard, err := t.stage(r, command)
@@ -134,9 +109,6 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 		return nil, err
 	}
 	defer discard()
-	if err := admit(); err != nil {
-		return nil, err
-	}
 	return t.deliverSnapshot(command)
 }
 
@@ -153,28 +125,54 @@ func (t *Transport) stage(r *snapshotReader, command *hraft.InstallSnapshotReque
 	return t.owner.StageSnapshot(command, r)
 }
 
+// maxDeliveries is how many terms may begin while a snapshot is delivered, milliseconds each.
+const maxDeliveries = 10
+
 // deliverSnapshot hands a staged snapshot to the library, as one of no bytes, and waits for its
 // answer, however long the state machine takes to switch.
+//
+// The leader that sent it may have lost its office meanwhile, and to begin again under the next one would
+// mean that a large snapshot never arrives where leaders change. What it holds is committed, so no
+// leader can say otherwise (RM9). The library refuses requests of a term that is over; so the request is
+// delivered as one of the term that this replica is in, and of the leader that it knows.
 func (t *Transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]byte, error) {
 	command.Size = 0
+	for range maxDeliveries {
+		if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
+			return nil, err
+		}
+		if term, leader := t.owner.Leader(); term > command.Term {
+			command.Term = term
+			command.RPCHeader.ID, command.RPCHeader.Addr = []byte(leader), []byte(leader)
+		}
+		r, err := t.deliverOnce(command)
+		if err != nil {
+			return nil, err
+		}
+		if answer, ok := r.Response.(*hraft.InstallSnapshotResponse); !ok || answer.Success || answer.Term <= command.Term {
+			return wire.AppendResponse(nil, r.Response)
+		}
+	}
+	return nil, errOutpaced
+}
+
+func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RPCResponse, error) {
+	request := *command
 	response := make(chan hraft.RPCResponse, 1)
 	t.mu.Lock()
 	queued := len(t.consumer) < maxQueuedUrgent
 	if queued {
-		t.consumer <- hraft.RPC{Command: command, Reader: eof{}, RespChan: response}
+		t.consumer <- hraft.RPC{Command: &request, Reader: eof{}, RespChan: response}
 	}
 	t.mu.Unlock()
 	if !queued {
-		return nil, errBusy
+		return hraft.RPCResponse{}, errBusy
 	}
 	select {
 	case r := <-response:
-		if r.Error != nil {
-			return nil, r.Error
-		}
-		return wire.AppendResponse(nil, r.Response)
+		return r, r.Error
 	case <-t.ctx.Done():
-		return nil, errTransportClosed
+		return hraft.RPCResponse{}, errTransportClosed
 	}
 }
 
@@ -194,7 +192,7 @@ type received struct {
 // snapshotReader is the uncompressed snapshot: exactly the announced size, or an error.
 type snapshotReader struct {
 	frames chan received
-	ctx    context.Context // of the stream and the transport, until another snapshot takes its place
+	ctx    context.Context // of the stream and the transport
 	pace   *pace
 
 	zstd *zstd.Decoder

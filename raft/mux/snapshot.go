@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	hraft "github.com/hashicorp/raft"
@@ -27,13 +28,15 @@ import (
 //     maxSends snapshots at once. It announces the snapshot.
 //  2. The receiver has it wait for its turn to install, of which there are maxInstalls, and says so in
 //     the header of its answer.
-//  3. Only then the snapshot is made, so that what waits costs nothing and pins no log. Its request
-//     follows, then data frames whose payload is the uncompressed length (uvarint) and one zstd block.
+//  3. Only then the snapshot is made, so that what waits costs nothing and pins no log, unless the receiver,
+//     which says what it has applied, can go on with entries by now. Its request follows, then data frames whose payload is the uncompressed length (uvarint) and one zstd block.
 //  4. One answer at the end.
 //
 // Whoever has a turn to install has one to send as well, and needs nothing else, so that those who wait for
 // each other's nodes get on. Turns are given in the order of arrival. Who has waited for snapshotTurn
 // for a busy receiver lets others send to somebody else meanwhile, and gets in line again.
+//
+// A snapshot goes on when the leadership that it was begun in ends (see deliverSnapshot).
 //
 // There is no limit on the whole, only on the time without progress, and on the rate (see pace).
 
@@ -62,6 +65,7 @@ var (
 	errSnapshotStalled = errors.New("the snapshot made no progress")
 	errSnapshotShort   = errors.New("the snapshot ended early")
 	errReceiverBusy    = errors.New("the receiver is busy with other snapshots")
+	errUnneeded        = errors.New("the receiver needs no snapshot any more")
 )
 
 func (m *Mux) limitSnapshots(rate int64) {
@@ -80,6 +84,10 @@ func (t *Transport) InstallSnapshot(_ hraft.ServerID, to hraft.ServerAddress, ar
 		return err
 	}
 	payload, err := t.sendSnapshot(era, to, args, data)
+	if errors.Is(err, errUnneeded) {
+		resp.RPCHeader, resp.Term, resp.Success = args.RPCHeader, args.Term, true
+		return nil
+	}
 	if err != nil {
 		return fmt.Errorf("send snapshot of group %d to %s: %w", t.group, to, err)
 	}
@@ -147,7 +155,9 @@ func (t *Transport) sendInTurn(era context.Context, node api.NodeID, to hraft.Se
 		return nil, err
 	}
 	x := &transfer{}
-	x.ctx, x.cancel = context.WithCancelCause(era)
+	x.ctx, x.cancel = context.WithCancelCause(t.ctx)
+	began := context.AfterFunc(era, func() { x.cancel(context.Cause(era)) })
+	defer began()
 	x.expect(snapshotTurn, errReceiverBusy)
 	defer x.end()
 	x.stream, err = peerv1.NewRaftClient(conn).InstallSnapshot(x.ctx, callOptions()...)
@@ -156,27 +166,38 @@ func (t *Transport) sendInTurn(era context.Context, node api.NodeID, to hraft.Se
 	}
 	f := t.request(to, wire.KindInstall, wire.EncodeInstall(args))
 	err = sendFrame(x.stream, &f)
-	granted := false
+	var turn []string
 	if err == nil {
 		var header metadata.MD
 		header, err = x.stream.Header()
-		granted = len(header.Get(grantedKey)) > 0
+		turn = header.Get(grantedKey)
 	}
-	if granted {
-		if !x.watch.Stop() {
-			return nil, errReceiverBusy // the turn came just too late
+	if len(turn) == 1 {
+		if !x.watch.Stop() || !began() {
+			return nil, x.cause(errReceiverBusy) // the turn came just too late
 		}
-		if err = t.owner.PrepareSnapshot(args, data); err != nil {
+		applied, err := strconv.ParseUint(turn[0], 10, 64)
+		if err != nil {
+			return nil, wire.ErrMalformed
+		}
+		needed, err := t.owner.PrepareSnapshot(args, data, applied)
+		if err != nil {
 			return nil, err
+		}
+		if !needed {
+			return nil, errUnneeded
 		}
 		x.expect(snapshotStall, errSnapshotStalled)
 		f = t.request(to, wire.KindInstall, wire.EncodeInstall(args))
 		if err = sendFrame(x.stream, &f); err == nil {
 			err = x.sendChunks(t, &f, data)
 		}
+		// A failed send only says that the stream is over; the answer says why.
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, x.cause(err)
+		}
 		x.expect(snapshotSwitch, errSnapshotStalled)
 	}
-	// A failed send only says that the stream is over; the answer says why.
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, x.cause(err)
 	}

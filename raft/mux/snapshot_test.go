@@ -26,6 +26,8 @@ type snapshotOwner struct {
 	data   func() io.Reader // what is sent; nil: some bytes
 	hold   chan struct{}    // a staged snapshot waits for it; nil: it does not
 	got    atomic.Int64     // bytes received
+	told   atomic.Uint64    // what the receiver has applied
+	bump   atomic.Int64     // so many deliveries find that a newer term has begun
 	ended  atomic.Pointer[error]
 }
 
@@ -43,11 +45,16 @@ func peak(now, most *atomic.Int64) {
 
 const testSnapshotBytes = 3<<20 + 17
 
-func (o *snapshotOwner) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) error {
+func (o *snapshotOwner) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader, applied uint64) (needed bool, err error) {
+	o.told.Store(applied)
+	if o.applied.Load() != 0 && applied >= o.applied.Load() {
+		r.LastLogIndex = applied
+		return false, nil
+	}
 	o.counts.prepared.Add(1)
 	peak(&o.counts.sending, &o.counts.maxSending)
 	r.LastLogIndex, r.Size = 9, testSnapshotBytes
-	return nil
+	return true, nil
 }
 
 func (o *snapshotOwner) StageSnapshot(r *hraft.InstallSnapshotRequest, data io.Reader) (func(), error) {
@@ -93,7 +100,16 @@ func newSnapshotNodes(t *testing.T, groups int, names ...string) *snapshotNodes 
 				for {
 					select {
 					case rpc := <-tr.Consumer():
-						rpc.Respond(&hraft.InstallSnapshotResponse{Success: true}, nil)
+						// As the library does: a term that is over is refused.
+						term := o.term.Load()
+						ok := rpc.Command.(*hraft.InstallSnapshotRequest).Term >= term
+						if !ok || o.bump.Load() > 0 {
+							if o.bump.Add(-1) >= 0 {
+								ok = false
+								term = o.term.Add(1)
+							}
+						}
+						rpc.Respond(&hraft.InstallSnapshotResponse{Success: ok, Term: term}, nil)
 					case <-tr.ctx.Done():
 						return
 					}
@@ -278,31 +294,61 @@ func (n *snapshotNodes) free(t *testing.T, node string) {
 	m.installs.Release(maxInstalls)
 }
 
-// TestASnapshotOfANewerLeaderTakesThePlaceOfTheOlders, which nobody needs any more.
-func TestASnapshotOfANewerLeaderTakesThePlaceOfTheOlders(t *testing.T) {
+// TestASnapshotArrivesThoughItsLeaderIsDeposed (RM9): leaders may change more often than a large one travels.
+func TestASnapshotArrivesThoughItsLeaderIsDeposed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newSnapshotNodes(t, 1, "a", "b", "c")
-		stuck := make(chan struct{})
+		rest := make(chan struct{})
 		n.owners["a"][0].data = func() io.Reader {
-			return io.MultiReader(bytes.NewReader(make([]byte, 1<<20)), readerFunc(func([]byte) (int, error) { <-stuck; return 0, io.EOF }))
+			return io.MultiReader(bytes.NewReader(make([]byte, 1<<20)),
+				readerFunc(func([]byte) (int, error) { <-rest; return 0, io.EOF }), bytes.NewReader(make([]byte, testSnapshotBytes-1<<20)))
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- n.send("a", 0, "b", 2) }()
-		synctest.Wait()
-		if err := n.send("c", 0, "b", 2); err == nil || !strings.Contains(err.Error(), errInstalling.Error()) {
-			t.Fatalf("another of the same term: %v", err)
+		pass(time.Second)
+		n.owners["a"][0].leads.Store(3)
+		n.groups["a"][0].EndEras()
+		n.owners["b"][0].term.Store(3)
+		n.owners["b"][0].bump.Store(2) // two more terms begin while it is delivered
+		pass(time.Second)
+		// The next leader does not send another one meanwhile.
+		if err := n.send("c", 0, "b", 3); err == nil || !strings.Contains(err.Error(), errInstalling.Error()) {
+			t.Errorf("the next leader's: %v", err)
 		}
-		if err := n.send("c", 0, "b", 3); err != nil {
-			t.Fatalf("the newer leader's: %v", err)
-		}
-		close(stuck)
-		if err := <-ended; err == nil {
-			t.Fatal("the older leader's succeeded")
+		close(rest)
+		if err := <-ended; err != nil {
+			t.Errorf("the deposed leader's: %v", err)
 		}
 		if got := n.owners["b"][0].got.Load(); got != testSnapshotBytes {
-			t.Fatalf("%d bytes arrived", got)
+			t.Errorf("%d bytes arrived", got)
 		}
 		n.free(t, "b")
+	})
+}
+
+// TestAReceiverThatCanGoOnWithEntriesGetsNoSnapshot, and tells what it has applied only to a leader whose log must have
+// the same: another might count a conflicting entry of its own as held by two (RM9).
+func TestAReceiverThatCanGoOnWithEntriesGetsNoSnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newSnapshotNodes(t, 1, "a", "b")
+		n.owners["a"][0].applied.Store(50)
+		for _, c := range []struct {
+			term, applied uint64 // of the receiver
+			told          uint64
+			made          int64
+		}{{2, 49, 49, 1}, {2, 50, 50, 1}, {1, 60, 60, 1}, {3, 60, 0, 2}} {
+			n.owners["b"][0].term.Store(c.term)
+			n.owners["b"][0].applied.Store(c.applied)
+			if err := n.send("a", 0, "b", 2); err != nil {
+				t.Error(err)
+			}
+			if told := n.owners["a"][0].told.Load(); told != c.told {
+				t.Errorf("in term %d, with %d applied, the leader of term 2 was told of %d", c.term, c.applied, told)
+			}
+			if made := n.counts["a"].prepared.Load(); made != c.made {
+				t.Errorf("in term %d, with %d applied: %d snapshots were made, want %d", c.term, c.applied, made, c.made)
+			}
+		}
 	})
 }
 

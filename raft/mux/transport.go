@@ -37,8 +37,7 @@ type Transport struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the reply loop
 
-	// installing is the snapshot that this replica receives, see install.go.
-	installing installing
+	installing atomic.Bool // this replica receives a snapshot
 
 	// See rest.go.
 	stored  atomic.Uint64 // the entry that this replica's log was last given
@@ -62,6 +61,10 @@ type Transport struct {
 type Owner interface {
 	SnapshotOwner
 	ElectionOwner
+	// AppliedIndex is up to where this replica has applied entries, or has a snapshot.
+	AppliedIndex() uint64
+	// Leader is the current term and the replica that leads in it, as far as this one knows.
+	Leader() (term uint64, replica string)
 	// CommitIndex is up to where this replica knows entries to be committed.
 	CommitIndex() uint64
 	// CurrentTerm is the term that the library has published, or more than any if it has not
@@ -76,13 +79,14 @@ type Owner interface {
 // SnapshotOwner is the part of an Owner that snapshots need.
 type SnapshotOwner interface {
 	// AdmitSnapshot refuses a snapshot that the library would not handle safely.
-	AdmitSnapshot(index, term, leaderTerm uint64) error
+	AdmitSnapshot(index, term uint64) error
 	// StageSnapshot receives a snapshot that will be delivered next; discard removes it if it
 	// was not installed.
 	StageSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) (discard func(), err error)
 	// PrepareSnapshot makes the snapshot that data is to be read from, now that it can be sent, and
-	// completes the request that announces it.
-	PrepareSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader) error
+	// completes the request that announces it. If the log has what follows the entry that the receiver has
+	// applied, the snapshot is not needed: the request then names that entry.
+	PrepareSnapshot(request *hraft.InstallSnapshotRequest, data io.Reader, applied uint64) (needed bool, err error)
 	// SnapshotSent is told that a replica has put the snapshot that it was sent from data in place.
 	SnapshotSent(replica string, data io.Reader)
 }

@@ -32,6 +32,7 @@ type testOwner struct {
 	stalled atomic.Bool
 	elected atomic.Bool   // it is no candidate any more
 	lastLog atomic.Uint64 // as the latest answer had it
+	applied atomic.Uint64
 }
 
 func (o *testOwner) CurrentTerm() uint64 {
@@ -41,13 +42,15 @@ func (o *testOwner) CurrentTerm() uint64 {
 	}
 	return o.term.Load()
 }
-func (o *testOwner) CommitIndex() uint64                { return o.commit.Load() }
-func (o *testOwner) AdmitSnapshot(_, _, _ uint64) error { return nil }
+func (o *testOwner) CommitIndex() uint64             { return o.commit.Load() }
+func (o *testOwner) AdmitSnapshot(_, _ uint64) error { return nil }
+func (o *testOwner) AppliedIndex() uint64            { return o.applied.Load() }
+func (o *testOwner) Leader() (uint64, string)        { return o.term.Load(), "" }
 func (o *testOwner) StageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
 	return func() {}, nil
 }
-func (o *testOwner) PrepareSnapshot(*hraft.InstallSnapshotRequest, io.Reader) error {
-	return nil
+func (o *testOwner) PrepareSnapshot(*hraft.InstallSnapshotRequest, io.Reader, uint64) (bool, error) {
+	return true, nil
 }
 func (o *testOwner) Stalled() bool                  { return o.stalled.Load() }
 func (o *testOwner) Failed() bool                   { return false }

@@ -1,0 +1,19 @@
+package node
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lightning-db/lightning/raft"
+)
+
+// logCollectors are what the log that all shards share takes on disk.
+func logCollectors(s *raft.NodeStorage) []prometheus.Collector {
+	gauge := func(name, help string, value func() int64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		gauge("lightning_raft_log_live_bytes", "Bytes of the shared log that somebody needs.", func() int64 { return s.Usage().LiveBytes }),
+		gauge("lightning_raft_log_bytes", "Bytes of the shared log on disk: needed, pinned between what is needed, or waiting for reuse.", func() int64 { return s.Usage().Bytes }),
+		gauge("lightning_raft_log_excess_bytes", "By how many bytes the segments in use exceed the limit of the shared log; negative below it.", s.Excess),
+	}
+}
