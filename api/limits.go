@@ -14,6 +14,22 @@ const (
 	// room for one value of the largest size and its key.
 	MaxBatchBytes = MaxValueBytes + MaxKeyBytes + 64<<10
 
+	// MaxInlineBytes is up to where a value lies in its row, and a batch goes through the log in one
+	// piece: four full entries. The large values of a longer batch go through it in parts.
+	MaxInlineBytes = 1 << 20
+
+	// MaxPartBytes is the length of a part of a value, which is an entry of the log for itself. It is
+	// as long as an entry that is full of small commands, so that these wait behind a part no longer
+	// than behind each other.
+	MaxPartBytes = 256 << 10
+
+	// MinStagedBytes is from where on a value goes in parts. A part costs an entry of the log, which
+	// is worth it only for what is much of a full one.
+	MinStagedBytes = 64 << 10
+
+	// MaxBatchParts bounds the parts of one batch: all of its bytes in values of MinStagedBytes.
+	MaxBatchParts = MaxBatchBytes/MinStagedBytes + 1
+
 	// MaxBatchOps bounds the operations of one batch: evaluation is one uninterrupted step of apply.
 	MaxBatchOps = 100_000
 
