@@ -89,10 +89,13 @@ type Condition struct {
 
 // Op is one operation on one key. The caller owns its bytes; callees copy what they keep.
 type Op struct {
-	Kind           OpKind
-	Key            []byte
-	Source         []byte // OpCopy, OpRename
-	Value          []byte // OpPut, OpAppend, OpSetRange, OpIncrementFloat
+	Kind   OpKind
+	Key    []byte
+	Source []byte // OpCopy, OpRename
+	Value  []byte // OpPut, OpAppend, OpSetRange, OpIncrementFloat
+	// Parts stands for the Value of an OpPut whose parts were staged under the request id of the
+	// batch. Servers set it for shards; a batch of a client that has it is refused.
+	Parts          *Parts
 	Delta          int64  // OpIncrement, OpSetBit
 	Offset         uint64 // OpSetRange: bytes; OpSetBit: bits
 	Expiry         Expiry

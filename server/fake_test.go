@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -40,6 +41,8 @@ type group struct {
 	term     api.Term
 	hints    bool
 	data     map[string]api.Item
+	staged   map[stagedName][]byte
+	onStage  func(*shard.Stage) error // runs under mu
 	answers  map[api.RequestID]api.Result
 	requests []api.RequestID // of every Apply that reached the leader
 	batches  []api.Batch     // of the same
@@ -99,6 +102,19 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 	g := r.group
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if c.Stage != nil {
+		return api.Result{Applied: true}, g.stage(c)
+	}
+	for i := range c.Batch.Ops {
+		if op := &c.Batch.Ops[i]; op.Parts != nil {
+			for n := range op.Parts.Count {
+				op.Value = append(op.Value, g.staged[stagedName{c.Request, op.Parts.First + n}]...)
+			}
+			if len(op.Value) != int(op.Parts.Bytes) {
+				return api.Result{}, api.Errorf(api.CodeExpired, "parts are missing")
+			}
+		}
+	}
 	g.requests = append(g.requests, c.Request)
 	g.batches = append(g.batches, c.Batch)
 	res, known := g.answers[c.Request]
@@ -112,6 +128,29 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 		}
 	}
 	return res, nil
+}
+
+type stagedName struct {
+	request api.RequestID
+	number  uint32
+}
+
+// stage takes a part in, or drops those of a request.
+func (g *group) stage(c shard.Command) error {
+	if g.onStage != nil {
+		if err := g.onStage(c.Stage); err != nil {
+			return err
+		}
+	}
+	if g.staged == nil {
+		g.staged = make(map[stagedName][]byte)
+	}
+	if c.Stage.Drop {
+		maps.DeleteFunc(g.staged, func(n stagedName, _ []byte) bool { return n.request == c.Request })
+	} else {
+		g.staged[stagedName{c.Request, c.Stage.Number}] = bytes.Clone(c.Stage.Part)
+	}
+	return nil
 }
 
 // ApplyInOrder implements Shard: what a retry may cure refuses everything behind it.

@@ -76,7 +76,10 @@ func decodeForwarded(raw []byte) (shard.Command, error) {
 	if err != nil {
 		return shard.Command{}, api.Errorf(api.CodeInvalid, "forwarded command: %w", err)
 	}
-	if _, err := checkBatch(&command.Batch); err != nil {
+	if err := checkNamespace(command.Batch.Namespace); err != nil {
+		return shard.Command{}, err
+	}
+	if err := command.Validate(); err != nil {
 		return shard.Command{}, err
 	}
 	return command, nil

@@ -48,7 +48,16 @@ func (s *Server) applyBatch(ctx context.Context, b api.Batch) (api.Result, error
 			request = id
 		}
 		command.Request = request
+		if inPieces(&b) {
+			return s.applyInParts(ctx, command)
+		}
 	}
+	return s.applyCommand(ctx, kind, command)
+}
+
+// applyCommand runs a command on the leader of its shard.
+func (s *Server) applyCommand(ctx context.Context, kind access, command shard.Command) (api.Result, error) {
+	b := &command.Batch
 	var res api.Result
 	err := s.route(ctx, router.Slot(b.Namespace, b.Ops[0].Key), kind, func(ctx context.Context, at place) (err error) {
 		for i := range b.Ops {

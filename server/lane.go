@@ -53,9 +53,12 @@ func (l *lane) run() {
 	for todo := l.requests; len(todo) > 0; {
 		some := l.together(todo)
 		done := len(some)
-		if some[0].readsOnly() {
+		switch {
+		case some[0].readsOnly():
 			done = l.read(some)
-		} else {
+		case inPieces(&api.Batch{Ops: some[0].Ops}):
+			l.writeInParts(some[0])
+		default:
 			l.write(some)
 		}
 		if done < len(some) {
@@ -70,7 +73,10 @@ func (l *lane) run() {
 func (l *lane) together(todo []*Request) []*Request {
 	first, n := todo[0], 1
 	reads, keys := first.readsOnly(), len(first.Ops)
-	for n < len(todo) && todo[n].readsOnly() == reads && todo[n].fresh() == first.fresh() {
+	if !reads && inPieces(&api.Batch{Ops: first.Ops}) {
+		return todo[:1]
+	}
+	for n < len(todo) && todo[n].readsOnly() == reads && (reads || !inPieces(&api.Batch{Ops: todo[n].Ops})) && todo[n].fresh() == first.fresh() {
 		if keys += len(todo[n].Ops); keys > maxGetKeys {
 			break
 		}
@@ -197,6 +203,19 @@ func (l *lane) write(requests []*Request) {
 		l.server.gate.unshare(granted)
 		requests = requests[1+granted:]
 	}
+}
+
+// writeInParts runs a write whose values are too long for one piece.
+func (l *lane) writeInParts(q *Request) {
+	w, end := l.server.windowOf(l.ctx)
+	defer end()
+	res, err := l.server.applyBatch(w.ctx, api.Batch{Ops: q.Ops, Independent: !q.Atomic, Request: q.ID})
+	if q.Each && errors.Is(err, api.ErrCrossShard) {
+		res.Ops = make([]api.OpResult, len(q.Ops))
+		err = l.server.applyParts(w.ctx, &api.Batch{Ops: q.Ops, Independent: true}, res.Ops)
+	}
+	q.Applied, q.FailedOp, q.Version = res.Applied, res.FailedOp, res.Version
+	q.finish(res.Ops, err)
 }
 
 func (l *lane) writeSome(requests []*Request) {

@@ -142,6 +142,8 @@ type Server struct {
 	jitter  *jitter
 	// fetching has an element for each long answer on its way.
 	fetching chan struct{}
+	// staging has an element for each part of a value on its way.
+	staging  chan struct{}
 	forwards forwarder
 	reads    readForwarder
 	// answering are the readers of the streams on which other nodes read here.
@@ -163,6 +165,7 @@ func New(o Options) *Server {
 		cursors:  newCursorTable(maxCursorCount, o.Entropy),
 		jitter:   newJitter(o.Entropy),
 		fetching: make(chan struct{}, maxFetching),
+		staging:  make(chan struct{}, maxStaging),
 	}
 }
 

@@ -271,7 +271,7 @@ func (e *effects) answer(a *Answer) {
 
 // digest takes an entry into the running digest.
 func (s *state) takeIn(index api.Index, e *effects) {
-	for _, n := range [...]uint64{uint64(index), uint64(s.term), uint64(e.sum), uint64(s.last), s.run, s.next, s.sessions} {
+	for _, n := range [...]uint64{uint64(index), uint64(s.term), uint64(e.sum), uint64(s.last), s.run, s.next, s.sessions, s.parts.StagedBytes, s.parts.Values, s.parts.Due} {
 		s.digest = mix(s.digest ^ n)
 	}
 	e.sum = 0

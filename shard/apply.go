@@ -74,6 +74,7 @@ func (a *Applied) refuse(from int) {
 
 func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) error {
 	r.carried = 0
+	r.keeper.Begin()
 	r.batch.Grow(entry.count+2, len(entry.rest.rest)+entry.count*rows.MaxOverheadBytes)
 	r.evaluator.Results = make([]api.OpResult, 0, entry.count)
 	leading := true
@@ -82,7 +83,7 @@ func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) er
 			return fmt.Errorf("command %d: %w", i, err)
 		}
 		c := &r.command
-		leading = leading && c.opcode != opWrite
+		leading = leading && c.opcode != opWrite && c.opcode != opStage
 		v := r.state.nextVersion(entry.Time)
 		if i == 0 {
 			applied.First = v
@@ -110,9 +111,11 @@ func (m *Machine) applyCommand(r *run, c *decoded, v api.Version, leading bool) 
 		return Answer{}, m.applyConfigure(r, c.configure)
 	case opTick:
 		if leading {
-			return Answer{}, r.sweep(v.Millis())
+			return Answer{}, r.sweep(v)
 		}
 		return Answer{}, nil
+	case opStage:
+		return r.applyStage(&c.write, v)
 	default:
 		return r.applyWrite(&c.write, v)
 	}
@@ -164,6 +167,9 @@ func (r *run) applyWrite(c *Command, v api.Version) (Answer, error) {
 	answer, err := r.evaluate(c, v)
 	if err != nil || !answer.kept() {
 		return answer, err
+	}
+	if err := r.keeper.Publish(c.Request, r.values, v); err != nil {
+		return Answer{}, err
 	}
 	r.touch(c.Request, a.session, now)
 	return answer, r.keep(c.Request, a.session, &answer)
@@ -217,15 +223,19 @@ func (r *run) evaluate(c *Command, v api.Version) (Answer, error) {
 	if c.DeadlineMillis != 0 && v.Millis() > c.DeadlineMillis {
 		return Answer{Err: api.Errorf(api.CodeExpired, "the shard's time is %d ms past the deadline", v.Millis()-c.DeadlineMillis)}, nil
 	}
-	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
+	if _, refusal := evaluate.CheckInParts(&c.Batch); refusal != nil {
 		return Answer{Err: refusal}, nil
+	}
+	refusal, err := r.keeper.Resolve(c.Request, &c.Batch)
+	if err != nil || refusal != nil {
+		return Answer{Err: refusal}, err
 	}
 	e := &r.evaluator
 	e.Reset(v, r.carried)
 	res, refusal, err := e.Run(&c.Batch)
 	r.carried += e.Carried()
 	if err == nil {
-		r.putRows(c.Batch.Namespace, e.Writes(), v)
+		err = r.putRows(c.Batch.Namespace, e.Writes(), v)
 	}
 	return Answer{Result: res, Err: refusal}, err
 }

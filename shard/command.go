@@ -21,6 +21,9 @@ type Command struct {
 	Epoch api.Epoch
 	// Batch is what to do. Its Request is not used.
 	Batch api.Batch
+	// Stage, if set, is done instead: it brings a part of a value for the batch that will come under
+	// the same request id, or takes all of them back.
+	Stage *Stage
 }
 
 // opcode says what a command in an entry is. The numbers are part of the entry format.
@@ -30,6 +33,7 @@ const (
 	opWrite     opcode = 1 // a Command
 	opTick      opcode = 2 // moves shard time and cleans up
 	opConfigure opcode = 3 // gives a fresh shard its arc
+	opStage     opcode = 4 // a Command that stages
 )
 
 // evaluation is the version of a command's meaning, limits included. Any change of what apply
@@ -40,6 +44,7 @@ const (
 	evaluateWrite     evaluation = 1
 	evaluateTick      evaluation = 1
 	evaluateConfigure evaluation = 1
+	evaluateStage     evaluation = 1
 )
 
 // UnknownCommandError says that an entry holds a command that this build cannot evaluate. The
@@ -63,6 +68,7 @@ const (
 	opReturnPrevious = 1 << 0
 	opJoined         = 1 << 1
 	opBlind          = 1 << 2
+	opInParts        = 1 << 3
 )
 
 // minOpBytes is the shortest encoding of an operation: kind, flags, expiry mode, condition,
@@ -75,7 +81,13 @@ func (c *Command) Validate() error {
 	if refusal := checkRequest(c.Request); refusal != nil {
 		return refusal
 	}
-	if _, refusal := evaluate.Check(&c.Batch); refusal != nil {
+	if c.Stage != nil {
+		if refusal := c.checkStage(); refusal != nil {
+			return refusal
+		}
+		return nil
+	}
+	if _, refusal := evaluate.CheckInParts(&c.Batch); refusal != nil {
 		return refusal
 	}
 	return nil
@@ -103,6 +115,9 @@ func EncodeCommand(c Command) []byte {
 
 // AppendCommand is EncodeCommand into a buffer.
 func AppendCommand(dst []byte, c *Command) []byte {
+	if c.Stage != nil {
+		return appendStage(append(dst, byte(opStage), byte(evaluateStage)), c)
+	}
 	return appendWrite(append(dst, byte(opWrite), byte(evaluateWrite)), c)
 }
 
@@ -110,6 +125,9 @@ func AppendCommand(dst []byte, c *Command) []byte {
 func commandSize(c *Command) int {
 	const header, perOp = 64, 64
 	n := header
+	if c.Stage != nil {
+		return n + len(c.Stage.Key) + len(c.Stage.Part)
+	}
 	for i := range c.Batch.Ops {
 		op := &c.Batch.Ops[i]
 		n += perOp + len(op.Key) + len(op.Source) + len(op.Value)
@@ -158,6 +176,9 @@ func appendOp(dst []byte, op *api.Op) []byte {
 	if op.Blind {
 		flags |= opBlind
 	}
+	if op.Parts != nil {
+		flags |= opInParts
+	}
 	dst = append(dst, byte(op.Kind), flags, byte(op.Expiry.Mode))
 	if hasMillis(op.Expiry.Mode) {
 		dst = binary.AppendUvarint(dst, op.Expiry.Millis)
@@ -167,6 +188,9 @@ func appendOp(dst []byte, op *api.Op) []byte {
 		dst = binary.AppendUvarint(dst, uint64(op.Condition.Version))
 	}
 	dst = appendBytes(dst, op.Key)
+	if op.Parts != nil {
+		return appendParts(dst, op.Parts)
+	}
 	switch op.Kind {
 	case api.OpPut, api.OpAppend, api.OpIncrementFloat:
 		dst = appendBytes(dst, op.Value)
@@ -191,7 +215,7 @@ func DecodeCommand(data []byte) (Command, error) {
 	if err != nil {
 		return Command{}, err
 	}
-	if d.opcode != opWrite {
+	if d.opcode != opWrite && d.opcode != opStage {
 		return Command{}, fmt.Errorf("decode command: opcode %d is not a write", d.opcode)
 	}
 	return d.write, nil
@@ -229,6 +253,8 @@ func decodeCommandInto(data []byte, ops []api.Op) (decoded, error) {
 	switch {
 	case code == opWrite && version == evaluateWrite:
 		err = readWrite(&r, &d.write)
+	case code == opStage && version == evaluateStage:
+		err = readStage(&r, &d.write)
 	case code == opTick && version == evaluateTick:
 	case code == opConfigure && version == evaluateConfigure:
 		d.configure = readConfigure(&r)
@@ -289,7 +315,7 @@ func readWrite(r *byteReader, c *Command) error {
 func readOp(r *byteReader, op *api.Op) {
 	op.Kind = api.OpKind(r.byte())
 	flags := r.byte()
-	if flags&^(opReturnPrevious|opJoined|opBlind) != 0 {
+	if flags&^(opReturnPrevious|opJoined|opBlind|opInParts) != 0 || flags&opInParts != 0 && op.Kind != api.OpPut {
 		r.fail()
 	}
 	op.ReturnPrevious, op.Joined, op.Blind = flags&opReturnPrevious != 0, flags&opJoined != 0, flags&opBlind != 0
@@ -306,6 +332,10 @@ func readOp(r *byteReader, op *api.Op) {
 		op.Condition.Version = api.Version(r.uvarint())
 	}
 	op.Key = r.bytes()
+	if flags&opInParts != 0 {
+		op.Parts = readParts(r)
+		return
+	}
 	switch op.Kind {
 	case api.OpPut, api.OpAppend, api.OpIncrementFloat:
 		op.Value = r.bytes()

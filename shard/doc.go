@@ -21,6 +21,12 @@
 // age, and when its own deadline passes while it waits. What an entry of a run that was refused
 // leaves behind is refused in apply (S9), and callers send it again.
 //
+// # The life of a large value
+//
+// A batch of more than api.MaxInlineBytes has its large values brought by commands of their own,
+// under its request id; the parts are rows that nobody reads. The batch itself names them, and all of
+// its checks are made when it is applied: then the rows of its keys name the parts (package parts).
+//
 // # The life of a read
 //
 //  1. Raft confirms that this replica still leads and has applied what was committed.

@@ -11,6 +11,7 @@ import (
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard/parts"
 )
 
 // fullCommand uses every field and every kind of operation.
@@ -90,8 +91,16 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		last: api.VersionAt(1_790_000_000_123) + 4, term: 5, ceilingMillis: 1_790_000_000_623, earlierCeilingMillis: 1_790_000_000_000,
 		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
-		run: 77, next: 300, digest: 0x1122334455667788,
+		run: 77, next: 300, digest: 0x1122334455667788, parts: parts.Counts{Stagings: 1, StagedBytes: 300, Values: 4, Due: 2},
 	}).append(nil))
+	checkGolden(t, "command-stage", EncodeCommand(Command{Request: requestID(3), DeadlineMillis: 1_790_000_000_123, Epoch: 1, Stage: &Stage{
+		Key: []byte("k"), Number: 2, Part: []byte("part"),
+	}}))
+	checkGolden(t, "command-drop", EncodeCommand(Command{Request: requestID(3), Epoch: 1, Stage: &Stage{Key: []byte("k"), Drop: true}}))
+	inParts := batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Parts: &api.Parts{First: 1, Count: 2, Bytes: 300_000, Checksum: 0x11223344}})
+	inParts.Request = requestID(3)
+	checkGolden(t, "command-in-parts", EncodeCommand(inParts))
+	checkGolden(t, "row-value-in-parts", rows.AppendParts(nil, &api.Parts{ID: api.VersionAt(1_790_000_000_123), First: 1, Count: 2, Bytes: 300_000, Checksum: 0x11223344}))
 	answer, err := encodeAnswer(Answer{Result: api.Result{Applied: true, Version: 300, Ops: []api.OpResult{
 		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 200}, {Applied: true, Number: -3},
 	}}})

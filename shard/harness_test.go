@@ -17,6 +17,7 @@ import (
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard/parts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -173,11 +174,17 @@ func (b *bench) get(key string) (evaluate.Row, bool) {
 	if !ok || expired(r.ExpiryMillis, b.m.state().last.Millis()) {
 		return evaluate.Row{}, false
 	}
-	value, err := rows.DecodeValue(r.Value)
+	value, in, err := rows.Decode(r.Value)
+	if err == nil && in != nil {
+		value, err = parts.Load(in, func(key []byte) ([]byte, bool, error) {
+			part, ok, err := h.DB.Get(key, engine.MaxVersion)
+			return part.Value, ok, err
+		})
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return evaluate.Row{Value: value, Version: api.Version(r.Version), ExpiryMillis: r.ExpiryMillis, Live: true}, true
+	return evaluate.Row{Value: value, Parts: in, Version: api.Version(r.Version), ExpiryMillis: r.ExpiryMillis, Live: true}, true
 }
 
 func (b *bench) want(key, value string) {

@@ -16,6 +16,7 @@ const (
 	systemState         = 0x01
 	systemConfiguration = 0x02
 	systemSession       = 0x03
+	// 0x04 and 0x05 are those of package parts.
 )
 
 // What follows the session in the key of a session's row and of its answers. The session's own

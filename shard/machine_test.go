@@ -367,17 +367,15 @@ func TestStoredValuesThatCommandsTakeUpAreBounded(t *testing.T) {
 	if _, ok := b.get("a"); !ok {
 		t.Fatal("part of the batch was applied")
 	}
-	later := func(key string) api.Op {
-		return api.Op{Kind: api.OpExpire, Key: []byte(key), Expiry: api.Expiry{Mode: api.ExpiryAfter, Millis: 1000}}
-	}
-	if a := b.do(batch(later("a"), later("b"))); a.Err == nil || !errors.Is(a.Err, api.ErrTooLarge) {
-		t.Fatalf("expire: %+v", a.Err)
+	again := func(to, from string) api.Op { return api.Op{Kind: api.OpCopy, Key: []byte(to), Source: []byte(from)} }
+	if a := b.do(batch(again("c", "a"), again("d", "b"))); a.Err == nil || !errors.Is(a.Err, api.ErrTooLarge) {
+		t.Fatalf("copy: %+v", a.Err)
 	}
 	// Commands of one entry are bounded together. One that finds no room may come again.
 	raw := func(sequence uint64) []byte {
 		return EncodeCommand(request(batch(previous(when(remove("a"), api.ConditionAbsent, 0))), startMillis, sequence, 1))
 	}
-	answers := b.apply(b.entry(raw(1), EncodeCommand(batch(later("b"))), raw(2), raw(3), raw(4)))[0]
+	answers := b.apply(b.entry(raw(1), EncodeCommand(batch(again("c", "b"))), raw(2), raw(3), raw(4)))[0]
 	for i, want := range []error{nil, nil, nil, api.ErrOverloaded, ErrOutOfOrder} {
 		if err := answers[i].Err; (err == nil) != (want == nil) || want != nil && !errors.Is(err, want) {
 			t.Errorf("command %d: %v, want %v", i, err, want)

@@ -217,11 +217,11 @@ func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 		if !ok || !v.live(found.ExpiryMillis) {
 			continue
 		}
-		if size += len(found.Value); size > api.MaxBatchBytes {
-			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxBatchBytes)
-		}
-		if err := fill(&items[i], found); err != nil {
+		if err := v.fill(&items[i], found, true); err != nil {
 			return nil, err
+		}
+		if size += len(items[i].Value); size > api.MaxBatchBytes {
+			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxBatchBytes)
 		}
 		if len(found.Value) > maxEngineCopyBytes {
 			items[i].Value = copied(items[i].Value)
@@ -243,7 +243,7 @@ func (v *view) evaluate(c *Command) (_ api.Result, refusal *api.Error, err error
 	if refusal := v.state.checkOwnership(c); refusal != nil {
 		return api.Result{}, refusal, nil
 	}
-	e := evaluate.Evaluator{Version: v.at, Lookup: func(key []byte) (evaluate.Row, error) {
+	e := evaluate.Evaluator{Version: v.at, Load: v.load, Lookup: func(key []byte) (evaluate.Row, error) {
 		return v.row(rows.Key(c.Batch.Namespace, key))
 	}}
 	result, refusal, err := e.Run(&c.Batch)

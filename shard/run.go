@@ -10,6 +10,8 @@ import (
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard/directory"
+	"github.com/lightning-db/lightning/shard/overlay"
+	"github.com/lightning-db/lightning/shard/parts"
 )
 
 // maxRunBytes is how much a run gathers before it is given to the engine. A batch is held in
@@ -26,7 +28,7 @@ type run struct {
 	state  state // as of the last command evaluated
 
 	// rows has the newest row of every user key that the batch writes.
-	rows overlay
+	rows overlay.Overlay
 	// sessions are as of the last command evaluated; those in changed go into the batch when it is
 	// committed. The others are what the engine holds, and may be forgotten.
 	sessions map[api.SessionID]*openSession
@@ -51,6 +53,10 @@ type run struct {
 	// carried is how many bytes of stored values the commands of the current entry took up again.
 	carried int
 
+	// keeper keeps the values in parts, and values are those that the last command left behind.
+	keeper parts.Keeper
+	values []parts.Owned
+
 	first      api.Version         // the lowest version of a row in the batch, 0 when there is none
 	membership *raft.Configuration // the newest that an entry of this run has set
 	position   engine.Position
@@ -58,9 +64,11 @@ type run struct {
 
 func newRun(h *directory.Handle) *run {
 	r := &run{
-		handle: h, db: h.DB, batch: h.DB.NewBatch(), rows: newOverlay(),
+		handle: h, db: h.DB, batch: h.DB.NewBatch(), rows: overlay.New(),
 		sessions: make(map[api.SessionID]*openSession), systemRows: make(map[string][]byte),
 	}
+	r.keeper = parts.Keeper{Rows: r, Counts: &r.state.parts}
+	r.evaluator.Load = func(p *api.Parts) ([]byte, error) { return parts.Load(p, r.part) }
 	r.evaluator.Lookup = func(key []byte) (evaluate.Row, error) { return r.row(r.command.write.Batch.Namespace, key) }
 	return r
 }
@@ -107,7 +115,7 @@ func (r *run) commit() error {
 		return fmt.Errorf("apply entries up to %d: %w", r.position.Index, err)
 	}
 	r.batch.Reset()
-	r.rows.reset()
+	r.rows.Reset()
 	clear(r.systemRows)
 	clear(r.systemOrder)
 	r.systemOrder, r.systemBytes = r.systemOrder[:0], 0
@@ -134,7 +142,7 @@ func (r *run) horizon() engine.Horizon {
 // row is the newest row of a user's key, as it is: also if it has expired.
 func (r *run) row(ns api.Namespace, key []byte) (evaluate.Row, error) {
 	r.key = rows.AppendKey(r.key[:0], ns, key)
-	if w := r.rows.find(r.key); w != nil {
+	if w := r.rows.Find(r.key); w != nil {
 		return *w, nil
 	}
 	found, ok, err := r.db.Get(r.key, engine.MaxVersion)
@@ -149,20 +157,36 @@ func (r *run) row(ns api.Namespace, key []byte) (evaluate.Row, error) {
 
 // rowOf is an engine row as an evaluation sees it. The value is the engine's memory.
 func rowOf(found engine.Row) (evaluate.Row, error) {
-	value, err := rows.DecodeValue(found.Value)
+	value, in, err := rows.Decode(found.Value)
 	if err != nil {
 		return evaluate.Row{}, err
 	}
-	return evaluate.Row{Value: value, Version: api.Version(found.Version), ExpiryMillis: found.ExpiryMillis, Live: true}, nil
+	return evaluate.Row{Value: value, Parts: in, Version: api.Version(found.Version), ExpiryMillis: found.ExpiryMillis, Live: true}, nil
 }
 
 // putRows adds what an evaluated command leaves behind.
-func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) {
+func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) error {
+	if r.values = nil; len(writes) == 0 {
+		return nil
+	}
+	before, err := r.ownedBefore(ns, writes, v)
+	if err != nil {
+		return err
+	}
+	o := parts.Ownership{Before: before}
 	for i := range writes {
 		row := writes[i].Row
+		if row.Parts == nil && len(row.Value) > api.MaxInlineBytes {
+			row.Parts, row.Value = r.keeper.Split(&o, row.Value, v), nil
+		}
 		r.key = rows.AppendKey(r.key[:0], ns, writes[i].Key)
 		if row.Live {
-			r.value = rows.AppendValue(r.value[:0], row.Value)
+			if row.Parts == nil {
+				r.value = rows.AppendValue(r.value[:0], row.Value)
+			} else {
+				r.value = rows.AppendParts(r.value[:0], row.Parts)
+				o.After = append(o.After, parts.Owned{Parts: row.Parts, ExpiryMillis: row.ExpiryMillis})
+			}
 			r.batch.Put(r.key, r.value, engine.Version(v), row.ExpiryMillis)
 			r.effects.row(r.key, r.value, v, row.ExpiryMillis)
 			r.state.latestExpiryMillis = max(r.state.latestExpiryMillis, row.ExpiryMillis)
@@ -170,19 +194,24 @@ func (r *run) putRows(ns api.Namespace, writes []evaluate.Write, v api.Version) 
 			r.batch.Delete(r.key, engine.Version(v))
 			r.effects.row(r.key, nil, v, 0)
 		}
-		r.rows.put(r.key, row)
+		r.rows.Put(r.key, row)
 	}
-	if len(writes) == 0 {
-		return
-	}
+	r.keeper.PassOn(&o, v)
+	r.values = o.After
+	r.wrote(v)
+	return nil
+}
+
+// wrote notes that the batch has a row of a user's key or value.
+func (r *run) wrote(v api.Version) {
 	r.state.lastWrite = v
 	if r.first == 0 {
 		r.first = v
 	}
 }
 
-// system is the newest value of an answer row.
-func (r *run) system(key []byte) ([]byte, bool, error) {
+// System is the newest value of a row that PutSystem writes.
+func (r *run) System(key []byte) ([]byte, bool, error) {
 	if value, ok := r.systemRows[string(key)]; ok {
 		return value, value != nil, nil
 	}
@@ -190,7 +219,8 @@ func (r *run) system(key []byte) ([]byte, bool, error) {
 	return found.Value, ok, err
 }
 
-func (r *run) putSystem(key, value []byte) {
+// PutSystem implements parts.Rows.
+func (r *run) PutSystem(key, value []byte) {
 	if _, again := r.systemRows[string(key)]; !again {
 		r.systemOrder = append(r.systemOrder, key)
 	}
@@ -198,7 +228,8 @@ func (r *run) putSystem(key, value []byte) {
 	r.systemBytes += len(key) + len(value)
 }
 
-func (r *run) deleteSystem(key []byte) { r.putSystem(key, nil) }
+// DeleteSystem implements parts.Rows.
+func (r *run) DeleteSystem(key []byte) { r.PutSystem(key, nil) }
 
 // expired says whether an expiry has come at a time; an expiry of 0 never does.
 func expired(expiryMillis, nowMillis uint64) bool { return evaluate.Expired(expiryMillis, nowMillis) }

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard/parts"
 )
 
 // Page is one page of a scan.
@@ -65,23 +66,7 @@ func (v *view) page(r api.Range) (Page, error) {
 // walk calls visit for every value row of a range until it returns false.
 func (v *view) walk(ns api.Namespace, start, end []byte, reverse bool, visit func(engine.Row) (bool, error)) error {
 	lower, upper := rows.Bounds(ns, start, end)
-	it := v.snapshot.NewIterator(engine.IteratorOptions{Start: lower, End: upper, At: engine.MaxVersion})
-	first, next := it.First, it.Next
-	if reverse {
-		first, next = it.Last, it.Prev
-	}
-	var err error
-	for ok := first(); ok && err == nil; {
-		if ok, err = visit(it.Row()); ok {
-			ok = next()
-		}
-	}
-	if err == nil {
-		err = it.Err()
-	}
-	if cerr := it.Close(); err == nil {
-		err = cerr
-	}
+	err := each(v.snapshot, lower, upper, reverse, visit)
 	if err != nil {
 		return fmt.Errorf("walk over a range: %w", err)
 	}
@@ -117,13 +102,11 @@ func (b *pageBuilder) add(row engine.Row) (bool, error) {
 		return true, nil
 	}
 	item := api.Item{Key: key}
-	if err := fill(&item, row); err != nil {
+	if err := b.view.fill(&item, row, !b.r.KeysOnly); err != nil {
 		return false, err
 	}
-	if b.r.KeysOnly {
-		item.Value = nil
-	} else {
-		item.Value = copied(item.Value) // the iterator's
+	if !b.r.KeysOnly && len(item.Value) <= len(row.Value) {
+		item.Value = copied(item.Value) // the iterator has the memory of what lies in the row
 	}
 	b.page.Items = append(b.page.Items, item)
 	b.size += len(item.Key) + len(item.Value)
@@ -135,11 +118,29 @@ func (b *pageBuilder) full() bool {
 	return n >= api.MaxScanPageItems || b.size >= api.MaxScanPageBytes || b.r.Limit != 0 && uint64(n) >= b.r.Limit
 }
 
-// fill takes over what an engine row holds into an item. The value is the row's memory.
-func fill(item *api.Item, row engine.Row) (err error) {
+// fill takes over what an engine row holds into an item. A value that lies in the row is the row's
+// memory.
+func (v *view) fill(item *api.Item, row engine.Row, withValue bool) error {
+	value, in, err := rows.Decode(row.Value)
+	if err != nil {
+		return err
+	}
 	item.Found, item.Version, item.ExpiryMillis = true, api.Version(row.Version), row.ExpiryMillis
-	item.Value, err = rows.DecodeValue(row.Value)
+	switch {
+	case withValue && in != nil:
+		item.Value, err = v.load(in)
+	case withValue:
+		item.Value = value
+	}
 	return err
+}
+
+// load brings a value that is in parts.
+func (v *view) load(p *api.Parts) ([]byte, error) {
+	return parts.Load(p, func(key []byte) ([]byte, bool, error) {
+		found, ok, err := v.snapshot.Get(key, v.rows)
+		return found.Value, ok, err
+	})
 }
 
 func copied(b []byte) []byte { return append(make([]byte, 0, len(b)), b...) }

@@ -140,7 +140,7 @@ func (r *run) answerOf(s *openSession, k *kept) (*Answer, int, error) {
 		answer, err := k.answer()
 		return &answer, len(k.whole), err
 	}
-	raw, found, err := r.system(answerKey(s.id, k.sequence))
+	raw, found, err := r.System(answerKey(s.id, k.sequence))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -186,7 +186,7 @@ func (r *run) touch(req api.RequestID, s *openSession, nowMillis uint64) {
 		r.change(s)
 	}
 	if req.Floor > s.floor {
-		s.release(req.Floor, func(sequence uint64) { r.deleteSystem(answerKey(s.id, sequence)) })
+		s.release(req.Floor, func(sequence uint64) { r.DeleteSystem(answerKey(s.id, sequence)) })
 		r.change(s)
 	}
 }
@@ -198,7 +198,7 @@ func (r *run) keep(req api.RequestID, s *openSession, answer *Answer) error {
 		return err
 	}
 	if apart != nil {
-		r.putSystem(answerKey(req.Session, req.Sequence), apart)
+		r.PutSystem(answerKey(req.Session, req.Sequence), apart)
 	}
 	r.change(s)
 	return nil
@@ -216,16 +216,23 @@ func (r *run) forget(id api.SessionID) {
 	r.change(s)
 }
 
-// sweep forgets idle sessions, a bounded number at a time, going round through all of them. It
-// must run on an empty overlay: it reads the engine alone.
-func (r *run) sweep(nowMillis uint64) error {
-	if r.state.sessions == 0 || nowMillis < r.state.sweptMillis+sweepEveryMillis {
+// sweep cleans up, a bounded amount at a time: parts of values, then idle sessions, going round through
+// all of them. It must run on an empty overlay: it reads the engine alone.
+func (r *run) sweep(v api.Version) error {
+	nowMillis := v.Millis()
+	if r.state.sessions+r.state.parts.Stagings+r.state.parts.Due == 0 || nowMillis < r.state.sweptMillis+sweepEveryMillis {
 		return nil
 	}
 	r.state.sweptMillis = nowMillis
 	_, end := allSessions()
 	snapshot := r.db.Snapshot()
 	defer snapshot.Close()
+	if err := r.sweepParts(snapshot, v); err != nil {
+		return fmt.Errorf("sweep parts of values: %w", err)
+	}
+	if r.state.sessions == 0 {
+		return nil
+	}
 	it := snapshot.NewIterator(engine.IteratorOptions{
 		Start: appendSessionPrefix(nil, r.state.sweepFrom), End: end, At: engine.MaxVersion,
 	})
@@ -279,7 +286,7 @@ func (r *run) sweepFrom(it *engine.Iterator, nowMillis uint64) (api.SessionID, e
 			if following != id {
 				break
 			}
-			r.deleteSystem(append([]byte(nil), it.Row().Key...))
+			r.DeleteSystem(append([]byte(nil), it.Row().Key...))
 			rows++
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard/parts"
 )
 
 // state is everything that apply remembers between entries but rows of keys and sessions. It is
@@ -47,17 +48,20 @@ type state struct {
 	sweptMillis uint64
 	sweepFrom   api.SessionID
 
+	// parts is what there is of values in parts.
+	parts parts.Counts
+
 	// position is where the engine stood with this state. It is not a part of the row.
 	position engine.Position
 }
 
-const stateFormat = 2
+const stateFormat = 3
 
 // append encodes the state row:
 //
-//	format u8 = 2 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
-//	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next,
-//	each uvarint | sweep from, its random half, u64 | digest u64
+//	format u8 = 3 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
+//	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next
+//	| stagings | staged bytes | values in parts | due, each uvarint | sweep from, its random half, u64 | digest u64
 func (s *state) append(dst []byte) []byte {
 	dst = append(dst, stateFormat)
 	dst = appendFlag(dst, s.configured)
@@ -65,7 +69,7 @@ func (s *state) append(dst []byte) []byte {
 		uint64(s.shard), uint64(s.arc.Start), uint64(s.arc.End), uint64(s.epoch), s.retentionMillis,
 		uint64(s.last), uint64(s.term), s.ceilingMillis, s.earlierCeilingMillis,
 		uint64(s.lastWrite), s.latestExpiryMillis, s.sessions, s.sweptMillis, s.sweepFrom.CreatedMillis,
-		s.run, s.next,
+		s.run, s.next, s.parts.Stagings, s.parts.StagedBytes, s.parts.Values, s.parts.Due,
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
@@ -96,6 +100,7 @@ func decodeState(row []byte) (state, error) {
 	s.sweptMillis = r.uvarint()
 	s.sweepFrom.CreatedMillis = r.uvarint()
 	s.run, s.next = r.uvarint(), r.uvarint()
+	s.parts = parts.Counts{Stagings: r.uvarint(), StagedBytes: r.uvarint(), Values: r.uvarint(), Due: r.uvarint()}
 	s.sweepFrom.Random = r.uint64()
 	s.digest = r.uint64()
 	if err := r.done(); err != nil {
@@ -152,10 +157,10 @@ func (s *state) wantsTime() bool {
 }
 
 // wantsTick reports whether an idle shard's leader should tick: once an interval, while data
-// waits for time to move or there are sessions to look through.
+// waits for time to move or there are sessions or parts of values to look through.
 func (s *state) wantsTick(wallMillis, intervalMillis uint64) bool {
 	return s.wantsTime() && s.last.Millis()+intervalMillis <= wallMillis ||
-		s.sessions > 0 && s.sweptMillis+intervalMillis <= wallMillis
+		s.sessions+s.parts.Stagings+s.parts.Due > 0 && s.sweptMillis+intervalMillis <= wallMillis
 }
 
 // rowVersion is the version of the state row and of every other row that is not a user's.

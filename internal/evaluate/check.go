@@ -2,9 +2,19 @@ package evaluate
 
 import "github.com/lightning-db/lightning/api"
 
-// Check reports a batch that is malformed or beyond a limit, and otherwise how many bytes of keys
-// and values it brings. It does not look at the namespace, of which the caller knows the bounds.
+// Check reports a batch of a client that is malformed or beyond a limit, and otherwise how many bytes
+// of keys and values it brings. It does not look at the namespace, of which the caller knows the bounds.
 func Check(b *api.Batch) (bytes int, refusal *api.Error) {
+	for i := range b.Ops {
+		if b.Ops[i].Parts != nil {
+			return 0, api.Errorf(api.CodeInvalid, "a client's values are not in parts")
+		}
+	}
+	return CheckInParts(b)
+}
+
+// CheckInParts is Check of a batch whose values may be in parts.
+func CheckInParts(b *api.Batch) (bytes int, refusal *api.Error) {
 	if len(b.Ops) == 0 {
 		return 0, api.Errorf(api.CodeInvalid, "a batch needs at least one operation")
 	}
@@ -17,6 +27,9 @@ func Check(b *api.Batch) (bytes int, refusal *api.Error) {
 			return 0, refusal
 		}
 		bytes += len(op.Key) + len(op.Source) + len(op.Value)
+		if op.Parts != nil {
+			bytes += int(op.Parts.Bytes)
+		}
 	}
 	if bytes > api.MaxBatchBytes {
 		return 0, api.Errorf(api.CodeTooLarge, "a batch of %d bytes is over the limit of %d", bytes, api.MaxBatchBytes)
@@ -40,6 +53,10 @@ func checkOp(op *api.Op) *api.Error {
 		return refusal
 	}
 	switch {
+	case op.Parts != nil && (op.Kind != api.OpPut || len(op.Value) != 0 || op.Parts.Bytes < api.MinStagedBytes):
+		return api.Errorf(api.CodeInvalid, "only what a put writes can be in parts, from %d bytes on", api.MinStagedBytes)
+	case op.Parts != nil && op.Parts.Bytes > api.MaxValueBytes:
+		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", op.Parts.Bytes, api.MaxValueBytes)
 	case len(op.Value) > api.MaxValueBytes:
 		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", len(op.Value), api.MaxValueBytes)
 	case op.Expiry.Mode > api.ExpiryAfter:

@@ -4,7 +4,9 @@ import "github.com/lightning-db/lightning/api"
 
 // Row is a key as an evaluation sees it.
 type Row struct {
-	Value   []byte
+	Value []byte
+	// Parts stands for Value when that is in parts, which Evaluator.Load brings.
+	Parts   *api.Parts
 	Version api.Version
 	// ExpiryMillis is 0 when the key does not expire.
 	ExpiryMillis uint64
@@ -30,6 +32,8 @@ type Evaluator struct {
 	// Lookup finds the newest row of a user's key, and reports one that has expired as it is. Who
 	// looks up keeps the value unchanged until the writes are done with.
 	Lookup func(key []byte) (Row, error)
+	// Load brings a value that is in parts. Who calls Run sets it if rows or operations have some.
+	Load func(*api.Parts) ([]byte, error)
 	// CarriedBefore is what the batches that are applied together with this one, and before it,
 	// have carried.
 	CarriedBefore int
@@ -54,9 +58,16 @@ type Evaluator struct {
 // state is a key as one operation sees it.
 type state struct {
 	Row
-	// length is that of the value. If the value is long and an earlier operation has looked it up,
-	// it is left out of Row.
+	// length is that of the value. If the value is in parts, or is long and an earlier operation has
+	// looked it up, it is left out of Row.
 	length int
+}
+
+func stateOf(r Row) state {
+	if r.Parts != nil {
+		return state{r, int(r.Parts.Bytes)}
+	}
+	return state{r, len(r.Value)}
 }
 
 // longValue is from where on a value is not looked up again without need: reading one of 8 MiB
@@ -126,7 +137,7 @@ func (e *Evaluator) Reset(v api.Version, carriedBefore int) {
 	clear(e.writes)
 	clear(e.saved)
 	*e = Evaluator{
-		Version: v, Lookup: e.Lookup, CarriedBefore: carriedBefore, Results: e.Results,
+		Version: v, Lookup: e.Lookup, Load: e.Load, CarriedBefore: carriedBefore, Results: e.Results,
 		writes: e.writes[:0], saved: e.saved[:0],
 	}
 }
@@ -179,7 +190,7 @@ func (e *Evaluator) step(ops []api.Op, results []api.OpResult) (*failure, error)
 // before the condition, because RENAMENX of an absent key is an error whatever it would replace.
 func (e *Evaluator) operation(op *api.Op, found *api.OpResult) (*failure, error) {
 	if op.IsBlind() {
-		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, Row{}))
+		e.put(op.Key, e.expiring(Row{Value: op.Value, Parts: op.Parts}, op.Expiry, Row{}))
 		return nil, nil
 	}
 	current, err := e.current(op.Key)
@@ -242,8 +253,7 @@ func (e *Evaluator) carry(n int) *api.Error {
 // current is the key as this operation must see it: logically live, or absent.
 func (e *Evaluator) current(key []byte) (state, error) {
 	if i := e.find(key); i >= 0 {
-		row := e.writes[i].Row
-		return state{row, len(row.Value)}, nil
+		return stateOf(e.writes[i].Row), nil
 	}
 	if s, ok := e.long[string(key)]; ok {
 		return s, nil
@@ -260,7 +270,7 @@ func (e *Evaluator) current(key []byte) (state, error) {
 		rest.Value = nil
 		e.long[string(key)] = state{rest, len(r.Value)}
 	}
-	return state{r, len(r.Value)}, nil
+	return stateOf(r), nil
 }
 
 // value is the value of a key, looked up again if it was left out. The caller has counted its
@@ -268,6 +278,14 @@ func (e *Evaluator) current(key []byte) (state, error) {
 func (e *Evaluator) value(key []byte, s state) []byte {
 	if len(s.Value) == s.length {
 		return s.Value
+	}
+	if s.Parts != nil {
+		value, err := e.Load(s.Parts)
+		if err != nil {
+			e.failed = err
+			return nil
+		}
+		return value
 	}
 	r, err := e.Lookup(key)
 	if err != nil {

@@ -26,7 +26,7 @@ var (
 func (e *Evaluator) execute(op *api.Op, current, source state, found *api.OpResult) *api.Error {
 	switch op.Kind {
 	case api.OpPut:
-		e.put(op.Key, e.expiring(Row{Value: op.Value}, op.Expiry, current.Row))
+		e.put(op.Key, e.expiring(Row{Value: op.Value, Parts: op.Parts}, op.Expiry, current.Row))
 	case api.OpDelete:
 		if current.Live {
 			e.put(op.Key, Row{})
@@ -118,7 +118,10 @@ func (e *Evaluator) expire(op *api.Op, current state) *api.Error {
 	if next.Live && next.ExpiryMillis == current.ExpiryMillis && !sets {
 		return nil
 	}
-	if next.Live {
+	switch {
+	case next.Live && current.Parts != nil:
+		next.Parts = current.Parts
+	case next.Live:
 		if refusal := e.carry(current.length); refusal != nil {
 			return refusal
 		}
@@ -187,10 +190,16 @@ func (e *Evaluator) copy(op *api.Op, source state) *api.Error {
 	if string(op.Key) == string(op.Source) {
 		return nil
 	}
-	if refusal := e.carry(source.length); refusal != nil {
-		return refusal
+	next := Row{ExpiryMillis: source.ExpiryMillis, Live: true}
+	if op.Kind == api.OpRename && source.Parts != nil {
+		next.Parts = source.Parts // no two keys have the same parts: a copy gets its own
+	} else {
+		if refusal := e.carry(source.length); refusal != nil {
+			return refusal
+		}
+		next.Value = e.value(op.Source, source)
 	}
-	e.put(op.Key, Row{Value: e.value(op.Source, source), ExpiryMillis: source.ExpiryMillis, Live: true})
+	e.put(op.Key, next)
 	if op.Kind == api.OpRename {
 		e.put(op.Source, Row{})
 	}

@@ -12,6 +12,18 @@ import (
 // Prefix is the first byte of the engine key of every row of a user's key.
 const Prefix = 0x01
 
+// PartPrefix is the first byte of the engine key of a part of a value.
+const PartPrefix = 0x02
+
+// PartKeyBytes is the length of such a key.
+const PartKeyBytes = 1 + 8 + 4
+
+// AppendPartKey is the engine key of a part of a value.
+func AppendPartKey(dst []byte, id api.Version, number uint32) []byte {
+	dst = binary.BigEndian.AppendUint64(append(dst, PartPrefix), uint64(id))
+	return binary.BigEndian.AppendUint32(dst, number)
+}
+
 // A user key is escaped so that engine keys sort as user keys do and none is a prefix of
 // another: 0x00 becomes 0x00 0xff, and 0x00 0x01 ends the key.
 const (

@@ -35,6 +35,12 @@ const (
 	ShardReadAnyTime Bug = "shard-read-any-time"
 	// ShardResurrect lets apply find a row whose expiry has come.
 	ShardResurrect Bug = "shard-resurrect"
+	// ShardPublishIncomplete applies a batch although parts of its values are not there.
+	ShardPublishIncomplete Bug = "shard-publish-incomplete"
+	// ShardLeakParts keeps the parts of a value that was overwritten or deleted.
+	ShardLeakParts Bug = "shard-leak-parts"
+	// ShardKeepStaged keeps the parts that are staged beyond the deadline of their request.
+	ShardKeepStaged Bug = "shard-keep-staged"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -77,6 +83,9 @@ var Claims = []Claim{
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
 	{ShardIgnoreDigest, "shard", "TestAMajorityDecidesWhoDiffers"},
+	{ShardPublishIncomplete, "shard", "TestABatchWhosePartsAreNotAllThereIsNotExecuted"},
+	{ShardKeepStaged, "shard", "TestPartsOfABatchThatDoesNotComeLeaveTheDisk"},
+	{ShardLeakParts, "shard", "TestWhatNoKeyHasAnyMoreLeavesTheDisk"},
 	{ShardReadAnyTime, "shard", "TestWhatWasSeenExpiredStaysExpired"},
 	{ShardResurrect, "shard", "TestARowIsAbsentFromItsExpiryOn"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},

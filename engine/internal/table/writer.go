@@ -69,6 +69,9 @@ func (w *Writer) Add(r *record.Row) error {
 	w.data.add(r)
 	w.user = append(w.user[:0], r.User...)
 	w.last = record.Key{User: w.user, Version: r.Version, Sequence: r.Sequence}
+	if w.data.size() > w.blockBytes {
+		w.cutData() // nothing has room behind it, and Size is to know what it takes when it is compressed
+	}
 	return w.err
 }
 
@@ -118,7 +121,9 @@ func (w *Writer) flush() {
 // Finish completes and syncs the file. At least one row was added. It returns the table's
 // properties and the length of the file.
 func (w *Writer) Finish() (Properties, uint64, error) {
-	w.cutData()
+	if w.data.rows > 0 {
+		w.cutData()
+	}
 	if w.index.rows > 0 {
 		w.cutIndex()
 	}

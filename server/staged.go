@@ -1,0 +1,150 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/router"
+	"github.com/lightning-db/lightning/shard"
+)
+
+const (
+	// maxStaging bounds the parts that this node has on their way: each is an entry of a shard's log, in
+	// which small writes wait behind those that are there. One request has two of them, so that one is
+	// on its way while the other is applied.
+	maxStaging        = 4
+	maxRequestStaging = 2
+
+	// maxInPartsTime is what a request in parts gets at most: a shard keeps parts for two minutes.
+	maxInPartsTime = 90 * time.Second
+
+	// dropTime is what a request takes to have its parts dropped when it has failed. Their deadline
+	// drops them later.
+	dropTime = time.Second
+)
+
+// inParts are the values of a batch that go through the log in parts.
+type inParts struct {
+	batch api.Batch // without them
+	parts []stagedPart
+}
+
+type stagedPart struct {
+	key    []byte
+	number uint32
+	bytes  []byte
+}
+
+// inPieces reports whether a batch is too long for one piece: then its large values go in parts. Only
+// a put's value can; what is left fits into an entry, because the whole batch does.
+func inPieces(b *api.Batch) bool {
+	bytes, large := 0, false
+	for i := range b.Ops {
+		op := &b.Ops[i]
+		bytes += len(op.Key) + len(op.Source) + len(op.Value)
+		large = large || op.Kind == api.OpPut && len(op.Value) >= api.MinStagedBytes
+	}
+	return large && bytes > api.MaxInlineBytes
+}
+
+// takeApart takes the large values of a batch out of it.
+func takeApart(b api.Batch) inParts {
+	p := inParts{batch: b}
+	p.batch.Ops = slices.Clone(b.Ops)
+	next := uint32(0)
+	for i := range p.batch.Ops {
+		op := &p.batch.Ops[i]
+		if op.Kind != api.OpPut || len(op.Value) < api.MinStagedBytes {
+			continue
+		}
+		op.Parts = api.PartsOf(op.Value, next)
+		for n := range op.Parts.Count {
+			p.parts = append(p.parts, stagedPart{op.Key, next + n, api.Part(op.Value, n)})
+		}
+		next += op.Parts.Count
+		op.Value = nil
+	}
+	return p
+}
+
+// applyInParts runs a batch whose large values go through the log before it.
+func (s *Server) applyInParts(ctx context.Context, command shard.Command) (api.Result, error) {
+	if err := s.onOneShard(&command.Batch); err != nil {
+		return api.Result{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, maxInPartsTime)
+	defer cancel()
+	command.DeadlineMillis = min(command.DeadlineMillis, s.commandDeadline(ctx))
+	p := takeApart(command.Batch)
+	err := s.stage(ctx, command, p.parts)
+	var res api.Result
+	if err == nil {
+		command.Batch = p.batch
+		res, err = s.applyCommand(ctx, write, command)
+	}
+	if err != nil && api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
+		s.unstage(ctx, command, p.parts[0].key)
+	}
+	return res, err
+}
+
+// onOneShard refuses a batch before its parts are sent, if its keys live on several shards now.
+func (s *Server) onOneShard(b *api.Batch) error {
+	table := s.opts.Router.Table()
+	if table == nil {
+		return errNoMap()
+	}
+	if _, one := home(table, &Request{Ops: b.Ops}); !one {
+		return errCrossShard()
+	}
+	return nil
+}
+
+// stage brings the parts of a batch to its shard, under the request id of the command. Nothing has been
+// executed when it fails, whatever becomes of the parts: nobody sees them.
+func (s *Server) stage(ctx context.Context, command shard.Command, list []stagedPart) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(maxRequestStaging)
+	for _, p := range list {
+		g.Go(func() error {
+			select {
+			case s.staging <- struct{}{}:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			defer func() { <-s.staging }()
+			return s.sendStage(ctx, command, shard.Stage{Key: p.key, Number: p.number, Part: p.bytes})
+		})
+	}
+	err := g.Wait()
+	if err == nil {
+		return nil
+	}
+	if code := api.CodeOf(err); api.Row(code).Outcome == api.NotExecuted {
+		return err
+	}
+	return api.Errorf(api.CodeUnavailable, "not executed: a part of the values was not acknowledged: %s", err.Error())
+}
+
+// unstage takes the parts of a request back that will not be executed. It may fail.
+func (s *Server) unstage(ctx context.Context, command shard.Command, key []byte) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), dropTime)
+	defer cancel()
+	command.DeadlineMillis = 0
+	if err := s.sendStage(ctx, command, shard.Stage{Key: key, Drop: true}); err != nil {
+		s.opts.Logger.Debug("parts of a request that failed were not dropped; they will be at its deadline", "error", err)
+	}
+}
+
+func (s *Server) sendStage(ctx context.Context, command shard.Command, st shard.Stage) error {
+	command.Stage, command.Batch.Ops = &st, nil
+	return s.route(ctx, router.Slot(command.Batch.Namespace, st.Key), write, func(ctx context.Context, at place) error {
+		command.Epoch = at.shard.Epoch
+		_, err := s.apply(ctx, at, write, command)
+		return err
+	})
+}
