@@ -42,10 +42,11 @@ const (
 
 	// StreamWindowBytes and ConnectionWindowBytes are HTTP/2's flow control windows: what the other
 	// side may send before it is read. They are fixed because gRPC else measures the bandwidth with
-	// a ping for nearly every message, which was half of all writes to sockets between nodes. 4 MiB
-	// carry 40 MB/s over a round trip of 100 ms.
-	StreamWindowBytes     = 4 << 20
-	ConnectionWindowBytes = 8 << 20
+	// a ping for nearly every message, which was half of all writes to sockets between nodes. A
+	// stream carries 20 MB/s over a round trip of 50 ms, and a client that nobody reads from costs
+	// no more than the window of its connection.
+	StreamWindowBytes     = 1 << 20
+	ConnectionWindowBytes = 2 << 20
 
 	// MaxScanPageItems and MaxScanPageBytes bound one page of a scan; a page is held in memory
 	// on the leader and on the merging node.
