@@ -78,7 +78,8 @@ func startLoad(t *testing.T, c *cluster.Cluster, s *cluster.Secure) *load {
 	})
 	for i, n := range c.Nodes {
 		kept := redis.NewClient(&redis.Options{
-			Addr: n.RESP, Password: s.Password, MaxRetries: -1, TLSConfig: reloading(s), PoolSize: 1,
+			ReadTimeout: limit,
+			Addr:        n.RESP, Password: s.Password, MaxRetries: -1, TLSConfig: reloading(s), PoolSize: 1,
 			OnConnect: func(context.Context, *redis.Conn) error { l.connections.Add(1); return nil },
 		})
 		t.Cleanup(func() { _ = kept.Close() })
@@ -88,7 +89,7 @@ func startLoad(t *testing.T, c *cluster.Cluster, s *cluster.Secure) *load {
 	}
 	// One client makes a connection for every request, so that handshakes meet every moment.
 	l.run(ctx, "dial", &l.dialled, func(ctx context.Context, key, value string) error {
-		r := redis.NewClient(&redis.Options{Addr: c.Nodes[0].RESP, Password: s.Password, MaxRetries: -1, DialerRetries: 1, TLSConfig: reloading(s)})
+		r := redis.NewClient(&redis.Options{Addr: c.Nodes[0].RESP, Password: s.Password, MaxRetries: -1, DialerRetries: 1, ReadTimeout: limit, TLSConfig: reloading(s)})
 		return errors.Join(r.Set(ctx, key, value, 0).Err(), r.Close())
 	})
 	return l
@@ -258,6 +259,6 @@ func TestPasswordsAndGossipKeysAreReplacedUnderLoad(t *testing.T) {
 func ping(address string, s *cluster.Secure, password string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	r := redis.NewClient(&redis.Options{Addr: address, Password: password, TLSConfig: s.TLS(), MaxRetries: -1})
+	r := redis.NewClient(&redis.Options{Addr: address, Password: password, TLSConfig: s.TLS(), MaxRetries: -1, ReadTimeout: limit})
 	return errors.Join(r.Ping(ctx).Err(), r.Close())
 }

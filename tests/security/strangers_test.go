@@ -30,14 +30,14 @@ import (
 )
 
 // limit bounds each request of these tests.
-const limit = 10 * time.Second
+const limit = 30 * time.Second
 
 // startSecure starts a cluster with everything that guards it.
 func startSecure(t *testing.T, args ...string) (*cluster.Cluster, *cluster.Secure, *certs.Authority) {
 	t.Helper()
 	ca := cluster.NewAuthority(t)
 	s := cluster.NewSecure(t, ca)
-	return cluster.Start(t, cluster.Options{Secure: s, Args: args}), s, ca
+	return cluster.Start(t, cluster.Options{Secure: s, Args: append(args, cluster.Patient...)}), s, ca
 }
 
 func dial(t *testing.T, address string, config *tls.Config, more ...grpc.DialOption) *grpc.ClientConn {
