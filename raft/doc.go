@@ -10,9 +10,10 @@
 // # The life of a proposal
 //
 //  1. Group.Propose gives it to the library, if the leader is ready.
-//  2. The library's main loop writes it to the log, through guardedLog, and syncs it.
+//  2. The library's main loop stores it in the log, through guardedLog, which syncs it meanwhile (see writes.go).
 //  3. A pipeline per follower carries it in AppendEntries to the peer's mux.
-//  4. The follower's main loop writes and syncs it and answers.
+//  4. The follower's main loop stores it and answers. The answer leaves when the follower's log is synced, and
+//     is taken in when the leader's is.
 //  5. The leader counts a majority; applier gives the entry to the state machine, once.
 //  6. completeLoop hands the machine's result to whoever proposed.
 //
@@ -54,7 +55,7 @@
 //  4. A leader that is not the group's preferred one gives the leadership to that one when it has been
 //     fit for some seconds (see spread.go). A node that stops gives all of its away (see transfer.go).
 //  5. A leader whose log does not get written sends nothing, so that the others elect another (see
-//     stall.go). Followers notice a silent leader by looks that the host counts (see silence.go); each
+//     writes.go). Followers notice a silent leader by looks that the host counts (see silence.go); each
 //     asks for pre-votes until the other has noticed as well.
 //
 // # Goroutines
@@ -90,4 +91,6 @@
 //     no read from when a later check, one each clockInterval, finds otherwise.
 //   - R12: what replicates for a term ends with the term's leadership, whichever changes of it were seen.
 //   - R13: a leader that takes no proposals, because a transfer of its office is stuck, restarts the group.
+//   - R14: what the library stored and did not wait for is commands at the end of the log of a group of several
+//     voters, and a write of it that takes too long is noticed as any other.
 package raft

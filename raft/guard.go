@@ -33,6 +33,7 @@ type guardedLog struct {
 	fail    func(error)
 	stored  func(last uint64) // told where the log ends after each write of entries
 	writes  writes
+	early   earlyWrites
 
 	tail tail
 
@@ -46,6 +47,13 @@ func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *
 		store: store, durable: durable, fail: fail, stored: func(uint64) {}, pins: make(map[*pin]struct{}),
 		writes: writes{slow: looksPerTimeout, stuck: math.MaxUint64},
 	}
+}
+
+// earlyWrites is what a log needs that does not wait for its syncs; see writes.go.
+type earlyWrites struct {
+	store   EarlyLogStore // nil if every write is waited for
+	allowed func() bool
+	durable func() // is told that more is durable
 }
 
 // stalled reports whether a write has been going on for longer than a heartbeat timeout.
@@ -82,7 +90,11 @@ func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.
 func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	err := g.checkGap(entries)
 	if err == nil {
-		err = g.writes.run(func() error { return g.store.StoreLogs(entries) })
+		if g.mayStoreEarly(entries) {
+			err = g.storeEarly(entries)
+		} else {
+			err = g.writes.run(func() error { return g.store.StoreLogs(entries) })
+		}
 	}
 	if !g.failed(err) && err == nil && len(entries) > 0 {
 		g.stored(entries[len(entries)-1].Index)

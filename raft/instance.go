@@ -165,6 +165,9 @@ func (i *instance) CommitIndex() uint64 { return i.raft.CommitIndex() }
 // Stalled implements mux.Owner.
 func (i *instance) Stalled() bool { return i.group.log.stalled() }
 
+// Durable implements mux.Owner.
+func (i *instance) Durable() uint64 { return i.group.log.durableThrough() }
+
 // Failed implements mux.Owner.
 func (i *instance) Failed() bool { return i.group.failed() }
 

@@ -33,6 +33,20 @@ type LogStore interface {
 	io.Closer
 }
 
+// EarlyLogStore is a LogStore that can take entries without making its caller wait until they are durable.
+type EarlyLogStore interface {
+	LogStore
+	// StoreEarly stores entries like StoreLogs. If early is true, they are not durable yet; they can be read
+	// like all others. Every write that is called for later is durable only after them.
+	StoreEarly(entries []*hraft.Log) (early bool, err error)
+	// Durable is the index up to which everything that is stored is durable, the highest of all when
+	// nothing waits.
+	Durable() uint64
+	// OnDurable names who is told, in order, up to where early entries are durable, or why they never will
+	// be. f must not block, and must not write to the log.
+	OnDurable(f func(through uint64, err error))
+}
+
 // Storage keeps the logs of all replicas of a node. NodeStorage is that of a node, BoltStorage one
 // of a file for each replica.
 type Storage interface {

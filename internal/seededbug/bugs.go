@@ -17,6 +17,12 @@ const (
 	MuxHeartbeatFastPath Bug = "mux-heartbeat-fast-path"
 	// MuxCommitBeyondMessage believes a leader's commit index beyond what its message reaches.
 	MuxCommitBeyondMessage Bug = "mux-commit-beyond-message"
+	// MuxAnswerBeforeDurable lets a follower say yes to entries that its log has not synced.
+	MuxAnswerBeforeDurable Bug = "mux-answer-before-durable"
+	// MuxCountBeforeDurable lets a leader count a follower's entries that its own log has not synced.
+	MuxCountBeforeDurable Bug = "mux-count-before-durable"
+	// RaftEarlyAlone lets the only voter of a group commit what its log has not synced.
+	RaftEarlyAlone Bug = "raft-early-alone"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
 	EngineSkipTableSync Bug = "engine-skip-table-sync"
 	// EngineSkipDirectorySync does not sync the directory in which tables are made.
@@ -76,6 +82,9 @@ var Claims = []Claim{
 	{RaftInstallUnverified, "raft", "TestNoDamagedSnapshotIsAccepted"},
 	{MuxHeartbeatFastPath, "raft/mux", "TestHeartbeatsWaitForTheMainLoop"},
 	{MuxCommitBeyondMessage, "raft", "TestAFollowerCommitsNothingThatItsLeaderDidNotSend"},
+	{MuxAnswerBeforeDurable, "raft/mux", "TestAFollowerSaysYesOnlyToWhatItsLogHolds"},
+	{MuxCountBeforeDurable, "raft/mux", "TestALeaderCountsOnlyWhatItsOwnLogHolds"},
+	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},

@@ -11,10 +11,11 @@
 //  2. link.send wakes and gives the batches that are full or last to gRPC, which writes and frees them.
 //  3. The peer's receiver verifies the batch and puts each request into the queue of its group's
 //     library, with a copy of what the log keeps. The batch's buffer is used again.
-//  4. The library's main loop writes, syncs and answers; replyLoop encodes the answer into the batch
-//     that waits for the stream that the request came on; Exchange gives it to gRPC.
+//  4. The library's main loop stores and answers; replyLoop encodes the answer into the batch
+//     that waits for the stream that the request came on, or leaves it to the log's writer, which does so
+//     after its sync (gate.go); Exchange gives it to gRPC.
 //  5. link.receive finds the call by its sequence number; the pipeline decodes the answer where it is and
-//     hands the future to the library's decoder.
+//     hands the future to the library's decoder, or has the writer of the own log do so after its sync.
 //
 // Seven wake-ups of goroutines that are ours or the library's, four of gRPC's: link.send, receiver, main
 // loop, replyLoop, Exchange, link.receive, decoder; a writer and a reader of a connection each way.
@@ -39,7 +40,8 @@
 //
 // # Locks
 //
-// Every mutex is a leaf but beatCall.mu and pipeline.mu, under which channels with room are sent to.
+// Every mutex is a leaf but beatCall.mu and pipeline.mu, under which channels with room are sent to,
+// and gate.mu, under which the Owner is asked how far its log is durable.
 //
 // # Invariants
 //
@@ -60,4 +62,6 @@
 //   - RM9: a snapshot holds what is committed, so it is put in place in whatever term it arrives. What a
 //     receiver has applied it tells only to a leader of its own term or a later one: the log of an older
 //     one may have another entry there, which would be counted as held by both.
+//   - RM10: a follower's yes to entries leaves its node, and is handed to the leader's library, only when
+//     the log of that node is durable through the last of them.
 package mux

@@ -59,7 +59,7 @@ var (
 	errPipelineLate     = errors.New("no answer in time")
 )
 
-// appendFuture implements hraft.AppendFuture and receiver.
+// appendFuture implements hraft.AppendFuture, receiver and waiter.
 type appendFuture struct {
 	call
 	pipeline *pipeline
@@ -193,6 +193,15 @@ func (f *appendFuture) receive(payload []byte, _ bool, err error) {
 	if err == nil && (!f.response.Success || f.response.Term > f.request.Term) {
 		err = errPipelineRejected
 	}
+	if err == nil && p.transport.counted(lastIndex(f.request), f) {
+		return
+	}
+	f.pass(err)
+}
+
+// pass implements waiter: it hands the answer over to the library.
+func (f *appendFuture) pass(err error) {
+	p := f.pipeline
 	if err != nil {
 		f.err = fmt.Errorf("append entries to %s: %w", p.to, err)
 		p.cancel(f.err)
@@ -233,6 +242,7 @@ func (p *pipeline) Close() error {
 	// with its entries.
 	for _, f := range sent {
 		f.forget()
+		p.transport.gate.forget(f)
 	}
 	if p.transport.owner.Failed() {
 		// The library's sender was ended by a damaged log (see guard.go) and did not tell its

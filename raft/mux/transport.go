@@ -36,6 +36,7 @@ type Transport struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // the reply loop
+	gate    gate
 
 	installing atomic.Bool // this replica receives a snapshot
 
@@ -61,6 +62,7 @@ type Transport struct {
 type Owner interface {
 	SnapshotOwner
 	ElectionOwner
+	LogOwner
 	// AppliedIndex is up to where this replica has applied entries, or has a snapshot.
 	AppliedIndex() uint64
 	// Leader is the current term and the replica that leads in it, as far as this one knows.
@@ -70,10 +72,17 @@ type Owner interface {
 	// CurrentTerm is the term that the library has published, or more than any if it has not
 	// started.
 	CurrentTerm() uint64
+}
+
+// LogOwner is the part of an Owner that knows how its log is.
+type LogOwner interface {
 	// Stalled reports whether this replica cannot write its log at the moment.
 	Stalled() bool
 	// Failed reports whether the group's storage failed.
 	Failed() bool
+	// Durable is the index up to which everything in this replica's log is durable, more than any index
+	// when all of it is. When it has grown, Transport.Durable is called.
+	Durable() uint64
 }
 
 // SnapshotOwner is the part of an Owner that snapshots need.
@@ -124,6 +133,7 @@ type pendingReply struct {
 	response chan hraft.RPCResponse
 	replier  replier
 	bytes    int64
+	last     uint64 // index of its last entry, 0 if it has none
 }
 
 const (
@@ -165,6 +175,7 @@ func (m *Mux) NewTransport(o TransportOptions) *Transport {
 		// One more than can wait: the message that the main loop works on.
 		replies: make(chan pendingReply, maxQueuedMessages+1),
 	}
+	t.gate.durable = o.Owner.Durable
 	t.ctx, t.cancel = context.WithCancel(m.ctx)
 	t.mu.eras = make(map[uint64]era)
 	t.mu.beats = make(map[beatKey]*queuedBeat)
@@ -180,14 +191,15 @@ func (t *Transport) accept(f *wire.Frame, r replier) error {
 	if err != nil {
 		return err
 	}
-	limit, bytes := maxQueuedUrgent, int64(0)
+	limit, p := maxQueuedUrgent, pendingReply{replier: r}
 	if a, ok := command.(*hraft.AppendEntriesRequest); ok {
 		limitCommit(a)
-		limit, bytes = maxQueuedMessages, int64(len(f.Payload))
+		limit, p.bytes = maxQueuedMessages, int64(len(f.Payload))
+		p.last = lastIndex(a)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.pushLocked(command, pendingReply{replier: r, bytes: bytes}, limit)
+	return t.pushLocked(command, p, limit)
 }
 
 // acceptBeat queues a heartbeat, or finds the one that is queued, and never blocks. The result is nil if
@@ -279,8 +291,45 @@ func (t *Transport) replyLoop() {
 	}
 }
 
-// finish answers one request.
+// lastIndex is the index of a request's last entry, 0 if it has none.
+func lastIndex(r *hraft.AppendEntriesRequest) uint64 {
+	if n := len(r.Entries); n > 0 {
+		return r.Entries[n-1].Index
+	}
+	return 0
+}
+
+// finish answers one request, a yes to entries only when they are durable here (RM10): also to those that
+// were here before, because they may be no more durable than others.
 func (t *Transport) finish(p *pendingReply, r hraft.RPCResponse) {
+	answer, ok := r.Response.(*hraft.AppendEntriesResponse)
+	if ok && p.last > 0 && r.Error == nil && answer.Success && !seededbug.Enabled(seededbug.MuxAnswerBeforeDurable) {
+		if t.gate.hold(p.last, &heldReply{t, *p, r}) {
+			return
+		}
+	}
+	t.reply(p, r)
+}
+
+// heldReply is an answer that waits for this replica's log. It implements waiter.
+type heldReply struct {
+	transport *Transport
+	request   pendingReply
+	answer    hraft.RPCResponse
+}
+
+func (h *heldReply) pass(err error) {
+	if err != nil {
+		h.answer = hraft.RPCResponse{Error: err}
+	}
+	h.transport.reply(&h.request, h.answer)
+}
+
+// Durable is called when more of this replica's log is durable. It does not block.
+func (t *Transport) Durable() { t.gate.open() }
+
+// reply sends an answer.
+func (t *Transport) reply(p *pendingReply, r hraft.RPCResponse) {
 	t.mu.Lock()
 	t.mu.bytes -= p.bytes
 	if len(t.mu.idle) < appendWindow && t.ctx.Err() == nil {
@@ -326,6 +375,7 @@ func (t *Transport) Close() error {
 	t.cancel()
 	t.mu.Unlock()
 	t.wg.Wait()
+	t.gate.close()
 	for {
 		select {
 		case p := <-t.replies: // nothing is added any more
@@ -422,10 +472,38 @@ func (t *Transport) AppendEntries(_ hraft.ServerID, to hraft.ServerAddress, args
 	f := t.request(to, wire.KindAppendEntries, nil)
 	f.Append = args
 	payload, err := l.ask(ctx, &f)
-	if err != nil {
-		return err
+	if err == nil {
+		err = t.answered(to, payload, resp)
 	}
-	return t.answered(to, payload, resp)
+	if err == nil && resp.Success {
+		err = t.awaitDurable(ctx, lastIndex(args))
+	}
+	return err
+}
+
+// counted holds back that a follower has entries until this replica has them durably (RM10). The library has
+// counted this replica before; with the follower's word it would take them for committed.
+func (t *Transport) counted(last uint64, w waiter) bool {
+	return last > 0 && !seededbug.Enabled(seededbug.MuxCountBeforeDurable) && t.gate.hold(last, w)
+}
+
+// durableWait waits on the caller's goroutine. It implements waiter.
+type durableWait chan error
+
+func (w durableWait) pass(err error) { w <- err }
+
+func (t *Transport) awaitDurable(ctx context.Context, last uint64) error {
+	w := make(durableWait, 1)
+	if !t.counted(last, w) {
+		return nil
+	}
+	select {
+	case err := <-w:
+		return err
+	case <-ctx.Done():
+		t.gate.forget(w)
+		return fmt.Errorf("wait for entry %d to be durable here: %w", last, context.Cause(ctx))
+	}
 }
 
 // answered decodes the answer to entries and tells the owner of it.

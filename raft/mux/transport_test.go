@@ -30,6 +30,7 @@ type testOwner struct {
 
 	leads   atomic.Uint64 // the first term in which it may still lead
 	stalled atomic.Bool
+	behind  atomic.Uint64 // how far the durable log is behind the highest index of all
 	elected atomic.Bool   // it is no candidate any more
 	lastLog atomic.Uint64 // as the latest answer had it
 	applied atomic.Uint64
@@ -54,6 +55,7 @@ func (o *testOwner) PrepareSnapshot(*hraft.InstallSnapshotRequest, io.Reader, ui
 }
 func (o *testOwner) Stalled() bool                  { return o.stalled.Load() }
 func (o *testOwner) Failed() bool                   { return false }
+func (o *testOwner) Durable() uint64                { return math.MaxUint64 - o.behind.Load() }
 func (o *testOwner) SnapshotSent(string, io.Reader) {}
 func (o *testOwner) Leads(term uint64) bool         { return term >= o.leads.Load() }
 func (o *testOwner) Electing() bool                 { return !o.elected.Load() }

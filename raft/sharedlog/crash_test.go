@@ -20,12 +20,14 @@ func life(t *testing.T, l *Log, models []*replicaModel, steps, maxData int) {
 	var wg sync.WaitGroup
 	for _, m := range models {
 		v := mustView(t, l, m.key)
+		v.OnDurable(m.onDurable)
 		wg.Go(func() {
 			for range steps {
 				if err := m.step(v, maxData); err != nil {
 					return
 				}
 			}
+			_ = v.Close() // what is early is durable then
 		})
 	}
 	wg.Wait()
@@ -46,6 +48,7 @@ func TestNothingAcknowledgedIsLostInACrash(t *testing.T) {
 		var models []*replicaModel
 		for i := range 1 + r.IntN(4) {
 			models = append(models, newReplicaModel(key{uint64(i + 1), 1}, testkit.NewRand(seed+int64(history*100+i))))
+			models[i].early = true
 		}
 		maxData := []int{1, 60, 400, 1500}[r.IntN(4)]
 		for lives := range 5 {

@@ -13,7 +13,8 @@
 //     it, written to the current segment and synced once. There is no timer: what arrives during a
 //     sync is the next batch.
 //  3. Only then it changes what readers see: where the entry is, and the entry itself in the tail
-//     cache. The waiters are woken, one wake-up for each.
+//     cache. The waiters are woken, one wake-up for each. Readers see the entries of StoreEarly from step 1 on,
+//     and nobody waits for them: the writer calls who OnDurable named (see early.go).
 //  4. Replication and apply take the entry from the cache. When it is pushed out there, GetLog reads
 //     it from the file and verifies it.
 //  5. DeleteRange makes a record that says what is gone.
@@ -44,7 +45,7 @@
 //
 // # Locks
 //
-// Log.mu before group.mu, in Log.take only. Log.segments, group.mu and View.mu are leaves otherwise.
+// Log.mu before group.mu, in Log.take and Log.queueEarly only. Log.segments, group.mu and View.mu are leaves otherwise.
 // None is held during I/O. The writer is the only one who changes what Log.segments and group.mu
 // guard, and needs them only for that.
 //
@@ -62,4 +63,6 @@
 //     everything else the log.
 //   - LG5: a vote, its term and its candidate, is one record.
 //   - LG6: a file is used again only when a durable record says that its segment is not needed.
+//   - LG7: what is stored and not durable is the end of a replica's log. Everything else that is written for it
+//     later is durable only after that.
 package sharedlog

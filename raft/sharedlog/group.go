@@ -40,14 +40,19 @@ type group struct {
 	// would be taken for whole without them.
 	evidence []location
 
-	// mu is a leaf. What it guards is written by the writer only, which needs it only to write.
+	// mu is a leaf. What it guards is written by the writer only, but for early and onDurable, and it
+	// needs mu only to write.
 	mu sync.RWMutex
 	// first is the index of locations[0], 0 when there are none.
 	first     uint64
 	locations []location
 	bytes     int64 // of the records at locations
 	// cached are the newest entries, the last of them the last of locations.
-	cached  []hraft.Log
+	cached []hraft.Log
+	// early are the entries behind the last of locations that are not durable yet. The view adds them.
+	early     []hraft.Log
+	onDurable func(through uint64, err error)
+
 	stable  map[string]stableValue
 	created location
 	open    bool
@@ -83,6 +88,18 @@ func (g *group) spanLocked() span {
 		return span{}
 	}
 	return span{g.first, g.first + uint64(len(g.locations)) - 1}
+}
+
+// heldLocked is the range of what is stored, durable or not.
+func (g *group) heldLocked() span {
+	held := g.spanLocked()
+	if n := len(g.early); n > 0 {
+		held.last = g.early[n-1].Index
+		if held.first == 0 {
+			held.first = g.early[0].Index
+		}
+	}
+	return held
 }
 
 // locationLocked finds an entry.

@@ -86,12 +86,14 @@ type Log struct {
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		queue   []*request
-		spare   []*request // to be used again
-		closing bool
-		failed  error // the first failed write
-		groups  map[key]*group
-		dropped map[uint64]droppedReplica // by group: the highest
+		queue []*request
+		spare []*request // to be used again
+		// earlyBytes are those of the requests that nobody waits for.
+		earlyBytes int
+		closing    bool
+		failed     error // the first failed write
+		groups     map[key]*group
+		dropped    map[uint64]droppedReplica // by group: the highest
 	}
 
 	pin      atomic.Pointer[Pin]
@@ -229,9 +231,10 @@ const (
 	opSet
 	opCreate
 	opDrop
+	opWait // writes nothing: what was queued before it is durable when it is done
 )
 
-// request is one write that somebody waits for.
+// request is one write. Somebody waits for it, unless it is early.
 type request struct {
 	op         operation
 	group      *group
@@ -239,6 +242,7 @@ type request struct {
 	start, end uint64       // opDelete
 	key        string       // opSet
 	value      []byte
+	early      int // its bytes, if nobody waits for it
 
 	// Owned by the writer until done.
 	nothing bool       // there is nothing to write for it
@@ -255,7 +259,21 @@ func (l *Log) do(r request) error {
 		l.mu.Unlock()
 		return err
 	}
-	var q *request
+	q, first := l.queueLocked(r)
+	l.mu.Unlock()
+	if first {
+		l.wakeWriter()
+	}
+	<-q.done
+	err := q.err
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.recycleLocked(q)
+	return err
+}
+
+// queueLocked queues r; first says that nothing else was queued.
+func (l *Log) queueLocked(r request) (q *request, first bool) {
 	if n := len(l.mu.spare); n > 0 {
 		q, l.mu.spare = l.mu.spare[n-1], l.mu.spare[:n-1]
 	} else {
@@ -264,20 +282,15 @@ func (l *Log) do(r request) error {
 	r.done, r.at = q.done, q.at[:0]
 	*q = r
 	l.mu.queue = append(l.mu.queue, q)
-	first := len(l.mu.queue) == 1
-	l.mu.Unlock()
-	if first {
-		l.wakeWriter()
-	}
-	<-q.done
-	err := q.err
-	l.mu.Lock()
+	return q, len(l.mu.queue) == 1
+}
+
+// recycleLocked keeps a request that is done for another.
+func (l *Log) recycleLocked(q *request) {
 	*q = request{done: q.done, at: q.at[:0]}
 	if len(l.mu.spare) < maxSpare {
 		l.mu.spare = append(l.mu.spare, q)
 	}
-	l.mu.Unlock()
-	return err
 }
 
 // maxSpare bounds the requests kept for reuse: as many as groups write at once on a busy node.

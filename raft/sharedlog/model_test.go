@@ -127,10 +127,13 @@ type replicaModel struct {
 	key  key
 	rand *rand.Rand
 	term uint64
+	// early has half of the appends return before they are durable.
+	early bool
 
 	mu       sync.Mutex
-	held     state
+	held     state   // what readers see
 	possible []state // after the write on its way, in whole or in part
+	undone   []state // what a crash may leave besides, because what readers see is not durable
 }
 
 func newReplicaModel(k key, r *rand.Rand) *replicaModel {
@@ -145,7 +148,8 @@ func (m *replicaModel) matches(s state) bool {
 	if got == m.held.String() {
 		return true
 	}
-	return slices.ContainsFunc(m.possible, func(p state) bool { return p.String() == got })
+	same := func(p state) bool { return p.String() == got }
+	return slices.ContainsFunc(m.possible, same) || slices.ContainsFunc(m.undone, same)
 }
 
 func (m *replicaModel) try(write func() error, outcomes ...state) error {
@@ -158,8 +162,38 @@ func (m *replicaModel) try(write func() error, outcomes ...state) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.held, m.possible, m.undone = outcomes[len(outcomes)-1], nil, nil
+	return nil
+}
+
+// tryEarly makes a write that may return before it is durable.
+func (m *replicaModel) tryEarly(write func() (bool, error), outcomes ...state) error {
+	m.mu.Lock()
+	m.possible = outcomes
+	m.mu.Unlock()
+	early, err := write()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if early {
+		m.undone = append(append(m.undone, m.held), outcomes...)
+	} else {
+		m.undone = nil
+	}
 	m.held, m.possible = outcomes[len(outcomes)-1], nil
 	return nil
+}
+
+// onDurable is told that a crash leaves the entries up to through.
+func (m *replicaModel) onDurable(through uint64, err error) {
+	if err != nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.undone = slices.DeleteFunc(m.undone, func(s state) bool { return len(s.entries) == 0 || s.last() < through })
 }
 
 // step makes one random write.
@@ -218,6 +252,9 @@ func (m *replicaModel) append(v *View, maxData int) error {
 		next := cut.clone()
 		next.store(entries[:i+1]...)
 		outcomes = append(outcomes, next)
+	}
+	if m.early && r.IntN(2) == 0 {
+		return m.tryEarly(func() (bool, error) { return v.StoreEarly(entries) }, outcomes...)
 	}
 	return m.try(func() error { return v.StoreLogs(entries) }, outcomes...)
 }
@@ -302,11 +339,11 @@ func check(o Options, models []*replicaModel, adopt bool) (err error) {
 			return fmt.Errorf("replica %s: %w", m.key, err)
 		}
 		if !m.matches(found) {
-			return fmt.Errorf("replica %s holds\n%v\nacknowledged was\n%v\npossible are %d others", m.key, found, m.held, len(m.possible))
+			return fmt.Errorf("replica %s holds\n%v\nacknowledged was\n%v\npossible are %d others", m.key, found, m.held, len(m.possible)+len(m.undone))
 		}
 		if adopt {
 			m.mu.Lock()
-			m.held, m.possible = found, nil
+			m.held, m.possible, m.undone = found, nil, nil
 			m.mu.Unlock()
 		}
 	}

@@ -3,6 +3,7 @@ package sharedlog
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -90,14 +91,14 @@ func (l *Log) take(k key) (g *group, created bool, err error) {
 func (v *View) FirstIndex() (uint64, error) {
 	v.group.mu.RLock()
 	defer v.group.mu.RUnlock()
-	return v.group.spanLocked().first, nil
+	return v.group.heldLocked().first, nil
 }
 
 // LastIndex implements hraft.LogStore.
 func (v *View) LastIndex() (uint64, error) {
 	v.group.mu.RLock()
 	defer v.group.mu.RUnlock()
-	return v.group.spanLocked().last, nil
+	return v.group.heldLocked().last, nil
 }
 
 // EntryBytes is what the entries take on disk.
@@ -151,7 +152,7 @@ func (v *View) GetLog(index uint64, out *hraft.Log) error {
 func (g *group) look(index uint64, out *hraft.Log) (at location, cached, ok bool) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if out != nil && g.cachedLocked(index, out) {
+	if out != nil && (g.earlyLocked(index, out) || g.cachedLocked(index, out)) {
 		return location{}, true, true
 	}
 	at, ok = g.locationLocked(index)
@@ -300,14 +301,18 @@ func (v *View) get(key string) ([]byte, error) {
 	return slices.Clone(s.value), nil
 }
 
-// Close lets the replica's log be opened again. A second call does nothing.
+// Close waits for what is stored and lets the replica's log be opened again. A second call does nothing.
 func (v *View) Close() error {
 	if v.closed.Swap(true) {
 		return nil
 	}
-	v.group.mu.Lock()
-	v.group.open = false
-	v.group.mu.Unlock()
+	g := v.group
+	if v.Durable() != math.MaxUint64 {
+		_ = v.log.do(request{op: opWait, group: g}) // who fails is told of it
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.open, g.onDurable = false, nil
 	return nil
 }
 

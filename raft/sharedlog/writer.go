@@ -87,7 +87,15 @@ func (w *writer) round(requests []*request) {
 		if r.err == nil {
 			r.err = err
 		}
-		r.done <- struct{}{}
+	}
+	// Who waits for a later write knows that those who did not wait for an earlier one were told.
+	w.tell(requests)
+	for _, r := range requests {
+		if r.early > 0 {
+			w.log.endEarly(r)
+		} else {
+			r.done <- struct{}{}
+		}
 	}
 }
 
@@ -129,6 +137,8 @@ func (w *writer) encode(requests []*request) error {
 			err = w.addFor(r, record{kind: kindCreate})
 		case opDrop:
 			err = w.addFor(r, record{kind: kindDrop})
+		case opWait:
+			r.nothing = true
 		}
 		if err != nil {
 			return err
@@ -148,7 +158,7 @@ func (w *writer) addFor(r *request, rec record) error {
 // encodeEntries makes room as the contract of LogStore demands, in records of its own, so that
 // what a record means does not depend on others.
 func (w *writer) encodeEntries(r *request) error {
-	if r.err = w.checkEntries(r.entries); r.err != nil {
+	if r.err = w.log.checkEntries(r.entries); r.err != nil {
 		return nil
 	}
 	g, first := r.group, r.entries[0].Index
@@ -180,15 +190,15 @@ func (w *writer) cut(g *group, k kind, index uint64) *record {
 	return &record{kind: k, group: g.key.group, incarnation: g.key.incarnation, index: index}
 }
 
-func (w *writer) checkEntries(entries []*hraft.Log) error {
+func (l *Log) checkEntries(entries []*hraft.Log) error {
 	for i, e := range entries {
 		switch {
 		case e.Index == 0 || e.Index != entries[0].Index+uint64(i):
 			return fmt.Errorf("store entries: index %d at place %d after %d", e.Index, i, entries[0].Index)
 		case len(e.Extensions) != 0:
 			return fmt.Errorf("entry %d carries extensions, which the log does not keep", e.Index)
-		case recordBytes(len(e.Data)) > w.log.opts.SegmentBytes-dataStart-reservedBytes:
-			return fmt.Errorf("entry %d of %d bytes does not fit in a segment of %d", e.Index, len(e.Data), w.log.opts.SegmentBytes)
+		case recordBytes(len(e.Data)) > l.opts.SegmentBytes-dataStart-reservedBytes:
+			return fmt.Errorf("entry %d of %d bytes does not fit in a segment of %d", e.Index, len(e.Data), l.opts.SegmentBytes)
 		}
 	}
 	return nil
@@ -329,6 +339,9 @@ func (w *writer) applyEntries(r *request) {
 	taken := 0
 	if len(r.entries) > 0 {
 		taken = g.appendLocked(r.entries, r.at)
+	}
+	if r.early > 0 {
+		g.settleLocked(len(r.entries))
 	}
 	g.mu.Unlock()
 	w.forget(gone...)
