@@ -120,6 +120,15 @@ func TestALargeValueComesInPartsOfAnyOrderAndIsReadWhole(t *testing.T) {
 	b.want("j", string(value)+"!")
 }
 
+func TestAPartGoesThroughTheLog(t *testing.T) {
+	stages, final := stagedPut(startMillis, requestID(1), "k", largeValue(1, api.MinStagedBytes), api.Expiry{})
+	for _, c := range append(stages, final) {
+		if c.ReadsOnly() {
+			t.Errorf("%+v would be answered as a read", c.Stage)
+		}
+	}
+}
+
 func TestABatchWhosePartsAreNotAllThereIsNotExecuted(t *testing.T) { // LV1
 	for missing := range 3 {
 		b := configuredBench(t)

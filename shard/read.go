@@ -236,7 +236,7 @@ const maxEngineCopyBytes = 64 << 10
 
 // ReadsOnly reports whether a command can change nothing. Such a command needs no entry of the
 // log, and no request id: it may run twice.
-func (c *Command) ReadsOnly() bool { return evaluate.ReadsOnly(&c.Batch) }
+func (c *Command) ReadsOnly() bool { return c.Stage == nil && evaluate.ReadsOnly(&c.Batch) }
 
 // evaluate evaluates a command that only reads.
 func (v *view) evaluate(c *Command) (_ api.Result, refusal *api.Error, err error) {
