@@ -133,6 +133,7 @@ func TestAReplicaThatDiffersIsFenced(t *testing.T) {
 					odd = n
 				}
 			}
+			odd.mustGetStale("n", time.Hour) // from now on it has a proof at hand
 			odd.tamper("n", "6")
 			c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
 			testkit.Eventually(t, patience, func() bool { return odd.shard.Status().GetRole() == "fenced" }, "the odd one is not fenced")

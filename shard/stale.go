@@ -82,6 +82,10 @@ func (r *reader) readAtOnce(epoch api.Epoch, s Staleness, use func(*view) error)
 	if !ok || r.machine.state().position.Index < uint64(held.Index) {
 		return false, nil
 	}
+	// Nothing is waited for: a replica that was fenced does not serve, however good its proof is (S10).
+	if err := r.applied(context.Background(), 0); err != nil {
+		return false, hint(err, r.id)
+	}
 	if err := r.viewProven(epoch, held.Proof, use); err != nil {
 		return false, readError(err)
 	}
