@@ -80,9 +80,6 @@ func TestNothingAcknowledgedIsLostInACrash(t *testing.T) {
 			if failure != nil {
 				t.Fatal(failure)
 			}
-			if l.fileNumber < int(l.segments.list[len(l.segments.list)-1].sequence) {
-				reused++
-			}
 			if r.IntN(2) == 0 || next == nil {
 				next = disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepRandom, Rand: r, BlockBytes: 512})
 			} else {
@@ -90,6 +87,9 @@ func TestNothingAcknowledgedIsLostInACrash(t *testing.T) {
 			}
 			if err := l.Close(); err != nil {
 				t.Fatal(err)
+			}
+			if l.fileNumber < int(l.segments.list[len(l.segments.list)-1].sequence) {
+				reused++
 			}
 			disk = next
 			// Opening twice: what was found must be durable by then.
