@@ -58,12 +58,18 @@ type Replacement struct {
 	sum   uint64 // the digest that a majority confirmed
 }
 
+// ErrNotFenced is the error of FetchReplacement for a replica that is not fenced on disk.
+var ErrNotFenced = errors.New("the replica is not fenced")
+
 // FetchReplacement fetches a checkpoint for the replica of o on the node self, which is fenced, from the first
 // of the others that sends one which a majority confirms.
 func FetchReplacement(ctx context.Context, self api.NodeID, o Options) (Replacement, error) {
 	o = o.withDefaults()
-	if err := refuseFenced(o.FS, o.Dir); !errors.Is(err, ErrFenced) {
-		return Replacement{}, fmt.Errorf("rebuild shard %d: the replica is not fenced: %w", o.ID, err)
+	switch err := refuseFenced(o.FS, o.Dir); {
+	case err == nil:
+		return Replacement{}, fmt.Errorf("rebuild shard %d: %w", o.ID, ErrNotFenced)
+	case !errors.Is(err, ErrFenced):
+		return Replacement{}, fmt.Errorf("rebuild shard %d: %w", o.ID, err)
 	}
 	var problems []error
 	for _, v := range o.Voters {

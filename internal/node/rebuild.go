@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -61,28 +62,39 @@ func (r *replicas) findFenced() []shard.Options {
 func (r *replicas) rebuild(ctx context.Context, o shard.Options) {
 	logger := r.logger.With("shard", uint64(o.ID))
 	replacement, err := shard.FetchReplacement(ctx, r.self, o)
-	if err != nil {
+	_, isOpen := r.shard(o.ID)
+	switch {
+	case errors.Is(err, shard.ErrNotFenced) && !isOpen:
+		// An earlier try came as far as that.
+	case err != nil:
 		logger.Warn("the fenced replica is not rebuilt yet", "error", err)
 		return
+	default:
+		if err := r.replace(o, replacement); err != nil {
+			logger.Warn("the fenced replica is not rebuilt yet", "error", err)
+			return
+		}
 	}
+	// Until it is open nobody else is to open it.
+	if err := r.open(o); err != nil {
+		logger.Error("the rebuilt replica is not open yet", "error", err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.mu.fenced, o.ID)
+}
+
+// replace closes a fenced replica and puts a replacement in its place.
+func (r *replicas) replace(o shard.Options, replacement shard.Replacement) error {
 	r.mu.Lock()
 	s := r.mu.open[o.ID]
 	delete(r.mu.open, o.ID)
 	r.mu.Unlock()
 	if s != nil {
 		if err := s.Close(); err != nil {
-			logger.Warn("closing the fenced replica", "error", err)
+			r.logger.Warn("closing the fenced replica", "shard", uint64(o.ID), "error", err)
 		}
 	}
-	if err := shard.Rebuild(r.host, o, replacement); err != nil {
-		logger.Warn("the fenced replica is not rebuilt yet", "error", err)
-		return
-	}
-	if err := r.open(o); err != nil {
-		logger.Error("the rebuilt replica is not open yet", "error", err)
-	}
-	// Open, or given up to whoever opens what is missing.
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.mu.fenced, o.ID)
+	return shard.Rebuild(r.host, o, replacement)
 }
