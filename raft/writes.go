@@ -105,7 +105,7 @@ func (w *writes) look(now uint64) {
 // and the main loop does nothing meanwhile. Here StoreLogs returns when the entries are queued, and the
 // transport holds back what must not be said before they are durable (RM10): a follower's yes, and at the leader
 // the yes of a follower until the leader's own log is durable that far. The decision record
-// docs/decisions/0011 has the proof that a majority holds durably what is committed; it needs (R14) that
+// docs/decisions/0013 has the proof that a majority holds durably what is committed; it needs (R14) that
 //
 //   - entries are early only while the latest membership has two voters or more: a leader that is the
 //     only one commits without any answer that could be held back;

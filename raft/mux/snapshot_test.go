@@ -396,19 +396,18 @@ func TestSnapshotsKeepToTheirRate(t *testing.T) {
 	})
 }
 
-// TestAPaceSharesItsRateInTheOrderOfArrival.
 func TestAPaceSharesItsRateInTheOrderOfArrival(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPace(1000)
 		began := time.Now()
-		var order []int
+		order := make(chan int, 5)
 		var waiting sync.WaitGroup
-		for i := range 5 {
+		for i := range cap(order) {
 			waiting.Go(func() {
 				if err := p.wait(t.Context(), 500); err != nil {
 					t.Error(err)
 				}
-				order = append(order, i) // the others wait half a second
+				order <- i
 				if at := time.Since(began); at != time.Duration(i)*500*time.Millisecond {
 					t.Errorf("turn %d came after %v", i, at)
 				}
@@ -421,8 +420,10 @@ func TestAPaceSharesItsRateInTheOrderOfArrival(t *testing.T) {
 			t.Errorf("who does not wait any more is told %v", err)
 		}
 		waiting.Wait()
-		if fmt.Sprint(order) != "[0 1 2 3 4]" {
-			t.Errorf("order %v", order)
+		for want := range cap(order) {
+			if got := <-order; got != want {
+				t.Errorf("in place %d came %d", want, got)
+			}
 		}
 	})
 }
