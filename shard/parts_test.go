@@ -208,6 +208,25 @@ func TestPartsOfABatchThatDoesNotComeLeaveTheDisk(t *testing.T) { // LV4
 	}
 }
 
+// A retry finds parts of the try before it, which had less time.
+func TestPartsThatComeAgainAreKeptForTheLaterDeadline(t *testing.T) { // LV4
+	b := configuredBench(t)
+	value := largeValue(3, 3*api.MaxPartBytes)
+	first, _ := stagedPut(b.now, requestID(2), "k", value, api.Expiry{})
+	again, final := stagedPut(b.now+30_000, requestID(2), "k", value, api.Expiry{})
+	for _, c := range append(append(first, again...), first[0]) {
+		if a := b.do(c); a.Err != nil {
+			t.Fatal(a.Err)
+		}
+	}
+	b.tickAt(first[0].DeadlineMillis + sweepEveryMillis + 1)
+	b.wantParts(3)
+	if a := b.do(final); a.Err != nil || !a.Result.Applied {
+		t.Fatalf("%+v", a)
+	}
+	b.want("k", string(value))
+}
+
 func TestWhatNoKeyHasAnyMoreLeavesTheDisk(t *testing.T) { // LV3
 	value := largeValue(4, 2*api.MaxPartBytes)
 	until := api.Expiry{Mode: api.ExpiryAt, Millis: startMillis + 5000}

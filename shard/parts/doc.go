@@ -7,7 +7,8 @@
 // # The life of a large value
 //
 //  1. Take writes each part into a row that nobody reads, under an id that the first one gives, and
-//     notes it in the row of the request. A part that comes again changes nothing.
+//     notes it in the row of the request. A part that comes again changes nothing, but the deadline if it
+//     has a later one.
 //  2. The batch names the parts that are its values. Resolve refuses it if they are not all there with
 //     the bytes that are meant. Otherwise the rows of its keys name the parts, which stay where they
 //     are, and Publish forgets the request's row and what no value needs.

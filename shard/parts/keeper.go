@@ -90,6 +90,10 @@ func (k *Keeper) Take(id api.RequestID, number uint32, part []byte, deadlineMill
 	case again && s.parts[at] != p:
 		return api.Errorf(api.CodeInvalid, "part %d is there with other bytes", number), nil
 	case again:
+		if deadlineMillis > s.deadlineMillis { // a retry, which has more time
+			s.deadlineMillis = deadlineMillis
+			k.Rows.PutSystem(StagingKey(id.Session, id.Sequence), s.encode())
+		}
 		return nil, nil
 	case !found && k.Stagings >= maxStagings:
 		return api.Errorf(api.CodeOverloaded, "parts of %d batches wait already", k.Stagings), nil
