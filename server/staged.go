@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -104,8 +105,8 @@ func (s *Server) onOneShard(b *api.Batch) error {
 	return nil
 }
 
-// stage brings the parts of a batch to its shard, under the request id of the command. Nothing has been
-// executed when it fails, whatever becomes of the parts: nobody sees them.
+// stage brings the parts of a batch to its shard, under the request id of the command. This try has executed
+// nothing when it fails, whatever becomes of the parts: nobody sees them.
 func (s *Server) stage(ctx context.Context, command shard.Command, list []stagedPart) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxRequestStaging)
@@ -124,7 +125,8 @@ func (s *Server) stage(ctx context.Context, command shard.Command, list []staged
 	if err == nil {
 		return nil
 	}
-	if code := api.CodeOf(err); api.Row(code).Outcome == api.NotExecuted {
+	// What the shard has forgotten may have been executed by an earlier try of the client.
+	if errors.Is(err, api.ErrReleased) || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
 		return err
 	}
 	return api.Errorf(api.CodeUnavailable, "not executed: a part of the values was not acknowledged: %s", err.Error())

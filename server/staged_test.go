@@ -95,6 +95,28 @@ func TestAWriteWhosePartsDoNotArriveIsNotExecutedAndTheyAreDropped(t *testing.T)
 	}
 }
 
+// A request whose answer is not kept any more may have been executed, whatever its values go through the log in.
+func TestAReleasedWriteInPartsIsNotCalledNotExecuted(t *testing.T) {
+	for name, uncertain := range map[string]int{"at once": 0, "after an answer that was lost": 1} {
+		c := newCluster(t, 1, nil)
+		c.groups[1].onStage = func(st *shard.Stage) error {
+			switch {
+			case st.Number != 3:
+				return nil
+			case uncertain > 0:
+				uncertain--
+				return api.Errorf(api.CodeUnknownOutcome, "the answer is lost")
+			default:
+				return api.Errorf(api.CodeReleased, "the request is below the session's floor")
+			}
+		}
+		_, err := c.servers["b"].Apply(t.Context(), largeBatch("k"))
+		if !errors.Is(err, api.ErrReleased) || api.Row(api.CodeOf(err)).Outcome != api.MayHaveRun {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestAClientsBatchHasNoParts(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	batch := largeBatch("k")
