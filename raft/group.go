@@ -104,7 +104,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g.store = store
 	g.log = newGuardedLog(store, func() api.Index { return o.StateMachine.Durable().Index }, g.fail)
 	g.log.tail = tail{entries: h.opts.Timing.TrailingLogs, bytes: h.tailBytes}
-	g.log.stored = g.onStored
+	g.log.stored, g.log.end = g.onStored, g.durableEnd
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.storeEarly()

@@ -32,8 +32,10 @@ type guardedLog struct {
 	durable func() api.Index
 	fail    func(error)
 	stored  func(last uint64) // told where the log ends after each write of entries
-	writes  writes
-	early   earlyWrites
+	// end stands in for the entry at which the state machine's durable state ends, which need not be in the log.
+	end    func(index uint64, out *hraft.Log) bool
+	writes writes
+	early  earlyWrites
 
 	tail tail
 
@@ -44,7 +46,7 @@ type guardedLog struct {
 
 func newGuardedLog(store LogStore, durable func() api.Index, fail func(error)) *guardedLog {
 	return &guardedLog{
-		store: store, durable: durable, fail: fail, stored: func(uint64) {}, pins: make(map[*pin]struct{}),
+		store: store, durable: durable, fail: fail, stored: func(uint64) {}, end: func(uint64, *hraft.Log) bool { return false }, pins: make(map[*pin]struct{}),
 		writes: writes{slow: looksPerTimeout, stuck: math.MaxUint64},
 	}
 }
@@ -77,10 +79,30 @@ func (g *guardedLog) LastIndex() (uint64, error) { return g.store.LastIndex() }
 // GetLog implements hraft.LogStore. It does not return if the entry is damaged.
 func (g *guardedLog) GetLog(index uint64, out *hraft.Log) error {
 	err := g.store.GetLog(index, out)
+	if errors.Is(err, hraft.ErrLogNotFound) && g.end(index, out) {
+		return nil
+	}
 	if g.failed(err) {
 		runtime.Goexit()
 	}
 	return err
+}
+
+// durableEnd is the entry at which the durable state ends, without its data, for a follower whose log begins behind
+// it. The library knows index and term of its last snapshot, but does not look there when a leader asks for what
+// comes before the first entry of the log. A follower whose first entries conflict with the leader's
+// would refuse all that it is sent, for ever. A leader must not have it: it would send it to others.
+func (g *Group) durableEnd(index uint64, out *hraft.Log) bool {
+	i := g.current.Load()
+	if i == nil || i.raft.State() != hraft.Follower {
+		return false
+	}
+	state := g.opts.StateMachine.Durable()
+	if index <= 1 || uint64(state.Index) != index {
+		return false
+	}
+	*out = hraft.Log{Index: index, Term: uint64(state.Term), Type: hraft.LogNoop}
+	return true
 }
 
 // StoreLog implements hraft.LogStore.
