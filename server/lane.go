@@ -210,7 +210,7 @@ func (l *lane) writeInParts(q *Request) {
 	w, end := l.server.windowOf(l.ctx)
 	defer end()
 	res, err := l.server.applyBatch(w.ctx, api.Batch{Ops: q.Ops, Independent: !q.Atomic, Request: q.ID})
-	if q.Each && errors.Is(err, api.ErrCrossShard) {
+	if q.Each && api.CodeOf(err) == api.CodeCrossShard { // not if it is why an outcome stays unknown
 		res.Ops = make([]api.OpResult, len(q.Ops))
 		err = l.server.applyParts(w.ctx, &api.Batch{Ops: q.Ops, Independent: true}, res.Ops)
 	}

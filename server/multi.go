@@ -154,7 +154,7 @@ func (s *Server) applyGroup(ctx context.Context, whole *api.Batch, part steps, r
 		batch.Ops = append(batch.Ops, whole.Ops[step[0]:step[1]]...)
 	}
 	res, err := s.applyBatch(ctx, batch)
-	if errors.Is(err, api.ErrCrossShard) && len(part) > 1 {
+	if api.CodeOf(err) == api.CodeCrossShard && len(part) > 1 { // not if it is why an outcome stays unknown
 		errs := make([]error, len(part))
 		for n := range part {
 			errs[n] = s.applyGroup(ctx, whole, part[n:n+1], results)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,6 +114,54 @@ func TestAReleasedWriteInPartsIsNotCalledNotExecuted(t *testing.T) {
 		_, err := c.servers["b"].Apply(t.Context(), largeBatch("k"))
 		if !errors.Is(err, api.ErrReleased) || api.Row(api.CodeOf(err)).Outcome != api.MayHaveRun {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// What is sent again shard by shard, under other ids, would be executed twice.
+func TestAWriteOfUnknownOutcomeIsNotRepeatedShardByShard(t *testing.T) {
+	turn := func(s *Server, ops []api.Op) error {
+		turn := Turn{Requests: []Request{{Ops: ops, Each: true}}}
+		s.Run(t.Context(), &turn)
+		return turn.Requests[0].Err
+	}
+	parts := func(s *Server, ops []api.Op) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		return s.applyParts(ctx, &api.Batch{Ops: ops, Independent: true}, make([]api.OpResult, len(ops)))
+	}
+	for name, test := range map[string]struct {
+		valueBytes int
+		run        func(*Server, []api.Op) error
+	}{"a turn": {10, turn}, "a turn in parts": {api.MaxInlineBytes, turn}, "a group": {10, parts}, "a group in parts": {api.MaxInlineBytes, parts}} {
+		c := newCluster(t, 1, nil)
+		var ops []api.Op
+		for i := range 4 {
+			ops = append(ops, api.Op{Kind: api.OpPut, Key: []byte{'k', byte('0' + i)}, Value: bytes.Repeat([]byte("v"), test.valueBytes)})
+		}
+		stages := 0
+		if whole := (api.Batch{Ops: ops}); inPieces(&whole) {
+			stages = len(takeApart(whole).parts)
+		}
+		var calls atomic.Int64
+		c.groups[1].before = func(_ context.Context, _ api.NodeID, write bool) error {
+			if !write || int(calls.Add(1)) != stages+1 {
+				return nil
+			}
+			c.split(1)
+			c.publish(2)
+			return api.Errorf(api.CodeUnknownOutcome, "the answer is lost")
+		}
+		if err := test.run(c.servers["a"], ops); api.CodeOf(err) != api.CodeUnknownOutcome {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, g := range c.groups {
+			if len(g.requests) != 0 {
+				t.Errorf("%s: executed as %v", name, g.requests)
+			}
+		}
+		if len(c.groups) != 2 || c.owner("k0") == c.owner("k1") && c.owner("k1") == c.owner("k2") && c.owner("k2") == c.owner("k3") {
+			t.Errorf("%s: the keys have one owner", name)
 		}
 	}
 }
