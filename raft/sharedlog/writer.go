@@ -15,7 +15,6 @@ type writer struct {
 	segment *segment // the one that is written to
 	buf     []byte   // records that follow segment.end
 	batch   int64    // where the batch starts in segment
-	first   uint32   // sequence of the segment in which the requests of this round begin
 	dirty   bool     // something written is not synced
 	payload []byte   // for stable values
 
