@@ -40,6 +40,12 @@ const (
 	// stop replication for good.
 	MaxMessageBytes = 2*MaxEntryBytes + 1<<20
 
+	// MaxMessageValueBytes bounds a value in a message between client and node: a longer one would
+	// be in memory several times, and keep what is behind it waiting. It comes in chunks of up to
+	// MaxChunkBytes, which are as long as parts, so that none has to be cut.
+	MaxMessageValueBytes = 4 << 20
+	MaxChunkBytes        = MaxPartBytes
+
 	// StreamWindowBytes and ConnectionWindowBytes are HTTP/2's flow control windows: what the other
 	// side may send before it is read. They are fixed because gRPC else measures the bandwidth with
 	// a ping for nearly every message, which was half of all writes to sockets between nodes. A
