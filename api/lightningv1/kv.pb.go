@@ -339,8 +339,8 @@ type Op struct {
 	Kind OpKind `protobuf:"varint,1,opt,name=kind,proto3,enum=lightning.v1.OpKind" json:"kind,omitempty"`
 	// 1 to 65,536 bytes.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Put, append, set range, increment float. At most 64 MiB, and 4 MiB in one message: a put's value
-	// may come by Upload.
+	// Put, append, set range, increment float. At most 8 MiB; that of a put has up to 64 MiB if it comes
+	// by Upload.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Increment: what is added. Set bit: the bit.
 	Delta int64 `protobuf:"zigzag64,4,opt,name=delta,proto3" json:"delta,omitempty"`
@@ -672,15 +672,13 @@ type GetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// False for a key that is absent or expired; then all else is empty.
 	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
-	// The value, which may be empty. One of more than 4 MiB is the error TOO_LARGE, unless omit_long was
-	// asked for: Download reads it.
+	// The value, which may be empty. Instead of one over 4 MiB, which is what gRPC's clients take in a
+	// message by default, there is the error TOO_LARGE: Download reads it.
 	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// The version of the last write of the key. It grows with every write of its shard.
 	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// Milliseconds since the epoch, 0 when the key does not expire.
-	ExpiryMs uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	// With omit_long: the length of a value that was left out, and else 0.
-	OmittedBytes  uint64 `protobuf:"varint,5,opt,name=omitted_bytes,json=omittedBytes,proto3" json:"omitted_bytes,omitempty"`
+	ExpiryMs      uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -743,27 +741,18 @@ func (x *GetResponse) GetExpiryMs() uint64 {
 	return 0
 }
 
-func (x *GetResponse) GetOmittedBytes() uint64 {
-	if x != nil {
-		return x.OmittedBytes
-	}
-	return 0
-}
-
 // MultiGetRequest asks for several keys.
 type MultiGetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only 0 exists.
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// At most 100,000. The values together may have 64 MiB, or the answer is TOO_LARGE.
+	// At most 100,000. With a value over 4 MiB the answer is TOO_LARGE, as with all that do not fit
+	// into one message: ask for fewer, and for a single one by Download.
 	Keys [][]byte `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,3,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
-	// Values over 4 MiB are left out of the answer, which has their length instead. Without it they are
-	// an error.
-	OmitLong      bool `protobuf:"varint,4,opt,name=omit_long,json=omitLong,proto3" json:"omit_long,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MultiGetRequest) Reset() {
@@ -815,13 +804,6 @@ func (x *MultiGetRequest) GetMaxStalenessMs() uint32 {
 		return x.MaxStalenessMs
 	}
 	return 0
-}
-
-func (x *MultiGetRequest) GetOmitLong() bool {
-	if x != nil {
-		return x.OmitLong
-	}
-	return false
 }
 
 // MultiGetResponse has what was found.
@@ -877,7 +859,7 @@ type PutRequest struct {
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// 1 to 65,536 bytes.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// At most 4 MiB: Upload takes longer ones.
+	// At most 8 MiB: Upload takes longer ones.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// As in Op.
 	ExpiryMode ExpiryMode `protobuf:"varint,4,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
@@ -1157,7 +1139,7 @@ type BatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only 0 exists.
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// At least one, at most 100,000, and 4 MiB of keys and values: Upload takes more. All keys and sources must live
+	// At least one, at most 100,000, and about 8 MiB of keys and values: Upload takes more. All keys and sources must live
 	// on one shard, as keys with one {hash tag} do; else the error is CROSS_SHARD.
 	Ops []*Op `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
 	// Optional. With it the write runs at most once however often it is sent.
@@ -1318,7 +1300,8 @@ type ScanRequest struct {
 	KeysOnly bool `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,7,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
-	// As in MultiGetRequest.
+	// A value over 4 MiB is left out, and its item tells its length: Download reads it, as it is by then.
+	// Without this such a value is the error TOO_LARGE.
 	OmitLong      bool `protobuf:"varint,8,opt,name=omit_long,json=omitLong,proto3" json:"omit_long,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1421,7 +1404,7 @@ type Item struct {
 	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// As in GetResponse.
 	ExpiryMs uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
-	// As in GetResponse.
+	// The length of a value that was left out by omit_long, and else 0.
 	OmittedBytes  uint64 `protobuf:"varint,5,opt,name=omitted_bytes,json=omittedBytes,proto3" json:"omitted_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1703,8 +1686,9 @@ func (*UploadRequest_Chunk) isUploadRequest_Part() {}
 // UploadHeader says what is uploaded.
 type UploadHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// As the method Batch takes it, but for the values that follow, which are empty here. What it has
-	// itself is at most 4 MiB of keys and values; with what follows it is at most 64 MiB.
+	// As the method Batch takes it, but for the values that follow, which are empty here. With them it
+	// has at most 64 MiB of keys and values, and about 8 MiB that are not values of puts of 64 KiB or
+	// more. A single put without return_previous needs the least memory, and may be of any length.
 	Batch *BatchRequest `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	// The places of the operations in the batch whose values follow, ascending: puts.
 	Uploaded      []uint32 `protobuf:"varint,2,rep,packed,name=uploaded,proto3" json:"uploaded,omitempty"`
@@ -2540,18 +2524,16 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"GetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\rR\tnamespace\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12(\n" +
-	"\x10max_staleness_ms\x18\x03 \x01(\rR\x0emaxStalenessMs\"\x95\x01\n" +
+	"\x10max_staleness_ms\x18\x03 \x01(\rR\x0emaxStalenessMs\"p\n" +
 	"\vGetResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
-	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\x12#\n" +
-	"\romitted_bytes\x18\x05 \x01(\x04R\fomittedBytes\"\x8a\x01\n" +
+	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\"m\n" +
 	"\x0fMultiGetRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\rR\tnamespace\x12\x12\n" +
 	"\x04keys\x18\x02 \x03(\fR\x04keys\x12(\n" +
-	"\x10max_staleness_ms\x18\x03 \x01(\rR\x0emaxStalenessMs\x12\x1b\n" +
-	"\tomit_long\x18\x04 \x01(\bR\bomitLong\"C\n" +
+	"\x10max_staleness_ms\x18\x03 \x01(\rR\x0emaxStalenessMs\"C\n" +
 	"\x10MultiGetResponse\x12/\n" +
 	"\x05items\x18\x01 \x03(\v2\x19.lightning.v1.GetResponseR\x05items\"\xf3\x02\n" +
 	"\n" +

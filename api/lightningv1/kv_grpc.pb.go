@@ -81,8 +81,8 @@ type KVClient interface {
 	// Upload applies a batch whose long values come in chunks. It is how values over 4 MiB are written.
 	//
 	// The first message is the header, with the batch. Then come the values that it names, one behind
-	// the other, each in chunks of which the last one says so; then the client half-closes. The node
-	// keeps a few chunks in memory, whatever the values' length, and reads on as the shard takes them.
+	// the other, each in chunks of which the last one says so; then the client half-closes. Of a batch
+	// that is one put the node keeps a few chunks in memory, and reads on as the shard takes them.
 	// Nobody sees anything of the batch before all of it is there and applied. The node may answer
 	// before it has read everything: then the answer is that of the batch.
 	//
@@ -271,8 +271,8 @@ type KVServer interface {
 	// Upload applies a batch whose long values come in chunks. It is how values over 4 MiB are written.
 	//
 	// The first message is the header, with the batch. Then come the values that it names, one behind
-	// the other, each in chunks of which the last one says so; then the client half-closes. The node
-	// keeps a few chunks in memory, whatever the values' length, and reads on as the shard takes them.
+	// the other, each in chunks of which the last one says so; then the client half-closes. Of a batch
+	// that is one put the node keeps a few chunks in memory, and reads on as the shard takes them.
 	// Nobody sees anything of the batch before all of it is there and applied. The node may answer
 	// before it has read everything: then the answer is that of the batch.
 	//
