@@ -75,22 +75,41 @@ func (o *outlet) take(piece []byte) error {
 //
 // If a node fails in the middle, another one goes on behind what was written, unless the key was written
 // meanwhile: then the error matches api.ErrUnavailable. After any error what was written is a beginning of the
-// value. A call without a deadline has a minute more than Options.DefaultTimeout; the context does not
-// interrupt a Write.
+// value. A call without a deadline has a minute more than Options.DefaultTimeout for a value that is long;
+// the context does not interrupt a Write.
 func (c *Client) GetTo(ctx context.Context, ns api.Namespace, key []byte, w io.Writer) (api.Item, error) {
-	return c.download(ctx, ns, key, 0, &outlet{w: w})
+	return c.getTo(ctx, ns, key, 0, w)
 }
 
 // GetTo is as Client.GetTo, within the bound.
 func (s *StaleReader) GetTo(ctx context.Context, ns api.Namespace, key []byte, w io.Writer) (api.Item, error) {
-	return s.client.download(ctx, ns, key, staleMillis(s.bound), &outlet{w: w})
+	return s.client.getTo(ctx, ns, key, staleMillis(s.bound), w)
+}
+
+func (c *Client) getTo(ctx context.Context, ns api.Namespace, key []byte, staleMillis uint32, w io.Writer) (api.Item, error) {
+	item, long, err := c.getShort(ctx, ns, key, staleMillis)
+	switch {
+	case long:
+		return c.download(ctx, ns, key, staleMillis, &outlet{w: w})
+	case err != nil:
+		return api.Item{}, err
+	}
+	return passOn(item, w)
+}
+
+// passOn writes the value of an item and takes it out.
+func passOn(item api.Item, w io.Writer) (api.Item, error) {
+	if item.Found {
+		if _, err := w.Write(item.Value); err != nil {
+			return api.Item{}, writeError(err).verdict()
+		}
+	}
+	item.Value = nil
+	return item, nil
 }
 
 // download reads a key whose value may be long.
 func (c *Client) download(ctx context.Context, ns api.Namespace, key []byte, staleMillis uint32, to sink) (api.Item, error) {
-	if err := validateKey(key); err != nil {
-		return api.Item{}, err
-	}
 	op := &operation{
 		name: "get", routed: true, slot: router.Slot(ns, key), stale: staleMillis > 0,
 		long: true, allowance: allowance(api.MaxValueBytes),

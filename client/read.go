@@ -16,13 +16,21 @@ func (c *Client) Get(ctx context.Context, ns api.Namespace, key []byte) (api.Ite
 
 // get allows an answer of the given age; 0 asks for a linearizable one.
 func (c *Client) get(ctx context.Context, ns api.Namespace, key []byte, staleMillis uint32) (api.Item, error) {
+	item, long, err := c.getShort(ctx, ns, key, staleMillis)
+	if long {
+		return c.getLong(ctx, ns, key, staleMillis)
+	}
+	return item, err
+}
+
+// getShort reads a key unless its value is long.
+func (c *Client) getShort(ctx context.Context, ns api.Namespace, key []byte, staleMillis uint32) (_ api.Item, long bool, _ error) {
 	if err := validateKey(key); err != nil {
-		return api.Item{}, err
+		return api.Item{}, false, err
 	}
 	op := &operation{name: "get", routed: true, slot: router.Slot(ns, key), stale: staleMillis > 0}
 	request := &pb.GetRequest{Namespace: uint32(ns), Key: key, MaxStalenessMs: staleMillis}
 	var response *pb.GetResponse
-	long := false
 	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
 		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_Get{Get: request}}, len(key)+callBytes)
 		response = answer.GetGet()
@@ -36,11 +44,11 @@ func (c *Client) get(ctx context.Context, ns api.Namespace, key []byte, staleMil
 	})
 	switch {
 	case long || errors.Is(err, api.ErrTooLarge):
-		return c.getLong(ctx, ns, key, staleMillis)
+		return api.Item{}, true, nil
 	case err != nil:
-		return api.Item{}, err
+		return api.Item{}, false, err
 	}
-	return getItem(key, response), nil
+	return getItem(key, response), false, nil
 }
 
 // getLong reads a key whose value does not fit into a message.

@@ -15,6 +15,8 @@ type source struct {
 	seeker io.Seeker
 	start  int64
 
+	length int64 // of the value, as far as is known; else the limit
+
 	head  []byte // what was read before the first attempt
 	taken int    // of head, in this attempt
 	moved bool   // the reader has been read behind head
@@ -23,16 +25,16 @@ type source struct {
 // bytesSource is a value in memory.
 func bytesSource(value []byte) *source {
 	r := bytes.NewReader(value)
-	return &source{reader: r, seeker: r}
+	return &source{reader: r, seeker: r, length: int64(len(value))}
 }
 
 // readerSource reads the first piece of a value, after which only one that is long goes on. Whether a reader
 // can go back it tells by doing so.
 func readerSource(r io.Reader) (*source, error) {
-	s := &source{reader: r}
+	s := &source{reader: r, length: api.MaxValueBytes}
 	if seeker, ok := r.(io.Seeker); ok {
-		if at, err := seeker.Seek(0, io.SeekCurrent); err == nil {
-			s.seeker, s.start = seeker, at
+		if err := s.measure(seeker); err != nil {
+			return nil, readError(err).verdict()
 		}
 	}
 	var head bytes.Buffer
@@ -42,6 +44,23 @@ func readerSource(r io.Reader) (*source, error) {
 		return nil, readError(err).verdict()
 	}
 	return s, nil
+}
+
+// measure finds where the value begins and how long it is, if the reader can go back.
+func (s *source) measure(seeker io.Seeker) error {
+	start, err := seeker.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return nil // a pipe, for example
+	}
+	end, err := seeker.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil // where it is it has stayed
+	}
+	if s.seeker, s.start = seeker, start; end-start <= api.MaxValueBytes {
+		s.length = end - start
+	}
+	_, err = seeker.Seek(start, io.SeekStart)
+	return err
 }
 
 // short is a value that is read as a whole, for those that need no upload.

@@ -70,11 +70,7 @@ func GetTo(ctx context.Context, kv api.KV, ns api.Namespace, key []byte, w io.Wr
 	if err != nil {
 		return item, err
 	}
-	if _, err := w.Write(item.Value); err != nil {
-		return api.Item{}, writeError(err).verdict()
-	}
-	item.Value = nil
-	return item, nil
+	return passOn(item, w)
 }
 
 // Delete removes one key and reports whether it existed.

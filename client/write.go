@@ -99,5 +99,5 @@ func (c *Client) PutFrom(ctx context.Context, ns api.Namespace, key []byte, r io
 	if _, refusal := evaluate.Check(&b); refusal != nil {
 		return api.Result{}, refusal
 	}
-	return c.apply(ctx, b, api.MaxValueBytes, []longValue{{0, from}})
+	return c.apply(ctx, b, int(from.length), []longValue{{0, from}})
 }

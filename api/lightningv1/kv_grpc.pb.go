@@ -87,7 +87,7 @@ type KVClient interface {
 	// before it has read everything: then the answer is that of the batch.
 	//
 	// A call that breaks off has executed nothing unless all chunks were sent, and what was stored of it
-	// is dropped. A client that sends nothing for 10 s is cut off, and the values must be there within
+	// is dropped. A client that sends nothing for 15 s is cut off, and the values must be there within
 	// 90 s. A retry sends everything again, under the same request_id.
 	Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadRequest, BatchResponse], error)
 	// Download reads one key and sends its value in chunks. It is how values over 4 MiB are read; those
@@ -95,7 +95,7 @@ type KVClient interface {
 	//
 	// The first message is the header. If the key was found, chunks follow, of which the last one says
 	// so. All of them are of one version, whatever is written meanwhile. A client that takes nothing
-	// for 30 s is cut off.
+	// for 15 s is cut off.
 	Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadResponse], error)
 }
 
@@ -277,7 +277,7 @@ type KVServer interface {
 	// before it has read everything: then the answer is that of the batch.
 	//
 	// A call that breaks off has executed nothing unless all chunks were sent, and what was stored of it
-	// is dropped. A client that sends nothing for 10 s is cut off, and the values must be there within
+	// is dropped. A client that sends nothing for 15 s is cut off, and the values must be there within
 	// 90 s. A retry sends everything again, under the same request_id.
 	Upload(grpc.ClientStreamingServer[UploadRequest, BatchResponse]) error
 	// Download reads one key and sends its value in chunks. It is how values over 4 MiB are read; those
@@ -285,7 +285,7 @@ type KVServer interface {
 	//
 	// The first message is the header. If the key was found, chunks follow, of which the last one says
 	// so. All of them are of one version, whatever is written meanwhile. A client that takes nothing
-	// for 30 s is cut off.
+	// for 15 s is cut off.
 	Download(*DownloadRequest, grpc.ServerStreamingServer[DownloadResponse]) error
 	mustEmbedUnimplementedKVServer()
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,19 @@ type recorder struct {
 	query server.Query
 	batch api.Batch
 	rng   api.Range
+
+	put    server.Put
+	value  []byte // of the put
+	whole  bool   // all of it came
+	early  bool   // answer before it comes
+	taken  atomic.Int64
+	failed atomic.Bool
+	open   *server.Value // what OpenValue answers
+}
+
+func (r *recorder) OpenValue(_ context.Context, q server.Query) (*server.Value, error) {
+	r.query = q
+	return r.open, r.err
 }
 
 func (r *recorder) Read(_ context.Context, q server.Query) ([]api.Item, error) {
