@@ -75,14 +75,11 @@ func TestAValueGoesInChunksFromTheLimitOfAMessageOn(t *testing.T) {
 }
 
 func TestPutFromAndGetToPassAValueOn(t *testing.T) {
-	for _, length := range []int{0, 1, api.MaxInlineBytes, api.MaxInlineBytes + 1, 2 * api.MaxInlineBytes, longBytes, api.MaxValueBytes} {
+	for _, length := range []int{0, 1, api.MaxInlineBytes, api.MaxInlineBytes + 1, 2 * api.MaxInlineBytes, longBytes} {
 		value := longValue(2, length)
 		for name, reader := range map[string]io.Reader{
 			"seeker": bytes.NewReader(value), "reader": stream{bytes.NewReader(value)}, "bytewise": stream{fewBytes{bytes.NewReader(value)}},
 		} {
-			if name == "bytewise" && length > longBytes {
-				continue
-			}
 			_, c := start(t, 3)
 			result, err := c.PutFrom(t.Context(), 0, []byte("k"), reader, client.PutOptions{Expiry: api.Expiry{Mode: api.ExpiryAt, Millis: 1 << 50}})
 			if err != nil || !result.Applied || len(result.Ops) != 1 || result.Ops[0].Existed {
@@ -181,7 +178,7 @@ func TestAReaderThatCannotGoBackIsToldWhetherItsPutMayHaveRun(t *testing.T) {
 	} {
 		cluster, c := start(t, 1)
 		cluster.Node(0).SetIntercept(onUpload(test.intercept))
-		value := longValue(4, api.MaxValueBytes)
+		value := longValue(4, longBytes)
 		_, err := c.PutFrom(t.Context(), 0, []byte("k"), stream{bytes.NewReader(value)}, client.PutOptions{})
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.name, err, test.want)
@@ -333,5 +330,25 @@ func TestAnAttemptAtALongValueEndsWhenNothingMoves(t *testing.T) {
 	item, err := c.Get(t.Context(), 0, key)
 	if err != nil || !bytes.Equal(item.Value, value) || !stuck.Load() {
 		t.Errorf("%d bytes, %v; stuck %t", len(item.Value), err, stuck.Load())
+	}
+}
+
+func TestAnEmbeddedStoreTakesTheLargestValue(t *testing.T) {
+	kv := openBox(t, client.EmbeddedOptions{})
+	value := longValue(11, api.MaxValueBytes)
+	for name, r := range map[string]io.Reader{"reader": stream{bytes.NewReader(value)}, "seeker": bytes.NewReader(value)} {
+		if result, err := client.PutFrom(t.Context(), kv, 0, []byte("k"), r, client.PutOptions{}); err != nil || !result.Applied {
+			t.Fatalf("%s: %+v, %v", name, result, err)
+		}
+	}
+	var got bytes.Buffer
+	if item, err := client.GetTo(t.Context(), kv, 0, []byte("k"), &got); err != nil || !item.Found || item.Value != nil || !bytes.Equal(got.Bytes(), value) {
+		t.Errorf("get: %d bytes, %v", got.Len(), err)
+	}
+	if _, err := client.PutFrom(t.Context(), kv, 0, []byte("k"), bytes.NewReader(append(value, 0)), client.PutOptions{}); !errors.Is(err, api.ErrTooLarge) {
+		t.Errorf("a byte more: %v", err)
+	}
+	if item, err := client.GetTo(t.Context(), kv, 0, []byte("absent"), failing{errors.New("nothing is written")}); err != nil || item.Found {
+		t.Errorf("an absent key: %+v, %v", item, err)
 	}
 }

@@ -388,10 +388,10 @@ func TestAPanicIsAnInternalError(t *testing.T) {
 func TestLargeMessagesPassAndLargerOnesAreRefused(t *testing.T) {
 	f := start(t)
 	client := pb.NewKVClient(f.conn)
-	if _, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxValueBytes)}); err != nil {
+	if _, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxWholeBytes)}); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.kv.batch.Ops[0].Value) != api.MaxValueBytes {
+	if len(f.kv.batch.Ops[0].Value) != api.MaxWholeBytes {
 		t.Fatal("the value was cut")
 	}
 	_, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxMessageBytes+1)})
