@@ -315,18 +315,20 @@ func TestAScanBringsValuesThatAreTooLongForAPage(t *testing.T) {
 }
 
 func TestAnAttemptAtALongValueEndsWhenNothingMoves(t *testing.T) {
-	cluster, c := start(t, 2, withAttemptTimeout(time.Millisecond))
+	cluster, c := start(t, 2, withAttemptTimeout(time.Second))
 	value := longValue(10, longBytes)
 	key := keyOn(0, 2)
 	putLong(t, c, key, value)
 	var stuck atomic.Bool
-	cluster.Node(0).SetIntercept(func(ctx context.Context, method string, _ any, next func() (any, error)) (any, error) {
-		if method == "Download" && !stuck.Swap(true) {
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		return next()
-	})
+	for i := range 2 {
+		cluster.Node(i).SetIntercept(func(ctx context.Context, method string, _ any, next func() (any, error)) (any, error) {
+			if method == "Download" && !stuck.Swap(true) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return next()
+		})
+	}
 	item, err := c.Get(t.Context(), 0, key)
 	if err != nil || !bytes.Equal(item.Value, value) || !stuck.Load() {
 		t.Errorf("%d bytes, %v; stuck %t", len(item.Value), err, stuck.Load())
