@@ -8,7 +8,7 @@ const (
 
 	// MaxValueBytes bounds a value. A long one goes through the log and over the wire in parts, so that
 	// nothing waits behind the whole of it.
-	MaxValueBytes = 8 << 20
+	MaxValueBytes = 64 << 20
 
 	// MaxWholeBytes bounds a value that is in memory in one piece: what an operation makes of a stored
 	// value or returns of it in one step of apply, and what a read answers in one message.

@@ -158,7 +158,7 @@ func TestAReadThatWaitsKeepsNoOtherWaiting(t *testing.T) {
 
 func TestLargeValuesAreReadAloneFromAfar(t *testing.T) {
 	c := newCluster(t, 1, nil)
-	sizes := []int{0, 10, smallAnswerBytes / 2, smallAnswerBytes, 3 << 20, api.MaxValueBytes}
+	sizes := []int{0, 10, smallAnswerBytes / 2, smallAnswerBytes, 3 << 20, api.MaxWholeBytes}
 	for i, size := range sizes {
 		c.load(fmt.Sprint(i), strings.Repeat("v", size))
 	}

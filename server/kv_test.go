@@ -45,8 +45,8 @@ func TestWhatIsOverALimitIsRefusedFirst(t *testing.T) {
 	}{
 		"empty key":       {batch(api.Op{Kind: api.OpPut}), api.CodeInvalid, nil},
 		"long key":        {batch(api.Op{Kind: api.OpPut, Key: longKey}), api.CodeTooLarge, []string{"65537", "65536"}},
-		"long value":      {batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Value: make([]byte, api.MaxValueBytes+1)}), api.CodeTooLarge, []string{"8388609", "8388608"}},
-		"large batch":     {batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Value: half}, api.Op{Kind: api.OpPut, Key: []byte("k"), Value: half}), api.CodeTooLarge, []string{"16777218"}},
+		"long value":      {batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Value: make([]byte, api.MaxValueBytes+1)}), api.CodeTooLarge, []string{"67108865", "67108864"}},
+		"large batch":     {batch(api.Op{Kind: api.OpPut, Key: []byte("k"), Value: half}, api.Op{Kind: api.OpPut, Key: []byte("k"), Value: half}), api.CodeTooLarge, []string{"134217730"}},
 		"many operations": {batch(make([]api.Op, api.MaxBatchOps+1)...), api.CodeTooLarge, []string{"100001", "100000"}},
 		"no operations":   {batch(), api.CodeInvalid, nil},
 		"get empty key":   {get([]byte{}), api.CodeInvalid, nil},
@@ -73,9 +73,24 @@ func TestLargestAllowedIsTaken(t *testing.T) {
 	if _, err := c.servers["b"].Apply(t.Context(), api.Batch{Ops: []api.Op{op}}); err != nil { // forwarded to a
 		t.Fatal(err)
 	}
+	if _, err := c.servers["c"].Get(t.Context(), 0, op.Key); !errors.Is(err, api.ErrTooLarge) {
+		t.Fatal(err)
+	}
+	op.Value = op.Value[:api.MaxWholeBytes]
+	if _, err := c.servers["b"].Apply(t.Context(), api.Batch{Ops: []api.Op{op}}); err != nil {
+		t.Fatal(err)
+	}
 	item, err := c.servers["c"].Get(t.Context(), 0, op.Key)
-	if err != nil || len(item.Value) != api.MaxValueBytes {
+	if err != nil || len(item.Value) != api.MaxWholeBytes {
 		t.Fatal(len(item.Value), err)
+	}
+	// What of a batch is not in parts is bounded for itself.
+	var small api.Batch
+	for i := range api.MaxInlineBatchBytes / (api.MinStagedBytes - 1) {
+		small.Ops = append(small.Ops, api.Op{Kind: api.OpPut, Key: fmt.Append(nil, "{k}", i), Value: make([]byte, api.MinStagedBytes-1)})
+	}
+	if _, err := c.servers["b"].Apply(t.Context(), small); !errors.Is(err, api.ErrTooLarge) {
+		t.Fatal(err)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // errNotWhole refuses a value that is too long to be answered in one piece.
 func errNotWhole(bytes uint64) error {
-	return api.Errorf(api.CodeTooLarge, "the value has %d bytes, over the limit of %d for an answer in one piece; read it piece by piece", bytes, api.MaxWholeBytes)
+	return api.Errorf(api.CodeTooLarge, "the value has %d bytes, over the limit of %d for an answer in one piece; read it as bytes, which come piece by piece (HTTP: Accept: application/octet-stream)", bytes, api.MaxWholeBytes)
 }
 
 // whole brings the values in parts of the items that are wanted, each of at most api.MaxWholeBytes. ctx has

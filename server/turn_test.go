@@ -275,7 +275,7 @@ func TestLargeValuesOfATurnAreReadOneByOne(t *testing.T) {
 		requests = append(requests, getting(key))
 	}
 	huge := c.keyOf(1, "huge")
-	c.load(huge, string(bytes.Repeat([]byte("y"), api.MaxValueBytes)))
+	c.load(huge, string(bytes.Repeat([]byte("y"), api.MaxWholeBytes)))
 	requests = append(requests, putting(c.keyOf(1, "small"), "1"), getting(huge), putting(huge, "2"), getting(huge))
 	several := getting(string(requests[0].Ops[0].Key), string(requests[1].Ops[0].Key))
 	requests = append(requests, several, getting(huge))
@@ -299,7 +299,7 @@ func TestLargeValuesOfATurnAreReadOneByOne(t *testing.T) {
 	if q := done[10]; q.Err != nil || len(q.Results[0].Previous)+len(q.Results[1].Previous) != 2*len(large) || string(done[11].Results[0].Previous) != "2" {
 		t.Fatal(q.Err)
 	}
-	if done[7].Err != nil || len(done[7].Results[0].Previous) != api.MaxValueBytes || string(done[9].Results[0].Previous) != "2" {
+	if done[7].Err != nil || len(done[7].Results[0].Previous) != api.MaxWholeBytes || string(done[9].Results[0].Previous) != "2" {
 		t.Fatal(done[7].Err, done[9].Err)
 	}
 }

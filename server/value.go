@@ -51,6 +51,18 @@ func (s *Server) OpenValue(ctx context.Context, q Query) (*Value, error) {
 	return v, nil
 }
 
+// ValueOf is a Value of an item that is there as a whole, for stand-ins of a Server.
+func ValueOf(item api.Item) *Value {
+	v := &Value{}
+	v.take(item)
+	return v
+}
+
+func (v *Value) take(item api.Item) {
+	v.Item, v.inline, v.Bytes = item, item.Value, uint64(len(item.Value))
+	v.Item.Value = nil
+}
+
 // find reads the key.
 func (v *Value) find(q Query) error {
 	ctx, cancel := v.server.withDeadline(v.ctx)
@@ -63,16 +75,21 @@ func (v *Value) find(q Query) error {
 	if err := m.run(ctx); err != nil {
 		return err
 	}
-	v.Item, v.inline = m.items[0], m.items[0].Value
-	v.Item.Value, v.Item.Key = nil, q.Keys[0]
-	if v.Bytes = uint64(len(v.inline)); v.Stored != nil {
+	v.take(m.items[0])
+	if v.Key = q.Keys[0]; v.Stored != nil {
 		return v.openStored(0, v.Stored.Bytes)
 	}
 	return nil
 }
 
+// Pieces is what is taken piece by piece; *Value implements it.
+type Pieces interface {
+	Next() ([]byte, error)
+	Close()
+}
+
 // OpenStored opens the bytes [start, end) of a value in parts that a read has found.
-func (s *Server) OpenStored(ctx context.Context, stored *api.Stored, start, end uint64) (*Value, error) {
+func (s *Server) OpenStored(ctx context.Context, stored *api.Stored, start, end uint64) (Pieces, error) {
 	if start > end || end > stored.Bytes {
 		return nil, api.Errorf(api.CodeInvalid, "the range [%d, %d) does not lie in a value of %d bytes", start, end, stored.Bytes)
 	}

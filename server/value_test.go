@@ -25,7 +25,7 @@ func inPiecesOf(value []byte, size int) func() ([]byte, error) {
 }
 
 // drain takes all pieces of a value, none of which is longer than is said.
-func drain(t *testing.T, v *Value) ([]byte, error) {
+func drain(t *testing.T, v Pieces) ([]byte, error) {
 	t.Helper()
 	var value []byte
 	for {

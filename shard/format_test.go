@@ -270,7 +270,7 @@ func TestEveryValidCommandSurvivesItsEncoding(t *testing.T) {
 }
 
 func TestTheLargestCommandsFitIntoAnEntry(t *testing.T) {
-	value := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: make([]byte, api.MaxKeyBytes), Value: make([]byte, api.MaxValueBytes)}}}}
+	value := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: make([]byte, api.MaxKeyBytes), Value: make([]byte, api.MaxWholeBytes)}}}}
 	if err := value.Validate(); err != nil {
 		t.Fatal(err)
 	}

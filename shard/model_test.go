@@ -132,7 +132,7 @@ func (m model) execute(op *api.Op, v api.Version, k modelKey, existed bool, sour
 			o.Number = int64(len(k.value))
 			break
 		}
-		if op.Offset > api.MaxValueBytes {
+		if op.Offset > api.MaxWholeBytes {
 			o.Code = api.CodeTooLarge
 			return false
 		}

@@ -120,7 +120,7 @@ func TestTheAnswerOfAnIndependentBatchIsKept(t *testing.T) {
 // A batch that would be too much for its entry executed nothing, so it may be tried again.
 func TestEachRefusalOfEvaluationIsKeptButNotForWantOfRoom(t *testing.T) {
 	b := configuredBench(t)
-	b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxValueBytes)))
+	b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxWholeBytes)))
 	get := func(key string) api.Op { return previous(api.Op{Kind: api.OpGet, Key: []byte(key)}) }
 	for i, refused := range []struct {
 		op   api.Op
@@ -141,7 +141,7 @@ func TestEachRefusalOfEvaluationIsKeptButNotForWantOfRoom(t *testing.T) {
 		if a := b.do(c); a.Err != refused.want {
 			t.Errorf("%+v again: %+v", refused.op, a)
 		}
-		b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxValueBytes)), remove("none"))
+		b.must(put("n", "9223372036854775807"), put("word", "x"), put("large", strings.Repeat("v", api.MaxWholeBytes)), remove("none"))
 	}
 	var commands [][]byte
 	for i := range 3 {

@@ -145,7 +145,7 @@ func TestWhatABatchTakesUpIsBounded(t *testing.T) {
 			r := newRows(t)
 			r.must(put("k", strings.Repeat("v", size)))
 			var ops []api.Op
-			for i := range api.MaxBatchBytes / size {
+			for i := range api.MaxInlineBatchBytes / size {
 				ops = append(ops, op(i))
 			}
 			if _, refusal := r.run(api.Batch{Ops: ops, Independent: independent}); refusal != nil {

@@ -30,18 +30,24 @@ func errorOf(err error) errorJSON {
 // itemJSON is a key as JSON shows it. Bytes that are not UTF-8 are base64 in the second field, and
 // versions are texts, because they do not fit into the numbers of JavaScript.
 type itemJSON struct {
-	Key          *string `json:"key,omitempty"`
-	KeyBase64    *[]byte `json:"key_b64,omitempty"`
-	Value        *string `json:"value,omitempty"`
-	ValueBase64  *[]byte `json:"value_b64,omitempty"`
-	Version      string  `json:"version"`
-	ExpiryMillis uint64  `json:"expires_at_ms,omitempty"`
+	Key         *string `json:"key,omitempty"`
+	KeyBase64   *[]byte `json:"key_b64,omitempty"`
+	Value       *string `json:"value,omitempty"`
+	ValueBase64 *[]byte `json:"value_b64,omitempty"`
+	// ValueBytes stands for a value that is too long to be shown: its length.
+	ValueBytes   uint64 `json:"value_bytes,omitempty"`
+	Version      string `json:"version"`
+	ExpiryMillis uint64 `json:"expires_at_ms,omitempty"`
 }
 
 func itemOf(i api.Item, keysOnly bool) itemJSON {
 	out := itemJSON{Version: versionText(i.Version), ExpiryMillis: i.ExpiryMillis}
 	out.Key, out.KeyBase64 = jsontext.Split(i.Key)
-	if !keysOnly {
+	switch {
+	case keysOnly:
+	case i.Stored != nil:
+		out.ValueBytes = i.Stored.Bytes
+	default:
 		out.Value, out.ValueBase64 = jsontext.Split(i.Value)
 	}
 	return out

@@ -18,17 +18,25 @@ import (
 	"github.com/lightning-db/lightning/server"
 )
 
+// Writer runs writes and tells of the node.
+type Writer interface {
+	Apply(ctx context.Context, b api.Batch) (api.Result, error)
+	Status() *pb.StatusResponse
+}
+
 // Store is where the data is; *server.Server implements it.
 type Store interface {
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
-	Apply(ctx context.Context, b api.Batch) (api.Result, error)
+	// OpenValue and PutValue read and write a value piece by piece.
+	OpenValue(ctx context.Context, q server.Query) (*server.Value, error)
+	PutValue(ctx context.Context, p server.Put, next func() ([]byte, error)) (api.Result, error)
+	Writer
 	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
-	Status() *pb.StatusResponse
 }
 
 const (
 	// bodyTimeout is what a client has for sending or taking in one value: the largest one at
-	// 140 KiB/s.
+	// 1.1 MiB/s.
 	bodyTimeout = time.Minute
 
 	// writtenTimeout is what a client has for taking in the answer to a write.
@@ -37,13 +45,16 @@ const (
 	// maxTimeout bounds the time that a request may ask for.
 	maxTimeout = time.Minute
 
-	// maxBodyBytes bounds a body. JSON needs more bytes than the value has: base64 a third more,
-	// escapes up to six times as many, and such values are better sent as they are.
-	maxBodyBytes = 2 * api.MaxValueBytes
+	// maxBodyBytes bounds a body that is JSON, which is in memory whole. It needs more bytes than the value has:
+	// base64 a third more, escapes up to six times as many, and such values are better sent as they are.
+	maxBodyBytes = 2 * api.MaxWholeBytes
 
 	// maxHeldBytes bounds the bodies and values that are in memory for requests under way; what
 	// is beyond is refused as OVERLOADED. 16 of the largest.
 	maxHeldBytes = 16 * maxBodyBytes
+
+	// heldForPieces is what a value takes of it that is sent or taken in as it is: a piece.
+	heldForPieces = api.MaxInlineBytes
 )
 
 // data serves the keys as JSON.

@@ -3,6 +3,8 @@ package http
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -86,6 +88,30 @@ func (s *store) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 	}
 	s.items[string(op.Key)] = item
 	return api.Result{Applied: true, Version: s.version, Ops: []api.OpResult{result}}, nil
+}
+
+func (s *store) OpenValue(ctx context.Context, q server.Query) (*server.Value, error) {
+	items, err := s.Read(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	return server.ValueOf(items[0]), nil
+}
+
+func (s *store) PutValue(ctx context.Context, p server.Put, next func() ([]byte, error)) (api.Result, error) {
+	op := api.Op{Kind: api.OpPut, Key: p.Key, Expiry: p.Expiry, Condition: p.Condition}
+	for {
+		piece, err := next()
+		if errors.Is(err, io.EOF) {
+			return s.Apply(ctx, api.Batch{Ops: []api.Op{op}})
+		}
+		if err != nil {
+			return api.Result{}, err
+		}
+		if op.Value = append(op.Value, piece...); len(op.Value) > api.MaxValueBytes {
+			return api.Result{}, api.Errorf(api.CodeTooLarge, "too large")
+		}
+	}
 }
 
 func (s *store) Scan(_ context.Context, r api.Range) iter.Seq2[api.Item, error] {

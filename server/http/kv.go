@@ -2,6 +2,8 @@ package http
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -15,6 +17,7 @@ import (
 const rawType = "application/octet-stream"
 
 // get answers with the item as JSON, or with the value's bytes for Accept: application/octet-stream.
+// As JSON a value is in memory whole, and so has at most api.MaxWholeBytes.
 func (d *data) get(ctx context.Context, w http.ResponseWriter, r *http.Request) error {
 	q, key, err := target(r)
 	if err != nil {
@@ -24,13 +27,17 @@ func (d *data) get(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 	if err != nil {
 		return err
 	}
-	items, err := d.store.Read(ctx, server.Query{Keys: [][]byte{key}, MaxStaleness: bound})
+	query := server.Query{Keys: [][]byte{key}, MaxStaleness: bound}
+	if accepts(r, rawType) {
+		return d.getRaw(ctx, w, query)
+	}
+	items, err := d.store.Read(ctx, query)
 	if err != nil {
 		return err
 	}
 	item := items[0]
 	if !item.Found {
-		return api.Errorf(api.CodeNotFound, "there is no such key")
+		return errNoKey()
 	}
 	release, err := d.hold(int64(len(item.Value)))
 	if err != nil {
@@ -39,16 +46,47 @@ func (d *data) get(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 	defer release()
 	item.Key = key
 	setVersion(w, item.Version)
-	if !accepts(r, rawType) {
-		answerJSON(w, http.StatusOK, itemOf(item, false))
-		return nil
+	answerJSON(w, http.StatusOK, itemOf(item, false))
+	return nil
+}
+
+func errNoKey() error { return api.Errorf(api.CodeNotFound, "there is no such key") }
+
+// getRaw answers with the value's bytes while they are read. If they end early the connection is closed before
+// as many were sent as the header says.
+func (d *data) getRaw(ctx context.Context, w http.ResponseWriter, q server.Query) error {
+	release, err := d.hold(heldForPieces)
+	if err != nil {
+		return err
 	}
-	if item.ExpiryMillis != 0 {
-		w.Header().Set("X-Lightning-Expires-At-Ms", strconv.FormatUint(item.ExpiryMillis, 10))
+	defer release()
+	value, err := d.store.OpenValue(ctx, q)
+	if err != nil {
+		return err
+	}
+	defer value.Close()
+	if !value.Found {
+		return errNoKey()
+	}
+	piece, err := value.Next() // before the header: what fails at once is an error as any
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	setVersion(w, value.Version)
+	if value.ExpiryMillis != 0 {
+		w.Header().Set("X-Lightning-Expires-At-Ms", strconv.FormatUint(value.ExpiryMillis, 10))
 	}
 	setHeaders(w, rawType)
-	w.Header().Set("Content-Length", strconv.Itoa(len(item.Value)))
-	_, _ = w.Write(item.Value) // a client that is gone does not need it
+	w.Header().Set("Content-Length", strconv.FormatUint(value.Bytes, 10))
+	for err == nil {
+		if _, err = w.Write(piece); err != nil {
+			return nil // a client that is gone does not need it
+		}
+		piece, err = value.Next()
+	}
+	if !errors.Is(err, io.EOF) {
+		d.logger.Debug("a value could not be sent to its end", "error", err)
+	}
 	return nil
 }
 
@@ -86,12 +124,15 @@ func (d *data) put(ctx context.Context, w http.ResponseWriter, r *http.Request) 
 	if op.Condition, err = q.condition(); err != nil {
 		return err
 	}
+	if !isJSON(r) {
+		return d.putRaw(ctx, w, r, op)
+	}
 	body, release, err := d.readBody(r)
 	if err != nil {
 		return err
 	}
 	defer release()
-	if op.Value, err = valueOf(r.Header.Get("Content-Type"), body); err != nil {
+	if op.Value, err = valueFromJSON(body); err != nil {
 		return err
 	}
 	return d.write(ctx, w, op, func(api.OpResult, *writtenJSON) {})
@@ -130,14 +171,53 @@ func (d *data) write(ctx context.Context, w http.ResponseWriter, op api.Op, more
 	if err != nil {
 		return err
 	}
+	answerWritten(w, res, more)
+	return nil
+}
+
+// answerWritten answers what a write of one operation came to.
+func answerWritten(w http.ResponseWriter, res api.Result, more func(api.OpResult, *writtenJSON)) {
 	if !res.Applied {
 		answerJSON(w, http.StatusPreconditionFailed, writtenJSON{})
-		return nil
+		return
 	}
 	out := writtenJSON{Applied: true, Version: versionText(res.Version)}
 	more(res.Ops[0], &out)
 	setVersion(w, res.Version)
 	answerJSON(w, http.StatusOK, out)
+}
+
+// putRaw writes a body that is the value itself, while it comes.
+func (d *data) putRaw(ctx context.Context, w http.ResponseWriter, r *http.Request, op api.Op) error {
+	if r.ContentLength > api.MaxValueBytes {
+		return tooLarge(api.MaxValueBytes)
+	}
+	release, err := d.hold(heldForPieces)
+	if err != nil {
+		return err
+	}
+	defer release()
+	size := int64(api.MaxPartBytes)
+	if r.ContentLength >= 0 {
+		size = min(size, r.ContentLength+1)
+	}
+	piece := make([]byte, size)
+	var end error // a body that broke must not look complete at the next read
+	next := func() ([]byte, error) {
+		if end != nil {
+			return nil, end
+		}
+		n, err := r.Body.Read(piece)
+		if end = err; err != nil && !errors.Is(err, io.EOF) {
+			end = errBody()
+		}
+		return piece[:n], nil
+	}
+	res, err := d.store.PutValue(ctx, server.Put{Key: op.Key, Expiry: op.Expiry, Condition: op.Condition}, next)
+	if err != nil {
+		return err
+	}
+	answerWritten(w, res, func(api.OpResult, *writtenJSON) {})
 	return nil
 }
 

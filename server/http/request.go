@@ -208,7 +208,7 @@ func (d *data) readBody(r *http.Request) (body []byte, release func(), err error
 	if err == nil && buffer.Len() > maxBodyBytes {
 		err = tooLarge(maxBodyBytes)
 	} else if err != nil {
-		err = api.Errorf(api.CodeInvalid, "the body ended early or came too slowly; nothing was executed")
+		err = errBody()
 	}
 	if err != nil {
 		release()
@@ -221,13 +221,14 @@ func tooLarge(limit int) error {
 	return api.Errorf(api.CodeTooLarge, "the body has more than %d bytes, which is the limit", limit)
 }
 
-// valueOf finds the value in a body: the body itself, or what its JSON says.
-func valueOf(contentType string, body []byte) ([]byte, error) {
-	media, _, err := mime.ParseMediaType(contentType)
-	if err != nil || media != "application/json" {
-		return body, nil
-	}
-	return valueFromJSON(body)
+func errBody() error {
+	return api.Errorf(api.CodeInvalid, "the body ended early or came too slowly; nothing was executed")
+}
+
+// isJSON reports whether the body is JSON that has the value, and not the value itself.
+func isJSON(r *http.Request) bool {
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && media == "application/json"
 }
 
 // valueFromJSON reads {"value": "text"} or {"value_b64": "base64"}.

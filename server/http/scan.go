@@ -105,7 +105,7 @@ func (d *data) page(ctx context.Context, w http.ResponseWriter, r api.Range) err
 	}
 	// The item after the last tells whether there is a next page.
 	r.Limit = uint64(most) + 1
-	release, err := d.hold(api.MaxScanPageBytes + api.MaxValueBytes)
+	release, err := d.hold(api.MaxScanPageBytes + api.MaxWholeBytes)
 	if err != nil {
 		return err
 	}

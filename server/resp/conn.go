@@ -60,7 +60,7 @@ type conn struct {
 
 func newConn(s *Server, netConn net.Conn) *conn {
 	c := &conn{server: s, net: netConn, id: s.lastID.Add(1), since: s.opts.Clock.Now(), source: network.Source(netConn.RemoteAddr())}
-	c.in = wire.NewReader(socketReader{c}, c.reserveLarge)
+	c.in = wire.NewReader(socketReader{c}, c.reserveLarge, c.claimLong)
 	c.out = wire.NewReply(socketWriter{c})
 	c.setAuthenticated(!s.passwordRequired())
 	c.lastMillis.Store(clock.Millis(s.opts.Clock))
@@ -236,8 +236,24 @@ func (c *conn) call(cmd *command, args [][]byte) (err error) {
 // each other, each half read, must not do so for longer.
 const largeWait = 5 * time.Second
 
+// longWait is how long the first long argument of a command waits for room. Nobody who waits for it holds
+// another, so it may be for longer.
+const longWait = 15 * time.Second
+
 // reserveLarge waits for room for more bytes of a large command (U3).
-func (c *conn) reserveLarge(bytes int) error {
+func (c *conn) reserveLarge(bytes int) error { return c.waitForLarge(bytes, largeWait) }
+
+// claimLong finds room for a long argument before it is read. Only the first of a command waits.
+func (c *conn) claimLong(bytes int, first bool) error {
+	if !first {
+		return c.waitForLarge(bytes, 0)
+	}
+	err := c.waitForLarge(bytes, longWait)
+	c.commandBegan = false // the client has the time of a command from now on
+	return err
+}
+
+func (c *conn) waitForLarge(bytes int, wait time.Duration) error {
 	s := c.server
 	if !s.large.tryTake(bytes) {
 		// What came before is answered before the wait, in case the client waits for that.
@@ -245,7 +261,7 @@ func (c *conn) reserveLarge(bytes int) error {
 		if err := c.out.Flush(); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(s.ctx, largeWait)
+		ctx, cancel := context.WithTimeout(s.ctx, wait)
 		defer cancel()
 		if !s.large.take(ctx, bytes) {
 			if s.ctx.Err() != nil {

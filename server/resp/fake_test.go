@@ -36,7 +36,9 @@ type memory struct {
 	onRead  func(server.Query) error  // may refuse a Read
 	onTurn  func(*server.Turn)        // sees every turn
 	turns   int                       // that were run
-	undone  int                       // if not 0, the requests of a turn behind so many are left undone
+	// openStored, when set, opens values of items that are Stored.
+	openStored func(stored *api.Stored, start, end uint64) (server.Pieces, error)
+	undone     int // if not 0, the requests of a turn behind so many are left undone
 }
 
 func (m *memory) get(key []byte) api.Item {
@@ -99,6 +101,16 @@ func (m *memory) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 		}
 	}
 	return res, nil
+}
+
+// OpenStored implements Store: what a test has named is numbered bytes.
+func (m *memory) OpenStored(_ context.Context, stored *api.Stored, start, end uint64) (server.Pieces, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.openStored == nil {
+		return nil, api.Errorf(api.CodeInternal, "nothing is stored in parts")
+	}
+	return m.openStored(stored, start, end)
 }
 
 func (m *memory) lookup(key []byte) (evaluate.Row, error) {

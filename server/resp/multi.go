@@ -212,7 +212,7 @@ func onExec(ctx context.Context, c *conn, _ [][]byte) error {
 		}
 		if err := c.holdResults(res.Ops, !slices.ContainsFunc(batch.Ops, func(op api.Op) bool {
 			return op.Kind != api.OpGet && op.Kind != api.OpCheck
-		})); err != nil {
+		}), false); err != nil {
 			return err
 		}
 	}

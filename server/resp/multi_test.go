@@ -113,9 +113,10 @@ func TestABlockIsNoLargerThanABatch(t *testing.T) {
 	c := dial(t, address)
 	in := bufio.NewReader(c)
 	all(t, c, in, "MULTI")
-	value := strings.Repeat("v", 4<<20)
-	all(t, c, in, "SET k "+value)
-	got := all(t, c, in, "SET k "+value+value, "EXEC")
+	value := strings.Repeat("v", api.MaxValueBytes/2)
+	do(t, c, in, "SET", "k", value)
+	got := do(t, c, in, "SET", "k", value+value)
+	got += all(t, c, in, "EXEC")
 	if !strings.HasPrefix(got, "-ERR a transaction of more than ") || !strings.HasSuffix(got, "-EXECABORT Transaction discarded because of previous errors.\r\n") {
 		t.Fatalf("%q", got)
 	}

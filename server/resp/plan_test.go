@@ -175,7 +175,7 @@ func TestLCSIsRefusedBeyondItsLimit(t *testing.T) {
 	in := bufio.NewReader(c)
 	m.items["a"] = api.Item{Value: make([]byte, 4096), Found: true}
 	m.items["b"] = api.Item{Value: make([]byte, 4097), Found: true}
-	m.items["c"] = api.Item{Value: make([]byte, api.MaxValueBytes), Found: true}
+	m.items["c"] = api.Item{Value: make([]byte, api.MaxWholeBytes), Found: true}
 	m.items["d"] = api.Item{Value: []byte("x\x00"), Found: true}
 	if got := do(t, c, in, "LCS", "a", "a", "LEN"); got != ":4096\r\n" {
 		t.Error(got)

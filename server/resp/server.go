@@ -30,6 +30,8 @@ type Data interface {
 	Run(ctx context.Context, t *server.Turn)
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
+	// OpenStored opens a range of a value that Run has named and not brought.
+	OpenStored(ctx context.Context, stored *api.Stored, start, end uint64) (server.Pieces, error)
 }
 
 // Keyspace answers what is about all keys.

@@ -65,7 +65,7 @@ func TestAValueThatIsTooLargeIsRefusedAndTheConnectionGoesOn(t *testing.T) {
 	c := dial(t, address)
 	in := bufio.NewReader(c)
 	reply := do(t, c, in, "SET", "k", strings.Repeat("v", api.MaxValueBytes+1))
-	if !strings.HasPrefix(reply, "-ERR ") || !strings.Contains(reply, "8388608") {
+	if !strings.HasPrefix(reply, "-ERR ") || !strings.Contains(reply, "67108864") {
 		t.Fatal(reply)
 	}
 	value := strings.Repeat("v", api.MaxValueBytes)

@@ -93,7 +93,7 @@ func (c *conn) join(cmd *command, q wire.Request) {
 	}
 	if entry.err == nil && len(entry.plan.Ops) > 0 {
 		entry.request, entry.key = len(t.requests.Requests), entry.plan.Ops[0].Key
-		request := server.Request{Ops: entry.plan.Ops, Each: entry.plan.Each}
+		request := server.Request{Ops: entry.plan.Ops, Each: entry.plan.Each, Piecewise: entry.plan.Piecewise}
 		if c.stale && entry.plan.ReadsOnly() {
 			request.MaxStaleness, request.Here = c.server.opts.StaleReadBound, true
 		}
@@ -193,16 +193,34 @@ func (c *conn) answerTurn(e plan.Env, entry *turnCommand, requests []server.Requ
 		}
 		results = request.Results
 		request.Results = nil // its values are let go one by one
+		e.Open = c.opener(request.Stored)
 	}
-	if err := c.holdResults(results, entry.plan.ReadsOnly()); err != nil {
+	if err := c.holdResults(results, entry.plan.ReadsOnly(), e.Open != nil); err != nil {
 		return err
 	}
 	return entry.plan.Finish(e, &c.out, results)
 }
 
+// opener opens the values that a read has named and not brought; nil if there are none.
+func (c *conn) opener(stored []*api.Stored) func(op int, start, end uint64) (wire.Pieces, error) {
+	if stored == nil {
+		return nil
+	}
+	return func(op int, start, end uint64) (wire.Pieces, error) {
+		if stored[op] == nil {
+			return nil, nil
+		}
+		value, err := c.server.opts.Store.OpenStored(c.server.ctx, stored[op], start, end)
+		if err != nil {
+			return nil, err
+		}
+		return value, nil
+	}
+}
+
 // readAtLeader reads what the replica here could not prove to be fresh enough.
 func (c *conn) readAtLeader(cmd *command, request *server.Request) {
-	again := server.Turn{Requests: []server.Request{{Ops: request.Ops}}}
+	again := server.Turn{Requests: []server.Request{{Ops: request.Ops, Piecewise: request.Piecewise}}}
 	c.runRequests(cmd.name, &again)
 	*request = again.Requests[0]
 }

@@ -33,8 +33,10 @@ type largeReply struct {
 	began time.Time
 
 	// Guarded by unread.mu.
-	held  int // bytes of the room
-	taken int // bytes that the client's socket has taken in
+	held int // bytes of the room
+	// piecewise says that the reply comes piece by piece: what is held is for a piece, to the end.
+	piecewise bool
+	taken     int // bytes that the client's socket has taken in
 }
 
 const (
@@ -127,7 +129,9 @@ func (u *unread) moved(r *largeReply, bytes int) {
 // give gives room back.
 func (u *unread) give(r *largeReply, bytes int) {
 	u.mu.Lock()
-	bytes = min(bytes, r.held)
+	if bytes = min(bytes, r.held); r.piecewise {
+		bytes = 0
+	}
 	r.held -= bytes
 	u.mu.Unlock()
 	u.room.give(bytes)
@@ -166,12 +170,20 @@ func (c *conn) releaseReply() {
 
 // holdResults is holdReply for the values that a command has found. Whoever wrote is told that only
 // the reply is missing.
-func (c *conn) holdResults(results []api.OpResult, readsOnly bool) error {
+func (c *conn) holdResults(results []api.OpResult, readsOnly, piecewise bool) error {
 	bytes := 0
+	if piecewise {
+		bytes = api.MaxInlineBytes
+	}
 	for i := range results {
 		bytes += len(results[i].Previous)
 	}
 	err := c.holdReply(bytes)
+	if err == nil && piecewise {
+		c.server.unread.mu.Lock()
+		c.reply.piecewise = true
+		c.server.unread.mu.Unlock()
+	}
 	if err != nil && !readsOnly {
 		return api.Errorf(api.CodeUnknownOutcome, "the command has run, but there is no room for its reply: %w", err)
 	}

@@ -10,12 +10,13 @@ import (
 )
 
 func bitRows() []*Row {
+	longer := "refused if the value has more than " + whole
 	return inGroup("bitmap",
 		&Row{Name: "setbit", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.2.0", Summary: "sets one bit of a value", Make: planSetBit,
-			Differs: fmt.Sprintf("the last bit is %d, because a value has at most %d MiB", 8*api.MaxValueBytes-1, api.MaxValueBytes>>20)},
-		&Row{Name: "getbit", Arity: 3, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "one bit of a value", Make: planGetBit},
-		&Row{Name: "bitcount", Arity: -2, Flags: reads, Keys: oneKey, Since: "2.6.0", Summary: "how many bits of a value are set; BYTE, BIT", Make: planBitCount},
-		&Row{Name: "bitpos", Arity: -3, Flags: reads, Keys: oneKey, Since: "2.8.7", Summary: "where the first bit is that is set or clear; BYTE, BIT", Make: planBitPos},
+			Differs: fmt.Sprintf("the last bit is %d, because it takes and makes values of at most %d MiB", 8*api.MaxWholeBytes-1, api.MaxWholeBytes>>20)},
+		&Row{Name: "getbit", Arity: 3, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "one bit of a value", Make: planGetBit, Differs: longer},
+		&Row{Name: "bitcount", Arity: -2, Flags: reads, Keys: oneKey, Since: "2.6.0", Summary: "how many bits of a value are set; BYTE, BIT", Make: planBitCount, Differs: longer},
+		&Row{Name: "bitpos", Arity: -3, Flags: reads, Keys: oneKey, Since: "2.8.7", Summary: "where the first bit is that is set or clear; BYTE, BIT", Make: planBitPos, Differs: longer},
 	)
 }
 
@@ -36,7 +37,7 @@ func parseBitOffset(arg []byte, maxBytes int64) (uint64, error) {
 }
 
 func planSetBit(_ Env, args [][]byte) (Plan, error) {
-	offset, err := parseBitOffset(args[2], api.MaxValueBytes)
+	offset, err := parseBitOffset(args[2], api.MaxWholeBytes)
 	if err != nil {
 		return Plan{}, err
 	}

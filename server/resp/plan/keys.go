@@ -17,7 +17,7 @@ func keyRows() []*Row {
 		&Row{Name: "touch", Arity: -2, Flags: readsFast, Keys: eachKey, Since: "3.2.1", Summary: "as EXISTS", Make: planExists,
 			Differs: "no time of use is kept, because a read writes nothing"},
 		&Row{Name: "copy", Arity: -3, Flags: writes, Keys: twoKeys, Since: "6.2.0", Summary: "makes a key equal to another; DB 0, REPLACE", Make: planCopy,
-			Differs: "there is database 0 only; CROSSSLOT if the keys live on several shards"},
+			Differs: "there is database 0 only; CROSSSLOT if the keys live on several shards; refused if the value has more than " + whole},
 		&Row{Name: "rename", Arity: 3, Flags: alters, Keys: twoKeys, Since: "1.0.0", Summary: "gives a key another name", Make: planRename,
 			Differs: "CROSSSLOT if the keys live on several shards"},
 		&Row{Name: "renamenx", Arity: 3, Flags: altersFast, Keys: twoKeys, Since: "1.0.0", Summary: "gives a key another name, if that is free", Make: planRenameNX,

@@ -30,7 +30,7 @@ func objectRows() []*Row {
 // planObject makes the plan of a subcommand of OBJECT.
 func planObject(answer func(e Env, out *wire.Reply, found *api.OpResult) error) func(Env, [][]byte) (Plan, error) {
 	return func(_ Env, args [][]byte) (Plan, error) {
-		return Plan{Ops: []api.Op{readsValue(args[2])}, reply: func(e Env, out *wire.Reply, results []api.OpResult) error {
+		return Plan{Ops: []api.Op{readsValue(args[2])}, Piecewise: true, reply: func(e Env, out *wire.Reply, results []api.OpResult) error {
 			if !results[0].Existed {
 				out.Null()
 				return nil
@@ -50,7 +50,7 @@ func replyEncoding(_ Env, out *wire.Reply, found *api.OpResult) error {
 	switch _, isNumber := wire.ParseNumber(value); {
 	case isNumber:
 		out.BulkString("int")
-	case len(value) <= maxEmbeddedBytes:
+	case found.Number <= maxEmbeddedBytes: // a long value is not brought
 		out.BulkString("embstr")
 	default:
 		out.BulkString("raw")

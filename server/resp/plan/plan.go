@@ -12,6 +12,9 @@ type Env struct {
 	NowMillis uint64 // the node's clock; what must be exact is left to the shard's
 	// Scratch may be nil.
 	Scratch *Scratch
+	// Open opens the bytes [start, end) of the value that an operation of a piecewise plan found, if that was not
+	// brought. It returns nil if it was.
+	Open func(op int, start, end uint64) (wire.Pieces, error)
 }
 
 // Scratch is memory for the operations of plans, to be used again when the plans are not.
@@ -49,6 +52,8 @@ type Plan struct {
 	// Each lets the operations run on several shards, each shard's for itself. Otherwise keys
 	// that live on several are refused as CROSSSLOT before anything is proposed.
 	Each bool
+	// Piecewise says that the reply can do with values that are not brought but opened.
+	Piecewise bool
 	// reply writes the answer, or fails before it has written anything. results are those of Ops.
 	// It is not called if an operation failed with a code that tolerates does not name.
 	reply     func(e Env, out *wire.Reply, results []api.OpResult) error
@@ -56,7 +61,7 @@ type Plan struct {
 }
 
 // errTooLong is the error of a value that would grow beyond the limit. It begins as Redis' does.
-var errTooLong = wire.Coded(wire.Error(fmt.Sprintf("ERR string exceeds maximum allowed size (%d bytes)", api.MaxValueBytes)), api.CodeTooLarge)
+var errTooLong = wire.Coded(wire.Error(fmt.Sprintf("ERR string exceeds maximum allowed size (%d bytes)", api.MaxWholeBytes)), api.CodeTooLarge)
 
 // ReadsOnly reports whether the plan can be answered without a write.
 func (p *Plan) ReadsOnly() bool {

@@ -1,14 +1,12 @@
 package plan
 
 import (
-	"fmt"
-
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
 func rangeRows() []*Row {
-	shorter := fmt.Sprintf("a value has at most %d MiB (Redis: 512)", api.MaxValueBytes>>20)
+	shorter := "it takes and makes values of at most " + whole + " (Redis: 512 MiB)"
 	return inGroup("string",
 		&Row{Name: "append", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "2.0.0", Summary: "puts bytes behind a value", Make: planAppend, Differs: shorter},
 		&Row{Name: "strlen", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "2.2.0", Summary: "the length of a value", Make: planStrLen},
@@ -33,13 +31,16 @@ func planGetRange(_ Env, args [][]byte) (Plan, error) {
 	if !ok || !ok2 {
 		return Plan{}, wire.ErrNotInteger
 	}
-	return Plan{Ops: []api.Op{readsValue(args[1])}, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
-		value := results[0].Previous
-		start, end := resolveRange(first, last, int64(len(value)))
+	return Plan{Ops: []api.Op{readsValue(args[1])}, Piecewise: true, reply: func(e Env, out *wire.Reply, results []api.OpResult) error {
+		start, end := resolveRange(first, last, results[0].Number)
 		if start >= end || backwards(first, last) {
-			start, end = 0, 0
+			out.Bulk(nil)
+			return nil
 		}
-		out.Bulk(value[start:end])
+		if wrote, err := writePieces(e, out, 0, start, end); wrote || err != nil {
+			return err
+		}
+		out.Bulk(results[0].Previous[start:end])
 		return nil
 	}}, nil
 }

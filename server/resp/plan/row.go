@@ -119,9 +119,8 @@ func replyApplied(_ Env, out *wire.Reply, results []api.OpResult) error {
 }
 
 // replyPrevious answers the value that was there before the operation.
-func replyPrevious(_ Env, out *wire.Reply, results []api.OpResult) error {
-	writePrevious(out, &results[0])
-	return nil
+func replyPrevious(e Env, out *wire.Reply, results []api.OpResult) error {
+	return writePrevious(e, out, 0, &results[0])
 }
 
 // replyExisted counts the keys that were there.
@@ -138,11 +137,28 @@ func replyExisted(_ Env, out *wire.Reply, results []api.OpResult) error {
 
 // writePrevious writes the value that an operation found, and drops it, because the rest of the reply
 // may wait for a slow client.
-func writePrevious(out *wire.Reply, found *api.OpResult) {
+func writePrevious(e Env, out *wire.Reply, op int, found *api.OpResult) error {
 	if !found.Existed {
 		out.Null()
-		return
+		return nil
+	}
+	if wrote, err := writePieces(e, out, op, 0, found.Number); wrote || err != nil {
+		return err
 	}
 	out.Bulk(found.Previous)
 	found.Previous = nil
+	return nil
+}
+
+// writePieces writes the bytes [start, end) of a value that was not brought; wrote is false if it was.
+func writePieces(e Env, out *wire.Reply, op int, start, end int64) (wrote bool, err error) {
+	if e.Open == nil || start >= end {
+		return false, nil
+	}
+	pieces, err := e.Open(op, uint64(start), uint64(end))
+	if err != nil || pieces == nil {
+		return false, err
+	}
+	defer pieces.Close()
+	return true, out.BulkPieces(end-start, pieces)
 }

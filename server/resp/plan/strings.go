@@ -1,20 +1,28 @@
 package plan
 
 import (
+	"fmt"
+
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
 
+// whole is how long a value may be that a command changes, computes with, or returns while it writes.
+var whole = fmt.Sprintf("%d MiB", api.MaxWholeBytes>>20)
+
 func valueRows() []*Row {
+	returnsLong := "refused, and nothing is changed, if the value before has more than " + whole
 	return inGroup("string",
 		&Row{Name: "get", Arity: 2, Flags: readsFast, Keys: oneKey, Since: "1.0.0", Summary: "the value of a key", Make: planGet},
-		&Row{Name: "set", Arity: -3, Flags: writes, Keys: oneKey, Since: "1.0.0", Summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", Make: planSet},
+		&Row{Name: "set", Arity: -3, Flags: writes, Keys: oneKey, Since: "1.0.0", Summary: "writes a value; NX, XX, GET, EX, PX, EXAT, PXAT, KEEPTTL", Make: planSet,
+			Differs: "with GET it is refused, and nothing is written, if the value before has more than " + whole},
 		&Row{Name: "setnx", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "1.0.0", Summary: "writes a value if the key is absent", Make: planSetNX},
 		&Row{Name: "setex", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.0.0", Summary: "writes a value that expires in seconds", Make: planSetEX},
 		&Row{Name: "psetex", Arity: 4, Flags: writes, Keys: oneKey, Since: "2.6.0", Summary: "writes a value that expires in milliseconds", Make: planSetEX},
-		&Row{Name: "getset", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "1.0.0", Summary: "writes a value and answers the one before", Make: planGetSet},
-		&Row{Name: "getdel", Arity: 2, Flags: altersFast, Keys: oneKey, Since: "6.2.0", Summary: "removes a key and answers its value", Make: planGetDel},
-		&Row{Name: "getex", Arity: -2, Flags: altersFast, Keys: oneKey, Since: "6.2.0", Summary: "the value of a key, whose expiry may be changed; EX, PX, EXAT, PXAT, PERSIST", Make: planGetEX},
+		&Row{Name: "getset", Arity: 3, Flags: writesFast, Keys: oneKey, Since: "1.0.0", Summary: "writes a value and answers the one before", Make: planGetSet, Differs: returnsLong},
+		&Row{Name: "getdel", Arity: 2, Flags: altersFast, Keys: oneKey, Since: "6.2.0", Summary: "removes a key and answers its value", Make: planGetDel, Differs: returnsLong},
+		&Row{Name: "getex", Arity: -2, Flags: altersFast, Keys: oneKey, Since: "6.2.0", Summary: "the value of a key, whose expiry may be changed; EX, PX, EXAT, PXAT, PERSIST", Make: planGetEX,
+			Differs: "with an option it is refused, and nothing is changed, if the value has more than " + whole},
 		&Row{Name: "mget", Arity: -2, Flags: readsFast, Keys: eachKey, Since: "1.0.0", Summary: "the values of keys", Make: planMGet,
 			Differs: "each value is linearizable; those of keys on several shards are not one snapshot"},
 		&Row{Name: "mset", Arity: -3, Flags: writes, Keys: eachPair, Since: "1.0.1", Summary: "writes values", Make: planMSet,
@@ -25,14 +33,16 @@ func valueRows() []*Row {
 }
 
 func planGet(e Env, args [][]byte) (Plan, error) {
-	return Plan{Ops: e.only(readsValue(args[1])), reply: replyPrevious}, nil
+	return Plan{Ops: e.only(readsValue(args[1])), Piecewise: true, reply: replyPrevious}, nil
 }
 
 func planMGet(_ Env, args [][]byte) (Plan, error) {
-	return Plan{Ops: onEach(readsValue(nil), args[1:]), Each: true, reply: func(_ Env, out *wire.Reply, results []api.OpResult) error {
+	return Plan{Ops: onEach(readsValue(nil), args[1:]), Each: true, Piecewise: true, reply: func(e Env, out *wire.Reply, results []api.OpResult) error {
 		out.Array(len(results))
 		for i := range results {
-			writePrevious(out, &results[i])
+			if err := writePrevious(e, out, i, &results[i]); err != nil {
+				out.Break(err) // the replies before it are on their way
+			}
 		}
 		return nil
 	}}, nil

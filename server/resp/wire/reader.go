@@ -47,6 +47,10 @@ type Reader struct {
 	// reserve is called before memory is taken for bytes beyond LargeCommandBytes. OVERLOADED
 	// refuses the request, any other error ends the connection.
 	reserve func(bytes int) error
+	// claim is reserve for the declared length of an argument that is longer than api.MaxInlineBytes, before any
+	// of it is read. first says that its command has claimed nothing yet: only then may it wait, so that
+	// commands that hold one argument do not wait for each other's next.
+	claim func(bytes int, first bool) error
 	// MidCommand is true while part of a request has been read.
 	MidCommand bool
 	// Strange holds the reader to what a client needs to authenticate.
@@ -54,9 +58,9 @@ type Reader struct {
 	args    memory
 }
 
-// NewReader makes a reader. reserve may wait.
-func NewReader(in io.Reader, reserve func(bytes int) error) *Reader {
-	return &Reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve}
+// NewReader makes a reader. reserve and claim may wait.
+func NewReader(in io.Reader, reserve func(bytes int) error, claim func(bytes int, first bool) error) *Reader {
+	return &Reader{in: bufio.NewReaderSize(in, 16<<10), reserve: reserve, claim: claim}
 }
 
 // Request is what one client sent at once.
@@ -67,7 +71,8 @@ type Request struct {
 
 	// Bytes are those of the arguments, with what each costs beside.
 	Bytes    int
-	reserved int // bytes beyond LargeCommandBytes
+	reserved int  // bytes beyond LargeCommandBytes
+	claimed  bool // some of them for a long argument
 }
 
 // Next reads one request. Its arguments are valid until Reuse. An error ends the connection.
@@ -233,6 +238,9 @@ func (r *Reader) bulk(q *Request) error {
 // the bytes come, each time as much as there was: who only announces a large request, or stops in
 // the middle, holds little more than it sent (UW1). If there is no room the rest is thrown away.
 func (r *Reader) argument(q *Request, size int) ([]byte, error) {
+	if size > api.MaxInlineBytes {
+		return r.longArgument(q, size)
+	}
 	arg := r.args.bytes(min(size, max(0, LargeCommandBytes+q.reserved-(q.Bytes-size))))
 	read := 0
 	for {
@@ -255,6 +263,23 @@ func (r *Reader) argument(q *Request, size int) ([]byte, error) {
 		copy(bigger, arg)
 		arg = bigger
 	}
+}
+
+// longArgument reads an argument for which there is room as a whole, or throws it away.
+func (r *Reader) longArgument(q *Request, size int) ([]byte, error) {
+	err := r.claim(size, !q.claimed)
+	if api.CodeOf(err) == api.CodeOverloaded {
+		q.Refused, q.Args = err, q.Args[:min(len(q.Args), 1)]
+		_, err = io.CopyN(io.Discard, r.in, int64(size))
+		return nil, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	q.claimed, q.reserved = true, q.reserved+size
+	arg := make([]byte, size)
+	_, err = io.ReadFull(r.in, arg)
+	return arg, err
 }
 
 func (r *Reader) bulkLength() (int64, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -24,9 +25,11 @@ func encode(args ...string) string {
 
 func noReserve(int) error { return nil }
 
+func noClaim(int, bool) error { return nil }
+
 // readAll reads every request of a stream.
 func readAll(in io.Reader) (requests []Request, err error) {
-	r := NewReader(in, noReserve)
+	r := NewReader(in, noReserve, noClaim)
 	for {
 		q, err := r.Next()
 		if err != nil {
@@ -103,16 +106,16 @@ func TestWhatIsTooLargeIsSkippedAndNamed(t *testing.T) {
 		want []string
 	}{
 		"value": {
-			io.MultiReader(text("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$8388609\r\n"), value(8388609), text("\r\n")),
-			[]string{"8388609", "8388608"},
+			io.MultiReader(text("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$67108865\r\n"), value(67108865), text("\r\n")),
+			[]string{"67108865", "67108864"},
 		},
 		"largest bulk of Redis": {
 			io.MultiReader(text("*2\r\n$3\r\nGET\r\n$536870912\r\n"), value(536870912), text("\r\n")),
-			[]string{"536870912", "8388608"},
+			[]string{"536870912", "67108864"},
 		},
 		"command": {
-			io.MultiReader(text("*3\r\n$3\r\nDEL\r\n$8388608\r\n"), value(8388608), text("\r\n$8388608\r\n"), value(8388608), text("\r\n")),
-			[]string{"command", "8519680"},
+			io.MultiReader(text("*3\r\n$3\r\nDEL\r\n$40000000\r\n"), value(40000000), text("\r\n$40000000\r\n"), value(40000000), text("\r\n")),
+			[]string{"command", "67239936"},
 		},
 		"arguments": {
 			text("*100017\r\n" + strings.Repeat("$1\r\na\r\n", 100017)),
@@ -144,7 +147,7 @@ func TestTheLargestValueWithTheLongestKeyIsTaken(t *testing.T) {
 func TestLargeRequestsReserveWhatTheyTake(t *testing.T) {
 	reserved := 0
 	large, small := encode("SET", "k", strings.Repeat("v", 70_000), strings.Repeat("w", 700_000)), encode("SET", "k", "v")
-	r := NewReader(strings.NewReader(large+small), func(bytes int) error { reserved += bytes; return nil })
+	r := NewReader(strings.NewReader(large+small), func(bytes int) error { reserved += bytes; return nil }, noClaim)
 	for _, want := range []int{770_004 - LargeCommandBytes, 0} {
 		reserved = 0
 		q, err := r.Next()
@@ -156,7 +159,7 @@ func TestLargeRequestsReserveWhatTheyTake(t *testing.T) {
 
 func TestALargeRequestWithoutRoomIsRefusedAndTheNextIsRead(t *testing.T) {
 	full := api.Errorf(api.CodeOverloaded, "full")
-	r := NewReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 700_000), "w")+encode("GET", "k")), func(int) error { return full })
+	r := NewReader(strings.NewReader(encode("SET", "k", strings.Repeat("v", 700_000), "w")+encode("GET", "k")), func(int) error { return full }, noClaim)
 	if q, err := r.Next(); err != nil || q.Refused != full || len(q.Args) != 1 {
 		t.Fatal(q, err)
 	}
@@ -164,7 +167,7 @@ func TestALargeRequestWithoutRoomIsRefusedAndTheNextIsRead(t *testing.T) {
 		t.Fatal(q, err)
 	}
 	ended := errors.New("ended")
-	r = NewReader(strings.NewReader(encode("GET", strings.Repeat("v", 700_000))), func(int) error { return ended })
+	r = NewReader(strings.NewReader(encode("GET", strings.Repeat("v", 700_000))), func(int) error { return ended }, noClaim)
 	if _, err := r.Next(); err != ended {
 		t.Fatal(err)
 	}
@@ -173,11 +176,40 @@ func TestALargeRequestWithoutRoomIsRefusedAndTheNextIsRead(t *testing.T) {
 // UW1
 func TestARequestThatIsOnlyAnnouncedReservesNothing(t *testing.T) {
 	for _, sent := range []int{0, 1, 1000, LargeCommandBytes - 200} {
-		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxValueBytes, strings.Repeat("v", sent))
-		r := NewReader(strings.NewReader(stream), func(int) error { return errors.New("reserved") })
+		stream := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", api.MaxInlineBytes, strings.Repeat("v", sent))
+		r := NewReader(strings.NewReader(stream), func(int) error { return errors.New("reserved") }, noClaim)
 		if _, err := r.Next(); err != io.ErrUnexpectedEOF {
 			t.Errorf("%d bytes of a large value came: %v", sent, err)
 		}
+	}
+}
+
+// A long argument has room as a whole before any of it is read, and only the first of a command waits for it.
+func TestALongArgumentClaimsItsLengthFirst(t *testing.T) {
+	const long = api.MaxInlineBytes + 1
+	type claim struct {
+		bytes int
+		first bool
+	}
+	var claims []claim
+	refuse := false
+	stream := encode("MSET", "a", strings.Repeat("v", long), "b", strings.Repeat("w", long), "c", strings.Repeat("x", 10))
+	r := NewReader(strings.NewReader(stream+stream+encode("GET", "k")), noReserve, func(bytes int, first bool) error {
+		if claims = append(claims, claim{bytes, first}); refuse && !first {
+			return api.Errorf(api.CodeOverloaded, "full")
+		}
+		return nil
+	})
+	q, err := r.Next()
+	if err != nil || len(q.Args) != 7 || len(q.Args[4]) != long || !slices.Equal(claims, []claim{{long, true}, {long, false}}) {
+		t.Fatalf("%d arguments, %v, claims %v", len(q.Args), err, claims)
+	}
+	refuse = true
+	if q, err := r.Next(); err != nil || !errors.Is(q.Refused, api.ErrOverloaded) || len(q.Args) != 1 {
+		t.Fatalf("%v, %v", q.Refused, err)
+	}
+	if q, err := r.Next(); err != nil || len(q.Args) != 2 {
+		t.Fatal(q, err)
 	}
 }
 
@@ -211,7 +243,7 @@ func FuzzReader(f *testing.F) {
 		if len(whole) != len(pieces) || wholeErr.Error() != piecesErr.Error() {
 			t.Fatalf("whole: %d requests, %v; in pieces: %d, %v", len(whole), wholeErr, len(pieces), piecesErr)
 		}
-		stranger := NewReader(bytes.NewReader(stream), func(int) error { t.Error("a stranger takes memory for a large request"); return nil })
+		stranger := NewReader(bytes.NewReader(stream), func(int) error { t.Error("a stranger takes memory for a large request"); return nil }, noClaim)
 		stranger.Strange = true
 		for {
 			q, err := stranger.Next()

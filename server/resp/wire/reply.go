@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"strings"
@@ -113,6 +115,51 @@ func (r *Reply) Bulk(b []byte) {
 	}
 	r.buf = append(r.buf, '\r', '\n')
 	r.maybeFlush()
+}
+
+// Pieces is a value that comes piece by piece; io.EOF stands behind the last one.
+type Pieces interface {
+	Next() ([]byte, error)
+	Close()
+}
+
+// BulkPieces writes a value of size bytes, at least one, while it comes. If its first piece does not come it has written
+// nothing; if a later one does not, the connection is broken, because the client waits for the rest.
+func (r *Reply) BulkPieces(size int64, pieces Pieces) error {
+	piece, err := pieces.Next()
+	if err != nil {
+		return err
+	}
+	r.header('$', size)
+	left := size
+	for ; err == nil && left >= int64(len(piece)); piece, err = pieces.Next() {
+		left -= int64(len(piece))
+		if r.Flush() == nil {
+			_, r.err = r.out.Write(piece)
+		}
+		if r.err != nil {
+			return nil
+		}
+	}
+	switch {
+	case err == nil || errors.Is(err, io.EOF) && left > 0:
+		r.Break(errPieces)
+	case errors.Is(err, io.EOF):
+		r.buf = append(r.buf, '\r', '\n')
+		r.maybeFlush()
+	default:
+		r.Break(err)
+	}
+	return nil
+}
+
+var errPieces = errors.New("the pieces of a value are not as long as it is")
+
+// Break ends the connection in the middle of a reply: nothing more is written.
+func (r *Reply) Break(err error) {
+	if r.err == nil {
+		r.buf, r.err = r.buf[:0], fmt.Errorf("a reply could not be finished: %w", err)
+	}
 }
 
 // BulkString is Bulk of a string.
