@@ -45,6 +45,8 @@ type forwarder struct {
 type forwardTarget struct {
 	node  api.NodeID
 	shard api.ShardID
+	// parts says that it is parts of values that are sent: others do not wait for them.
+	parts bool
 }
 
 // forwardQueue is guarded by forwarder.mu.
@@ -77,7 +79,7 @@ func (s *Server) applyElsewhere(ctx context.Context, at place, commands []shard.
 	var outcomes []shard.Outcome
 	for len(outcomes) < len(commands) {
 		f := newForwarded(ctx, commands[len(outcomes):])
-		part := s.forwardCommands(ctx, forwardTarget{at.node, at.shard.ID}, f)
+		part := s.forwardCommands(ctx, forwardTarget{at.node, at.shard.ID, commands[0].Stage != nil}, f)
 		if outcomes = append(outcomes, part...); len(outcomes) == len(commands) {
 			break
 		}

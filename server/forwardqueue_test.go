@@ -32,7 +32,7 @@ func queued(ctx context.Context, s *Server, to forwardTarget, batches ...api.Bat
 }
 
 func TestWritesOfManyCallersGoInOneMessage(t *testing.T) {
-	s, to := &Server{}, forwardTarget{"a", 1}
+	s, to := &Server{}, forwardTarget{"a", 1, false}
 	soon, cancelSoon := context.WithTimeout(t.Context(), time.Minute)
 	defer cancelSoon()
 	late, cancelLate := context.WithTimeout(t.Context(), time.Hour)
@@ -68,7 +68,7 @@ func TestWritesOfManyCallersGoInOneMessage(t *testing.T) {
 }
 
 func TestAForwardedMessageIsBounded(t *testing.T) {
-	s, to := &Server{}, forwardTarget{"a", 1}
+	s, to := &Server{}, forwardTarget{"a", 1, false}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	long := put("k", string(bytes.Repeat([]byte("x"), maxForwardBytes/2)))

@@ -363,6 +363,14 @@ func FuzzDecodeCommand(f *testing.F) {
 	for _, name := range []string{"command-write", "command-write-minimal", "command-write-independent", "command-tick", "command-configure"} {
 		f.Add(readGolden(f, name))
 	}
+	value := largeValue(1, api.MinStagedBytes)
+	stages, final := stagedPut(startMillis, requestID(3), "k", value, api.Expiry{})
+	stages[0].Stage.Part = stages[0].Stage.Part[:100] // mutations of a short one reach more
+	drop := stages[0]
+	drop.Stage = &Stage{Key: []byte("k"), Drop: true}
+	for _, c := range []Command{stages[0], drop, final} {
+		f.Add(EncodeCommand(c))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		d, err := decodeCommand(data)
 		if err != nil {
@@ -370,7 +378,7 @@ func FuzzDecodeCommand(f *testing.F) {
 		}
 		var again []byte
 		switch d.opcode {
-		case opWrite:
+		case opWrite, opStage:
 			again = EncodeCommand(d.write)
 			_ = d.write.Validate()
 		case opTick:

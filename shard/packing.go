@@ -23,6 +23,55 @@ type entry struct {
 	soon  bool
 	ticks []*Pending
 	time  api.Version
+	// isParts says that it brings parts of values. It is set when the entry is taken.
+	isParts bool
+}
+
+// packing is a queue of entries that are being packed, oldest first; commands are added to the last one. It is
+// guarded by the proposer's mutex.
+type packing struct {
+	entries         []*entry
+	commands, bytes int // that the entries hold together
+}
+
+// add encodes a command into the last entry, or into a new one.
+func (q *packing) add(w *Pending, at int) {
+	c := &w.commands[at]
+	e := q.last(w.since)
+	start := e.writer.size()
+	e.writer.add(c)
+	size := e.writer.size() - start
+	if start > 0 && e.writer.size() > maxEntryBytes {
+		next := newEntry(w.since, size)
+		next.writer.buf = append(next.writer.buf, e.writer.buf[entryHeadroom+start:]...)
+		next.writer.count = 1
+		e.writer.buf, e.writer.count = e.writer.buf[:entryHeadroom+start], e.writer.count-1
+		q.entries = append(q.entries, next)
+		e, start = next, 0
+	}
+	e.places = append(e.places, place{pending: w, at: at, end: e.writer.size(), deadlineMillis: c.DeadlineMillis})
+	q.commands++
+	q.bytes += size
+}
+
+// last is the entry to which the next command is added.
+func (q *packing) last(now time.Time) *entry {
+	if n := len(q.entries); n > 0 && q.entries[n-1].writer.count < maxEntryCommands-1 {
+		return q.entries[n-1]
+	}
+	e := newEntry(now, newEntryBytes)
+	q.entries = append(q.entries, e)
+	return e
+}
+
+// pop takes the oldest entry.
+func (q *packing) pop() *entry {
+	e := q.entries[0]
+	q.entries[0] = nil
+	q.entries = q.entries[1:]
+	q.commands -= len(e.places)
+	q.bytes -= e.writer.size()
+	return e
 }
 
 // place is where a command of a Pending is in an entry.

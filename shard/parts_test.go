@@ -395,6 +395,35 @@ type mapped struct {
 	log    []raft.Entry
 	values map[string]string
 	expiry map[string]uint64
+	// reading are values that somebody has begun to read.
+	reading []reading
+}
+
+type reading struct {
+	stored *api.Stored
+	want   string
+}
+
+// read begins to read a key, and goes on with what was begun before: it finds the value as it was or, longer
+// after than the shard keeps versions, that it has been replaced.
+func (m *mapped) read(key string, retention uint64) {
+	m.t.Helper()
+	if want, is := m.values[key]; is && m.m.state().last.Millis() >= m.now {
+		if v := m.stored(key); v != nil {
+			m.reading = append(m.reading, reading{v, want})
+		}
+	}
+	for i := range m.reading {
+		r := &m.reading[i]
+		got, err := readStored(m.t.Context(), readerOf(m.bench), r.stored)
+		late := m.m.state().last.Millis() >= r.stored.At.Millis()+retention
+		if err == nil && string(got) != r.want || err != nil && !(late && errors.Is(err, api.ErrSnapshotTooOld)) {
+			m.t.Fatalf("a value of %d bytes, read at %v, now %v: %d bytes, %v", len(r.want), r.stored.At, m.m.state().last, len(got), err)
+		}
+	}
+	if len(m.reading) > 5 {
+		m.reading = m.reading[1:]
+	}
 }
 
 func (m *mapped) do(c Command) Answer {
@@ -511,7 +540,8 @@ func TestValuesInPartsBehaveAsInAMap(t *testing.T) { // LV1, LV2, LV3, LV4
 		m.log = append(m.log, e)
 		m.apply(e)
 	}
-	first := m.entry(encodeConfigure(fullArc(0)))
+	retention := uint64(m.rng.IntN(2)) * 2000
+	first := m.entry(encodeConfigure(fullArc(retention)))
 	m.log = append(m.log, first)
 	m.apply(first)
 	for i := range uint64(150) {
@@ -530,6 +560,7 @@ func TestValuesInPartsBehaveAsInAMap(t *testing.T) { // LV1, LV2, LV3, LV4
 			m.pass(m.m.state().last.Millis() - m.now)
 			m.compare()
 		}
+		m.read(fmt.Sprintf("key-%d", m.rng.IntN(5)), retention)
 	}
 	m.pass(300_000)
 	tick()

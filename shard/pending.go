@@ -112,6 +112,17 @@ func (w *Pending) Wait(ctx context.Context) []Outcome {
 	return w.outcomes
 }
 
+// stages reports whether all of it are parts of values. Such commands have no order among others: their batch
+// comes when they are answered.
+func (w *Pending) stages() bool {
+	for i := range w.commands {
+		if w.outcomes[i].writes && w.commands[i].Stage == nil {
+			return false
+		}
+	}
+	return w.open > 0
+}
+
 // settleLocked sets an outcome, and adds the Pending to those that are over if it was the last.
 func (w *Pending) settleLocked(over []*Pending, at int, o Outcome) []*Pending {
 	if w.over || w.outcomes[at].settled {

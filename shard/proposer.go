@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,10 @@ const (
 	// if it is full or carries as much as all that fly: each entry costs every replica a sync and
 	// several wake-ups, whatever its size.
 	maxInFlight = 4
+
+	// maxPartsInFlight entries of parts of values fly at a time, each a full one. So a small command waits behind
+	// one of them in the log, however many wait.
+	maxPartsInFlight = 1
 
 	// maxQueueCommands and maxQueueBytes bound what waits: sixteen full entries, or four of the
 	// largest commands. Beyond them a command is refused at once, since it would wait for longer
@@ -72,10 +77,10 @@ type proposer struct {
 	mu struct {
 		sync.Mutex
 		closed bool
-		// queue are the entries that are being packed, oldest first; commands are added to the
-		// last one. Together they hold commands and bytes.
-		queue           []*entry
-		commands, bytes int
+		// queue is what waits, but for parts of values, which wait in parts: only maxPartsInFlight entries of
+		// these fly at a time, and the others' go before each of them.
+		queue, parts packing
+		partFlew     bool // last
 		// flying are the entries that were proposed and are not settled.
 		flying []*entry
 		// broken says that an entry of the run was not applied for certain: the next one begins
@@ -105,10 +110,10 @@ func (p *proposer) close() {
 	for _, e := range p.mu.flying {
 		over = e.failLocked(over, api.Errorf(api.CodeUnknownOutcome, "proposed, and the shard is closing"))
 	}
-	for _, e := range p.mu.queue {
+	for _, e := range slices.Concat(p.mu.queue.entries, p.mu.parts.entries) {
 		over = e.failLocked(over, api.Errorf(api.CodeShuttingDown, "the shard is closing"))
 	}
-	p.mu.flying, p.mu.queue, p.mu.commands, p.mu.bytes = nil, nil, 0, 0
+	p.mu.flying, p.mu.queue, p.mu.parts = nil, packing{}, packing{}
 	p.mu.Unlock()
 	finish(over)
 	if !closed {
@@ -128,13 +133,17 @@ func (p *proposer) begin(w *Pending) error {
 	now := p.stopwatch.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.admitLocked(w.open, size, now); err != nil {
+	q := &p.mu.queue
+	if w.stages() {
+		q = &p.mu.parts
+	}
+	if err := p.admitLocked(q, w.open, size, now); err != nil {
 		return err
 	}
 	w.since, w.done = now, make(chan struct{})
 	for i := range w.commands {
 		if w.outcomes[i].writes {
-			p.addLocked(w, i)
+			q.add(w, i)
 		}
 	}
 	p.wakeLocked()
@@ -142,15 +151,15 @@ func (p *proposer) begin(w *Pending) error {
 }
 
 // admitLocked refuses early what would wait for too long.
-func (p *proposer) admitLocked(commands, bytes int, now time.Time) error {
+func (p *proposer) admitLocked(q *packing, commands, bytes int, now time.Time) error {
 	switch {
 	case p.mu.closed:
 		return api.Errorf(api.CodeShuttingDown, "the shard is closing")
-	case p.mu.commands+commands > maxQueueCommands:
-		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", p.mu.commands)
-	case p.mu.bytes > 0 && p.mu.bytes+bytes > maxQueueBytes:
-		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", p.mu.bytes)
-	case len(p.mu.queue) > 0 && now.Sub(p.mu.queue[0].begun) > maxQueueAge:
+	case q.commands+commands > maxQueueCommands:
+		return api.Errorf(api.CodeOverloaded, "%d commands wait to be proposed", q.commands)
+	case q.bytes > 0 && q.bytes+bytes > maxQueueBytes:
+		return api.Errorf(api.CodeOverloaded, "%d bytes of commands wait to be proposed", q.bytes)
+	case len(q.entries) > 0 && now.Sub(q.entries[0].begun) > maxQueueAge:
 		return errWaited
 	}
 	return nil
@@ -158,40 +167,10 @@ func (p *proposer) admitLocked(commands, bytes int, now time.Time) error {
 
 var errWaited = api.Errorf(api.CodeOverloaded, "commands wait for more than %s to be proposed", maxQueueAge)
 
-// addLocked encodes a command into the last entry of the queue, or into a new one.
-func (p *proposer) addLocked(w *Pending, at int) {
-	c := &w.commands[at]
-	e := p.lastLocked(w.since)
-	start := e.writer.size()
-	e.writer.add(c)
-	size := e.writer.size() - start
-	if start > 0 && e.writer.size() > maxEntryBytes {
-		next := newEntry(w.since, size)
-		next.writer.buf = append(next.writer.buf, e.writer.buf[entryHeadroom+start:]...)
-		next.writer.count = 1
-		e.writer.buf, e.writer.count = e.writer.buf[:entryHeadroom+start], e.writer.count-1
-		p.mu.queue = append(p.mu.queue, next)
-		e, start = next, 0
-	}
-	e.places = append(e.places, place{pending: w, at: at, end: e.writer.size(), deadlineMillis: c.DeadlineMillis})
-	p.mu.commands++
-	p.mu.bytes += size
-}
-
-// lastLocked is the entry to which the next command is added.
-func (p *proposer) lastLocked(now time.Time) *entry {
-	if n := len(p.mu.queue); n > 0 && p.mu.queue[n-1].writer.count < maxEntryCommands-1 {
-		return p.mu.queue[n-1]
-	}
-	e := newEntry(now, newEntryBytes)
-	p.mu.queue = append(p.mu.queue, e)
-	return e
-}
-
 // wakeLocked wakes the loop if there is something for it to do. What waits for room is seen again
 // when an entry settles.
 func (p *proposer) wakeLocked() {
-	if len(p.mu.flying) > 0 && !p.worthwhileLocked() {
+	if len(p.mu.flying) > 0 && p.nextLocked() == nil {
 		return
 	}
 	select {
@@ -200,7 +179,7 @@ func (p *proposer) wakeLocked() {
 	}
 }
 
-// loop proposes whenever something waits and fewer than maxInFlight entries are flying. What
+// loop proposes whenever something waits and may fly. What
 // comes while they are is packed together.
 func (p *proposer) loop() {
 	defer p.loops.Done()
@@ -254,19 +233,17 @@ func (p *proposer) take(term api.Term) (e *entry, fresh bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	fresh = p.mu.broken || term != p.term || p.run == 0
-	if len(p.mu.flying) > 0 && (fresh || !p.worthwhileLocked()) {
+	if len(p.mu.flying) > 0 && fresh {
 		return nil, false
 	}
-	for len(p.mu.queue) > 0 {
-		e = p.mu.queue[0]
-		p.mu.queue[0] = nil
-		p.mu.queue = p.mu.queue[1:]
-		p.mu.commands -= len(e.places)
-		p.mu.bytes -= e.writer.size()
+	for q := p.nextLocked(); q != nil; q = p.nextLocked() {
+		e = q.pop()
 		over = e.pruneLocked(over, nowMillis, now)
 		if e.empty() {
 			continue
 		}
+		e.isParts = q == &p.mu.parts
+		p.mu.partFlew = e.isParts
 		for i := range e.places {
 			e.places[i].outcome().taken = true
 		}
@@ -277,19 +254,29 @@ func (p *proposer) take(term api.Term) (e *entry, fresh bool) {
 	return nil, false
 }
 
-// worthwhileLocked reports whether another entry may fly beside those that do.
-func (p *proposer) worthwhileLocked() bool {
-	if len(p.mu.flying) >= maxInFlight {
-		return false
-	}
-	if len(p.mu.queue) > 1 {
-		return true // the first is full
-	}
-	flying := 0
+// nextLocked is the queue of which an entry may fly beside those that do; nil if there is none. Parts and
+// others take turns.
+func (p *proposer) nextLocked() *packing {
+	parts, others := 0, 0
+	commands := 0
 	for _, e := range p.mu.flying {
-		flying += len(e.places)
+		if e.isParts {
+			parts++
+		} else {
+			others++
+			commands += len(e.places)
+		}
 	}
-	return p.mu.commands > 0 && p.mu.commands >= flying
+	part := len(p.mu.parts.entries) > 0 && parts < maxPartsInFlight
+	other := len(p.mu.queue.entries) > 0 && (others == 0 || others < maxInFlight &&
+		(len(p.mu.queue.entries) > 1 || p.mu.queue.commands > 0 && p.mu.queue.commands >= commands)) // the first of several is full
+	switch {
+	case part && (!other || !p.mu.partFlew):
+		return &p.mu.parts
+	case other:
+		return &p.mu.queue
+	}
+	return nil
 }
 
 // settle tells the callers of an entry what became of it.
@@ -316,7 +303,7 @@ func (p *proposer) settle(e *entry, result any, err error) {
 	} else {
 		over = e.answerLocked(over, applied)
 	}
-	if len(p.mu.queue) > 0 {
+	if len(p.mu.queue.entries)+len(p.mu.parts.entries) > 0 {
 		p.wakeLocked()
 	}
 	p.mu.Unlock()
@@ -389,7 +376,7 @@ func (p *proposer) tickSoon() {
 		return
 	}
 	p.mu.soon = true
-	e := p.lastLocked(now)
+	e := p.mu.queue.last(now)
 	e.tick, e.soon = true, true
 	p.wakeLocked()
 }
@@ -399,11 +386,11 @@ func (p *proposer) beginTick(w *Pending) error {
 	now := p.stopwatch.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.admitLocked(0, 0, now); err != nil {
+	if err := p.admitLocked(&p.mu.queue, 0, 0, now); err != nil {
 		return err
 	}
 	w.since, w.open, w.done, w.outcomes[0].writes = now, 1, make(chan struct{}), true
-	e := p.lastLocked(now)
+	e := p.mu.queue.last(now)
 	e.tick = true
 	e.ticks = append(e.ticks, w)
 	p.wakeLocked()
