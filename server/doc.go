@@ -46,6 +46,15 @@
 // answers if it can prove to be fresh enough, for which it may ask the leader. When none can, the leader
 // answers as if nothing had been allowed.
 //
+// # The life of a large value
+//
+//  1. PutValue takes it from its source part by part and stages these, some at a time, on the shard; so does
+//     Apply with the large values of a long batch. Then the batch goes the way of a write and names them.
+//  2. A read finds where such a value is. It is brought only if it is asked for, and in one piece only up to
+//     api.MaxWholeBytes.
+//  3. OpenValue leaves it to be read a mebibyte after the other, each from any replica that has it, as of the time
+//     of the read.
+//
 // Scan merges pages from all shards in key order and fetches each when it is needed.
 //
 // # Goroutines
@@ -72,7 +81,8 @@
 //   - V3: a forwarded request is answered by the node that received it or refused, never forwarded.
 //   - V4: what is over a limit is refused before anything is sent. The values of reads under way are
 //     counted as they come: beyond a quarter of Options.MaxInFlightBytes together a read is refused, but
-//     for its first 64 KiB. A long answer of another node is taken in only once it has room.
+//     for its first 64 KiB. A long answer of another node is taken in only once it has room. A value that is
+//     read or written piece by piece holds a fixed number of bytes, whatever its length.
 //   - V5: a scan yields keys in strictly ascending (reverse: descending) order, each once.
 //   - V6: of the requests of a turn on one shard none is sent before those ahead of it have their answers
 //     or are sent with it, in their order.

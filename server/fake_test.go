@@ -33,17 +33,18 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // group is a shard as its replicas share it: a model without Raft.
 type group struct {
-	mu     sync.Mutex
-	id     api.ShardID
-	arc    router.Arc
-	epoch  api.Epoch
-	leader api.NodeID
-	term   api.Term
-	hints  bool
-	data   map[string]api.Item
-	staged map[stagedName][]byte
-	values map[api.Version][]byte // those that reads have named
-	stored api.Version            // the last name
+	mu      sync.Mutex
+	id      api.ShardID
+	arc     router.Arc
+	epoch   api.Epoch
+	leader  api.NodeID
+	term    api.Term
+	hints   bool
+	data    map[string]api.Item
+	staged  map[stagedName][]byte
+	discard bool                   // parts are not kept, and the batch is not executed
+	values  map[api.Version][]byte // those that reads have named
+	stored  api.Version            // the last name
 	// onParts runs under mu before parts are read; partReads counts.
 	onParts   func(node api.NodeID, from uint32) error
 	partReads int
@@ -112,7 +113,7 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 	}
 	_, known := g.answers[c.Request]
 	for i := range c.Batch.Ops {
-		if op := &c.Batch.Ops[i]; op.Parts != nil && !known {
+		if op := &c.Batch.Ops[i]; op.Parts != nil && !known && !g.discard {
 			op.Value = nil
 			for n := range op.Parts.Count {
 				op.Value = append(op.Value, g.staged[stagedName{c.Request, op.Parts.First + n}]...)
@@ -121,6 +122,9 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 				return api.Result{}, api.Errorf(api.CodePartsMissing, "parts are missing")
 			}
 		}
+	}
+	if g.discard {
+		return api.Result{Applied: true, Ops: make([]api.OpResult, len(c.Batch.Ops))}, nil
 	}
 	g.requests = append(g.requests, c.Request)
 	g.batches = append(g.batches, c.Batch)
@@ -148,6 +152,9 @@ func (g *group) stage(c shard.Command) error {
 		if err := g.onStage(c.Stage); err != nil {
 			return err
 		}
+	}
+	if g.discard {
+		return nil
 	}
 	if g.staged == nil {
 		g.staged = make(map[stagedName][]byte)

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/shard"
@@ -168,6 +171,47 @@ func TestTwoTriesOfOneLargeRequestEndInOneAnswer(t *testing.T) {
 			t.Errorf("again: %+v, %v; first %+v", again, err, res)
 		}
 	}
+}
+
+// Sixteen clients put values of the largest size at once: what the node has taken from them and not yet given to
+// the shard is bounded, and so is what the gate counts.
+func TestWritersOfTheLargestValuesHoldBoundedMemory(t *testing.T) {
+	const writers = 16
+	c := newCluster(t, 1, nil)
+	s := c.servers["b"]
+	var taken, staged, most, counted atomic.Int64
+	c.groups[1].discard = true
+	c.groups[1].onStage = func(st *shard.Stage) error {
+		most.Store(max(most.Load(), taken.Load()-staged.Load())) // onStage runs under a lock
+		staged.Add(int64(len(st.Part)))
+		s.gate.mu.Lock()
+		counted.Store(max(counted.Load(), s.gate.mu.bytes))
+		s.gate.mu.Unlock()
+		return nil
+	}
+	piece := numbered(api.MaxPartBytes)
+	var g errgroup.Group
+	for w := range writers {
+		g.Go(func() error {
+			left := api.MaxValueBytes
+			_, err := s.PutValue(t.Context(), Put{Key: []byte{'k', byte(w)}}, func() ([]byte, error) {
+				if left == 0 {
+					return nil, io.EOF
+				}
+				left -= len(piece)
+				taken.Add(int64(len(piece)))
+				return piece, nil
+			})
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if staged.Load() != writers*api.MaxValueBytes || most.Load() > writers*maxPutBytes || counted.Load() > writers*(maxPutBytes+2) {
+		t.Errorf("%d bytes arrived, %d were held, %d counted; a put holds %d", staged.Load(), most.Load(), counted.Load(), maxPutBytes)
+	}
+	wantNothingHeld(t, s)
 }
 
 func TestAPartThatFindsNoRoomWaitsForIt(t *testing.T) {

@@ -10,7 +10,7 @@
 //  1. Shard.Begin checks the commands' form and encodes them, in their order, into the entry that
 //     the proposer is packing.
 //  2. proposer.loop stamps an entry with shard time and its place in a run, and hands it to Raft.
-//     At most four entries are in flight.
+//     At most four entries are in flight, and one more of parts of values.
 //  3. A majority has the entry on disk; every replica's Machine.Apply gets it.
 //  4. The machine checks epoch, slots, request id and deadline, evaluates the operations against
 //     the engine and the run's own earlier writes, and gathers what changes in one engine batch,
@@ -25,7 +25,8 @@
 //
 // A batch of more than api.MaxInlineBytes has its large values brought by commands of their own,
 // under its request id; the parts are rows that nobody reads. The batch itself names them, and all of
-// its checks are made when it is applied: then the rows of its keys name the parts (package parts).
+// its checks are made when it is applied: then the rows of its keys name the parts (package parts). A read
+// answers where such a value is; ReadParts reads it, as of the time of that read, on any replica.
 //
 // # The life of a read
 //

@@ -39,5 +39,5 @@
 //
 //   - O1: every label of a metric has a bounded number of values.
 //   - O2: when a password is required, only /livez, /readyz and /metrics answer without it.
-//   - O3: bodies and values of requests under way hold at most maxHeldBytes.
+//   - O3: bodies and values of requests under way hold at most maxHeldBytes: what is JSON as a whole, others a piece.
 package http

@@ -42,7 +42,9 @@
 //   - U2: one request gets one reply, in order, unless the client asked for none.
 //   - U3: the memory of requests that are read or run is bounded by the number of connections times
 //     wire.LargeCommandBytes and a turn's bounds plus Options.MaxLargeBytes. Who stops in the middle of a request, or
-//     does not read its reply, keeps nobody from more than about what it has sent. Replies of more
+//     does not read its reply, keeps nobody from more than about what it has sent or, of an argument over
+//     api.MaxInlineBytes, from what that takes, for Options.CommandTimeout at most. A reply of a value that comes
+//     piece by piece holds one. Replies of more
 //     than 64 KiB hold at most Options.MaxReplyBytes while they wait for their clients, and a quarter as
 //     much while they wait for that room. Who is behind with a reply is cut when others want the
 //     room; no reply holds it for more than 17 s then, and one that nobody takes in for about 1 s.
