@@ -96,14 +96,15 @@ func oversizedByGRPC(t *testing.T, c *cluster.Cluster) {
 	kv := grpcClient(t, c.Nodes[0]).KV
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	key, value := bytes.Repeat([]byte("k"), api.MaxKeyBytes+1), bytes.Repeat([]byte("v"), api.MaxValueBytes+1)
+	key, value := bytes.Repeat([]byte("k"), api.MaxKeyBytes+1), bytes.Repeat([]byte("v"), api.MaxWholeBytes+1)
+	tail := &pb.BatchRequest{Ops: []*pb.Op{{Kind: pb.OpKind_OP_KIND_APPEND, Key: []byte("k"), Value: value}}}
 	many := &pb.BatchRequest{}
 	for i := range api.MaxBatchOps + 1 {
 		many.Ops = append(many.Ops, &pb.Op{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("{b}" + strconv.Itoa(i))})
 	}
 	heavy := &pb.BatchRequest{}
-	for i := range 3 {
-		heavy.Ops = append(heavy.Ops, &pb.Op{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("{b}" + strconv.Itoa(i)), Value: value[:api.MaxBatchBytes/3+1]})
+	for i := range api.MaxInlineBatchBytes / (api.MinStagedBytes - 1) {
+		heavy.Ops = append(heavy.Ops, &pb.Op{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("{b}" + strconv.Itoa(i)), Value: value[:api.MinStagedBytes-1]})
 	}
 	for _, try := range []struct {
 		what  string
@@ -113,9 +114,9 @@ func oversizedByGRPC(t *testing.T, c *cluster.Cluster) {
 	}{
 		{"key", api.MaxKeyBytes, api.CodeTooLarge, func() error { _, err := kv.Put(ctx, &pb.PutRequest{Key: key}); return err }},
 		{"key of a read", api.MaxKeyBytes, api.CodeTooLarge, func() error { _, err := kv.Get(ctx, &pb.GetRequest{Key: key}); return err }},
-		{"value", api.MaxValueBytes, api.CodeTooLarge, func() error { _, err := kv.Put(ctx, &pb.PutRequest{Key: []byte("k"), Value: value}); return err }},
+		{"value to append", api.MaxWholeBytes, api.CodeTooLarge, func() error { _, err := kv.Batch(ctx, tail); return err }},
 		{"operations of a batch", api.MaxBatchOps, api.CodeTooLarge, func() error { _, err := kv.Batch(ctx, many); return err }},
-		{"bytes of a batch", api.MaxBatchBytes, api.CodeTooLarge, func() error { _, err := kv.Batch(ctx, heavy); return err }},
+		{"small values of a batch", api.MaxInlineBatchBytes, api.CodeTooLarge, func() error { _, err := kv.Batch(ctx, heavy); return err }},
 		{"empty key", 0, api.CodeInvalid, func() error { _, err := kv.Put(ctx, &pb.PutRequest{Value: []byte("v")}); return err }},
 		{"empty batch", 0, api.CodeInvalid, func() error { _, err := kv.Batch(ctx, &pb.BatchRequest{}); return err }},
 		{"operation of no kind", 0, api.CodeInvalid, func() error {

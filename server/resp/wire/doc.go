@@ -18,7 +18,8 @@
 // # Invariants
 //
 //   - UW1: a Reader holds at most one request, a buffer of fixed size and as much for small arguments;
-//     beyond LargeCommandBytes it takes memory for at most as much again as has come.
+//     beyond LargeCommandBytes it takes memory for at most as much again as has come, of an argument over
+//     api.MaxInlineBytes three times as much.
 //   - UW3: an argument keeps its bytes until Reuse, and for ever after Keep.
 //   - UW2: after the first error of writing a Reply writes nothing more.
 package wire

@@ -265,7 +265,8 @@ func (r *Reader) argument(q *Request, size int) ([]byte, error) {
 	}
 }
 
-// longArgument reads an argument for which there is room as a whole, or throws it away.
+// longArgument reads an argument for which there is room as a whole, or throws it away. The memory is taken as the
+// bytes come, at most four times as much: who only announces a long argument holds room, and no memory (UW1).
 func (r *Reader) longArgument(q *Request, size int) ([]byte, error) {
 	err := r.claim(size, !q.claimed)
 	if api.CodeOf(err) == api.CodeOverloaded {
@@ -277,9 +278,18 @@ func (r *Reader) longArgument(q *Request, size int) ([]byte, error) {
 		return nil, err
 	}
 	q.claimed, q.reserved = true, q.reserved+size
-	arg := make([]byte, size)
-	_, err = io.ReadFull(r.in, arg)
-	return arg, err
+	arg := make([]byte, LargeCommandBytes)
+	for read := 0; ; {
+		if _, err := io.ReadFull(r.in, arg[read:]); err != nil {
+			return nil, err
+		}
+		if read = len(arg); read == size {
+			return arg, nil
+		}
+		bigger := make([]byte, min(size, 4*read))
+		copy(bigger, arg)
+		arg = bigger
+	}
 }
 
 func (r *Reader) bulkLength() (int64, error) {
