@@ -135,7 +135,9 @@ func TestTheLargestValueByHTTP(t *testing.T) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Accept", accept)
-		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+		// As curl does with a long body: who is refused has not sent it, and sees why.
+		req.Header.Set("Expect", "100-continue")
+		res, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: time.Minute}}).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
