@@ -77,35 +77,42 @@ func (r *redis) do(args ...string) string {
 	return r.reply()
 }
 
-// By the Redis protocol, at a node that leads the key and at one that does not.
+// By the Redis protocol, at a node that does not lead the key.
 func TestTheLargestValueByTheRedisProtocol(t *testing.T) {
 	c := lightningtest.Start(t, 3)
 	value := string(longValue(1, api.MaxValueBytes))
-	for n, at := range []int{c.Leader("{k}"), (c.Leader("{k}") + 1) % 3} {
+	r := dialRedis(t, c.RedisAddresses()[(c.Leader("{k}")+1)%3])
+	if got := r.do("SET", "{k}", value+"x"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, strconv.Itoa(api.MaxValueBytes)) {
+		t.Fatalf("one byte more: %.200s", got)
+	}
+	if got := r.do("SET", "{k}", value); got != "+OK" {
+		t.Fatalf("set: %.200s", got)
+	}
+	if got := r.do("GET", "{k}"); got != value {
+		t.Fatalf("get: %d bytes, %.100q", len(got), got)
+	}
+	for command, want := range map[string]string{
+		"STRLEN {k}": ":67108864", "EXISTS {k}": ":1", "TTL {k}": ":-1", "TYPE {k}": "+string", "OBJECT ENCODING {k}": "raw",
+		"GETRANGE {k} 262140 524300": value[262140:524301], "GETRANGE {k} -5 -1": value[len(value)-5:], "PERSIST {k}": ":0",
+	} {
+		if got := r.do(strings.Fields(command)...); got != want {
+			t.Errorf("%s: %d bytes, %.100q", command, len(got), got)
+		}
+	}
+	for _, command := range []string{"APPEND {k} x", "GETDEL {k}", "COPY {k} {k}2", "BITCOUNT {k}", "SETRANGE {k} 0 x", "SETBIT {k} 1 1"} {
+		if got := r.do(strings.Fields(command)...); !strings.HasPrefix(got, "-ERR ") {
+			t.Errorf("%s: %.200q", command, got)
+		}
+	}
+}
+
+// At a node that leads the key and at one that does not.
+func TestLongValuesByTheRedisProtocol(t *testing.T) {
+	c := lightningtest.Start(t, 3)
+	value := string(longValue(3, api.MaxWholeBytes+1))
+	for _, at := range []int{c.Leader("{k}"), (c.Leader("{k}") + 1) % 3} {
 		r := dialRedis(t, c.RedisAddresses()[at])
-		if got := r.do("SET", "{k}", value+"x"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, strconv.Itoa(api.MaxValueBytes)) {
-			t.Fatalf("one byte more: %.200s", got)
-		}
-		if got := r.do("SET", "{k}", value); got != "+OK" {
-			t.Fatalf("set: %.200s", got)
-		}
-		if got := r.do("GET", "{k}"); got != value {
-			t.Fatalf("get: %d bytes, %.100q", len(got), got)
-		}
-		for command, want := range map[string]string{
-			"STRLEN {k}": ":67108864", "EXISTS {k}": ":1", "TTL {k}": ":-1", "TYPE {k}": "+string", "OBJECT ENCODING {k}": "raw",
-			"GETRANGE {k} 262140 524300": value[262140:524301], "GETRANGE {k} -5 -1": value[len(value)-5:], "PERSIST {k}": ":0",
-		} {
-			if got := r.do(strings.Fields(command)...); got != want {
-				t.Errorf("node %d: %s: %d bytes, %.100q", n, command, len(got), got)
-			}
-		}
-		for _, command := range []string{"APPEND {k} x", "GETDEL {k}", "COPY {k} {k}2", "BITCOUNT {k}", "SETRANGE {k} 0 x", "SETBIT {k} 1 1"} {
-			if got := r.do(strings.Fields(command)...); !strings.HasPrefix(got, "-ERR ") {
-				t.Errorf("%s: %.200q", command, got)
-			}
-		}
-		if got := r.do("MSET", "{k}a", "small", "{k}b", value[:len(value)/2]); got != "+OK" {
+		if got := r.do("MSET", "{k}a", "small", "{k}b", value[:len(value)/2], "{k}", value); got != "+OK" {
 			t.Fatalf("mset: %.200s", got)
 		}
 		r.send("GET", "{k}a") // a pipeline
@@ -119,15 +126,18 @@ func TestTheLargestValueByTheRedisProtocol(t *testing.T) {
 		if got := r.do("RENAME", "{k}", "{k}c"); got != "+OK" {
 			t.Fatal(got)
 		}
+		if got := r.do("GET", "{k}c"); got != value {
+			t.Fatalf("get: %d bytes, %.100q", len(got), got)
+		}
 		if got := r.do("DEL", "{k}b", "{k}c", "{k}"); got != ":2" {
 			t.Fatal(got)
 		}
 	}
 }
 
-func TestTheLargestValueByHTTP(t *testing.T) {
+func TestLongValuesByHTTP(t *testing.T) {
 	c := lightningtest.Start(t, 3)
-	value := longValue(2, api.MaxValueBytes)
+	value := longValue(2, api.MaxWholeBytes+1)
 	do := func(method string, body []byte, accept string) (int, []byte) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+c.HTTPAddresses()[(c.Leader("k")+1)%3]+"/v1/kv/k", bytes.NewReader(body))
@@ -148,8 +158,8 @@ func TestTheLargestValueByHTTP(t *testing.T) {
 		}
 		return res.StatusCode, text
 	}
-	if code, text := do("PUT", append(bytes.Clone(value), 'x'), ""); code != 413 {
-		t.Fatalf("one byte more: %d %s", code, text)
+	if code, text := do("PUT", make([]byte, api.MaxValueBytes+1), ""); code != 413 {
+		t.Fatalf("one byte more than the limit: %d %s", code, text)
 	}
 	if code, text := do("PUT", value, ""); code != 200 {
 		t.Fatalf("put: %d %s", code, text)

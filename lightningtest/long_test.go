@@ -3,7 +3,6 @@ package lightningtest_test
 import (
 	"bytes"
 	"context"
-	"io"
 	"math/rand/v2"
 	"sync/atomic"
 	"testing"
@@ -94,21 +93,21 @@ func TestTheLargestValueAndOneByteMore(t *testing.T) {
 	defer cancel()
 	value := longValue(5, api.MaxValueBytes)
 	key := []byte("largest")
-	for name, r := range map[string]io.Reader{"at once": nil, "from a reader": io.MultiReader(bytes.NewReader(value))} {
-		var result api.Result
-		var err error
-		if r == nil {
-			result, err = db.Put(ctx, 0, key, value, client.PutOptions{})
-		} else {
-			result, err = db.PutFrom(ctx, 0, key, r, client.PutOptions{})
-		}
-		if err != nil || !result.Applied {
-			t.Fatalf("%s: %+v, %v", name, result, err)
-		}
+	if result, err := db.Put(ctx, 0, key, value, client.PutOptions{}); err != nil || !result.Applied {
+		t.Fatalf("%+v, %v", result, err)
 	}
 	item, err := db.Get(ctx, 0, key)
 	if err != nil || !bytes.Equal(item.Value, value) {
 		t.Errorf("get: %d bytes, %v", len(item.Value), err)
+	}
+	if _, err := db.Put(ctx, 0, key, append(value, 0), client.PutOptions{}); api.CodeOf(err) != api.CodeTooLarge {
+		t.Errorf("a byte more: %v", err)
+	}
+	// The rest is the same for all that are too long for a message. A reader that can go back is sent again when a
+	// leader moves, which it may on a machine as busy as this.
+	value = value[:api.MaxWholeBytes+1]
+	if result, err := db.PutFrom(ctx, 0, key, bytes.NewReader(value), client.PutOptions{}); err != nil || !result.Applied {
+		t.Fatalf("from a reader: %+v, %v", result, err)
 	}
 	items, err := db.Stale(time.Minute).MultiGet(ctx, 0, [][]byte{key, []byte("absent")})
 	if err != nil || !bytes.Equal(items[0].Value, value) || items[1].Found {
@@ -123,11 +122,8 @@ func TestTheLargestValueAndOneByteMore(t *testing.T) {
 	if scanned != 1 {
 		t.Errorf("%d keys", scanned)
 	}
-	if _, err := db.Put(ctx, 0, key, append(value, 0), client.PutOptions{}); api.CodeOf(err) != api.CodeTooLarge {
-		t.Errorf("a byte more: %v", err)
-	}
 	// Several long values of one batch go together.
-	half := value[:api.MaxValueBytes/2]
+	half := value[:len(value)/2]
 	result, err := db.Apply(ctx, api.Batch{Ops: []api.Op{
 		{Kind: api.OpPut, Key: []byte("{a}1"), Value: half}, {Kind: api.OpPut, Key: []byte("{a}2"), Value: half},
 		{Kind: api.OpIncrement, Key: []byte("{a}3"), Delta: 1},
