@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,18 @@ func (s *Shard) Fenced() bool { return s.fenced.Load() }
 
 // Options are what the replica was opened with.
 func (s *Shard) Options() Options { return s.options }
+
+// MarkFenced makes sure that this replica, which is fenced, is so after a restart as well: Fence may not have been
+// able to write that.
+func (s *Shard) MarkFenced() error {
+	if !s.Fenced() {
+		return fmt.Errorf("mark shard %d: %w", s.options.ID, ErrNotFenced)
+	}
+	if err := writeFence(s.options, cmp.Or(s.group.Status().Err, ErrFenced)); err != nil {
+		return fmt.Errorf("shard %d is fenced, but may not be after a restart: %w", s.options.ID, err)
+	}
+	return nil
+}
 
 // SendCheckpoint writes what this replica holds, for one that is fenced. One at a time.
 func (s *Shard) SendCheckpoint(w io.Writer) (err error) {
