@@ -56,5 +56,7 @@ func (db *DB) linkState(dir string, state *manifest.State) error {
 	if err := fs.SyncDir(dir); err != nil {
 		return err
 	}
-	return manifest.Store(fs, dir, state)
+	copied := *state
+	copied.LogUsed = false // all that it holds is in tables
+	return manifest.Store(fs, dir, &copied)
 }

@@ -70,11 +70,15 @@ func (db *DB) flush(s *sealed) error {
 	}
 	db.counts.flushes.Add(1)
 	db.counts.flushedBytes.Add(totalBytes(tables))
-	return db.installEdit(edit{
+	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
 		flushed: s,
 		state: func(m *manifest.State) {
 			a := s.applied
+			m.LastBatch = a.batch
+			if db.log != nil {
+				m.LogSegment = db.log.Oldest(a.batch)
+			}
 			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
 			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
 			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), a.horizon.ExpiryMillis
@@ -84,6 +88,10 @@ func (db *DB) flush(s *sealed) error {
 			}
 		},
 	})
+	if err == nil {
+		db.releaseLog()
+	}
+	return err
 }
 
 // rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes

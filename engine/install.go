@@ -32,6 +32,7 @@ func (db *DB) installEdit(e edit) error {
 	state.NextFile = db.nextFile.Load()
 	state.Tables = tablesOf(set)
 	if err := db.storeState(&state, len(e.add) > 0); err != nil {
+		db.install.unsure = true
 		set.Unref() // closes the new tables; their files stay, for the new manifest may have reached the disk
 		return err
 	}

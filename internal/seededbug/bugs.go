@@ -29,6 +29,10 @@ const (
 	EngineSkipDirectorySync Bug = "engine-skip-directory-sync"
 	// EngineSkipChecksum takes a block of a table without comparing its checksum.
 	EngineSkipChecksum Bug = "engine-skip-checksum"
+	// EngineLogSkipSync takes what was written to the engine's log for synced.
+	EngineLogSkipSync Bug = "engine-log-skip-sync"
+	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
+	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
 	// ShardTakeAnySlot executes commands on slots that the shard does not own.
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
 	// ShardApplyOutOfOrder executes an entry although one before it was refused.

@@ -17,6 +17,7 @@ func example() *State {
 	return &State{
 		NextFile: 300, LastSequence: 70000, LastVersion: 1 << 60, Floor: 5, Unordered: true,
 		PositionIndex: 12345, PositionTerm: 3, HorizonVersion: 1 << 59, HorizonExpiry: 1_700_000_000_000,
+		LastBatch: 5000, LogSegment: 9, LogUsed: true,
 		Tables: []Table{{0, 299, 1 << 20}, {0, 7, 4096}, {6, 130, 16 << 20}},
 	}
 }
