@@ -27,7 +27,7 @@ func (db *DB) path(name string) string { return db.dir + "/" + name }
 // finds is what the last installed flush left, and what the log has of the batches after it, if there was one: every batch
 // up to Durable, and none after it. What it takes from a log it writes into tables before it returns, whatever Options.Log says.
 // A directory with tables or a log, but without an intact manifest, is a CorruptionError, and so is a log that is damaged
-// elsewhere than at its very end (Metrics.Log tells what was cut there).
+// elsewhere than at its very end (Metrics().Log tells what was cut there).
 func Open(dir string, o Options) (*DB, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err

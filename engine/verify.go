@@ -38,5 +38,10 @@ func (db *DB) Verify(ctx context.Context) error {
 			}
 		}
 	}
+	if db.log != nil && db.failure() == nil {
+		if err := db.log.Verify(ctx); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
 	return nil
 }

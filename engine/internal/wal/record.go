@@ -100,11 +100,16 @@ func (id *identity) decode(b []byte, offset int64) (r record, ok bool) {
 	}
 	length := binary.LittleEndian.Uint32(b[4:])
 	durable := int64(binary.LittleEndian.Uint32(b[16:]))
-	if length > maxPayloadBytes || int64(length) > int64(len(b)-headerBytes) || durable > offset {
+	if length > maxPayloadBytes || recordBytes(int(length)) > int64(len(b)) || durable > offset {
 		return r, false
 	}
 	if binary.LittleEndian.Uint32(b) != id.sum(offset, b[4:headerBytes+int(length)]) {
 		return r, false
+	}
+	for _, pad := range b[headerBytes+int(length) : recordBytes(int(length))] {
+		if pad != 0 {
+			return r, false
+		}
 	}
 	return record{
 		kind: kind(b[23]), number: binary.LittleEndian.Uint64(b[8:]), offset: offset, durable: durable,
