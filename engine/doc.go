@@ -74,4 +74,6 @@
 //     a crash finds the same rows as the first time.
 //   - E5: after the first failure nothing more is installed, and every error is that failure.
 //   - E6: a directory that held a store is never opened as an empty one.
+//   - E7: what Open finds is durable before it is told to anyone and before a file is removed: the process before may have died
+//     between giving a manifest its name and syncing the directory.
 package engine
