@@ -34,7 +34,7 @@ type ReplicaClient interface {
 	Digest(ctx context.Context, in *ReplicaDigestRequest, opts ...grpc.CallOption) (*ReplicaDigest, error)
 	// Fence tells the replica here which digest a majority holds. It stops if its own differs.
 	Fence(ctx context.Context, in *ReplicaDigest, opts ...grpc.CallOption) (*ReplicaFenceResponse, error)
-	// Checkpoint sends what the replica here holds, in the form of docs/formats/snapshot.md, for a replica that
+	// Checkpoint sends what the replica here holds, in the form of docs/formats/raft-wire.md, for a replica that
 	// is fenced. One at a time; a replica that is fenced itself, or whose shard has stopped writes, refuses.
 	Checkpoint(ctx context.Context, in *ReplicaCheckpointRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReplicaCheckpointPart], error)
 }
@@ -94,7 +94,7 @@ type ReplicaServer interface {
 	Digest(context.Context, *ReplicaDigestRequest) (*ReplicaDigest, error)
 	// Fence tells the replica here which digest a majority holds. It stops if its own differs.
 	Fence(context.Context, *ReplicaDigest) (*ReplicaFenceResponse, error)
-	// Checkpoint sends what the replica here holds, in the form of docs/formats/snapshot.md, for a replica that
+	// Checkpoint sends what the replica here holds, in the form of docs/formats/raft-wire.md, for a replica that
 	// is fenced. One at a time; a replica that is fenced itself, or whose shard has stopped writes, refuses.
 	Checkpoint(*ReplicaCheckpointRequest, grpc.ServerStreamingServer[ReplicaCheckpointPart]) error
 	mustEmbedUnimplementedReplicaServer()
