@@ -14,7 +14,9 @@ import (
 // crash is a disk as a crash left it, and what had been promised before.
 type crash struct {
 	disk    *vfs.Mem
+	killed  bool     // only the process died
 	durable int      // batches that were acknowledged as durable before
+	written int      // and those that only the death of the machine may lose
 	begun   int      // batches that had been given to Apply by then
 	copies  []copied // checkpoints that were complete
 	when    string
@@ -86,14 +88,15 @@ func (l *lineage) life() {
 	r := &recorder{disk: l.disk, random: rand.New(rand.NewPCG(l.random.Uint64(), 10)), durable: l.durable}
 	r.begun.Store(int64(l.model.index()))
 	l.disk.OnCall(r.called)
-	db := mustOpen(l.t, "db", l.options(l.disk))
+	o := l.options(l.disk)
+	db := mustOpen(l.t, "db", o)
 	r.db.Store(db)
 	if got := int(db.Applied().Index); got != l.model.index() {
 		l.t.Fatalf("%s: opened at %d, want %d", l.what, got, l.model.index())
 	}
 	r.acknowledge(l.model.index())
 	for range 8 + l.random.IntN(40) {
-		l.step(db, r)
+		l.step(db, o.Log, r)
 	}
 	mustClose(l.t, db)
 	r.acknowledge(l.model.index())
@@ -116,15 +119,23 @@ func (l *lineage) life() {
 	l.model = began
 }
 
-func (l *lineage) step(db *DB, r *recorder) {
+func (l *lineage) step(db *DB, mode LogMode, r *recorder) {
 	b := l.history.batch(l.model)
 	l.model.apply(b)
 	r.begun.Store(int64(l.model.index()))
 	apply(l.t, db, func(batch *Batch) { b.fill(batch, l.model.index()) })
+	switch mode {
+	case LogAlways:
+		r.acknowledge(l.model.index())
+	case LogNever:
+		r.write(l.model.index())
+	}
 	var err error
 	switch n := l.random.IntN(40); {
-	case n < 6:
+	case n < 5:
 		err = db.Flush()
+	case n == 5:
+		err = db.Sync()
 	case n == 6:
 		err = db.Compact(l.t.Context())
 	case n == 7:
@@ -145,7 +156,11 @@ func (l *lineage) step(db *DB, r *recorder) {
 // check opens a crashed disk and compares it with the model. It tells how many batches were there.
 func (l *lineage) check(what string, c crash) int {
 	l.points++
-	db := l.open(what, "db", c.disk, c.durable, c.begun)
+	least := c.durable
+	if c.killed {
+		least = max(least, c.written)
+	}
+	db := l.open(what, "db", c.disk, least, c.begun)
 	index := int(db.Applied().Index)
 	if l.random.IntN(10) == 0 {
 		l.replay(what, db, index)
@@ -208,7 +223,8 @@ type recorder struct {
 
 	mu      sync.Mutex // the calls come from several goroutines
 	random  *rand.Rand
-	durable int // batches acknowledged
+	durable int // batches acknowledged as durable
+	written int // or as written
 	copies  []copied
 	crashes []crash
 }
@@ -217,6 +233,12 @@ func (r *recorder) acknowledge(index int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.durable = max(r.durable, index)
+}
+
+func (r *recorder) write(index int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.written = index
 }
 
 func (r *recorder) copy(c copied) {
@@ -236,7 +258,7 @@ func (r *recorder) called(op vfs.Op, name string) {
 		if r.random.IntN(3) > 0 {
 			continue
 		}
-		c := crash{when: fmt.Sprintf("%v %s", op, name), durable: r.durable, copies: r.copies}
+		c := crash{when: fmt.Sprintf("%v %s", op, name), killed: keep == killed, durable: r.durable, written: r.written, copies: r.copies}
 		if db := r.db.Load(); db != nil {
 			c.durable = max(c.durable, int(db.Durable().Index))
 		}

@@ -59,12 +59,15 @@ type faultRun struct {
 	t        *testing.T
 	what     string
 	way      way
+	mode     LogMode
 	rules    *vfs.Rules
 	random   *rand.Rand
 	history  *history
 	model    *model
 	db       *DB
 	durable  int          // batches acknowledged as durable
+	written  int          // and those that only the death of the machine may lose
+	unsure   *modelBatch  // one that may be in the log, or not
 	copies   []copied     // checkpoints that are complete
 	failures atomic.Int32 // calls of OnFailure
 	reported bool         // a write said that the store has failed
@@ -117,7 +120,7 @@ func newFaultLife(seed uint64, disk *vfs.Mem, m *model) *faultLife {
 // run does the life on a copy of its disk, and gives what is there afterwards.
 func (l *faultLife) run(t *testing.T, what string, w way, rules *vfs.Rules) (*vfs.Mem, *model) {
 	disk := l.disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepAll})
-	f := &faultRun{t: t, what: what, way: w, rules: rules, model: l.model.after(), durable: l.model.index()}
+	f := &faultRun{t: t, what: what, way: w, mode: l.options.Log, rules: rules, model: l.model.after(), durable: l.model.index()}
 	f.random = rand.New(rand.NewPCG(l.seed, 3))
 	f.history = &history{random: f.random, keys: 60, millis: 1000 + 1000*l.seed%1000, small: l.seed%4 > 0}
 	o := l.options
@@ -137,11 +140,11 @@ func (l *faultLife) run(t *testing.T, what string, w way, rules *vfs.Rules) (*vf
 			t.Fatalf("%s: %d calls of OnFailure", what, n)
 		}
 	}
-	left := disk
+	left, least := disk, max(f.durable, f.written)
 	if keep := vfs.Keep(f.random.IntN(3)); keep != vfs.KeepAll { // what a failed sync lost is seen only in a crash
-		left = disk.CrashClone(vfs.CrashOptions{KeepUnsynced: keep, Rand: f.random, BlockBytes: 512})
+		left, least = disk.CrashClone(vfs.CrashOptions{KeepUnsynced: keep, Rand: f.random, BlockBytes: 512}), f.durable
 	}
-	f.inspect(left)
+	f.inspect(left, least)
 	if err := disk.RemoveAll("copies"); err != nil {
 		t.Fatal(err)
 	}
@@ -180,8 +183,11 @@ func (f *faultRun) step() {
 		b := f.history.batch(f.model)
 		batch := f.db.NewBatch()
 		b.fill(batch, f.model.index()+1)
-		if f.wrote(f.db.Apply(batch)) {
-			f.model.apply(b)
+		switch ok := f.wrote(f.db.Apply(batch)); {
+		case ok:
+			f.applied(b)
+		case batch.Len() == 0:
+			f.unsure = &b
 		}
 	case n < 85:
 		key := f.history.key()
@@ -208,6 +214,17 @@ func (f *faultRun) step() {
 	}
 }
 
+// applied notes what an Apply without an error promises.
+func (f *faultRun) applied(b modelBatch) {
+	f.model.apply(b)
+	switch f.mode {
+	case LogAlways:
+		f.durable = f.model.index()
+	case LogNever:
+		f.written = f.model.index()
+	}
+}
+
 // scan walks over a part of the rows; what it shows before an error is right.
 func (f *faultRun) scan() {
 	s := f.db.Snapshot()
@@ -229,17 +246,22 @@ func (f *faultRun) scan() {
 }
 
 // inspect opens a disk that works again.
-func (f *faultRun) inspect(disk *vfs.Mem) {
+func (f *faultRun) inspect(disk *vfs.Mem, least int) {
 	f.t.Helper()
+	all := f.model
+	if f.unsure != nil {
+		all = all.prefix(all.index())
+		all.apply(*f.unsure)
+	}
 	db, err := Open("db", small(disk))
 	if err != nil {
 		f.t.Fatalf("%s: reopened: %v", f.what, err)
 	}
 	p := int(db.Applied().Index)
-	if p < f.durable || p > f.model.index() {
-		f.t.Fatalf("%s: reopened at %d, want %d to %d", f.what, p, f.durable, f.model.index())
+	if p < least || p > all.index() {
+		f.t.Fatalf("%s: reopened at %d, want %d to %d", f.what, p, least, all.index())
 	}
-	m := f.model.prefix(p)
+	m := all.prefix(p)
 	m.checkAll(f.t, f.what+" reopened", db, MaxVersion)
 	if err := db.Verify(f.t.Context()); err != nil {
 		f.t.Fatalf("%s: reopened: %v", f.what, err)

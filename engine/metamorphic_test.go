@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"testing"
+	"time"
 
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -24,20 +25,21 @@ func optionSets() []optionSet {
 	set := func(name string, change func(o *Options)) optionSet {
 		o := small(nil)
 		change(&o)
+		o.LogSegmentBytes, o.LogSyncInterval = 64<<10, time.Millisecond
 		return optionSet{name, o}
 	}
 	return []optionSet{
 		{"defaults", Options{}},
 		set("small", func(*Options) {}),
-		set("no-cache", func(o *Options) { o.CacheBytes = -1 }),
-		set("little-cache", func(o *Options) { o.CacheBytes = 16 << 10 }),
-		set("eager", func(o *Options) { o.LevelBytes, o.CompactCount, o.StopCount = 64<<10, 1, 2 }),
+		set("no-cache", func(o *Options) { o.CacheBytes, o.Log = -1, LogInterval }),
+		set("little-cache", func(o *Options) { o.CacheBytes, o.Log = 16<<10, LogAlways }),
+		set("eager", func(o *Options) { o.LevelBytes, o.CompactCount, o.StopCount, o.Log = 64<<10, 1, 2, LogAlways }),
 		set("lazy", func(o *Options) { o.CompactCount = 40 }),
-		set("late", func(o *Options) { o.CompactCount, o.StopCount = 2, 64 }),
+		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log = 2, 64, LogNever }),
 		set("large-blocks", func(o *Options) { o.BlockBytes, o.CompactCount = 64<<10, 2 }),
 		set("large-tables", func(o *Options) { o.TableBytes, o.LevelBytes, o.CompactCount = 4<<20, 8<<20, 2 }),
-		set("deep", func(o *Options) { o.LevelBytes, o.CompactCount, o.BlockBytes = 64<<10, 2, 4<<10 }),
-		set("roomy", func(o *Options) { o.MemtableBytes, o.CacheBytes = 4<<20, 4<<20 }),
+		set("deep", func(o *Options) { o.LevelBytes, o.CompactCount, o.BlockBytes, o.Log = 64<<10, 2, 4<<10, LogInterval }),
+		set("roomy", func(o *Options) { o.MemtableBytes, o.CacheBytes, o.Log = 4<<20, 4<<20, LogNever }),
 		set("one-by-one", func(o *Options) { o.CompactCount, o.CacheBytes, o.BlockBytes = 1, -1, 2<<10 }),
 	}
 }
