@@ -39,13 +39,13 @@
 //
 // # Invariants
 //
-//   - W1: what Commit or Sync made durable is replayed after every crash until it is released; what was on its way is
+//   - WL1: what Commit or Sync made durable is replayed after every crash until it is released; what was on its way is
 //     there up to some batch, and nothing else.
-//   - W2: a record is valid only in the segment, and at the offset, that it was written for: its checksum covers both, so that
+//   - WL2: a record is valid only in the segment, and at the offset, that it was written for: its checksum covers both, so that
 //     nothing that a former life of the file left is ever read.
-//   - W3: bytes that were synced and do not read back are damage, never a torn end, if anything that was
+//   - WL3: bytes that were synced and do not read back are damage, never a torn end, if anything that was
 //     written later proves it: each record says how far its segment was durable when it was written, and a seal is
 //     durable before the next segment has records.
-//   - W4: after the first failed write or sync nothing more is done; everything that waits fails with that error.
-//   - W5: a file is used again, or removed, only when a durable manifest says that its segment is not needed.
+//   - WL4: after the first failed write or sync nothing more is done; everything that waits fails with that error.
+//   - WL5: a file is used again, or removed, only when a durable manifest says that its segment is not needed.
 package wal

@@ -225,7 +225,7 @@ func (l *Log) Oldest(batch uint64) uint64 {
 // Next is above the numbers of all segments.
 func (l *Log) Next() uint64 { return l.number + 1 }
 
-// Release gives the segments before oldest free. A durable manifest must say that they are not needed (W5). What
+// Release gives the segments before oldest free. A durable manifest must say that they are not needed (WL5). What
 // cannot be removed is reported and left to the next Replay.
 func (l *Log) Release(oldest uint64) error {
 	var w Waiter

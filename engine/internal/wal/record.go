@@ -9,7 +9,7 @@ import (
 
 // A record is a header and a payload, padded with zeros to a multiple of alignment:
 //
-//	 0  u32  CRC32C of: segment id, offset of the record in the file (u64), bytes 4 to the end of the payload
+//	 0  u32  CRC32C of: segment id, offset of the record in the file (u32), bytes 4 to the end of the payload
 //	 4  u32  length of the payload
 //	 8  u64  number of the batch, or of the segment that a seal names
 //	16  u32  offset up to which the segment was durable when the record was written
@@ -53,26 +53,25 @@ func finish(b []byte, start int) []byte {
 }
 
 // stamp makes the records in b, which go to offset of the segment, valid there. durable is how far the segment is durable:
-// it is what proves, when one of these records is read, that everything before must be whole (W3).
+// it is what proves, when one of these records is read, that everything before must be whole (WL3).
 func (id *identity) stamp(b []byte, offset, durable int64) {
 	for len(b) > 0 {
 		payload := int(binary.LittleEndian.Uint32(b[4:]))
 		binary.LittleEndian.PutUint32(b[16:], uint32(durable))
 		copy(b[20:23], id[:])
-		binary.LittleEndian.PutUint32(b, id.sum(offset, b[4:headerBytes+payload]))
+		binary.LittleEndian.PutUint32(b, uint32(offset)) // where the checksum will be, as it covers that, too
+		binary.LittleEndian.PutUint32(b, id.sum(b[:4], b[4:headerBytes+payload]))
 		size := recordBytes(payload)
 		b, offset = b[size:], offset+size
 	}
 }
 
-// sum is the checksum of a record at offset, without the field for it.
-func (id *identity) sum(offset int64, b []byte) uint32 {
-	var at [8]byte
-	binary.LittleEndian.PutUint64(at[:], uint64(offset))
+// sum is the checksum of a record, without the field for it, at an offset.
+func (id *identity) sum(offset, rest []byte) uint32 {
 	if seededbug.Enabled(seededbug.EngineLogChecksumWithoutSegment) {
-		return crc32.Update(crc32.Checksum(b[:16], castagnoli), castagnoli, b[19:])
+		return crc32.Update(crc32.Checksum(rest[:16], castagnoli), castagnoli, rest[19:])
 	}
-	return crc32.Update(crc32.Update(crc32.Checksum(id[:], castagnoli), castagnoli, at[:]), castagnoli, b)
+	return crc32.Update(crc32.Update(crc32.Checksum(id[:], castagnoli), castagnoli, offset), castagnoli, rest)
 }
 
 // record is one that was found.
@@ -103,7 +102,8 @@ func (id *identity) decode(b []byte, offset int64) (r record, ok bool) {
 	if length > maxPayloadBytes || recordBytes(int(length)) > int64(len(b)) || durable > offset {
 		return r, false
 	}
-	if binary.LittleEndian.Uint32(b) != id.sum(offset, b[4:headerBytes+int(length)]) {
+	place := binary.LittleEndian.AppendUint32(nil, uint32(offset))
+	if binary.LittleEndian.Uint32(b) != id.sum(place, b[4:headerBytes+int(length)]) {
 		return r, false
 	}
 	for _, pad := range b[headerBytes+int(length) : recordBytes(int(length))] {

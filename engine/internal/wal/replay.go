@@ -55,7 +55,7 @@ type foundSegment struct {
 // its bytes with nobody, so apply may keep them.
 //
 // The segments are read from the first that is needed from seal to seal. A record that is not valid ends the log if
-// nothing proves that it was durable; otherwise it is a corrupt.Error (W3).
+// nothing proves that it was durable; otherwise it is a corrupt.Error (WL3).
 func Replay(fs vfs.FS, dir string, start Start, apply func(*Batch) error) (*Replayed, error) {
 	r := &replay{Replayed: &Replayed{number: start.Segment}, fs: fs, dir: dir, start: start, apply: apply}
 	if err := r.list(); err != nil {

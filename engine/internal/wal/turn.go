@@ -184,7 +184,7 @@ func (l *Log) syncOlder() error {
 	return nil
 }
 
-// fail makes the first failure the answer to everything that is not done (W4).
+// fail makes the first failure the answer to everything that is not done (WL4).
 func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,7 +8,10 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -161,7 +164,7 @@ func TestWhatIsCommittedIsReplayedInOrderAcrossSegments(t *testing.T) {
 	}
 }
 
-// TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife fills files with equal records over and over, and crashes (W2).
+// TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife fills files with equal records over and over, and crashes (WL2).
 func TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife(t *testing.T) {
 	r := testkit.Rand(t)
 	fs := vfs.NewMem()
@@ -193,7 +196,7 @@ func TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife(t *testing.T) {
 	}
 }
 
-// TestDamageIsToldFromATornEnd flips every byte of a log of three turns: the last one may have been torn, the others not (W3).
+// TestDamageIsToldFromATornEnd flips every byte of a log of three turns: the last one may have been torn, the others not (WL3).
 func TestDamageIsToldFromATornEnd(t *testing.T) {
 	fs := vfs.NewMem()
 	l := newLog(t, fs, Always, 64<<10)
@@ -292,6 +295,51 @@ func overwrite(m *vfs.Mem, name string, at int64) error {
 	return errors.Join(err, f.SyncData(), f.Close())
 }
 
+// TestWhoWaitsSharesOneSync stops a sync until ten others wait: they need one more, together.
+func TestWhoWaitsSharesOneSync(t *testing.T) {
+	const others = 10
+	var armed atomic.Bool
+	reached, release := make(chan bool), make(chan bool)
+	l := newLog(t, vfs.NewFault(vfs.NewMem(), vfs.InjectorFunc(func(op vfs.Op, _ string) error {
+		if op == vfs.OpSync && armed.Swap(false) {
+			reached <- true
+			<-release
+		}
+		return nil
+	})), Always, 64<<10)
+	var done sync.WaitGroup
+	armed.Store(true)
+	for n := uint64(1); n <= 1+others; n++ {
+		b := batchOf(n, 10)
+		if err := l.Reserve(b); err != nil {
+			t.Fatal(err)
+		}
+		l.Append(b, b)
+		done.Go(func() {
+			var w Waiter
+			if err := l.Commit(n, &w); err != nil {
+				t.Error(err)
+			}
+		})
+		if n == 1 {
+			<-reached
+		}
+	}
+	testkit.Eventually(t, time.Minute, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return len(l.mu.waiting) == others
+	})
+	release <- true
+	done.Wait()
+	if m := l.Metrics(); m.Syncs != 2 || m.Turns != 2 {
+		t.Fatalf("%+v", m)
+	}
+	if err := l.Close(true); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func FuzzReplay(f *testing.F) {
 	fs := vfs.NewMem()
 	l := newLog(f, fs, Always, 64<<10)
@@ -349,4 +397,3 @@ func TestAppendAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
-
