@@ -218,3 +218,29 @@ func TestFilesGoOnlyAfterTheirLastReader(t *testing.T) {
 	})
 	mustClose(t, db)
 }
+
+// TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry is about the millisecond.
+func TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		o := small(vfs.NewMem())
+		o.RetainVersions = retain
+		db := mustOpen(t, "db", o)
+		const horizon = 5000
+		for expiry := uint64(horizon - 3); expiry <= horizon+3; expiry++ {
+			apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%d", expiry), []byte("v"), 0, expiry) })
+		}
+		apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: db.LastVersion(), ExpiryMillis: horizon}) })
+		for range 2 {
+			if err := db.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for expiry := uint64(horizon + 1); expiry <= horizon+3; expiry++ {
+			expectValue(t, db, fmt.Sprintf("key%d", expiry), "v")
+		}
+		if rows := db.Metrics().Levels[1].Rows; rows != 3 {
+			t.Fatalf("retain=%v: %d rows are left, want 3", retain, rows)
+		}
+		mustClose(t, db)
+	}
+}

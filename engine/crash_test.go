@@ -307,3 +307,35 @@ func TestTheManifestNamesOnlyTablesWhoseNamesAreDurable(t *testing.T) {
 		mustClose(t, mustOpen(t, "db", Options{FS: clone}))
 	}
 }
+
+// TestWhatOpenTellsIsDurable kills the process where the manifest has its new name and the directory is not synced, opens the
+// store, and then takes the power away: what Open has told must be there, and the old state may be gone only if the new one is (E7).
+func TestWhatOpenTellsIsDurable(t *testing.T) {
+	disk := vfs.NewMem()
+	var kills []*vfs.Mem
+	disk.OnCall(func(op vfs.Op, _ string) {
+		if op == vfs.OpSyncDir {
+			kills = append(kills, disk.KillClone())
+		}
+	})
+	db := mustOpen(t, "db", small(disk))
+	for i := range 12 {
+		apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("v"), 0, 0); b.SetPosition(Position{Index: uint64(i + 1)}) })
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustClose(t, db)
+	disk.OnCall(nil)
+	for i, kill := range kills {
+		db := mustOpen(t, "db", small(kill))
+		told := db.Durable()
+		left := kill.CrashClone(vfs.CrashOptions{})
+		mustClose(t, db)
+		db = mustOpen(t, "db", small(left))
+		if db.Applied().Index < told.Index {
+			t.Fatalf("kill %d: Open told %v, and a crash left %v", i, told, db.Applied())
+		}
+		mustClose(t, db)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // flushLoop writes sealed memtables as tables, oldest first, until the store stops or fails.
@@ -55,6 +56,9 @@ func (db *DB) flush(s *sealed) error {
 	c := s.memory.NewCursor()
 	at, all := stride{}, float64(s.memory.Rows())
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if seededbug.Enabled(seededbug.EngineFlushLosesLastRow) && at.rows > 0 && at.rows == s.memory.Rows()-1 {
+			break
+		}
 		err := out.add(c.Row())
 		if err == nil && at.due(c.Row()) {
 			err = db.paceFlush(float64(at.rows) / all)
@@ -75,6 +79,9 @@ func (db *DB) flush(s *sealed) error {
 		flushed: s,
 		state: func(m *manifest.State) {
 			a := s.applied
+			if seededbug.Enabled(seededbug.EngineFlushTellsPresent) {
+				a = db.applied.Load()
+			}
 			m.LastBatch = a.batch
 			if db.log != nil {
 				m.LogSegment = db.log.Oldest(a.batch)
@@ -104,6 +111,9 @@ func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.
 		Version:      uint64(h.Version),
 		ExpiryMillis: h.ExpiryMillis,
 		Hides:        func(user []byte, _ uint64) bool { return covered(user) },
+	}
+	if seededbug.Enabled(seededbug.EngineForgetSnapshots) {
+		r.Snapshots = nil
 	}
 	if !db.options.RetainVersions {
 		r.Version = record.MaxVersion

@@ -11,6 +11,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -76,8 +77,10 @@ func (db *DB) load() error {
 	}
 	// The name of the manifest may be one that the process before could not make durable. Nothing may go that the manifest
 	// before it names, and nothing be called durable, until it is (E7).
-	if err := db.options.FS.SyncDir(db.dir); err != nil {
-		return fmt.Errorf("sync directory of engine: %w", err)
+	if !seededbug.Enabled(seededbug.EngineOpenWithoutSync) {
+		if err := db.options.FS.SyncDir(db.dir); err != nil {
+			return fmt.Errorf("sync directory of engine: %w", err)
+		}
 	}
 	if err := db.removeLeftovers(state); err != nil {
 		return err

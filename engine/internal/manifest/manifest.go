@@ -2,10 +2,12 @@ package manifest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -171,8 +173,24 @@ func Load(fs vfs.FS, dir string) (*State, error) {
 // Store replaces the state of a directory. On return it is durable; after an error either the
 // old state or the new one is what a reopened store will find.
 func Store(fs vfs.FS, dir string, s *State) error {
+	if seededbug.Enabled(seededbug.EngineManifestInPlace) {
+		return storeInPlace(fs, dir, s)
+	}
 	if err := vfs.WriteFileAtomic(fs, dir, Name, s.Encode()); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil
+}
+
+// storeInPlace is the bug EngineManifestInPlace.
+func storeInPlace(fs vfs.FS, dir string, s *State) error {
+	f, err := fs.Create(dir + "/" + Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(s.Encode()); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), fs.SyncDir(dir))
 }
