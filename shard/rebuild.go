@@ -9,6 +9,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard/directory"
@@ -135,6 +136,9 @@ func confirm(ctx context.Context, self api.NodeID, o Options, donor api.NodeID, 
 	for _, r := range reports {
 		if v.found && r.known && r.replica.Node == donor && r.sum == v.majority {
 			return v.majority, nil
+		}
+		if seededbug.Enabled(seededbug.ShardRebuildUnconfirmed) && r.known && r.replica.Node == donor {
+			return r.sum, nil
 		}
 	}
 	return 0, api.Errorf(api.CodeUnavailable, "no majority of the voters confirms the checkpoint at entry %d", state.Index)
