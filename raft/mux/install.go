@@ -163,6 +163,9 @@ func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RP
 	queued := len(t.consumer) < maxQueuedUrgent
 	if queued {
 		t.consumer <- hraft.RPC{Command: &request, Reader: eof{}, RespChan: response}
+		if len(request.ID) > 0 && hraft.ServerAddress(request.Addr) != t.LocalAddr() {
+			t.consumer <- hraft.RPC{Command: heartbeatAfter(&request), RespChan: make(chan hraft.RPCResponse, 1)}
+		}
 	}
 	t.mu.Unlock()
 	if !queued {
@@ -174,6 +177,14 @@ func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RP
 	case <-t.ctx.Done():
 		return hraft.RPCResponse{}, errTransportClosed
 	}
+}
+
+// heartbeatAfter is a heartbeat of the leader that a snapshot is delivered from, and of its term: one that came twice.
+// It follows the snapshot on the library's main loop. A candidate that takes a snapshot in stays one, and remembers a
+// leader, because of which it refuses its vote to the others for as long as it is a candidate: with
+// the shortest log of those that are left, and its leader dead, for ever. A heartbeat makes it a follower (RM13).
+func heartbeatAfter(r *hraft.InstallSnapshotRequest) *hraft.AppendEntriesRequest {
+	return &hraft.AppendEntriesRequest{RPCHeader: r.RPCHeader, Term: r.Term, Leader: r.Leader}
 }
 
 // eof is an empty reader.
