@@ -2,14 +2,12 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"os"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -22,27 +20,8 @@ func example() *State {
 	}
 }
 
-// golden reads hex with notes: everything behind a # is one.
-func golden(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("testdata/format/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(text)) {
-		data, _, _ := strings.Cut(line, "#")
-		digits.WriteString(strings.Join(strings.Fields(data), ""))
-	}
-	b, err := hex.DecodeString(digits.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestFormatIsThatOfTheDocument(t *testing.T) {
-	want := golden(t, "manifest.hex")
+	want := testkit.Golden(t, "manifest.hex")
 	if got := example().Encode(); !bytes.Equal(got, want) {
 		t.Fatalf("encodes as\n%x\nwant\n%x", got, want)
 	}

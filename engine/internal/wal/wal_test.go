@@ -2,12 +2,9 @@ package wal
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
 	"reflect"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -71,25 +68,6 @@ func replayed(fs vfs.FS, start Start) (list []*Batch, r *Replayed, err error) {
 	return list, r, err
 }
 
-// golden reads hex with notes: everything behind a # is one.
-func golden(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("testdata/format/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(text)) {
-		data, _, _ := strings.Cut(line, "#")
-		digits.WriteString(strings.Join(strings.Fields(data), ""))
-	}
-	b, err := hex.DecodeString(digits.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func example() *Batch {
 	b := &Batch{
 		Number: 700, Sequence: 70000, HasPosition: true, Index: 12345, Term: 3, HorizonVersion: 4, HorizonExpiry: 5,
@@ -113,7 +91,7 @@ func TestFormatIsThatOfTheDocument(t *testing.T) {
 	start = len(records)
 	records = finish(appendHeader(records, kindSeal, 6), start)
 	h.id.stamp(records, 5000, 4096)
-	want := golden(t, "segment.hex")
+	want := testkit.Golden(t, "segment.hex")
 	if got = append(got, records...); !bytes.Equal(got, want) {
 		t.Fatalf("encodes as\n%x\nwant\n%x", got, want)
 	}
