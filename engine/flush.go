@@ -49,6 +49,7 @@ func (db *DB) oldestSealed() *sealed {
 // flush writes one memtable and installs the table together with position, horizon, last sequence
 // and last version as they were after its last batch: one atomic cut (E1).
 func (db *DB) flush(s *sealed) error {
+	log := db.log // Open goes on, and begins one, as soon as the last flush of its replay is installed
 	v := db.acquire()
 	defer v.unref()
 	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
@@ -83,8 +84,8 @@ func (db *DB) flush(s *sealed) error {
 				a = db.applied.Load()
 			}
 			m.LastBatch = a.batch
-			if db.log != nil {
-				m.LogSegment = db.log.Oldest(a.batch)
+			if log != nil {
+				m.LogSegment = log.Oldest(a.batch)
 			}
 			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
 			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
@@ -95,8 +96,8 @@ func (db *DB) flush(s *sealed) error {
 			}
 		},
 	})
-	if err == nil {
-		db.releaseLog()
+	if err == nil && log != nil {
+		db.releaseLog(log)
 	}
 	return err
 }

@@ -171,11 +171,8 @@ func (db *DB) publishLocked() error {
 }
 
 // releaseLog gives the segments free that the manifest does not need any more.
-func (db *DB) releaseLog() {
-	if db.log == nil {
-		return
-	}
-	if err := db.log.Release(db.durable.Load().LogSegment); err != nil && db.failure() == nil {
+func (db *DB) releaseLog(log *wal.Log) {
+	if err := log.Release(db.durable.Load().LogSegment); err != nil && db.failure() == nil {
 		db.options.Logger.Warn("file of the log not removed", "dir", db.dir, "error", err)
 	}
 }
