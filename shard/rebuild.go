@@ -63,6 +63,11 @@ func (s *Shard) SendCheckpoint(w io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
+	// Whoever puts it in place raises its term to the state's, which must be the one that the state was committed under
+	// (raft's R15). That of the last entry is when this replica has seen no later one: a new leader's first entry ends that.
+	if _, term := s.group.Leader(); term != state.Term {
+		return api.Errorf(api.CodeUnavailable, "shard %d: this replica has applied nothing yet of its term %d", s.options.ID, term)
+	}
 	return raft.SendCheckpoint(w, fs, dir, state)
 }
 

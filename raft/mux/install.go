@@ -102,7 +102,7 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 		return nil, err
 	}
 	if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
-		return nil, err
+		return t.unlessHeld(err)
 	}
 	discard, err := t.stage(r, command)
 	if err != nil {
@@ -110,6 +110,18 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 	}
 	defer discard()
 	return t.deliverSnapshot(command)
+}
+
+// ErrSnapshotHeld says that a replica's log has the last entry of a snapshot, and therefore the same entries before
+// it. The library would put the snapshot in place all the same and go back to its membership, though a later entry of
+// the log has set another. The leader is told that the snapshot is in place, and goes on after it.
+var ErrSnapshotHeld = errors.New("the log holds what the snapshot does")
+
+func (t *Transport) unlessHeld(err error) ([]byte, error) {
+	if !errors.Is(err, ErrSnapshotHeld) {
+		return nil, err
+	}
+	return wire.AppendResponse(nil, &hraft.InstallSnapshotResponse{Term: t.owner.CurrentTerm(), Success: true})
 }
 
 // stage receives the whole snapshot before the library hears of it. The library would read it
@@ -139,7 +151,7 @@ func (t *Transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]by
 	command.Size = 0
 	for range maxDeliveries {
 		if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
-			return nil, err
+			return t.unlessHeld(err)
 		}
 		if term, leader := t.owner.Leader(); term > command.Term {
 			command.Term = term
@@ -184,7 +196,7 @@ func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RP
 // leader, because of which it refuses its vote to the others for as long as it is a candidate: with
 // the shortest log of those that are left, and its leader dead, for ever. A heartbeat makes it a follower (RM13).
 func heartbeatAfter(r *hraft.InstallSnapshotRequest) *hraft.AppendEntriesRequest {
-	return &hraft.AppendEntriesRequest{RPCHeader: r.RPCHeader, Term: r.Term, Leader: r.Leader}
+	return &hraft.AppendEntriesRequest{RPCHeader: r.RPCHeader, Term: r.Term}
 }
 
 // eof is an empty reader.
