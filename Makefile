@@ -12,7 +12,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
 # Tests of processes mostly wait, so two packages run at a time; not beside others those that load both cores themselves.
 ALONE := /(hostile|differential)$$
-# make chaos: a percentage, how many clusters side by side, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
+# make chaos: a percentage, how many clusters side by side, and the parts to run: engine simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
 export CHAOS_SCALE ?= 100
 export CHAOS_PARALLEL ?= 3
 CHAOS_PARTS ?=

@@ -15,7 +15,7 @@ var (
 	damageCount = flag.Int("engine.flips", 1000/slower, "bits to flip; a tenth as many sectors to zero and files to cut, a fiftieth as many swaps")
 	metaSeeds   = flag.Int("engine.seeds", 30/min(slower, 3), "random histories that are run under all option sets")
 	metaSteps   = flag.Int("engine.steps", 100, "operations of each of them")
-	churnRounds = flag.Int("engine.churn", 20, "how many times the data set is overwritten")
+	churnRounds = flag.Int("engine.churn", 20/min(slower, 5), "how many times the data set is overwritten")
 )
 
 func TestMain(m *testing.M) {
