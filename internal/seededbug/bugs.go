@@ -136,7 +136,7 @@ var Claims = []Claim{
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineExpireEarly, "engine", "TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry"},
-	{EngineReadNextVersion, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineReadNextVersion, "engine", "TestVersionsAreReadAtTheirTimeDownToTheHorizon"},
 	{EngineOldestFirst, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineEndInclusive, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineFilterForgets, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
