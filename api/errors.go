@@ -30,6 +30,7 @@ const (
 	CodeExpired        Code = "DEADLINE_PASSED"  // the deadline passed before execution; nothing was executed
 	CodeUnknownOutcome Code = "UNKNOWN_OUTCOME"  // a write may or may not have been executed
 	CodeReleased       Code = "REQUEST_RELEASED" // the request id is below the floor or its session is forgotten
+	CodePartsMissing   Code = "PARTS_MISSING"    // the parts of a value were dropped before their batch came
 	CodeSnapshotTooOld Code = "SNAPSHOT_TOO_OLD" // a read below the retention horizon
 	CodeStoreFailed    Code = "STORE_FAILED"     // the disk failed; the node stops
 	CodeShuttingDown   Code = "SHUTTING_DOWN"    // the node is stopping; nothing was executed
@@ -76,7 +77,8 @@ var Table = []ErrorRow{
 	{CodeExpired, codes.DeadlineExceeded, "TIMEOUT", 504, true, NotExecuted, "retry with a longer deadline"},
 	{CodeUnknownOutcome, codes.Unknown, "UNKNOWN", 504, false, MayHaveRun, "read the key, or retry under the same request id"},
 	{CodeReleased, codes.FailedPrecondition, "UNKNOWN", 409, false, MayHaveRun, "the answer is no longer kept; read the key"},
-	{CodeSnapshotTooOld, codes.OutOfRange, "ERR", 410, false, NotExecuted, "read at a newer version"},
+	{CodePartsMissing, codes.Aborted, "UNAVAILABLE", 503, true, NotExecuted, "send the value again"},
+	{CodeSnapshotTooOld, codes.OutOfRange, "UNAVAILABLE", 503, true, NotExecuted, "read again, which finds what is there now"},
 	{CodeStoreFailed, codes.Unavailable, "UNKNOWN", 503, true, MayHaveRun, "check the node's disk; the node stops and its peers take over"},
 	{CodeShuttingDown, codes.Unavailable, "UNAVAILABLE", 503, true, NotExecuted, "retry on another node"},
 	{CodeInternal, codes.Internal, "UNKNOWN", 500, false, MayHaveRun, "report this with the node's log"},
@@ -125,6 +127,7 @@ var (
 	ErrExpired        = &Error{Code: CodeExpired}
 	ErrUnknownOutcome = &Error{Code: CodeUnknownOutcome}
 	ErrReleased       = &Error{Code: CodeReleased}
+	ErrPartsMissing   = &Error{Code: CodePartsMissing}
 	ErrSnapshotTooOld = &Error{Code: CodeSnapshotTooOld}
 	ErrStoreFailed    = &Error{Code: CodeStoreFailed}
 	ErrShuttingDown   = &Error{Code: CodeShuttingDown}

@@ -6,13 +6,21 @@ const (
 	// allows 512 MiB but nobody who measures uses keys beyond a few KiB.
 	MaxKeyBytes = 64 << 10
 
-	// MaxValueBytes bounds a value until values are split into parts. One value travels in one
-	// Raft entry, and an entry blocks its group while it is written and sent.
+	// MaxValueBytes bounds a value. A long one goes through the log and over the wire in parts, so that
+	// nothing waits behind the whole of it.
 	MaxValueBytes = 8 << 20
 
-	// MaxBatchBytes bounds the keys and values of one batch, which is one Raft entry. It leaves
-	// room for one value of the largest size and its key.
+	// MaxWholeBytes bounds a value that is in memory in one piece: what an operation makes of a stored
+	// value or returns of it in one step of apply, and what a read answers in one message.
+	MaxWholeBytes = 8 << 20
+
+	// MaxBatchBytes bounds the keys and values of one batch. It leaves room for one value of the
+	// largest size and its key.
 	MaxBatchBytes = MaxValueBytes + MaxKeyBytes + 64<<10
+
+	// MaxInlineBatchBytes bounds what of a batch is not in parts, which is one Raft entry: an entry
+	// blocks its group while it is written and sent.
+	MaxInlineBatchBytes = MaxWholeBytes + MaxKeyBytes + 64<<10
 
 	// MaxInlineBytes is up to where a value lies in its row, and a batch goes through the log in one
 	// piece: four full entries. The large values of a longer batch go through it in parts.
@@ -34,11 +42,17 @@ const (
 	MaxBatchOps = 100_000
 
 	// MaxEntryBytes bounds one Raft entry with its header.
-	MaxEntryBytes = MaxBatchBytes + 64<<10
+	MaxEntryBytes = MaxInlineBatchBytes + 64<<10
 
 	// MaxMessageBytes bounds one gRPC message; gRPC's default of 4 MiB would refuse entries and
 	// stop replication for good.
 	MaxMessageBytes = 2*MaxEntryBytes + 1<<20
+
+	// MaxMessageValueBytes bounds a value in a message between client and node: a longer one would
+	// be in memory several times, and keep what is behind it waiting. It comes in chunks of up to
+	// MaxChunkBytes, which are as long as parts, so that none has to be cut.
+	MaxMessageValueBytes = 4 << 20
+	MaxChunkBytes        = MaxPartBytes
 
 	// StreamWindowBytes and ConnectionWindowBytes are HTTP/2's flow control windows: what the other
 	// side may send before it is read. They are fixed because gRPC else measures the bandwidth with

@@ -115,6 +115,9 @@ func (o *Op) IsBlind() bool {
 	return o.Blind && o.Kind == OpPut && o.Condition.Kind == ConditionNone && o.Expiry.Mode != ExpiryKeep && !o.ReturnPrevious
 }
 
+// MayBeStaged reports whether the value can go through the log in parts before the batch.
+func (o *Op) MayBeStaged() bool { return o.Kind == OpPut && len(o.Value) >= MinStagedBytes }
+
 // HasSource reports whether the operation reads a second key, Source.
 func (o *Op) HasSource() bool { return o.Kind == OpCopy || o.Kind == OpRename }
 
@@ -170,6 +173,9 @@ type Item struct {
 	ExpiryMillis uint64
 	// Found is false for a key that is absent or expired; then only Key is set.
 	Found bool
+	// Stored stands for Value when that is in parts and has not been brought. Only servers and shards
+	// have it.
+	Stored *Stored
 }
 
 // Range selects keys k with Start <= k < End in byte order; an empty End has no bound.

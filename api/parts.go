@@ -19,6 +19,15 @@ type Parts struct {
 	Checksum uint32
 }
 
+// Stored is a value in parts as a read found it. It can be read as long as the shard keeps what was
+// there at the time of the read, whatever becomes of its key.
+type Stored struct {
+	Parts
+	Shard ShardID
+	// At is the time of the read.
+	At Version
+}
+
 // PartCount is how many parts a value of so many bytes has.
 func PartCount(bytes uint64) uint32 { return uint32((bytes + MaxPartBytes - 1) / MaxPartBytes) }
 

@@ -16,6 +16,12 @@
 // does. Errors are *api.Error: compare them with errors.Is and the sentinels of package api, whose
 // table says what each means.
 //
+// # Long values
+//
+// A value has up to 64 MiB. From api.MaxMessageValueBytes on it goes in chunks with running checksums, which is no
+// concern of those who put and get bytes. PutFrom and GetTo take it from a reader and give it to a writer, and
+// have a few chunks of it in memory.
+//
 // # When a write's outcome is unknown
 //
 // Every write carries a request id, under which it runs at most once, so the client repeats it by
@@ -53,6 +59,9 @@
 //     the context ends. Then the error says "unknown" if some attempt may have run, and otherwise
 //     that nothing was executed and why.
 //
+// A write whose values are long is an upload: each attempt sends them from their beginning, and lasts as long as
+// chunks move. A value that is too long for the answer of a read comes by a download (download.go).
+//
 // A read is the same without a request id and without unknown outcomes. A MultiGet is a read for
 // each leader, in parallel. A scan is a read for each page: a stream that breaks is opened again
 // elsewhere, where it was. A stale read goes to a replica of the shard, one that is well and not
@@ -76,7 +85,7 @@
 // # Invariants
 //
 //   - K1: a write is reported as not executed only if every attempt either never left this process
-//     or was answered by a node that it did not execute.
+//     or was answered by a node that it did not execute, or had not sent the last chunk of its values.
 //   - K2: the answer to one attempt decides the call only if it holds for all attempts.
 //   - K3: all attempts of a call carry the same request id, and no other call does unless the
 //     caller asked for it; an id that Apply took itself is released when Apply returns, not before.

@@ -2,9 +2,11 @@ package client_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -98,6 +100,32 @@ func ExampleClient_Put_ifAbsent() {
 }
 
 // A write whose outcome stays unknown is retried under its own id, and counts once.
+func ExampleClient_PutFrom() {
+	cluster := fakecluster.New(3)
+	defer cluster.Close()
+	db, err := client.New(client.Options{Addresses: cluster.Addresses(), Dialer: cluster.Dial})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = db.Close() }()
+
+	// Any reader will do. One that can go back, as a file can, is sent again when a node fails.
+	film := strings.NewReader(strings.Repeat("frame", 1<<20))
+	if _, err := db.PutFrom(context.Background(), 0, []byte("film"), film, client.PutOptions{}); err != nil {
+		fmt.Println(err)
+		return
+	}
+	sum := sha256.New()
+	item, err := db.GetTo(context.Background(), 0, []byte("film"), sum)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%t %x\n", item.Found, sum.Sum(nil)[:4])
+	// Output: true 5b86f312
+}
+
 func ExampleClient_NewRequest() {
 	cluster := fakecluster.New(1)
 	defer cluster.Close()

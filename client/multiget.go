@@ -111,10 +111,16 @@ func (m *multiGet) nodeFor(slot api.Slot, shards map[api.ShardID]*connection) *c
 	return to
 }
 
-// read asks for a part. What is too large for one message is asked for in halves.
+// read asks for a part. What is too large for one message is asked for in halves, and a single value
+// that is, piece by piece.
 func (m *multiGet) read(ctx context.Context, p *part) error {
 	err := m.request(ctx, p)
-	if !errors.Is(err, api.ErrTooLarge) || len(p.at) == 1 {
+	if !errors.Is(err, api.ErrTooLarge) {
+		return err
+	}
+	if len(p.at) == 1 {
+		at := p.at[0]
+		m.items[at], err = m.client.getLong(ctx, m.ns, m.keys[at], m.staleMillis)
 		return err
 	}
 	half := len(p.at) / 2
@@ -136,7 +142,7 @@ func (m *multiGet) request(ctx context.Context, p *part) error {
 	err := m.client.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
 		op.pinned = nil // for the attempts after this one
 		answer, err := to.call(ctx, &pb.Call{Request: &pb.Call_MultiGet{MultiGet: request}}, p.bytes+len(p.at)*callBytes)
-		if response = answer.GetMultiGet(); err == errUnary {
+		if response = answer.GetMultiGet(); err == errUnary || err == errTooLong {
 			response, err = to.kv.MultiGet(ctx, request, o...)
 		}
 		return err

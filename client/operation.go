@@ -23,6 +23,13 @@ type operation struct {
 	stale bool
 	// seedsFirst: the user asks the nodes that he named.
 	seedsFirst bool
+	// long: a value goes in chunks. An attempt takes as long as they move, and allowance is added to the
+	// time of a call that has no deadline.
+	long      bool
+	allowance time.Duration
+	watch     *watch // of the attempt under way
+	// again reports whether the call can be made once more; nil is always.
+	again func() bool
 	// pinned, when set, is where the next attempt goes, whatever the map says.
 	pinned *connection
 
@@ -43,7 +50,17 @@ const (
 	// maxRedirects bounds the better places that are tried at once. Two nodes that name each
 	// other would otherwise keep a caller spinning.
 	maxRedirects = 2
+
+	// longSilence is how long the chunks of a value may rest before another node is tried: what was sent
+	// is lost then, so it is more patient than other calls are.
+	longSilence = 5 * time.Second
+
+	// longPace is the time that a call without a deadline gets for each MiB of a value, on top.
+	longPace = time.Second
 )
+
+// errOnce ends a call that would have to send what it cannot read again.
+var errOnce = errors.New("the value's reader cannot go back, so it cannot be sent again")
 
 // do makes attempts until one succeeds, one fails for good, or ctx ends, and reports the call.
 func (c *Client) do(ctx context.Context, op *operation, try attempt) error {
@@ -63,7 +80,7 @@ func (c *Client) run(ctx context.Context, op *operation, try attempt) error {
 	defer c.calls.leave()
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.opts.DefaultTimeout)
+		ctx, cancel = context.WithTimeout(ctx, c.opts.DefaultTimeout+op.allowance)
 		defer cancel()
 	}
 	for ctx.Err() == nil {
@@ -78,6 +95,9 @@ func (c *Client) run(ctx context.Context, op *operation, try attempt) error {
 		if !v.retry {
 			return op.finalError(v)
 		}
+		if op.again != nil && !op.again() {
+			return op.giveUp(errOnce)
+		}
 		if err := c.pause(ctx, op, c.learn(op, to, v)); err != nil {
 			return op.giveUp(err)
 		}
@@ -87,8 +107,7 @@ func (c *Client) run(ctx context.Context, op *operation, try attempt) error {
 
 // attempt makes one attempt and returns nil when it succeeded.
 func (c *Client) attempt(ctx context.Context, op *operation, to *connection, try attempt) *verdict {
-	limit := c.opts.AttemptTimeout << min(op.timeouts, 10)
-	attemptCtx, cancel := context.WithTimeout(ctx, limit)
+	attemptCtx, cancel := c.limited(ctx, op)
 	defer cancel()
 	begun := c.opts.Clock.Now()
 	var p peer.Peer // gRPC fills it in when it has a stream to send the request on
@@ -114,6 +133,18 @@ func (c *Client) attempt(ctx context.Context, op *operation, to *connection, try
 		v.unreachable = false // the caller lost interest, the node may be well
 	}
 	return &v
+}
+
+// limited gives an attempt its time.
+func (c *Client) limited(ctx context.Context, op *operation) (context.Context, context.CancelFunc) {
+	limit := c.opts.AttemptTimeout << min(op.timeouts, 10)
+	if !op.long {
+		return context.WithTimeout(ctx, limit)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	w := newWatch(max(limit, longSilence), cancel)
+	op.watch = w
+	return ctx, func() { w.stop(); cancel() }
 }
 
 // learn draws the conclusions for the next attempt, of this and of other calls, and returns
@@ -253,3 +284,27 @@ func contextCause(cause error) error {
 	}
 	return nil
 }
+
+// watch ends an attempt at which nothing moves. A long value takes as long as its network does, so such an
+// attempt has no limit of its own but this. Used by one goroutine.
+type watch struct {
+	timer *time.Timer
+	limit time.Duration
+}
+
+// newWatch cancels an attempt when nothing has moved for limit. It must be stopped.
+func newWatch(limit time.Duration, cancel context.CancelFunc) *watch {
+	return &watch{timer: time.AfterFunc(limit, cancel), limit: limit}
+}
+
+// moved begins the wait anew.
+func (w *watch) moved() { w.timer.Reset(w.limit) }
+
+// aside runs what is not the node's to wait for: the caller's reader or writer.
+func (w *watch) aside(do func()) {
+	w.timer.Stop()
+	do()
+	w.timer.Reset(w.limit)
+}
+
+func (w *watch) stop() { w.timer.Stop() }

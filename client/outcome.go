@@ -24,6 +24,10 @@ type verdict struct {
 // attempt. sent tells whether gRPC gave the request to a connection; a request that was not
 // certainly did not run. (K1)
 func judge(err error, write, sent bool) verdict {
+	var local *localError
+	if errors.As(err, &local) {
+		return verdict{err: local.verdict()}
+	}
 	var answer *answerError
 	if errors.As(err, &answer) {
 		return judgeAnswer(answer.answer, write)

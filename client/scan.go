@@ -13,11 +13,12 @@ import (
 
 // Scan implements api.KV. Any node merges the shards; when it breaks off, the scan goes on from
 // where it was on another. Every page is linearizable at its own time, or as old as
-// Range.MaxStaleness allows: the scan as a whole is not one snapshot. The wait for each page is bounded by the context's deadline, or by
+// Range.MaxStaleness allows: the scan as a whole is not one snapshot. A value of more than
+// api.MaxMessageValueBytes is a page of its own, read when the scan comes to it. The wait for each page is bounded by the context's deadline, or by
 // Options.DefaultTimeout when it has none; the consumer may take its time.
 func (c *Client) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error] {
 	return func(yield func(api.Item, error) bool) {
-		s := &scan{client: c, ctx: ctx, rest: r}
+		s := &scan{client: c, ctx: ctx, rest: r, limited: r.Limit > 0}
 		defer s.breakOff()
 		for !s.finished {
 			page, err := s.nextPage()
@@ -25,8 +26,13 @@ func (c *Client) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, erro
 				yield(api.Item{}, err)
 				return
 			}
-			for _, item := range page {
-				if !yield(scanItem(item), nil) {
+			for _, found := range page {
+				item, err := s.whole(found)
+				if err == nil && !item.Found {
+					s.replace()
+					continue
+				}
+				if !yield(item, err) || err != nil {
 					return
 				}
 			}
@@ -46,6 +52,25 @@ type scan struct {
 	cancel context.CancelFunc
 
 	finished bool
+	limited  bool
+}
+
+// whole brings a value that does not fit into a page. It is read by itself, as if it were a page of its
+// own: so the key may have another value by then, or be gone.
+func (s *scan) whole(item *pb.Item) (api.Item, error) {
+	if item.GetOmittedBytes() == 0 {
+		return scanItem(item), nil
+	}
+	return s.client.getLong(s.ctx, s.rest.Namespace, item.GetKey(), staleMillis(s.rest.MaxStaleness))
+}
+
+// replace asks for another item in the place of one that is gone.
+func (s *scan) replace() {
+	if s.limited {
+		s.rest.Limit++
+		s.finished = false
+		s.breakOff() // the node knows another limit
+	}
 }
 
 // nextPage receives one message. It may be empty: a node says how far it has looked.
@@ -97,7 +122,7 @@ func (s *scan) open(to *connection) error {
 	stream, err := to.kv.Scan(ctx, &pb.ScanRequest{
 		Namespace: uint32(s.rest.Namespace), Start: s.rest.Start, End: s.rest.End,
 		Reverse: s.rest.Reverse, Limit: s.rest.Limit, KeysOnly: s.rest.KeysOnly,
-		MaxStalenessMs: staleMillis(s.rest.MaxStaleness),
+		MaxStalenessMs: staleMillis(s.rest.MaxStaleness), OmitLong: true,
 	})
 	if err != nil {
 		cancel()

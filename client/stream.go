@@ -45,6 +45,9 @@ const (
 // errUnary says that a call cannot go by a stream: it is made by itself.
 var errUnary = errors.New("not by a stream")
 
+// errTooLong says that what a read found is too long for a stream.
+var errTooLong = errors.New("too long for a stream")
+
 // stream carries the calls of all goroutines to one node. sendLoop sends what waits, all of it at
 // once; recvLoop wakes each caller whose answer came.
 type stream struct {
@@ -257,7 +260,7 @@ func (s *stream) end(err error, accepted bool) {
 }
 
 // call makes a call by the connection's stream and waits for its answer. It fails with errUnary if
-// there is no stream.
+// there is no stream, and with errTooLong if what was found is not for one.
 func (conn *connection) call(ctx context.Context, call *pb.Call, bytes int) (*pb.Answer, error) {
 	if bytes > maxStreamedBytes {
 		return nil, errUnary
@@ -301,7 +304,7 @@ func (conn *connection) call(ctx context.Context, call *pb.Call, bytes int) (*pb
 func checkAnswer(a *pb.Answer) (*pb.Answer, error) {
 	switch r := a.GetResponse().(type) {
 	case *pb.Answer_TooLong:
-		return nil, errUnary
+		return nil, errTooLong
 	case *pb.Answer_Failure:
 		if r.Failure.GetDetail() == nil {
 			return nil, &streamError{sent: true, cause: status.Error(codes.Unknown, r.Failure.GetMessage())}

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -28,13 +29,48 @@ func ExpireAfter(d time.Duration) api.Expiry {
 
 // Put writes one key. Result.Applied is false when the condition did not hold.
 func Put(ctx context.Context, kv api.KV, ns api.Namespace, key, value []byte, o PutOptions) (api.Result, error) {
-	return kv.Apply(ctx, api.Batch{
+	return kv.Apply(ctx, putBatch(ns, key, value, o))
+}
+
+func putBatch(ns api.Namespace, key, value []byte, o PutOptions) api.Batch {
+	return api.Batch{
 		Namespace: ns, Request: o.Request,
 		Ops: []api.Op{{
 			Kind: api.OpPut, Key: key, Value: value,
 			Expiry: o.Expiry, Condition: o.Condition, ReturnPrevious: o.ReturnPrevious, Blind: o.Blind,
 		}},
-	})
+	}
+}
+
+// PutFrom writes one key with the value that a reader has, to its end. Where the store takes it in pieces,
+// as a Client does, a value of any length needs little memory; else it is read as a whole first.
+func PutFrom(ctx context.Context, kv api.KV, ns api.Namespace, key []byte, r io.Reader, o PutOptions) (api.Result, error) {
+	if taker, ok := kv.(interface {
+		PutFrom(context.Context, api.Namespace, []byte, io.Reader, PutOptions) (api.Result, error)
+	}); ok {
+		return taker.PutFrom(ctx, ns, key, r, o)
+	}
+	value, err := io.ReadAll(io.LimitReader(r, api.MaxValueBytes+1))
+	if err != nil {
+		return api.Result{}, readError(err).verdict()
+	}
+	return Put(ctx, kv, ns, key, value, o)
+}
+
+// GetTo reads one key and writes its value to a writer; the item is without it. Where the store gives it in
+// pieces, as a Client does, a value of any length needs little memory. After an error what was written is a
+// beginning of the value.
+func GetTo(ctx context.Context, kv api.KV, ns api.Namespace, key []byte, w io.Writer) (api.Item, error) {
+	if giver, ok := kv.(interface {
+		GetTo(context.Context, api.Namespace, []byte, io.Writer) (api.Item, error)
+	}); ok {
+		return giver.GetTo(ctx, ns, key, w)
+	}
+	item, err := kv.Get(ctx, ns, key)
+	if err != nil {
+		return item, err
+	}
+	return passOn(item, w)
 }
 
 // Delete removes one key and reports whether it existed.

@@ -14,8 +14,9 @@ import (
 const (
 	// MaxKeyBytes leaves room for an escaped 64 KiB user key with its prefixes.
 	MaxKeyBytes = 256 << 10
-	// MaxValueBytes is the largest value that the store may ever hold in one row.
-	MaxValueBytes = 64 << 20
+	// MaxValueBytes is the largest value that the store may ever hold in one row. It leaves room for the
+	// header that callers put before a value of 64 MiB.
+	MaxValueBytes = 64<<20 + 4<<10
 	// MaxBatchBytes bounds one atomic step: it is held in memory whole, twice for a moment.
 	MaxBatchBytes = 128 << 20
 )

@@ -35,6 +35,7 @@ func TestEveryErrorOfATryIsClassified(t *testing.T) {
 		api.CodeCrossShard:     {stop(api.CodeCrossShard), stop(api.CodeCrossShard)},
 		api.CodeReleased:       {stop(api.CodeReleased), stop(api.CodeReleased)},
 		api.CodeSnapshotTooOld: {stop(api.CodeSnapshotTooOld), stop(api.CodeSnapshotTooOld)},
+		api.CodePartsMissing:   {stop(api.CodePartsMissing), stop(api.CodePartsMissing)},
 		api.CodeInternal:       {stop(api.CodeInternal), stop(api.CodeInternal)},
 		api.CodeNotLeader:      {want{stepOther, api.CodeUnavailable}, want{stepOther, api.CodeUnavailable}},
 		api.CodeStaleMap:       {want{stepMap, api.CodeUnavailable}, want{stepMap, api.CodeUnavailable}},

@@ -33,20 +33,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // group is a shard as its replicas share it: a model without Raft.
 type group struct {
-	mu       sync.Mutex
-	id       api.ShardID
-	arc      router.Arc
-	epoch    api.Epoch
-	leader   api.NodeID
-	term     api.Term
-	hints    bool
-	data     map[string]api.Item
-	staged   map[stagedName][]byte
-	onStage  func(*shard.Stage) error // runs under mu
-	answers  map[api.RequestID]api.Result
-	requests []api.RequestID // of every Apply that reached the leader
-	batches  []api.Batch     // of the same
-	version  api.Version
+	mu     sync.Mutex
+	id     api.ShardID
+	arc    router.Arc
+	epoch  api.Epoch
+	leader api.NodeID
+	term   api.Term
+	hints  bool
+	data   map[string]api.Item
+	staged map[stagedName][]byte
+	values map[api.Version][]byte // those that reads have named
+	stored api.Version            // the last name
+	// onParts runs under mu before parts are read; partReads counts.
+	onParts   func(node api.NodeID, from uint32) error
+	partReads int
+	onStage   func(*shard.Stage) error // runs under mu
+	answers   map[api.RequestID]api.Result
+	requests  []api.RequestID // of every Apply that reached the leader
+	batches   []api.Batch     // of the same
+	version   api.Version
 	// before runs first in every call on a replica; an error is the call's answer. after runs
 	// once a command was executed; an error takes the place of its answer.
 	before  func(ctx context.Context, node api.NodeID, write bool) error
@@ -105,13 +110,15 @@ func (r replica) Apply(ctx context.Context, c shard.Command) (api.Result, error)
 	if c.Stage != nil {
 		return api.Result{Applied: true}, g.stage(c)
 	}
+	_, known := g.answers[c.Request]
 	for i := range c.Batch.Ops {
-		if op := &c.Batch.Ops[i]; op.Parts != nil {
+		if op := &c.Batch.Ops[i]; op.Parts != nil && !known {
+			op.Value = nil
 			for n := range op.Parts.Count {
 				op.Value = append(op.Value, g.staged[stagedName{c.Request, op.Parts.First + n}]...)
 			}
 			if len(op.Value) != int(op.Parts.Bytes) {
-				return api.Result{}, api.Errorf(api.CodeExpired, "parts are missing")
+				return api.Result{}, api.Errorf(api.CodePartsMissing, "parts are missing")
 			}
 		}
 	}
@@ -209,7 +216,7 @@ func (r replica) Get(ctx context.Context, epoch api.Epoch, _ api.Namespace, keys
 		if !r.group.arc.Contains(router.Slot(0, key)) {
 			return nil, api.Errorf(api.CodeStaleMap, "a key is not ours")
 		}
-		items[i] = r.group.data[string(key)]
+		items[i] = r.group.named(r.group.data[string(key)])
 		items[i].Key = key
 		if total += len(items[i].Value); total > api.MaxBatchBytes {
 			return nil, api.Errorf(api.CodeTooLarge, "values together are too large")
@@ -239,9 +246,45 @@ func (r replica) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (shar
 			}
 			break
 		}
+		if !rng.KeysOnly {
+			item = r.group.named(item)
+		}
 		page.Items = append(page.Items, item)
 	}
 	return page, nil
+}
+
+// named is an item as a shard answers it: a long value is named and not brought.
+func (g *group) named(item api.Item) api.Item {
+	if len(item.Value) <= api.MaxInlineBytes {
+		return item
+	}
+	if g.values == nil {
+		g.values = make(map[api.Version][]byte)
+	}
+	g.stored++
+	g.values[g.stored] = item.Value
+	item.Stored = &api.Stored{Parts: *api.PartsOf(item.Value, 0), Shard: g.id, At: item.Version}
+	item.Stored.ID, item.Value = g.stored, nil
+	return item
+}
+
+// ReadParts implements Shard.
+func (r replica) ReadParts(_ context.Context, v *api.Stored, from, count uint32) ([]byte, error) {
+	g := r.group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.partReads++
+	if g.onParts != nil {
+		if err := g.onParts(r.node, from); err != nil {
+			return nil, err
+		}
+	}
+	value, ok := g.values[v.ID]
+	if !ok || count == 0 || count > shard.MaxReadParts || from+count > v.Count {
+		return nil, api.Errorf(api.CodeInvalid, "parts %d to %d of %v", from, from+count, v)
+	}
+	return bytes.Clone(value[from*api.MaxPartBytes : min(int(from+count)*api.MaxPartBytes, len(value))]), nil
 }
 
 // Prove implements Shard.

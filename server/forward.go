@@ -76,7 +76,7 @@ func (s *Server) get(ctx context.Context, at place, ns api.Namespace, keys [][]b
 	if err != nil {
 		return nil, err
 	}
-	items, err := itemsFromPeer(at.node, list)
+	items, err := itemsFromPeer(at, list)
 	for i := range items {
 		items[i].Key = keys[i]
 	}
@@ -118,7 +118,7 @@ const (
 	// send it.
 	smallAnswerBytes = 1 << 20
 	// maxAnswerBytes are about those of the longest answer, see maxGetBytes.
-	maxAnswerBytes = maxGetBytes + api.MaxBatchBytes
+	maxAnswerBytes = maxGetBytes + api.MaxInlineBatchBytes
 )
 
 // getLocal reads keys of a replica on this node.
@@ -167,7 +167,7 @@ func (s *Server) scanPage(ctx context.Context, at place, r api.Range) (shard.Pag
 	if err != nil {
 		return shard.Page{}, err
 	}
-	items, err := itemsFromPeer(at.node, res.Items)
+	items, err := itemsFromPeer(at, res.Items)
 	if err != nil {
 		return shard.Page{}, err
 	}
@@ -233,13 +233,13 @@ func resultToPeer(res api.Result) *peerv1.ForwardResult {
 }
 
 // itemsFromPeer fails when an item was damaged on its way.
-func itemsFromPeer(node api.NodeID, list []*peerv1.ForwardItem) ([]api.Item, error) {
+func itemsFromPeer(at place, list []*peerv1.ForwardItem) ([]api.Item, error) {
 	items := make([]api.Item, len(list))
 	for i, m := range list {
 		if m.Checksum != itemChecksum(m) {
-			return nil, api.Errorf(api.CodeUnavailable, "an answer of node %s was damaged on its way", node)
+			return nil, api.Errorf(api.CodeUnavailable, "an answer of node %s was damaged on its way", at.node)
 		}
-		items[i] = api.Item{Key: m.Key, Value: m.Value, Version: api.Version(m.Version), ExpiryMillis: m.ExpiryMs, Found: m.Found}
+		items[i] = api.Item{Key: m.Key, Value: m.Value, Version: api.Version(m.Version), ExpiryMillis: m.ExpiryMs, Found: m.Found, Stored: storedFromPeer(at.shard.ID, m.Parts)}
 	}
 	return items, nil
 }
@@ -256,7 +256,17 @@ func itemChecksum(m *peerv1.ForwardItem) uint32 {
 		head[16] = 1
 	}
 	sum := crc32.Checksum(head[:], castagnoli)
-	return crc32.Update(crc32.Update(sum, castagnoli, m.Key), castagnoli, m.Value)
+	sum = crc32.Update(crc32.Update(sum, castagnoli, m.Key), castagnoli, m.Value)
+	if p := m.Parts; p != nil {
+		var parts [32]byte
+		binary.LittleEndian.PutUint64(parts[:], p.Id)
+		binary.LittleEndian.PutUint32(parts[8:], p.First)
+		binary.LittleEndian.PutUint64(parts[12:], p.Bytes)
+		binary.LittleEndian.PutUint32(parts[20:], p.Checksum)
+		binary.LittleEndian.PutUint64(parts[24:], p.At)
+		sum = crc32.Update(sum, castagnoli, parts[:])
+	}
+	return sum
 }
 
 func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
@@ -264,6 +274,7 @@ func itemsToPeer(items []api.Item, withKeys bool) []*peerv1.ForwardItem {
 	for i, item := range items {
 		m := &messages[i]
 		m.Value, m.Version, m.ExpiryMs, m.Found = item.Value, uint64(item.Version), item.ExpiryMillis, item.Found
+		m.Parts = storedToPeer(item.Stored)
 		if withKeys {
 			m.Key = item.Key
 		}

@@ -277,7 +277,7 @@ func TestAnswersThatANodeDoesNotTakeAreBounded(t *testing.T) {
 // P4: what was damaged on the way between two nodes is not served.
 func TestADamagedForwardedItemIsNotServed(t *testing.T) {
 	item := api.Item{Key: []byte("k"), Value: []byte("value"), Version: 7, ExpiryMillis: 9, Found: true}
-	if got, err := itemsFromPeer("a", itemsToPeer([]api.Item{item}, true)); err != nil || !reflect.DeepEqual(got[0], item) {
+	if got, err := itemsFromPeer(place{node: "a"}, itemsToPeer([]api.Item{item}, true)); err != nil || !reflect.DeepEqual(got[0], item) {
 		t.Fatal(got, err)
 	}
 	for name, damage := range map[string]func(*peerv1.ForwardItem){
@@ -290,7 +290,7 @@ func TestADamagedForwardedItemIsNotServed(t *testing.T) {
 	} {
 		list := itemsToPeer([]api.Item{item}, true)
 		damage(list[0])
-		if _, err := itemsFromPeer("a", list); api.CodeOf(err) != api.CodeUnavailable {
+		if _, err := itemsFromPeer(place{node: "a"}, list); api.CodeOf(err) != api.CodeUnavailable {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -29,7 +29,7 @@ func (s *Server) Apply(ctx context.Context, b api.Batch) (api.Result, error) {
 		return api.Result{}, err
 	}
 	defer leave()
-	ctx, cancel := s.withDeadline(ctx)
+	ctx, cancel := s.withPartsTime(ctx, s.batchTime(&b, bytes))
 	defer cancel()
 	return s.applyBatch(ctx, b)
 }
@@ -122,7 +122,8 @@ func (q *Query) check() error {
 }
 
 // Read reads keys, one item for each in their order: all shards in parallel, each by its own
-// leader or, with MaxStaleness, by a replica that can prove to be fresh enough.
+// leader or, with MaxStaleness, by a replica that can prove to be fresh enough. A value of more than
+// api.MaxWholeBytes is refused as TOO_LARGE; OpenValue reads it.
 func (s *Server) Read(ctx context.Context, q Query) ([]api.Item, error) {
 	if err := q.check(); err != nil || len(q.Keys) == 0 {
 		return nil, err
@@ -144,6 +145,9 @@ func (s *Server) Read(ctx context.Context, q Query) ([]api.Item, error) {
 	}
 	defer m.bytes.release()
 	if err := m.run(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.whole(ctx, m.items, func(int) bool { return true }, &m.bytes); err != nil {
 		return nil, err
 	}
 	return m.items, nil

@@ -110,6 +110,15 @@ func (l *lane) read(requests []*Request) (done int) {
 		return len(requests)
 	}
 	for n, q := range requests {
+		if q.wantsStored(items[:len(q.Ops)]) {
+			if !alone {
+				return n // V8
+			}
+			if err := l.server.bring(w.ctx, q, items, &m.bytes); err != nil {
+				q.finish(nil, err)
+				return 1
+			}
+		}
 		results, bytes := l.resultsOf(q, items[:len(q.Ops)])
 		items = items[len(q.Ops):]
 		if l.turn.values.Add(int64(bytes)) > maxTurnValueBytes && !alone {
@@ -135,6 +144,9 @@ func (l *lane) resultsOf(q *Request, items []api.Item) (results []api.OpResult, 
 func foundBy(result *api.OpResult, op *api.Op, item *api.Item) (bytes int) {
 	*result = api.OpResult{
 		Applied: true, Existed: item.Found, PreviousVersion: item.Version, PreviousExpiry: item.ExpiryMillis, Number: int64(len(item.Value)),
+	}
+	if item.Stored != nil {
+		result.Number = int64(item.Stored.Bytes)
 	}
 	if op.ReturnPrevious {
 		result.Previous = item.Value
@@ -207,12 +219,16 @@ func (l *lane) write(requests []*Request) {
 
 // writeInParts runs a write whose values are too long for one piece.
 func (l *lane) writeInParts(q *Request) {
-	w, end := l.server.windowOf(l.ctx)
+	b := api.Batch{Ops: q.Ops, Independent: !q.Atomic, Request: q.ID}
+	bytes, _ := checkBatch(&b) // it was checked before
+	ctx, end := l.server.gate.endWith(l.ctx)
 	defer end()
-	res, err := l.server.applyBatch(w.ctx, api.Batch{Ops: q.Ops, Independent: !q.Atomic, Request: q.ID})
+	ctx, cancel := l.server.withPartsTime(ctx, l.server.batchTime(&b, bytes))
+	defer cancel()
+	res, err := l.server.applyBatch(ctx, b)
 	if q.Each && api.CodeOf(err) == api.CodeCrossShard { // not if it is why an outcome stays unknown
 		res.Ops = make([]api.OpResult, len(q.Ops))
-		err = l.server.applyParts(w.ctx, &api.Batch{Ops: q.Ops, Independent: true}, res.Ops)
+		err = l.server.applyParts(ctx, &api.Batch{Ops: q.Ops, Independent: true}, res.Ops)
 	}
 	q.Applied, q.FailedOp, q.Version = res.Applied, res.FailedOp, res.Version
 	q.finish(res.Ops, err)

@@ -55,8 +55,8 @@ const (
 	// maxGetKeys bounds the keys of one read of a shard, which is one snapshot held open.
 	maxGetKeys = 1024
 	// maxGetBytes is where an answer is full. With one more read, which a shard bounds to
-	// api.MaxBatchBytes, it still fits into a message.
-	maxGetBytes = api.MaxValueBytes / 2
+	// api.MaxInlineBatchBytes, it still fits into a message.
+	maxGetBytes = api.MaxWholeBytes / 2
 )
 
 // readKeys reads keys of one replica in one snapshot, one item for each.

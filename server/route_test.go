@@ -111,7 +111,7 @@ func TestAClientsRequestIDIsPassedThrough(t *testing.T) {
 func TestErrorsAreFinalOrRetriedHereAndFromAfar(t *testing.T) {
 	final := map[api.Code]bool{
 		api.CodeInvalid: true, api.CodeTooLarge: true, api.CodeNotInteger: true, api.CodeCrossShard: true,
-		api.CodeReleased: true, api.CodeSnapshotTooOld: true, api.CodeInternal: true,
+		api.CodeReleased: true, api.CodeSnapshotTooOld: true, api.CodePartsMissing: true, api.CodeInternal: true,
 		api.CodeNotFloat: true, api.CodeOverflow: true, api.CodeNotFound: true, api.CodeUnauthorized: true, api.CodeDenied: true,
 	}
 	c := newCluster(t, 1, nil)

@@ -15,7 +15,8 @@ import (
 
 // Scan implements api.KV. It merges the shards' pages in key order. Each page is linearizable
 // at its own time; the scan as a whole is not one snapshot. Each page has the time of one
-// request; the scan as a whole lasts as long as ctx.
+// request; the scan as a whole lasts as long as ctx. The Value of an item is nil if it has more than
+// api.MaxWholeBytes: then Stored has its length, and OpenValue reads it.
 func (s *Server) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error] {
 	return func(yield func(api.Item, error) bool) {
 		if err := s.scan(ctx, r, yield); err != nil {
@@ -44,7 +45,16 @@ func (s *Server) scan(ctx context.Context, r api.Range, yield func(api.Item, err
 	}
 	for yielded := uint64(0); r.Limit == 0 || yielded < r.Limit; yielded++ {
 		item, ok, err := m.next(ctx)
-		if err != nil || !ok || !yield(item, nil) {
+		if err != nil || !ok {
+			return err
+		}
+		if item.Stored == nil {
+			if !yield(item, nil) {
+				return nil
+			}
+			continue
+		}
+		if ok, err := s.yieldStored(ctx, r.Namespace, item, yield); err != nil || !ok {
 			return err
 		}
 	}

@@ -24,6 +24,8 @@ type Shard interface {
 	ApplyInOrder(ctx context.Context, commands []shard.Command) []shard.Outcome
 	Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error)
 	Scan(ctx context.Context, epoch api.Epoch, r api.Range) (shard.Page, error)
+	// ReadParts reads some parts of a value that a read on any replica has found.
+	ReadParts(ctx context.Context, value *api.Stored, from, count uint32) ([]byte, error)
 	Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error)
 	// Leader is who leads the shard as this replica believes, empty when unknown.
 	Leader() (api.NodeID, api.Term)

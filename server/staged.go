@@ -14,14 +14,21 @@ import (
 )
 
 const (
-	// maxStaging bounds the parts that this node has on their way: each is an entry of a shard's log, in
-	// which small writes wait behind those that are there. One request has two of them, so that one is
-	// on its way while the other is applied.
+	// maxStaging bounds the parts that this node has on their way: each is an entry of a shard's log. One
+	// request has two of them, so that one is on its way while the other is applied.
 	maxStaging        = 4
 	maxRequestStaging = 2
 
 	// maxInPartsTime is what a request in parts gets at most: a shard keeps parts for two minutes.
 	maxInPartsTime = 90 * time.Second
+
+	// stagedBytesPerSecond is what a batch in parts is given time for beside Options.Timeout, if its caller
+	// has set no deadline: a tenth of what a small cluster takes in.
+	stagedBytesPerSecond = 2 << 20
+
+	// maxStagings is how often the values of a request are sent again because another try of the same
+	// request took their parts away: it does so once, when it gives up.
+	maxStagings = 3
 
 	// dropTime is what a request takes to have its parts dropped when it has failed. Their deadline
 	// drops them later.
@@ -40,14 +47,13 @@ type stagedPart struct {
 	bytes  []byte
 }
 
-// inPieces reports whether a batch is too long for one piece: then its large values go in parts. Only
-// a put's value can; what is left fits into an entry, because the whole batch does.
+// inPieces reports whether a batch is too long for one piece: then its large values go in parts.
 func inPieces(b *api.Batch) bool {
 	bytes, large := 0, false
 	for i := range b.Ops {
 		op := &b.Ops[i]
 		bytes += len(op.Key) + len(op.Source) + len(op.Value)
-		large = large || op.Kind == api.OpPut && len(op.Value) >= api.MinStagedBytes
+		large = large || op.MayBeStaged()
 	}
 	return large && bytes > api.MaxInlineBytes
 }
@@ -59,7 +65,7 @@ func takeApart(b api.Batch) inParts {
 	next := uint32(0)
 	for i := range p.batch.Ops {
 		op := &p.batch.Ops[i]
-		if op.Kind != api.OpPut || len(op.Value) < api.MinStagedBytes {
+		if !op.MayBeStaged() {
 			continue
 		}
 		op.Parts = api.PartsOf(op.Value, next)
@@ -81,16 +87,29 @@ func (s *Server) applyInParts(ctx context.Context, command shard.Command) (api.R
 	defer cancel()
 	command.DeadlineMillis = min(command.DeadlineMillis, s.commandDeadline(ctx))
 	p := takeApart(command.Batch)
-	err := s.stage(ctx, command, p.parts)
 	var res api.Result
-	if err == nil {
+	var err error
+	for range maxStagings {
+		if err = s.stage(ctx, command, p.send); err != nil {
+			s.unstage(ctx, command, p.parts[0].key)
+			return api.Result{}, err
+		}
 		command.Batch = p.batch
-		res, err = s.applyCommand(ctx, write, command)
+		if res, err = s.applyCommand(ctx, write, command); !errors.Is(err, api.ErrPartsMissing) {
+			break
+		}
 	}
 	if err != nil && api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
 		s.unstage(ctx, command, p.parts[0].key)
 	}
 	return res, err
+}
+
+func (p *inParts) send(_ context.Context, send func(stagedPart)) error {
+	for i := range p.parts {
+		send(p.parts[i])
+	}
+	return nil
 }
 
 // onOneShard refuses a batch before its parts are sent, if its keys live on several shards now.
@@ -105,31 +124,41 @@ func (s *Server) onOneShard(b *api.Batch) error {
 	return nil
 }
 
-// stage brings the parts of a batch to its shard, under the request id of the command. This try has executed
-// nothing when it fails, whatever becomes of the parts: nobody sees them.
-func (s *Server) stage(ctx context.Context, command shard.Command, list []stagedPart) error {
+// stage brings parts to their shard, under the request id of the command. each calls send for one after the
+// other; a part's bytes are its own until stage has returned. This try has executed nothing when stage fails,
+// whatever becomes of the parts: nobody sees them.
+func (s *Server) stage(ctx context.Context, command shard.Command, each func(ctx context.Context, send func(stagedPart)) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxRequestStaging)
-	for _, p := range list {
-		g.Go(func() error {
-			select {
-			case s.staging <- struct{}{}:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-			defer func() { <-s.staging }()
-			return s.sendStage(ctx, command, shard.Stage{Key: p.key, Number: p.number, Part: p.bytes})
-		})
-	}
+	cause := each(ctx, func(p stagedPart) {
+		g.Go(func() error { return s.stageOne(ctx, command, p) })
+	})
 	err := g.Wait()
 	if err == nil {
-		return nil
+		return cause
 	}
 	// What the shard has forgotten may have been executed by an earlier try of the client.
 	if errors.Is(err, api.ErrReleased) || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted {
 		return err
 	}
 	return api.Errorf(api.CodeUnavailable, "not executed: a part of the values was not acknowledged: %s", err.Error())
+}
+
+// stageOne sends one part in its turn. A shard that has no room for it has some when the entries before it are
+// applied: it is waited for as long as the caller waits, because what was sent before would be lost.
+func (s *Server) stageOne(ctx context.Context, command shard.Command, p stagedPart) error {
+	select {
+	case s.staging <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-s.staging }()
+	for {
+		err := s.sendStage(ctx, command, shard.Stage{Key: p.key, Number: p.number, Part: p.bytes})
+		if !errors.Is(err, api.ErrOverloaded) || ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // unstage takes the parts of a request back that will not be executed. It may fail.

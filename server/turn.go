@@ -26,12 +26,17 @@ type Request struct {
 	// MaxStaleness and Here are those of Query, for a read.
 	MaxStaleness time.Duration
 	Here         bool
+	// Piecewise wants values in parts, which may be longer than api.MaxWholeBytes, not brought but named in
+	// Stored, for OpenStored. Only for a read.
+	Piecewise bool
 
 	// Done is set by Run, and with it one of Results and Err. The results are those of Ops, in
 	// their order, and belong to the turn.
 	Done    bool
 	Results []api.OpResult
 	Err     error
+	// Stored has, if it is not nil, a value in parts for each result whose Previous it stands for.
+	Stored []*api.Stored
 	// Of a write that was one batch: what api.Result has beside the results.
 	Applied  bool
 	FailedOp int
@@ -273,6 +278,15 @@ func (s *Server) readSeveral(w *window, t *Turn, q *Request) {
 	if err := m.run(w.ctx); err != nil {
 		q.finish(nil, err)
 		return
+	}
+	switch large := q.wantsStored(m.items); {
+	case large && len(t.Requests) > 1:
+		return // V8
+	case large:
+		if err := s.bring(w.ctx, q, m.items, &m.bytes); err != nil {
+			q.finish(nil, err)
+			return
+		}
 	}
 	results := make([]api.OpResult, len(q.Ops))
 	bytes := 0

@@ -295,6 +295,24 @@ func TestALargeValueIsReadAsItWasAtAnEarlierVersion(t *testing.T) { // LV3
 	}
 }
 
+// readStored reads a value that a read has named, some parts at a time.
+func readStored(ctx context.Context, r *reader, v *api.Stored) ([]byte, error) {
+	var value []byte
+	for from := uint32(0); from < v.Count; {
+		count := min(MaxReadParts, v.Count-from)
+		some, err := r.ReadParts(ctx, v, from, count)
+		if err != nil {
+			return nil, err
+		}
+		value = append(value, some...)
+		from += count
+	}
+	if got := api.PartsOf(value, 0).Checksum; got != v.Checksum {
+		return nil, fmt.Errorf("checksum %08x, expected %08x", got, v.Checksum)
+	}
+	return value, nil
+}
+
 func TestReadsOfAReplicaFindLargeValuesWhole(t *testing.T) {
 	b := configuredBench(t)
 	value := largeValue(6, api.MaxInlineBytes+1)
@@ -302,14 +320,24 @@ func TestReadsOfAReplicaFindLargeValuesWhole(t *testing.T) {
 	r := reader{
 		id: 7, machine: b.m, clock: &hybridClock{wall: clock.NewManual(time.UnixMilli(int64(startMillis)))},
 		confirm: func(context.Context) error { return nil }, tick: func(context.Context) error { return nil },
+		applied: func(context.Context, api.Index) error { return nil },
 	}
 	items, err := r.Get(t.Context(), 1, 0, [][]byte{[]byte("k")})
-	if err != nil || !bytes.Equal(items[0].Value, value) {
-		t.Errorf("get: %d bytes, %v", len(items[0].Value), err)
+	if err != nil || items[0].Value != nil || items[0].Stored == nil || items[0].Stored.Bytes != uint64(len(value)) {
+		t.Fatalf("get: %+v, %v", items, err)
+	}
+	if got, err := readStored(t.Context(), &r, items[0].Stored); err != nil || !bytes.Equal(got, value) {
+		t.Errorf("get: %d bytes, %v", len(got), err)
 	}
 	page, err := r.Scan(t.Context(), 1, api.Range{})
-	if err != nil || len(page.Items) != 1 || !bytes.Equal(page.Items[0].Value, value) {
-		t.Errorf("scan: %d items, %v", len(page.Items), err)
+	if err != nil || len(page.Items) != 1 || page.Items[0].Stored == nil {
+		t.Fatalf("scan: %+v, %v", page.Items, err)
+	}
+	if got, err := readStored(t.Context(), &r, page.Items[0].Stored); err != nil || !bytes.Equal(got, value) {
+		t.Errorf("scan: %d bytes, %v", len(got), err)
+	}
+	if page, err = r.Scan(t.Context(), 1, api.Range{KeysOnly: true}); err != nil || len(page.Items) != 1 || page.Items[0].Stored != nil {
+		t.Errorf("scan of keys: %+v, %v", page.Items, err)
 	}
 	if _, err := r.viewAt(1, b.m.state().last, 0, func(v *view) error {
 		c := batch(previous(api.Op{Kind: api.OpGet, Key: []byte("k")}))

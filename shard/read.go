@@ -171,8 +171,9 @@ func (r *reader) tickError(err error) error {
 }
 
 // Get reads keys linearizably and in one snapshot: one item for each key, in their order. The
-// returned values stay good and are not to be changed; Item.Key is the caller's key. It fails with ErrTooLarge when
-// there are more than api.MaxBatchOps keys or the values are together over api.MaxBatchBytes.
+// returned values stay good and are not to be changed; Item.Key is the caller's key. A value in parts is not brought,
+// but named by Item.Stored: ReadParts reads it. It fails with ErrTooLarge when there are more than
+// api.MaxBatchOps keys or the values are together over api.MaxInlineBatchBytes.
 func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 	if err := checkReadKeys(keys); err != nil {
 		return nil, err
@@ -217,13 +218,13 @@ func (v *view) get(ns api.Namespace, keys [][]byte) ([]api.Item, error) {
 		if !ok || !v.live(found.ExpiryMillis) {
 			continue
 		}
-		if err := v.fill(&items[i], found, true); err != nil {
+		if err := v.fill(&items[i], found); err != nil {
 			return nil, err
 		}
-		if size += len(items[i].Value); size > api.MaxBatchBytes {
-			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxBatchBytes)
+		if size += len(items[i].Value); size > api.MaxInlineBatchBytes {
+			return nil, api.Errorf(api.CodeTooLarge, "the values of %d keys are together over the limit of %d bytes", len(keys), api.MaxInlineBatchBytes)
 		}
-		if len(found.Value) > maxEngineCopyBytes {
+		if len(items[i].Value) > maxEngineCopyBytes {
 			items[i].Value = copied(items[i].Value)
 		}
 	}

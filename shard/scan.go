@@ -13,7 +13,8 @@ import (
 
 // Page is one page of a scan.
 type Page struct {
-	// Items are live keys in the order of the scan; with Range.KeysOnly without values.
+	// Items are live keys in the order of the scan; with Range.KeysOnly without values. A value in parts
+	// is not brought, but named by Item.Stored.
 	Items []api.Item
 	// Arc is what the page covered: keys in other slots are not in it even if they exist.
 	Arc router.Arc
@@ -102,11 +103,13 @@ func (b *pageBuilder) add(row engine.Row) (bool, error) {
 		return true, nil
 	}
 	item := api.Item{Key: key}
-	if err := b.view.fill(&item, row, !b.r.KeysOnly); err != nil {
+	if err := b.view.fill(&item, row); err != nil {
 		return false, err
 	}
-	if !b.r.KeysOnly && len(item.Value) <= len(row.Value) {
-		item.Value = copied(item.Value) // the iterator has the memory of what lies in the row
+	if b.r.KeysOnly {
+		item.Value, item.Stored = nil, nil
+	} else if item.Stored == nil {
+		item.Value = copied(item.Value) // the iterator has the memory of the row
 	}
 	b.page.Items = append(b.page.Items, item)
 	b.size += len(item.Key) + len(item.Value)
@@ -118,21 +121,18 @@ func (b *pageBuilder) full() bool {
 	return n >= api.MaxScanPageItems || b.size >= api.MaxScanPageBytes || b.r.Limit != 0 && uint64(n) >= b.r.Limit
 }
 
-// fill takes over what an engine row holds into an item. A value that lies in the row is the row's
-// memory.
-func (v *view) fill(item *api.Item, row engine.Row, withValue bool) error {
+// fill takes over what an engine row holds into an item. The value is the row's memory.
+func (v *view) fill(item *api.Item, row engine.Row) error {
 	value, in, err := rows.Decode(row.Value)
 	if err != nil {
 		return err
 	}
 	item.Found, item.Version, item.ExpiryMillis = true, api.Version(row.Version), row.ExpiryMillis
-	switch {
-	case withValue && in != nil:
-		item.Value, err = v.load(in)
-	case withValue:
-		item.Value = value
+	item.Value = value
+	if in != nil {
+		item.Stored = &api.Stored{Parts: *in, Shard: v.state.shard, At: v.at}
 	}
-	return err
+	return nil
 }
 
 // load brings a value that is in parts.

@@ -358,7 +358,7 @@ func TestPagesCoverARangeOnceInOrderBothWays(t *testing.T) {
 	if err != nil || len(page.Items) != 3 || !page.More {
 		t.Errorf("limit: %+v, %v", page, err)
 	}
-	c.do(batch(api.Op{Kind: api.OpPut, Key: []byte("a"), Value: bytes.Repeat([]byte("x"), 2*api.MaxScanPageBytes)}))
+	c.do(batch(api.Op{Kind: api.OpPut, Key: []byte("a"), Value: bytes.Repeat([]byte("x"), api.MaxScanPageBytes)}))
 	page, err = s.Scan(ctx, 1, api.Range{})
 	if err != nil || len(page.Items) != 1 || !page.More || string(page.Resume) != want[0] {
 		t.Errorf("a page with a large value: %d items, resume %q, %v", len(page.Items), page.Resume, err)

@@ -339,7 +339,8 @@ type Op struct {
 	Kind OpKind `protobuf:"varint,1,opt,name=kind,proto3,enum=lightning.v1.OpKind" json:"kind,omitempty"`
 	// 1 to 65,536 bytes.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Put, append, set range, increment float. At most 8 MiB.
+	// Put, append, set range, increment float. At most 8 MiB; that of a put has up to 64 MiB if it comes
+	// by Upload.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Increment: what is added. Set bit: the bit.
 	Delta int64 `protobuf:"zigzag64,4,opt,name=delta,proto3" json:"delta,omitempty"`
@@ -671,7 +672,8 @@ type GetResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// False for a key that is absent or expired; then all else is empty.
 	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
-	// The value, which may be empty.
+	// The value, which may be empty. Instead of one over 4 MiB, which is what gRPC's clients take in a
+	// message by default, there is the error TOO_LARGE: Download reads it.
 	Value []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// The version of the last write of the key. It grows with every write of its shard.
 	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -744,7 +746,8 @@ type MultiGetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only 0 exists.
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// At most 100,000. The values together may have 64 MiB, or the answer is TOO_LARGE.
+	// At most 100,000. With a value over 4 MiB the answer is TOO_LARGE, as with all that do not fit
+	// into one message: ask for fewer, and for a single one by Download.
 	Keys [][]byte `protobuf:"bytes,2,rep,name=keys,proto3" json:"keys,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,3,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
@@ -856,7 +859,7 @@ type PutRequest struct {
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// 1 to 65,536 bytes.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// At most 8 MiB.
+	// At most 8 MiB: Upload takes longer ones.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// As in Op.
 	ExpiryMode ExpiryMode `protobuf:"varint,4,opt,name=expiry_mode,json=expiryMode,proto3,enum=lightning.v1.ExpiryMode" json:"expiry_mode,omitempty"`
@@ -1136,7 +1139,7 @@ type BatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only 0 exists.
 	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// At least one, at most 100,000, and about 8 MiB of keys and values. All keys and sources must live
+	// At least one, at most 100,000, and about 8 MiB of keys and values: Upload takes more. All keys and sources must live
 	// on one shard, as keys with one {hash tag} do; else the error is CROSS_SHARD.
 	Ops []*Op `protobuf:"bytes,2,rep,name=ops,proto3" json:"ops,omitempty"`
 	// Optional. With it the write runs at most once however often it is sent.
@@ -1297,8 +1300,11 @@ type ScanRequest struct {
 	KeysOnly bool `protobuf:"varint,6,opt,name=keys_only,json=keysOnly,proto3" json:"keys_only,omitempty"`
 	// As in GetRequest.
 	MaxStalenessMs uint32 `protobuf:"varint,7,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// A value over 4 MiB is left out, and its item tells its length: Download reads it, as it is by then.
+	// Without this such a value is the error TOO_LARGE.
+	OmitLong      bool `protobuf:"varint,8,opt,name=omit_long,json=omitLong,proto3" json:"omit_long,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ScanRequest) Reset() {
@@ -1380,6 +1386,13 @@ func (x *ScanRequest) GetMaxStalenessMs() uint32 {
 	return 0
 }
 
+func (x *ScanRequest) GetOmitLong() bool {
+	if x != nil {
+		return x.OmitLong
+	}
+	return false
+}
+
 // Item is a key that was found.
 type Item struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1390,7 +1403,9 @@ type Item struct {
 	// As in GetResponse.
 	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// As in GetResponse.
-	ExpiryMs      uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	ExpiryMs uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	// The length of a value that was left out by omit_long, and else 0.
+	OmittedBytes  uint64 `protobuf:"varint,5,opt,name=omitted_bytes,json=omittedBytes,proto3" json:"omitted_bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1453,6 +1468,13 @@ func (x *Item) GetExpiryMs() uint64 {
 	return 0
 }
 
+func (x *Item) GetOmittedBytes() uint64 {
+	if x != nil {
+		return x.OmittedBytes
+	}
+	return 0
+}
+
 // ScanResponse is a part of the answer to a scan.
 type ScanResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1509,6 +1531,439 @@ func (x *ScanResponse) GetResume() []byte {
 	return nil
 }
 
+// Chunk is a piece of a value.
+type Chunk struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 256 KiB. Only the last chunk of a value may be empty.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// CRC32C of the value from its first byte to the end of this chunk, so that what is damaged, missing
+	// or in the wrong place is noticed at once. That of the last chunk is the checksum of the value.
+	Crc32C uint32 `protobuf:"fixed32,2,opt,name=crc32c,proto3" json:"crc32c,omitempty"`
+	// Nothing of the value follows.
+	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chunk) Reset() {
+	*x = Chunk{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chunk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chunk) ProtoMessage() {}
+
+func (x *Chunk) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
+func (*Chunk) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Chunk) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Chunk) GetCrc32C() uint32 {
+	if x != nil {
+		return x.Crc32C
+	}
+	return 0
+}
+
+func (x *Chunk) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+// UploadRequest is a message of an upload.
+type UploadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is; one without is INVALID.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*UploadRequest_Header
+	//	*UploadRequest_Chunk
+	Part          isUploadRequest_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadRequest) Reset() {
+	*x = UploadRequest{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadRequest) ProtoMessage() {}
+
+func (x *UploadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadRequest.ProtoReflect.Descriptor instead.
+func (*UploadRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UploadRequest) GetPart() isUploadRequest_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *UploadRequest) GetHeader() *UploadHeader {
+	if x != nil {
+		if x, ok := x.Part.(*UploadRequest_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *UploadRequest) GetChunk() *Chunk {
+	if x != nil {
+		if x, ok := x.Part.(*UploadRequest_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+type isUploadRequest_Part interface {
+	isUploadRequest_Part()
+}
+
+type UploadRequest_Header struct {
+	// The first message, and no other.
+	Header *UploadHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type UploadRequest_Chunk struct {
+	// The next piece of the values.
+	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
+}
+
+func (*UploadRequest_Header) isUploadRequest_Part() {}
+
+func (*UploadRequest_Chunk) isUploadRequest_Part() {}
+
+// UploadHeader says what is uploaded.
+type UploadHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As the method Batch takes it, but for the values that follow, which are empty here. With them it
+	// has at most 64 MiB of keys and values, and about 8 MiB that are not values of puts of 64 KiB or
+	// more. A single put without return_previous needs the least memory, and may be of any length.
+	Batch *BatchRequest `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
+	// The places of the operations in the batch whose values follow, ascending: puts.
+	Uploaded      []uint32 `protobuf:"varint,2,rep,packed,name=uploaded,proto3" json:"uploaded,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UploadHeader) Reset() {
+	*x = UploadHeader{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UploadHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UploadHeader) ProtoMessage() {}
+
+func (x *UploadHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UploadHeader.ProtoReflect.Descriptor instead.
+func (*UploadHeader) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UploadHeader) GetBatch() *BatchRequest {
+	if x != nil {
+		return x.Batch
+	}
+	return nil
+}
+
+func (x *UploadHeader) GetUploaded() []uint32 {
+	if x != nil {
+		return x.Uploaded
+	}
+	return nil
+}
+
+// DownloadRequest asks for one key.
+type DownloadRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only 0 exists.
+	Namespace uint32 `protobuf:"varint,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// 1 to 65,536 bytes.
+	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// As in GetRequest.
+	MaxStalenessMs uint32 `protobuf:"varint,3,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *DownloadRequest) Reset() {
+	*x = DownloadRequest{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadRequest) ProtoMessage() {}
+
+func (x *DownloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadRequest.ProtoReflect.Descriptor instead.
+func (*DownloadRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DownloadRequest) GetNamespace() uint32 {
+	if x != nil {
+		return x.Namespace
+	}
+	return 0
+}
+
+func (x *DownloadRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DownloadRequest) GetMaxStalenessMs() uint32 {
+	if x != nil {
+		return x.MaxStalenessMs
+	}
+	return 0
+}
+
+// DownloadResponse is a message of a download.
+type DownloadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is.
+	//
+	// Types that are valid to be assigned to Part:
+	//
+	//	*DownloadResponse_Header
+	//	*DownloadResponse_Chunk
+	Part          isDownloadResponse_Part `protobuf_oneof:"part"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DownloadResponse) Reset() {
+	*x = DownloadResponse{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadResponse) ProtoMessage() {}
+
+func (x *DownloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadResponse.ProtoReflect.Descriptor instead.
+func (*DownloadResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DownloadResponse) GetPart() isDownloadResponse_Part {
+	if x != nil {
+		return x.Part
+	}
+	return nil
+}
+
+func (x *DownloadResponse) GetHeader() *DownloadHeader {
+	if x != nil {
+		if x, ok := x.Part.(*DownloadResponse_Header); ok {
+			return x.Header
+		}
+	}
+	return nil
+}
+
+func (x *DownloadResponse) GetChunk() *Chunk {
+	if x != nil {
+		if x, ok := x.Part.(*DownloadResponse_Chunk); ok {
+			return x.Chunk
+		}
+	}
+	return nil
+}
+
+type isDownloadResponse_Part interface {
+	isDownloadResponse_Part()
+}
+
+type DownloadResponse_Header struct {
+	// The first message, and no other.
+	Header *DownloadHeader `protobuf:"bytes,1,opt,name=header,proto3,oneof"`
+}
+
+type DownloadResponse_Chunk struct {
+	// The next piece of the value.
+	Chunk *Chunk `protobuf:"bytes,2,opt,name=chunk,proto3,oneof"`
+}
+
+func (*DownloadResponse_Header) isDownloadResponse_Part() {}
+
+func (*DownloadResponse_Chunk) isDownloadResponse_Part() {}
+
+// DownloadHeader is one key as it was found.
+type DownloadHeader struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// False for a key that is absent or expired; then all else is empty, and nothing follows.
+	Found bool `protobuf:"varint,1,opt,name=found,proto3" json:"found,omitempty"`
+	// The length of the value.
+	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// As in GetResponse.
+	Version uint64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// As in GetResponse.
+	ExpiryMs      uint64 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DownloadHeader) Reset() {
+	*x = DownloadHeader{}
+	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DownloadHeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DownloadHeader) ProtoMessage() {}
+
+func (x *DownloadHeader) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DownloadHeader.ProtoReflect.Descriptor instead.
+func (*DownloadHeader) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *DownloadHeader) GetFound() bool {
+	if x != nil {
+		return x.Found
+	}
+	return false
+}
+
+func (x *DownloadHeader) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *DownloadHeader) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DownloadHeader) GetExpiryMs() uint64 {
+	if x != nil {
+		return x.ExpiryMs
+	}
+	return 0
+}
+
 // StreamRequest is a message of calls.
 type StreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1520,7 +1975,7 @@ type StreamRequest struct {
 
 func (x *StreamRequest) Reset() {
 	*x = StreamRequest{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1532,7 +1987,7 @@ func (x *StreamRequest) String() string {
 func (*StreamRequest) ProtoMessage() {}
 
 func (x *StreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[15]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1545,7 +2000,7 @@ func (x *StreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
 func (*StreamRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{15}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StreamRequest) GetCalls() []*Call {
@@ -1577,7 +2032,7 @@ type Call struct {
 
 func (x *Call) Reset() {
 	*x = Call{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +2044,7 @@ func (x *Call) String() string {
 func (*Call) ProtoMessage() {}
 
 func (x *Call) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[16]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +2057,7 @@ func (x *Call) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Call.ProtoReflect.Descriptor instead.
 func (*Call) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{16}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Call) GetId() uint64 {
@@ -1689,7 +2144,7 @@ type StreamResponse struct {
 
 func (x *StreamResponse) Reset() {
 	*x = StreamResponse{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1701,7 +2156,7 @@ func (x *StreamResponse) String() string {
 func (*StreamResponse) ProtoMessage() {}
 
 func (x *StreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[17]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1714,7 +2169,7 @@ func (x *StreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
 func (*StreamResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{17}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StreamResponse) GetAnswers() []*Answer {
@@ -1745,7 +2200,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +2212,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[18]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +2225,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{18}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -1885,7 +2340,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +2352,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[19]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +2365,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{19}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Failure) GetMessage() string {
@@ -1951,7 +2406,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2418,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_kv_proto_msgTypes[20]
+	mi := &file_api_lightningv1_kv_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2431,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{20}
+	return file_api_lightningv1_kv_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ErrorDetail) GetCode() string {
@@ -2118,7 +2573,7 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x1b\n" +
 	"\tfailed_op\x18\x02 \x01(\rR\bfailedOp\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x120\n" +
-	"\aresults\x18\x04 \x03(\v2\x16.lightning.v1.OpResultR\aresults\"\xca\x01\n" +
+	"\aresults\x18\x04 \x03(\v2\x16.lightning.v1.OpResultR\aresults\"\xe7\x01\n" +
 	"\vScanRequest\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\rR\tnamespace\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\fR\x05start\x12\x10\n" +
@@ -2126,15 +2581,41 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\areverse\x18\x04 \x01(\bR\areverse\x12\x14\n" +
 	"\x05limit\x18\x05 \x01(\x04R\x05limit\x12\x1b\n" +
 	"\tkeys_only\x18\x06 \x01(\bR\bkeysOnly\x12(\n" +
-	"\x10max_staleness_ms\x18\a \x01(\rR\x0emaxStalenessMs\"e\n" +
+	"\x10max_staleness_ms\x18\a \x01(\rR\x0emaxStalenessMs\x12\x1b\n" +
+	"\tomit_long\x18\b \x01(\bR\bomitLong\"\x8a\x01\n" +
 	"\x04Item\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
-	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\"P\n" +
+	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\x12#\n" +
+	"\romitted_bytes\x18\x05 \x01(\x04R\fomittedBytes\"P\n" +
 	"\fScanResponse\x12(\n" +
 	"\x05items\x18\x01 \x03(\v2\x12.lightning.v1.ItemR\x05items\x12\x16\n" +
-	"\x06resume\x18\x02 \x01(\fR\x06resume\"9\n" +
+	"\x06resume\x18\x02 \x01(\fR\x06resume\"G\n" +
+	"\x05Chunk\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x16\n" +
+	"\x06crc32c\x18\x02 \x01(\aR\x06crc32c\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"z\n" +
+	"\rUploadRequest\x124\n" +
+	"\x06header\x18\x01 \x01(\v2\x1a.lightning.v1.UploadHeaderH\x00R\x06header\x12+\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x13.lightning.v1.ChunkH\x00R\x05chunkB\x06\n" +
+	"\x04part\"\\\n" +
+	"\fUploadHeader\x120\n" +
+	"\x05batch\x18\x01 \x01(\v2\x1a.lightning.v1.BatchRequestR\x05batch\x12\x1a\n" +
+	"\buploaded\x18\x02 \x03(\rR\buploaded\"k\n" +
+	"\x0fDownloadRequest\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\rR\tnamespace\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12(\n" +
+	"\x10max_staleness_ms\x18\x03 \x01(\rR\x0emaxStalenessMs\"\x7f\n" +
+	"\x10DownloadResponse\x126\n" +
+	"\x06header\x18\x01 \x01(\v2\x1c.lightning.v1.DownloadHeaderH\x00R\x06header\x12+\n" +
+	"\x05chunk\x18\x02 \x01(\v2\x13.lightning.v1.ChunkH\x00R\x05chunkB\x06\n" +
+	"\x04part\"s\n" +
+	"\x0eDownloadHeader\x12\x14\n" +
+	"\x05found\x18\x01 \x01(\bR\x05found\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
+	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\"9\n" +
 	"\rStreamRequest\x12(\n" +
 	"\x05calls\x18\x01 \x03(\v2\x12.lightning.v1.CallR\x05calls\"\xe0\x01\n" +
 	"\x04Call\x12\x0e\n" +
@@ -2198,7 +2679,7 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\x17CONDITION_KIND_EXPIRING\x10\x05\x12 \n" +
 	"\x1cCONDITION_KIND_EXPIRES_LATER\x10\x06\x12!\n" +
 	"\x1dCONDITION_KIND_EXPIRES_SOONER\x10\a\x12\"\n" +
-	"\x1eCONDITION_KIND_EXPIRING_SOONER\x10\b2\xa3\x04\n" +
+	"\x1eCONDITION_KIND_EXPIRING_SOONER\x10\b2\xb6\x05\n" +
 	"\x02KV\x12:\n" +
 	"\x03Get\x12\x18.lightning.v1.GetRequest\x1a\x19.lightning.v1.GetResponse\x12I\n" +
 	"\bMultiGet\x12\x1d.lightning.v1.MultiGetRequest\x1a\x1e.lightning.v1.MultiGetResponse\x12<\n" +
@@ -2207,7 +2688,9 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\tIncrement\x12\x1e.lightning.v1.IncrementRequest\x1a\x1b.lightning.v1.BatchResponse\x12@\n" +
 	"\x05Batch\x12\x1a.lightning.v1.BatchRequest\x1a\x1b.lightning.v1.BatchResponse\x12?\n" +
 	"\x04Scan\x12\x19.lightning.v1.ScanRequest\x1a\x1a.lightning.v1.ScanResponse0\x01\x12G\n" +
-	"\x06Stream\x12\x1b.lightning.v1.StreamRequest\x1a\x1c.lightning.v1.StreamResponse(\x010\x01B3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
+	"\x06Stream\x12\x1b.lightning.v1.StreamRequest\x1a\x1c.lightning.v1.StreamResponse(\x010\x01\x12D\n" +
+	"\x06Upload\x12\x1b.lightning.v1.UploadRequest\x1a\x1b.lightning.v1.BatchResponse(\x01\x12K\n" +
+	"\bDownload\x12\x1d.lightning.v1.DownloadRequest\x1a\x1e.lightning.v1.DownloadResponse0\x01B3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
 	file_api_lightningv1_kv_proto_rawDescOnce sync.Once
@@ -2222,7 +2705,7 @@ func file_api_lightningv1_kv_proto_rawDescGZIP() []byte {
 }
 
 var file_api_lightningv1_kv_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_api_lightningv1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_api_lightningv1_kv_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_api_lightningv1_kv_proto_goTypes = []any{
 	(OpKind)(0),              // 0: lightning.v1.OpKind
 	(ExpiryMode)(0),          // 1: lightning.v1.ExpiryMode
@@ -2242,12 +2725,18 @@ var file_api_lightningv1_kv_proto_goTypes = []any{
 	(*ScanRequest)(nil),      // 15: lightning.v1.ScanRequest
 	(*Item)(nil),             // 16: lightning.v1.Item
 	(*ScanResponse)(nil),     // 17: lightning.v1.ScanResponse
-	(*StreamRequest)(nil),    // 18: lightning.v1.StreamRequest
-	(*Call)(nil),             // 19: lightning.v1.Call
-	(*StreamResponse)(nil),   // 20: lightning.v1.StreamResponse
-	(*Answer)(nil),           // 21: lightning.v1.Answer
-	(*Failure)(nil),          // 22: lightning.v1.Failure
-	(*ErrorDetail)(nil),      // 23: lightning.v1.ErrorDetail
+	(*Chunk)(nil),            // 18: lightning.v1.Chunk
+	(*UploadRequest)(nil),    // 19: lightning.v1.UploadRequest
+	(*UploadHeader)(nil),     // 20: lightning.v1.UploadHeader
+	(*DownloadRequest)(nil),  // 21: lightning.v1.DownloadRequest
+	(*DownloadResponse)(nil), // 22: lightning.v1.DownloadResponse
+	(*DownloadHeader)(nil),   // 23: lightning.v1.DownloadHeader
+	(*StreamRequest)(nil),    // 24: lightning.v1.StreamRequest
+	(*Call)(nil),             // 25: lightning.v1.Call
+	(*StreamResponse)(nil),   // 26: lightning.v1.StreamResponse
+	(*Answer)(nil),           // 27: lightning.v1.Answer
+	(*Failure)(nil),          // 28: lightning.v1.Failure
+	(*ErrorDetail)(nil),      // 29: lightning.v1.ErrorDetail
 }
 var file_api_lightningv1_kv_proto_depIdxs = []int32{
 	0,  // 0: lightning.v1.Op.kind:type_name -> lightning.v1.OpKind
@@ -2264,37 +2753,46 @@ var file_api_lightningv1_kv_proto_depIdxs = []int32{
 	3,  // 11: lightning.v1.BatchRequest.request_id:type_name -> lightning.v1.RequestId
 	5,  // 12: lightning.v1.BatchResponse.results:type_name -> lightning.v1.OpResult
 	16, // 13: lightning.v1.ScanResponse.items:type_name -> lightning.v1.Item
-	19, // 14: lightning.v1.StreamRequest.calls:type_name -> lightning.v1.Call
-	6,  // 15: lightning.v1.Call.get:type_name -> lightning.v1.GetRequest
-	8,  // 16: lightning.v1.Call.multi_get:type_name -> lightning.v1.MultiGetRequest
-	13, // 17: lightning.v1.Call.batch:type_name -> lightning.v1.BatchRequest
-	21, // 18: lightning.v1.StreamResponse.answers:type_name -> lightning.v1.Answer
-	7,  // 19: lightning.v1.Answer.get:type_name -> lightning.v1.GetResponse
-	9,  // 20: lightning.v1.Answer.multi_get:type_name -> lightning.v1.MultiGetResponse
-	14, // 21: lightning.v1.Answer.batch:type_name -> lightning.v1.BatchResponse
-	22, // 22: lightning.v1.Answer.failure:type_name -> lightning.v1.Failure
-	23, // 23: lightning.v1.Failure.detail:type_name -> lightning.v1.ErrorDetail
-	6,  // 24: lightning.v1.KV.Get:input_type -> lightning.v1.GetRequest
-	8,  // 25: lightning.v1.KV.MultiGet:input_type -> lightning.v1.MultiGetRequest
-	10, // 26: lightning.v1.KV.Put:input_type -> lightning.v1.PutRequest
-	11, // 27: lightning.v1.KV.Delete:input_type -> lightning.v1.DeleteRequest
-	12, // 28: lightning.v1.KV.Increment:input_type -> lightning.v1.IncrementRequest
-	13, // 29: lightning.v1.KV.Batch:input_type -> lightning.v1.BatchRequest
-	15, // 30: lightning.v1.KV.Scan:input_type -> lightning.v1.ScanRequest
-	18, // 31: lightning.v1.KV.Stream:input_type -> lightning.v1.StreamRequest
-	7,  // 32: lightning.v1.KV.Get:output_type -> lightning.v1.GetResponse
-	9,  // 33: lightning.v1.KV.MultiGet:output_type -> lightning.v1.MultiGetResponse
-	14, // 34: lightning.v1.KV.Put:output_type -> lightning.v1.BatchResponse
-	14, // 35: lightning.v1.KV.Delete:output_type -> lightning.v1.BatchResponse
-	14, // 36: lightning.v1.KV.Increment:output_type -> lightning.v1.BatchResponse
-	14, // 37: lightning.v1.KV.Batch:output_type -> lightning.v1.BatchResponse
-	17, // 38: lightning.v1.KV.Scan:output_type -> lightning.v1.ScanResponse
-	20, // 39: lightning.v1.KV.Stream:output_type -> lightning.v1.StreamResponse
-	32, // [32:40] is the sub-list for method output_type
-	24, // [24:32] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	20, // 14: lightning.v1.UploadRequest.header:type_name -> lightning.v1.UploadHeader
+	18, // 15: lightning.v1.UploadRequest.chunk:type_name -> lightning.v1.Chunk
+	13, // 16: lightning.v1.UploadHeader.batch:type_name -> lightning.v1.BatchRequest
+	23, // 17: lightning.v1.DownloadResponse.header:type_name -> lightning.v1.DownloadHeader
+	18, // 18: lightning.v1.DownloadResponse.chunk:type_name -> lightning.v1.Chunk
+	25, // 19: lightning.v1.StreamRequest.calls:type_name -> lightning.v1.Call
+	6,  // 20: lightning.v1.Call.get:type_name -> lightning.v1.GetRequest
+	8,  // 21: lightning.v1.Call.multi_get:type_name -> lightning.v1.MultiGetRequest
+	13, // 22: lightning.v1.Call.batch:type_name -> lightning.v1.BatchRequest
+	27, // 23: lightning.v1.StreamResponse.answers:type_name -> lightning.v1.Answer
+	7,  // 24: lightning.v1.Answer.get:type_name -> lightning.v1.GetResponse
+	9,  // 25: lightning.v1.Answer.multi_get:type_name -> lightning.v1.MultiGetResponse
+	14, // 26: lightning.v1.Answer.batch:type_name -> lightning.v1.BatchResponse
+	28, // 27: lightning.v1.Answer.failure:type_name -> lightning.v1.Failure
+	29, // 28: lightning.v1.Failure.detail:type_name -> lightning.v1.ErrorDetail
+	6,  // 29: lightning.v1.KV.Get:input_type -> lightning.v1.GetRequest
+	8,  // 30: lightning.v1.KV.MultiGet:input_type -> lightning.v1.MultiGetRequest
+	10, // 31: lightning.v1.KV.Put:input_type -> lightning.v1.PutRequest
+	11, // 32: lightning.v1.KV.Delete:input_type -> lightning.v1.DeleteRequest
+	12, // 33: lightning.v1.KV.Increment:input_type -> lightning.v1.IncrementRequest
+	13, // 34: lightning.v1.KV.Batch:input_type -> lightning.v1.BatchRequest
+	15, // 35: lightning.v1.KV.Scan:input_type -> lightning.v1.ScanRequest
+	24, // 36: lightning.v1.KV.Stream:input_type -> lightning.v1.StreamRequest
+	19, // 37: lightning.v1.KV.Upload:input_type -> lightning.v1.UploadRequest
+	21, // 38: lightning.v1.KV.Download:input_type -> lightning.v1.DownloadRequest
+	7,  // 39: lightning.v1.KV.Get:output_type -> lightning.v1.GetResponse
+	9,  // 40: lightning.v1.KV.MultiGet:output_type -> lightning.v1.MultiGetResponse
+	14, // 41: lightning.v1.KV.Put:output_type -> lightning.v1.BatchResponse
+	14, // 42: lightning.v1.KV.Delete:output_type -> lightning.v1.BatchResponse
+	14, // 43: lightning.v1.KV.Increment:output_type -> lightning.v1.BatchResponse
+	14, // 44: lightning.v1.KV.Batch:output_type -> lightning.v1.BatchResponse
+	17, // 45: lightning.v1.KV.Scan:output_type -> lightning.v1.ScanResponse
+	26, // 46: lightning.v1.KV.Stream:output_type -> lightning.v1.StreamResponse
+	14, // 47: lightning.v1.KV.Upload:output_type -> lightning.v1.BatchResponse
+	22, // 48: lightning.v1.KV.Download:output_type -> lightning.v1.DownloadResponse
+	39, // [39:49] is the sub-list for method output_type
+	29, // [29:39] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_kv_proto_init() }
@@ -2304,11 +2802,19 @@ func file_api_lightningv1_kv_proto_init() {
 	}
 	file_api_lightningv1_kv_proto_msgTypes[2].OneofWrappers = []any{}
 	file_api_lightningv1_kv_proto_msgTypes[16].OneofWrappers = []any{
+		(*UploadRequest_Header)(nil),
+		(*UploadRequest_Chunk)(nil),
+	}
+	file_api_lightningv1_kv_proto_msgTypes[19].OneofWrappers = []any{
+		(*DownloadResponse_Header)(nil),
+		(*DownloadResponse_Chunk)(nil),
+	}
+	file_api_lightningv1_kv_proto_msgTypes[22].OneofWrappers = []any{
 		(*Call_Get)(nil),
 		(*Call_MultiGet)(nil),
 		(*Call_Batch)(nil),
 	}
-	file_api_lightningv1_kv_proto_msgTypes[18].OneofWrappers = []any{
+	file_api_lightningv1_kv_proto_msgTypes[24].OneofWrappers = []any{
 		(*Answer_Get)(nil),
 		(*Answer_MultiGet)(nil),
 		(*Answer_Batch)(nil),
@@ -2321,7 +2827,7 @@ func file_api_lightningv1_kv_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_kv_proto_rawDesc), len(file_api_lightningv1_kv_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   21,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -37,6 +37,8 @@ const (
 	KV_Batch_FullMethodName     = "/lightning.v1.KV/Batch"
 	KV_Scan_FullMethodName      = "/lightning.v1.KV/Scan"
 	KV_Stream_FullMethodName    = "/lightning.v1.KV/Stream"
+	KV_Upload_FullMethodName    = "/lightning.v1.KV/Upload"
+	KV_Download_FullMethodName  = "/lightning.v1.KV/Download"
 )
 
 // KVClient is the client API for KV service.
@@ -76,6 +78,25 @@ type KVClient interface {
 	// and gets the answers that are missing. No deadline is needed for the stream itself; but nodes end
 	// connections that are old, so a client opens another stream in place of one every few minutes.
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
+	// Upload applies a batch whose long values come in chunks. It is how values over 4 MiB are written.
+	//
+	// The first message is the header, with the batch. Then come the values that it names, one behind
+	// the other, each in chunks of which the last one says so; then the client half-closes. Of a batch
+	// that is one put the node keeps a few chunks in memory, and reads on as the shard takes them.
+	// Nobody sees anything of the batch before all of it is there and applied. The node may answer
+	// before it has read everything: then the answer is that of the batch.
+	//
+	// A call that breaks off has executed nothing unless all chunks were sent, and what was stored of it
+	// is dropped. A client that sends nothing for 15 s is cut off, and the values must be there within
+	// 90 s. A retry sends everything again, under the same request_id.
+	Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadRequest, BatchResponse], error)
+	// Download reads one key and sends its value in chunks. It is how values over 4 MiB are read; those
+	// that are shorter may be read by it, too.
+	//
+	// The first message is the header. If the key was found, chunks follow, of which the last one says
+	// so. All of them are of one version, whatever is written meanwhile. A client that takes nothing
+	// for 15 s is cut off.
+	Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadResponse], error)
 }
 
 type kVClient struct {
@@ -178,6 +199,38 @@ func (c *kVClient) Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.Bi
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_StreamClient = grpc.BidiStreamingClient[StreamRequest, StreamResponse]
 
+func (c *kVClient) Upload(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[UploadRequest, BatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[2], KV_Upload_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[UploadRequest, BatchResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_UploadClient = grpc.ClientStreamingClient[UploadRequest, BatchResponse]
+
+func (c *kVClient) Download(ctx context.Context, in *DownloadRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DownloadResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &KV_ServiceDesc.Streams[3], KV_Download_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[DownloadRequest, DownloadResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_DownloadClient = grpc.ServerStreamingClient[DownloadResponse]
+
 // KVServer is the server API for KV service.
 // All implementations must embed UnimplementedKVServer
 // for forward compatibility.
@@ -215,6 +268,25 @@ type KVServer interface {
 	// and gets the answers that are missing. No deadline is needed for the stream itself; but nodes end
 	// connections that are old, so a client opens another stream in place of one every few minutes.
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
+	// Upload applies a batch whose long values come in chunks. It is how values over 4 MiB are written.
+	//
+	// The first message is the header, with the batch. Then come the values that it names, one behind
+	// the other, each in chunks of which the last one says so; then the client half-closes. Of a batch
+	// that is one put the node keeps a few chunks in memory, and reads on as the shard takes them.
+	// Nobody sees anything of the batch before all of it is there and applied. The node may answer
+	// before it has read everything: then the answer is that of the batch.
+	//
+	// A call that breaks off has executed nothing unless all chunks were sent, and what was stored of it
+	// is dropped. A client that sends nothing for 15 s is cut off, and the values must be there within
+	// 90 s. A retry sends everything again, under the same request_id.
+	Upload(grpc.ClientStreamingServer[UploadRequest, BatchResponse]) error
+	// Download reads one key and sends its value in chunks. It is how values over 4 MiB are read; those
+	// that are shorter may be read by it, too.
+	//
+	// The first message is the header. If the key was found, chunks follow, of which the last one says
+	// so. All of them are of one version, whatever is written meanwhile. A client that takes nothing
+	// for 15 s is cut off.
+	Download(*DownloadRequest, grpc.ServerStreamingServer[DownloadResponse]) error
 	mustEmbedUnimplementedKVServer()
 }
 
@@ -248,6 +320,12 @@ func (UnimplementedKVServer) Scan(*ScanRequest, grpc.ServerStreamingServer[ScanR
 }
 func (UnimplementedKVServer) Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method Stream not implemented")
+}
+func (UnimplementedKVServer) Upload(grpc.ClientStreamingServer[UploadRequest, BatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Upload not implemented")
+}
+func (UnimplementedKVServer) Download(*DownloadRequest, grpc.ServerStreamingServer[DownloadResponse]) error {
+	return status.Error(codes.Unimplemented, "method Download not implemented")
 }
 func (UnimplementedKVServer) mustEmbedUnimplementedKVServer() {}
 func (UnimplementedKVServer) testEmbeddedByValue()            {}
@@ -396,6 +474,24 @@ func _KV_Stream_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type KV_StreamServer = grpc.BidiStreamingServer[StreamRequest, StreamResponse]
 
+func _KV_Upload_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(KVServer).Upload(&grpc.GenericServerStream[UploadRequest, BatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_UploadServer = grpc.ClientStreamingServer[UploadRequest, BatchResponse]
+
+func _KV_Download_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(DownloadRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(KVServer).Download(m, &grpc.GenericServerStream[DownloadRequest, DownloadResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type KV_DownloadServer = grpc.ServerStreamingServer[DownloadResponse]
+
 // KV_ServiceDesc is the grpc.ServiceDesc for KV service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -439,6 +535,16 @@ var KV_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _KV_Stream_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "Upload",
+			Handler:       _KV_Upload_Handler,
+			ClientStreams: true,
+		},
+		{
+			StreamName:    "Download",
+			Handler:       _KV_Download_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "api/lightningv1/kv.proto",

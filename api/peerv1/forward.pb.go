@@ -409,8 +409,11 @@ type ForwardItem struct {
 	Version  uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	ExpiryMs uint64                 `protobuf:"varint,4,opt,name=expiry_ms,json=expiryMs,proto3" json:"expiry_ms,omitempty"`
 	Found    bool                   `protobuf:"varint,5,opt,name=found,proto3" json:"found,omitempty"`
-	// The CRC32C of version, expiry_ms and found as 8, 8 and 1 bytes, little endian, then key and value.
-	Checksum      uint32 `protobuf:"fixed32,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// The CRC32C of version, expiry_ms and found as 8, 8 and 1 bytes, little endian, then key and value,
+	// then, if they are there, the fields of parts in their order as 8, 4, 8, 4 and 8 bytes.
+	Checksum uint32 `protobuf:"fixed32,6,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// Stands for the value if that is in parts.
+	Parts         *ForwardStored `protobuf:"bytes,7,opt,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +490,214 @@ func (x *ForwardItem) GetChecksum() uint32 {
 	return 0
 }
 
+func (x *ForwardItem) GetParts() *ForwardStored {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+// ForwardStored is a value in parts as a read found it.
+type ForwardStored struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Id       uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	First    uint32                 `protobuf:"varint,2,opt,name=first,proto3" json:"first,omitempty"`
+	Bytes    uint64                 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Checksum uint32                 `protobuf:"fixed32,4,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// The time of the read, a version.
+	At            uint64 `protobuf:"varint,5,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardStored) Reset() {
+	*x = ForwardStored{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardStored) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardStored) ProtoMessage() {}
+
+func (x *ForwardStored) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardStored.ProtoReflect.Descriptor instead.
+func (*ForwardStored) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ForwardStored) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ForwardStored) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ForwardStored) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *ForwardStored) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
+func (x *ForwardStored) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+type ForwardPartsRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	Parts   *ForwardStored         `protobuf:"bytes,2,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Which of them: from <= n < from + count. At most four, a mebibyte.
+	From          uint32 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"`
+	Count         uint32 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardPartsRequest) Reset() {
+	*x = ForwardPartsRequest{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardPartsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardPartsRequest) ProtoMessage() {}
+
+func (x *ForwardPartsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardPartsRequest.ProtoReflect.Descriptor instead.
+func (*ForwardPartsRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ForwardPartsRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *ForwardPartsRequest) GetParts() *ForwardStored {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *ForwardPartsRequest) GetFrom() uint32 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ForwardPartsRequest) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+type ForwardPartsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One part behind the other.
+	Parts []byte `protobuf:"bytes,1,opt,name=parts,proto3" json:"parts,omitempty"`
+	// Their CRC32C.
+	Checksum      uint32 `protobuf:"fixed32,2,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForwardPartsResponse) Reset() {
+	*x = ForwardPartsResponse{}
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForwardPartsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForwardPartsResponse) ProtoMessage() {}
+
+func (x *ForwardPartsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForwardPartsResponse.ProtoReflect.Descriptor instead.
+func (*ForwardPartsResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ForwardPartsResponse) GetParts() []byte {
+	if x != nil {
+		return x.Parts
+	}
+	return nil
+}
+
+func (x *ForwardPartsResponse) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
+}
+
 type ForwardGetRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	ShardId   uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
@@ -501,7 +712,7 @@ type ForwardGetRequest struct {
 
 func (x *ForwardGetRequest) Reset() {
 	*x = ForwardGetRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +724,7 @@ func (x *ForwardGetRequest) String() string {
 func (*ForwardGetRequest) ProtoMessage() {}
 
 func (x *ForwardGetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[6]
+	mi := &file_api_peerv1_forward_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +737,7 @@ func (x *ForwardGetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardGetRequest.ProtoReflect.Descriptor instead.
 func (*ForwardGetRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ForwardGetRequest) GetShardId() uint64 {
@@ -574,7 +785,7 @@ type ForwardGetResponse struct {
 
 func (x *ForwardGetResponse) Reset() {
 	*x = ForwardGetResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +797,7 @@ func (x *ForwardGetResponse) String() string {
 func (*ForwardGetResponse) ProtoMessage() {}
 
 func (x *ForwardGetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[7]
+	mi := &file_api_peerv1_forward_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +810,7 @@ func (x *ForwardGetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardGetResponse.ProtoReflect.Descriptor instead.
 func (*ForwardGetResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ForwardGetResponse) GetItems() []*ForwardItem {
@@ -618,7 +829,7 @@ type ForwardReadsRequest struct {
 
 func (x *ForwardReadsRequest) Reset() {
 	*x = ForwardReadsRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +841,7 @@ func (x *ForwardReadsRequest) String() string {
 func (*ForwardReadsRequest) ProtoMessage() {}
 
 func (x *ForwardReadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[8]
+	mi := &file_api_peerv1_forward_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +854,7 @@ func (x *ForwardReadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadsRequest.ProtoReflect.Descriptor instead.
 func (*ForwardReadsRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ForwardReadsRequest) GetReads() []*ForwardRead {
@@ -671,7 +882,7 @@ type ForwardRead struct {
 
 func (x *ForwardRead) Reset() {
 	*x = ForwardRead{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +894,7 @@ func (x *ForwardRead) String() string {
 func (*ForwardRead) ProtoMessage() {}
 
 func (x *ForwardRead) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[9]
+	mi := &file_api_peerv1_forward_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +907,7 @@ func (x *ForwardRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardRead.ProtoReflect.Descriptor instead.
 func (*ForwardRead) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ForwardRead) GetId() uint64 {
@@ -757,7 +968,7 @@ type ForwardReadsResponse struct {
 
 func (x *ForwardReadsResponse) Reset() {
 	*x = ForwardReadsResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +980,7 @@ func (x *ForwardReadsResponse) String() string {
 func (*ForwardReadsResponse) ProtoMessage() {}
 
 func (x *ForwardReadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[10]
+	mi := &file_api_peerv1_forward_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +993,7 @@ func (x *ForwardReadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadsResponse.ProtoReflect.Descriptor instead.
 func (*ForwardReadsResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ForwardReadsResponse) GetAnswers() []*ForwardFound {
@@ -807,7 +1018,7 @@ type ForwardFound struct {
 
 func (x *ForwardFound) Reset() {
 	*x = ForwardFound{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +1030,7 @@ func (x *ForwardFound) String() string {
 func (*ForwardFound) ProtoMessage() {}
 
 func (x *ForwardFound) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[11]
+	mi := &file_api_peerv1_forward_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +1043,7 @@ func (x *ForwardFound) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardFound.ProtoReflect.Descriptor instead.
 func (*ForwardFound) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ForwardFound) GetId() uint64 {
@@ -881,7 +1092,7 @@ type ForwardScanPageRequest struct {
 
 func (x *ForwardScanPageRequest) Reset() {
 	*x = ForwardScanPageRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1104,7 @@ func (x *ForwardScanPageRequest) String() string {
 func (*ForwardScanPageRequest) ProtoMessage() {}
 
 func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[12]
+	mi := &file_api_peerv1_forward_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1117,7 @@ func (x *ForwardScanPageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageRequest.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ForwardScanPageRequest) GetShardId() uint64 {
@@ -988,7 +1199,7 @@ type ForwardScanPageResponse struct {
 
 func (x *ForwardScanPageResponse) Reset() {
 	*x = ForwardScanPageResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1211,7 @@ func (x *ForwardScanPageResponse) String() string {
 func (*ForwardScanPageResponse) ProtoMessage() {}
 
 func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[13]
+	mi := &file_api_peerv1_forward_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1224,7 @@ func (x *ForwardScanPageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardScanPageResponse.ProtoReflect.Descriptor instead.
 func (*ForwardScanPageResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ForwardScanPageResponse) GetItems() []*ForwardItem {
@@ -1062,7 +1273,7 @@ type ForwardCountRequest struct {
 
 func (x *ForwardCountRequest) Reset() {
 	*x = ForwardCountRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[14]
+	mi := &file_api_peerv1_forward_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1285,7 @@ func (x *ForwardCountRequest) String() string {
 func (*ForwardCountRequest) ProtoMessage() {}
 
 func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[14]
+	mi := &file_api_peerv1_forward_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1298,7 @@ func (x *ForwardCountRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCountRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ForwardCountRequest) GetShardId() uint64 {
@@ -1120,7 +1331,7 @@ type ForwardCountResponse struct {
 
 func (x *ForwardCountResponse) Reset() {
 	*x = ForwardCountResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[15]
+	mi := &file_api_peerv1_forward_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1132,7 +1343,7 @@ func (x *ForwardCountResponse) String() string {
 func (*ForwardCountResponse) ProtoMessage() {}
 
 func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[15]
+	mi := &file_api_peerv1_forward_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1145,7 +1356,7 @@ func (x *ForwardCountResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCountResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCountResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ForwardCountResponse) GetCount() uint64 {
@@ -1164,7 +1375,7 @@ type ForwardReadIndexRequest struct {
 
 func (x *ForwardReadIndexRequest) Reset() {
 	*x = ForwardReadIndexRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[16]
+	mi := &file_api_peerv1_forward_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1176,7 +1387,7 @@ func (x *ForwardReadIndexRequest) String() string {
 func (*ForwardReadIndexRequest) ProtoMessage() {}
 
 func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[16]
+	mi := &file_api_peerv1_forward_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1189,7 +1400,7 @@ func (x *ForwardReadIndexRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexRequest.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{16}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ForwardReadIndexRequest) GetShardId() uint64 {
@@ -1210,7 +1421,7 @@ type ForwardReadIndexResponse struct {
 
 func (x *ForwardReadIndexResponse) Reset() {
 	*x = ForwardReadIndexResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[17]
+	mi := &file_api_peerv1_forward_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1433,7 @@ func (x *ForwardReadIndexResponse) String() string {
 func (*ForwardReadIndexResponse) ProtoMessage() {}
 
 func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[17]
+	mi := &file_api_peerv1_forward_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1446,7 @@ func (x *ForwardReadIndexResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardReadIndexResponse.ProtoReflect.Descriptor instead.
 func (*ForwardReadIndexResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{17}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ForwardReadIndexResponse) GetIndex() uint64 {
@@ -1261,7 +1472,7 @@ type ForwardCursorRequest struct {
 
 func (x *ForwardCursorRequest) Reset() {
 	*x = ForwardCursorRequest{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[18]
+	mi := &file_api_peerv1_forward_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1273,7 +1484,7 @@ func (x *ForwardCursorRequest) String() string {
 func (*ForwardCursorRequest) ProtoMessage() {}
 
 func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[18]
+	mi := &file_api_peerv1_forward_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1286,7 +1497,7 @@ func (x *ForwardCursorRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorRequest.ProtoReflect.Descriptor instead.
 func (*ForwardCursorRequest) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{18}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ForwardCursorRequest) GetHandle() uint64 {
@@ -1309,7 +1520,7 @@ type ForwardCursorResponse struct {
 
 func (x *ForwardCursorResponse) Reset() {
 	*x = ForwardCursorResponse{}
-	mi := &file_api_peerv1_forward_proto_msgTypes[19]
+	mi := &file_api_peerv1_forward_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1321,7 +1532,7 @@ func (x *ForwardCursorResponse) String() string {
 func (*ForwardCursorResponse) ProtoMessage() {}
 
 func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_forward_proto_msgTypes[19]
+	mi := &file_api_peerv1_forward_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1334,7 +1545,7 @@ func (x *ForwardCursorResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ForwardCursorResponse.ProtoReflect.Descriptor instead.
 func (*ForwardCursorResponse) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{19}
+	return file_api_peerv1_forward_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ForwardCursorResponse) GetFound() bool {
@@ -1390,14 +1601,29 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x1b\n" +
 	"\tfailed_op\x18\x02 \x01(\rR\bfailedOp\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12<\n" +
-	"\aresults\x18\x04 \x03(\v2\".lightning.peer.v1.ForwardOpResultR\aresults\"\x9e\x01\n" +
+	"\aresults\x18\x04 \x03(\v2\".lightning.peer.v1.ForwardOpResultR\aresults\"\xd6\x01\n" +
 	"\vForwardItem\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\fR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
 	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\x12\x14\n" +
 	"\x05found\x18\x05 \x01(\bR\x05found\x12\x1a\n" +
-	"\bchecksum\x18\x06 \x01(\aR\bchecksum\"\xa0\x01\n" +
+	"\bchecksum\x18\x06 \x01(\aR\bchecksum\x126\n" +
+	"\x05parts\x18\a \x01(\v2 .lightning.peer.v1.ForwardStoredR\x05parts\"w\n" +
+	"\rForwardStored\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
+	"\x05first\x18\x02 \x01(\rR\x05first\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\x12\x1a\n" +
+	"\bchecksum\x18\x04 \x01(\aR\bchecksum\x12\x0e\n" +
+	"\x02at\x18\x05 \x01(\x04R\x02at\"\x92\x01\n" +
+	"\x13ForwardPartsRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x126\n" +
+	"\x05parts\x18\x02 \x01(\v2 .lightning.peer.v1.ForwardStoredR\x05parts\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\rR\x04from\x12\x14\n" +
+	"\x05count\x18\x04 \x01(\rR\x05count\"H\n" +
+	"\x14ForwardPartsResponse\x12\x14\n" +
+	"\x05parts\x18\x01 \x01(\fR\x05parts\x12\x1a\n" +
+	"\bchecksum\x18\x02 \x01(\aR\bchecksum\"\xa0\x01\n" +
 	"\x11ForwardGetRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x1c\n" +
@@ -1457,11 +1683,12 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x15ForwardCursorResponse\x12\x14\n" +
 	"\x05found\x18\x01 \x01(\bR\x05found\x12\x12\n" +
 	"\x04slot\x18\x02 \x01(\rR\x04slot\x12\x14\n" +
-	"\x05start\x18\x03 \x01(\fR\x05start2\x95\x05\n" +
+	"\x05start\x18\x03 \x01(\fR\x05start2\xef\x05\n" +
 	"\aForward\x12X\n" +
 	"\x05Apply\x12&.lightning.peer.v1.ForwardApplyRequest\x1a'.lightning.peer.v1.ForwardApplyResponse\x12R\n" +
 	"\x03Get\x12$.lightning.peer.v1.ForwardGetRequest\x1a%.lightning.peer.v1.ForwardGetResponse\x12\\\n" +
-	"\x05Reads\x12&.lightning.peer.v1.ForwardReadsRequest\x1a'.lightning.peer.v1.ForwardReadsResponse(\x010\x01\x12a\n" +
+	"\x05Reads\x12&.lightning.peer.v1.ForwardReadsRequest\x1a'.lightning.peer.v1.ForwardReadsResponse(\x010\x01\x12X\n" +
+	"\x05Parts\x12&.lightning.peer.v1.ForwardPartsRequest\x1a'.lightning.peer.v1.ForwardPartsResponse\x12a\n" +
 	"\bScanPage\x12).lightning.peer.v1.ForwardScanPageRequest\x1a*.lightning.peer.v1.ForwardScanPageResponse\x12X\n" +
 	"\x05Count\x12&.lightning.peer.v1.ForwardCountRequest\x1a'.lightning.peer.v1.ForwardCountResponse\x12d\n" +
 	"\tReadIndex\x12*.lightning.peer.v1.ForwardReadIndexRequest\x1a+.lightning.peer.v1.ForwardReadIndexResponse\x12[\n" +
@@ -1479,7 +1706,7 @@ func file_api_peerv1_forward_proto_rawDescGZIP() []byte {
 	return file_api_peerv1_forward_proto_rawDescData
 }
 
-var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_api_peerv1_forward_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_api_peerv1_forward_proto_goTypes = []any{
 	(*ForwardApplyRequest)(nil),      // 0: lightning.peer.v1.ForwardApplyRequest
 	(*ForwardApplyResponse)(nil),     // 1: lightning.peer.v1.ForwardApplyResponse
@@ -1487,52 +1714,59 @@ var file_api_peerv1_forward_proto_goTypes = []any{
 	(*ForwardOpResult)(nil),          // 3: lightning.peer.v1.ForwardOpResult
 	(*ForwardResult)(nil),            // 4: lightning.peer.v1.ForwardResult
 	(*ForwardItem)(nil),              // 5: lightning.peer.v1.ForwardItem
-	(*ForwardGetRequest)(nil),        // 6: lightning.peer.v1.ForwardGetRequest
-	(*ForwardGetResponse)(nil),       // 7: lightning.peer.v1.ForwardGetResponse
-	(*ForwardReadsRequest)(nil),      // 8: lightning.peer.v1.ForwardReadsRequest
-	(*ForwardRead)(nil),              // 9: lightning.peer.v1.ForwardRead
-	(*ForwardReadsResponse)(nil),     // 10: lightning.peer.v1.ForwardReadsResponse
-	(*ForwardFound)(nil),             // 11: lightning.peer.v1.ForwardFound
-	(*ForwardScanPageRequest)(nil),   // 12: lightning.peer.v1.ForwardScanPageRequest
-	(*ForwardScanPageResponse)(nil),  // 13: lightning.peer.v1.ForwardScanPageResponse
-	(*ForwardCountRequest)(nil),      // 14: lightning.peer.v1.ForwardCountRequest
-	(*ForwardCountResponse)(nil),     // 15: lightning.peer.v1.ForwardCountResponse
-	(*ForwardReadIndexRequest)(nil),  // 16: lightning.peer.v1.ForwardReadIndexRequest
-	(*ForwardReadIndexResponse)(nil), // 17: lightning.peer.v1.ForwardReadIndexResponse
-	(*ForwardCursorRequest)(nil),     // 18: lightning.peer.v1.ForwardCursorRequest
-	(*ForwardCursorResponse)(nil),    // 19: lightning.peer.v1.ForwardCursorResponse
-	(*lightningv1.Failure)(nil),      // 20: lightning.v1.Failure
+	(*ForwardStored)(nil),            // 6: lightning.peer.v1.ForwardStored
+	(*ForwardPartsRequest)(nil),      // 7: lightning.peer.v1.ForwardPartsRequest
+	(*ForwardPartsResponse)(nil),     // 8: lightning.peer.v1.ForwardPartsResponse
+	(*ForwardGetRequest)(nil),        // 9: lightning.peer.v1.ForwardGetRequest
+	(*ForwardGetResponse)(nil),       // 10: lightning.peer.v1.ForwardGetResponse
+	(*ForwardReadsRequest)(nil),      // 11: lightning.peer.v1.ForwardReadsRequest
+	(*ForwardRead)(nil),              // 12: lightning.peer.v1.ForwardRead
+	(*ForwardReadsResponse)(nil),     // 13: lightning.peer.v1.ForwardReadsResponse
+	(*ForwardFound)(nil),             // 14: lightning.peer.v1.ForwardFound
+	(*ForwardScanPageRequest)(nil),   // 15: lightning.peer.v1.ForwardScanPageRequest
+	(*ForwardScanPageResponse)(nil),  // 16: lightning.peer.v1.ForwardScanPageResponse
+	(*ForwardCountRequest)(nil),      // 17: lightning.peer.v1.ForwardCountRequest
+	(*ForwardCountResponse)(nil),     // 18: lightning.peer.v1.ForwardCountResponse
+	(*ForwardReadIndexRequest)(nil),  // 19: lightning.peer.v1.ForwardReadIndexRequest
+	(*ForwardReadIndexResponse)(nil), // 20: lightning.peer.v1.ForwardReadIndexResponse
+	(*ForwardCursorRequest)(nil),     // 21: lightning.peer.v1.ForwardCursorRequest
+	(*ForwardCursorResponse)(nil),    // 22: lightning.peer.v1.ForwardCursorResponse
+	(*lightningv1.Failure)(nil),      // 23: lightning.v1.Failure
 }
 var file_api_peerv1_forward_proto_depIdxs = []int32{
 	2,  // 0: lightning.peer.v1.ForwardApplyResponse.outcomes:type_name -> lightning.peer.v1.ForwardOutcome
 	4,  // 1: lightning.peer.v1.ForwardOutcome.result:type_name -> lightning.peer.v1.ForwardResult
-	20, // 2: lightning.peer.v1.ForwardOutcome.failure:type_name -> lightning.v1.Failure
+	23, // 2: lightning.peer.v1.ForwardOutcome.failure:type_name -> lightning.v1.Failure
 	3,  // 3: lightning.peer.v1.ForwardResult.results:type_name -> lightning.peer.v1.ForwardOpResult
-	5,  // 4: lightning.peer.v1.ForwardGetResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	9,  // 5: lightning.peer.v1.ForwardReadsRequest.reads:type_name -> lightning.peer.v1.ForwardRead
-	11, // 6: lightning.peer.v1.ForwardReadsResponse.answers:type_name -> lightning.peer.v1.ForwardFound
-	5,  // 7: lightning.peer.v1.ForwardFound.items:type_name -> lightning.peer.v1.ForwardItem
-	20, // 8: lightning.peer.v1.ForwardFound.failure:type_name -> lightning.v1.Failure
-	5,  // 9: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
-	0,  // 10: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
-	6,  // 11: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
-	8,  // 12: lightning.peer.v1.Forward.Reads:input_type -> lightning.peer.v1.ForwardReadsRequest
-	12, // 13: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
-	14, // 14: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
-	16, // 15: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
-	18, // 16: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
-	1,  // 17: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
-	7,  // 18: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
-	10, // 19: lightning.peer.v1.Forward.Reads:output_type -> lightning.peer.v1.ForwardReadsResponse
-	13, // 20: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
-	15, // 21: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
-	17, // 22: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
-	19, // 23: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	6,  // 4: lightning.peer.v1.ForwardItem.parts:type_name -> lightning.peer.v1.ForwardStored
+	6,  // 5: lightning.peer.v1.ForwardPartsRequest.parts:type_name -> lightning.peer.v1.ForwardStored
+	5,  // 6: lightning.peer.v1.ForwardGetResponse.items:type_name -> lightning.peer.v1.ForwardItem
+	12, // 7: lightning.peer.v1.ForwardReadsRequest.reads:type_name -> lightning.peer.v1.ForwardRead
+	14, // 8: lightning.peer.v1.ForwardReadsResponse.answers:type_name -> lightning.peer.v1.ForwardFound
+	5,  // 9: lightning.peer.v1.ForwardFound.items:type_name -> lightning.peer.v1.ForwardItem
+	23, // 10: lightning.peer.v1.ForwardFound.failure:type_name -> lightning.v1.Failure
+	5,  // 11: lightning.peer.v1.ForwardScanPageResponse.items:type_name -> lightning.peer.v1.ForwardItem
+	0,  // 12: lightning.peer.v1.Forward.Apply:input_type -> lightning.peer.v1.ForwardApplyRequest
+	9,  // 13: lightning.peer.v1.Forward.Get:input_type -> lightning.peer.v1.ForwardGetRequest
+	11, // 14: lightning.peer.v1.Forward.Reads:input_type -> lightning.peer.v1.ForwardReadsRequest
+	7,  // 15: lightning.peer.v1.Forward.Parts:input_type -> lightning.peer.v1.ForwardPartsRequest
+	15, // 16: lightning.peer.v1.Forward.ScanPage:input_type -> lightning.peer.v1.ForwardScanPageRequest
+	17, // 17: lightning.peer.v1.Forward.Count:input_type -> lightning.peer.v1.ForwardCountRequest
+	19, // 18: lightning.peer.v1.Forward.ReadIndex:input_type -> lightning.peer.v1.ForwardReadIndexRequest
+	21, // 19: lightning.peer.v1.Forward.Cursor:input_type -> lightning.peer.v1.ForwardCursorRequest
+	1,  // 20: lightning.peer.v1.Forward.Apply:output_type -> lightning.peer.v1.ForwardApplyResponse
+	10, // 21: lightning.peer.v1.Forward.Get:output_type -> lightning.peer.v1.ForwardGetResponse
+	13, // 22: lightning.peer.v1.Forward.Reads:output_type -> lightning.peer.v1.ForwardReadsResponse
+	8,  // 23: lightning.peer.v1.Forward.Parts:output_type -> lightning.peer.v1.ForwardPartsResponse
+	16, // 24: lightning.peer.v1.Forward.ScanPage:output_type -> lightning.peer.v1.ForwardScanPageResponse
+	18, // 25: lightning.peer.v1.Forward.Count:output_type -> lightning.peer.v1.ForwardCountResponse
+	20, // 26: lightning.peer.v1.Forward.ReadIndex:output_type -> lightning.peer.v1.ForwardReadIndexResponse
+	22, // 27: lightning.peer.v1.Forward.Cursor:output_type -> lightning.peer.v1.ForwardCursorResponse
+	20, // [20:28] is the sub-list for method output_type
+	12, // [12:20] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_forward_proto_init() }
@@ -1551,7 +1785,7 @@ func file_api_peerv1_forward_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_forward_proto_rawDesc), len(file_api_peerv1_forward_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

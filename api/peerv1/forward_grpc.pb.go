@@ -25,6 +25,7 @@ const (
 	Forward_Apply_FullMethodName     = "/lightning.peer.v1.Forward/Apply"
 	Forward_Get_FullMethodName       = "/lightning.peer.v1.Forward/Get"
 	Forward_Reads_FullMethodName     = "/lightning.peer.v1.Forward/Reads"
+	Forward_Parts_FullMethodName     = "/lightning.peer.v1.Forward/Parts"
 	Forward_ScanPage_FullMethodName  = "/lightning.peer.v1.Forward/ScanPage"
 	Forward_Count_FullMethodName     = "/lightning.peer.v1.Forward/Count"
 	Forward_ReadIndex_FullMethodName = "/lightning.peer.v1.Forward/ReadIndex"
@@ -44,6 +45,9 @@ type ForwardClient interface {
 	// Reads is Get for all that a node has to read on this one, of any shards, each read for itself and
 	// in any order.
 	Reads(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ForwardReadsRequest, ForwardReadsResponse], error)
+	// Parts reads some parts of a value that a read has found. Any replica may answer that has applied
+	// what was there at the time of the read.
+	Parts(ctx context.Context, in *ForwardPartsRequest, opts ...grpc.CallOption) (*ForwardPartsResponse, error)
 	// ScanPage reads one page of a range of one shard.
 	ScanPage(ctx context.Context, in *ForwardScanPageRequest, opts ...grpc.CallOption) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
@@ -95,6 +99,16 @@ func (c *forwardClient) Reads(ctx context.Context, opts ...grpc.CallOption) (grp
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Forward_ReadsClient = grpc.BidiStreamingClient[ForwardReadsRequest, ForwardReadsResponse]
+
+func (c *forwardClient) Parts(ctx context.Context, in *ForwardPartsRequest, opts ...grpc.CallOption) (*ForwardPartsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ForwardPartsResponse)
+	err := c.cc.Invoke(ctx, Forward_Parts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *forwardClient) ScanPage(ctx context.Context, in *ForwardScanPageRequest, opts ...grpc.CallOption) (*ForwardScanPageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -149,6 +163,9 @@ type ForwardServer interface {
 	// Reads is Get for all that a node has to read on this one, of any shards, each read for itself and
 	// in any order.
 	Reads(grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]) error
+	// Parts reads some parts of a value that a read has found. Any replica may answer that has applied
+	// what was there at the time of the read.
+	Parts(context.Context, *ForwardPartsRequest) (*ForwardPartsResponse, error)
 	// ScanPage reads one page of a range of one shard.
 	ScanPage(context.Context, *ForwardScanPageRequest) (*ForwardScanPageResponse, error)
 	// Count counts the keys of one shard.
@@ -176,6 +193,9 @@ func (UnimplementedForwardServer) Get(context.Context, *ForwardGetRequest) (*For
 }
 func (UnimplementedForwardServer) Reads(grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]) error {
 	return status.Error(codes.Unimplemented, "method Reads not implemented")
+}
+func (UnimplementedForwardServer) Parts(context.Context, *ForwardPartsRequest) (*ForwardPartsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Parts not implemented")
 }
 func (UnimplementedForwardServer) ScanPage(context.Context, *ForwardScanPageRequest) (*ForwardScanPageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ScanPage not implemented")
@@ -252,6 +272,24 @@ func _Forward_Reads_Handler(srv interface{}, stream grpc.ServerStream) error {
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Forward_ReadsServer = grpc.BidiStreamingServer[ForwardReadsRequest, ForwardReadsResponse]
+
+func _Forward_Parts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ForwardPartsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ForwardServer).Parts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Forward_Parts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ForwardServer).Parts(ctx, req.(*ForwardPartsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _Forward_ScanPage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ForwardScanPageRequest)
@@ -339,6 +377,10 @@ var Forward_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _Forward_Get_Handler,
+		},
+		{
+			MethodName: "Parts",
+			Handler:    _Forward_Parts_Handler,
 		},
 		{
 			MethodName: "ScanPage",

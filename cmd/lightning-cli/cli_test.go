@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -121,7 +122,7 @@ func (s *shell) refuse(code api.Code) {
 			continue
 		}
 		s.cluster.Node(i).SetIntercept(func(_ context.Context, method string, _ any, next func() (any, error)) (any, error) {
-			if method == "Batch" || method == "Get" {
+			if method == "Batch" || method == "Get" || method == "Upload" || method == "Download" {
 				return nil, api.Errorf(code, "refused by the test")
 			}
 			return next()
@@ -148,7 +149,7 @@ func TestEveryErrorHasAnExitCode(t *testing.T) {
 		api.CodeNotLeader: 5, api.CodeStaleMap: 5, api.CodeUnavailable: 5, api.CodeNotReady: 5, api.CodeOverloaded: 5,
 		api.CodeExpired: 5, api.CodeStoreFailed: 5, api.CodeShuttingDown: 5,
 		api.CodeNotFloat: 4, api.CodeOverflow: 4, api.CodeNotFound: 3, api.CodeUnauthorized: 7, api.CodeDenied: 7, api.CodeTooStale: 5,
-		api.CodeUnknownOutcome: 6, api.CodeReleased: 6, api.CodeSnapshotTooOld: 1, api.CodeInternal: 1,
+		api.CodeUnknownOutcome: 6, api.CodeReleased: 6, api.CodeSnapshotTooOld: 5, api.CodePartsMissing: 5, api.CodeInternal: 1,
 	}
 	for _, row := range api.Table {
 		code, listed := want[row.Code]
@@ -197,7 +198,7 @@ func TestALargeInputIsRefusedBeforeItIsRead(t *testing.T) {
 	s := &shell{cluster: fakecluster.New(1), stdin: strings.Repeat("x", api.MaxValueBytes+1)}
 	defer s.cluster.Close()
 	got := s.do("put", "k", "-", "--addr", "node-0:8379")
-	if !strings.Contains(got, "8388608 bytes") || !strings.Contains(got, "exit 2") {
+	if !strings.Contains(got, strconv.Itoa(api.MaxValueBytes)+" bytes") || !strings.Contains(got, "exit 2") {
 		t.Errorf("got %q", got)
 	}
 }

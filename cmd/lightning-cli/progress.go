@@ -16,7 +16,7 @@ const (
 // progress says on stderr how far a long command is. Count may be called by many at once.
 type progress struct {
 	w        io.Writer
-	unit     string
+	unit     string // of what is counted; empty when only bytes are
 	terminal bool
 	items    atomic.Uint64
 	bytes    atomic.Uint64
@@ -24,12 +24,18 @@ type progress struct {
 	stopped  sync.WaitGroup
 }
 
+func (a *app) newProgress(unit string) *progress {
+	return &progress{w: a.stderr, unit: unit, terminal: a.stderrTerminal, stop: make(chan struct{})}
+}
+
 // startProgress starts a goroutine, which end stops.
 func (a *app) startProgress(unit string) *progress {
-	p := &progress{w: a.stderr, unit: unit, terminal: a.stderrTerminal, stop: make(chan struct{})}
-	p.stopped.Go(p.printLoop)
+	p := a.newProgress(unit)
+	p.start()
 	return p
 }
+
+func (p *progress) start() { p.stopped.Go(p.printLoop) }
 
 // count adds what is done.
 func (p *progress) count(items, bytes int) {
@@ -59,17 +65,22 @@ func (p *progress) printLoop() {
 			}
 			return
 		case <-tick.C:
-			items := p.items.Load()
-			p.print(items, float64(items-before)/every.Seconds(), time.Since(began))
-			before, drawn = items, true
+			now := p.items.Load()
+			if p.unit == "" {
+				now = p.bytes.Load()
+			}
+			p.print(now, float64(now-before)/every.Seconds(), time.Since(began))
+			before, drawn = now, true
 		}
 	}
 }
 
 // print writes one line. A stderr that is closed is nobody's loss.
-func (p *progress) print(items uint64, rate float64, took time.Duration) {
-	line := fmt.Sprintf("%d %s, %.0f/s", items, p.unit, rate)
-	if bytes := p.bytes.Load(); bytes > 0 {
+func (p *progress) print(count uint64, rate float64, took time.Duration) {
+	line := fmt.Sprintf("%d %s, %.0f/s", count, p.unit, rate)
+	if p.unit == "" {
+		line = fmt.Sprintf("%s, %s/s", byteText(count), byteText(uint64(rate)))
+	} else if bytes := p.bytes.Load(); bytes > 0 {
 		line += ", " + byteText(bytes)
 	}
 	line += ", " + took.Truncate(time.Second).String()

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,7 +27,8 @@ func (a *app) putCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put KEY VALUE | put KEY - | put KEY --file FILE",
 		Short: "Write a key",
-		Long: "Write a key. The value is an argument, standard input when the argument is -, or a file.\n" +
+		Long: "Write a key. The value is an argument, standard input when the argument is -, or a file. It has up\n" +
+			"to 64 MiB, of which a few are in memory; a second for each MiB is added to --timeout.\n" +
 			"A value that begins with a dash follows --: put KEY -- -1.\n\n" +
 			"Exit code 4 when a condition does not hold; then nothing was written.",
 		Args: arguments(1, 2, "KEY and VALUE"),
@@ -40,6 +41,7 @@ func (a *app) putCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			defer value.close()
 			return a.withClient(func(c *client.Client) error {
 				return a.put(cmd, c, []byte(args[0]), value, options)
 			})
@@ -83,46 +85,58 @@ func (f putFlags) options(cmd *cobra.Command) (client.PutOptions, error) {
 	return o, nil
 }
 
+// input is where a value comes from.
+type input struct {
+	io.Reader
+	close func()
+}
+
 // value finds the value in the one place that the command line names.
-func (a *app) value(ctx context.Context, args []string, file string) ([]byte, error) {
+func (a *app) value(ctx context.Context, args []string, file string) (input, error) {
 	switch {
 	case len(args) == 0 && file == "":
-		return nil, usagef("no value, want VALUE, - or --file")
+		return input{}, usagef("no value, want VALUE, - or --file")
 	case len(args) == 1 && file != "":
-		return nil, usagef("two values, VALUE and --file")
+		return input{}, usagef("two values, VALUE and --file")
 	case file != "":
-		return readFile(ctx, file)
+		return openFile(ctx, file)
 	case args[0] == "-":
-		return readValue(ctx, "standard input", a.stdin)
+		return input{&interruptible{ctx: ctx, from: a.stdin}, func() {}}, nil
 	default:
-		return []byte(args[0]), nil
+		return input{strings.NewReader(args[0]), func() {}}, nil
 	}
 }
 
-func readFile(ctx context.Context, name string) ([]byte, error) {
+// openFile opens a file. One that is read from its beginning again gives the same, so that a put can be
+// repeated; a pipe or a device can be silent for ever.
+func openFile(ctx context.Context, name string) (input, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, usagef("--file: %w", err)
+		return input{}, usagef("--file: %w", err)
 	}
-	value, err := readValue(ctx, name, f)
-	_ = f.Close() // nothing was written to it
-	return value, err
+	in := input{f, func() { _ = f.Close() }} // nothing was written to it
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		in.close()
+		return input{}, usagef("--file: %w", err)
+	case info.IsDir():
+		in.close()
+		return input{}, usagef("--file: %s is a folder", name)
+	case !info.Mode().IsRegular():
+		in.Reader = &interruptible{ctx: ctx, from: f}
+	}
+	return in, nil
 }
 
-// readValue reads no more than the cluster takes, so that an endless input is refused.
-func readValue(ctx context.Context, name string, r io.Reader) ([]byte, error) {
-	value, err := io.ReadAll(io.LimitReader(&interruptible{ctx: ctx, from: r}, api.MaxValueBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+func (a *app) put(cmd *cobra.Command, c *client.Client, key []byte, value io.Reader, o client.PutOptions) error {
+	p := a.startProgress("")
+	from := &countingReader{Reader: value, to: p}
+	result, err := c.PutFrom(cmd.Context(), 0, key, from, o)
+	p.end()
+	if err != nil && from.failed != nil && api.CodeOf(err) == api.CodeInvalid {
+		err = from.failed
 	}
-	if len(value) > api.MaxValueBytes {
-		return nil, api.Errorf(api.CodeTooLarge, "read %s: the value has more than %d bytes, which is the limit", name, api.MaxValueBytes)
-	}
-	return value, nil
-}
-
-func (a *app) put(cmd *cobra.Command, c *client.Client, key, value []byte, o client.PutOptions) error {
-	result, err := c.Put(cmd.Context(), 0, key, value, o)
 	if err != nil {
 		return err
 	}

@@ -10,17 +10,23 @@ func Check(b *api.Batch) (bytes int, refusal *api.Error) {
 			return 0, api.Errorf(api.CodeInvalid, "a client's values are not in parts")
 		}
 	}
-	return CheckInParts(b)
+	return check(b, (*api.Op).MayBeStaged)
 }
 
-// CheckInParts is Check of a batch whose values may be in parts.
+// CheckInParts is Check of a batch whose large values are in parts.
 func CheckInParts(b *api.Batch) (bytes int, refusal *api.Error) {
+	return check(b, func(*api.Op) bool { return false })
+}
+
+// check checks a batch. staged says whose values will go through the log before it.
+func check(b *api.Batch, staged func(*api.Op) bool) (bytes int, refusal *api.Error) {
 	if len(b.Ops) == 0 {
 		return 0, api.Errorf(api.CodeInvalid, "a batch needs at least one operation")
 	}
 	if len(b.Ops) > api.MaxBatchOps {
 		return 0, api.Errorf(api.CodeTooLarge, "a batch of %d operations is over the limit of %d", len(b.Ops), api.MaxBatchOps)
 	}
+	before := 0 // bytes that come before the batch itself
 	for i := range b.Ops {
 		op := &b.Ops[i]
 		if refusal := checkOp(op); refusal != nil {
@@ -29,10 +35,17 @@ func CheckInParts(b *api.Batch) (bytes int, refusal *api.Error) {
 		bytes += len(op.Key) + len(op.Source) + len(op.Value)
 		if op.Parts != nil {
 			bytes += int(op.Parts.Bytes)
+			before += int(op.Parts.Bytes)
+		} else if staged(op) {
+			before += len(op.Value)
 		}
 	}
-	if bytes > api.MaxBatchBytes {
+	switch {
+	case bytes > api.MaxBatchBytes:
 		return 0, api.Errorf(api.CodeTooLarge, "a batch of %d bytes is over the limit of %d", bytes, api.MaxBatchBytes)
+	case bytes-before > api.MaxInlineBatchBytes:
+		return 0, api.Errorf(api.CodeTooLarge, "a batch has %d bytes of keys and of values below %d bytes, over the limit of %d",
+			bytes-before, api.MinStagedBytes, api.MaxInlineBatchBytes)
 	}
 	return bytes, nil
 }
@@ -59,6 +72,8 @@ func checkOp(op *api.Op) *api.Error {
 		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", op.Parts.Bytes, api.MaxValueBytes)
 	case len(op.Value) > api.MaxValueBytes:
 		return api.Errorf(api.CodeTooLarge, "a value of %d bytes is over the limit of %d", len(op.Value), api.MaxValueBytes)
+	case len(op.Value) > api.MaxWholeBytes && op.Kind != api.OpPut:
+		return api.Errorf(api.CodeTooLarge, "%d bytes are over the limit of %d for what changes a value in place", len(op.Value), api.MaxWholeBytes)
 	case op.Expiry.Mode > api.ExpiryAfter:
 		return api.Errorf(api.CodeInvalid, "expiry mode %d is not known", op.Expiry.Mode)
 	case op.Condition.Kind > api.ConditionExpiringSooner:

@@ -40,7 +40,7 @@
 // # Invariants
 //
 //   - EV1: the outcome depends on the batch, the version and the rows alone.
-//   - EV2: what a batch returns and writes beyond its own bytes is at most api.MaxBatchBytes, and is
+//   - EV2: what a batch returns and writes beyond its own bytes is at most api.MaxInlineBatchBytes, and is
 //     counted before it is allocated.
 //   - EV3: a step that failed leaves no write behind.
 //   - EV4: a long value is looked up once for each key of a batch, and again only for bytes that

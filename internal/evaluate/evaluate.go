@@ -84,7 +84,7 @@ type savedRow struct {
 // carry 8 MiB; without a bound, the thousand commands of an entry would need 8 GiB of memory on
 // every replica, and one engine batch could not hold what they write. Two times the bound of a
 // single batch lets any one of them through.
-const MaxCarriedBytes = 2 * api.MaxBatchBytes
+const MaxCarriedBytes = 2 * api.MaxInlineBatchBytes
 
 // indexFrom is the number of writes from which a map beats looking through the slice.
 const indexFrom = 16
@@ -242,7 +242,7 @@ func (e *Evaluator) Carried() int { return e.carried }
 func (e *Evaluator) carry(n int) *api.Error {
 	e.carried += n
 	switch {
-	case e.carried > api.MaxBatchBytes:
+	case e.carried > api.MaxInlineBatchBytes:
 		return ErrCarriesTooMuch
 	case e.CarriedBefore+e.carried > MaxCarriedBytes:
 		return ErrOverloaded

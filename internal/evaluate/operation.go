@@ -14,10 +14,10 @@ var (
 	ErrNotFloat      = api.Errorf(api.CodeNotFloat, "the value or the increment is not a decimal number")
 	ErrNotFinite     = api.Errorf(api.CodeOverflow, "the sum is not a finite number")
 	ErrNotFound      = api.Errorf(api.CodeNotFound, "the source key does not exist")
-	ErrValueTooLarge = api.Errorf(api.CodeTooLarge, "the value would be over the limit of %d bytes", api.MaxValueBytes)
+	ErrValueTooLarge = api.Errorf(api.CodeTooLarge, "a value that is changed in place has at most %d bytes, before and after", api.MaxWholeBytes)
 
 	// ErrCarriesTooMuch fails the batch, an independent one too.
-	ErrCarriesTooMuch = api.Errorf(api.CodeTooLarge, "the stored values that the batch returns or keeps are together over the limit of %d bytes", api.MaxBatchBytes)
+	ErrCarriesTooMuch = api.Errorf(api.CodeTooLarge, "the stored values that the batch returns or keeps are together over the limit of %d bytes", api.MaxInlineBatchBytes)
 	// ErrOverloaded fails the batch because of those applied before it: there was no room.
 	ErrOverloaded = api.Errorf(api.CodeOverloaded, "the batches proposed together return or keep more than %d bytes of stored values", MaxCarriedBytes)
 )
@@ -134,7 +134,7 @@ func (e *Evaluator) expire(op *api.Op, current state) *api.Error {
 // grown is a copy of the key's value with at least size bytes, the new ones zero. brought is how
 // many of them the operation brings itself. Nothing is allocated for a size beyond the limit.
 func (e *Evaluator) grown(key []byte, current state, size uint64, brought int) ([]byte, *api.Error) {
-	if size > api.MaxValueBytes {
+	if size > api.MaxWholeBytes || current.length > api.MaxWholeBytes {
 		return nil, ErrValueTooLarge
 	}
 	n := max(int(size), current.length)
@@ -148,7 +148,7 @@ func (e *Evaluator) grown(key []byte, current state, size uint64, brought int) (
 
 // overwrite puts part at an offset of the key's value and keeps the expiry.
 func (e *Evaluator) overwrite(key []byte, current state, offset uint64, part []byte, found *api.OpResult) *api.Error {
-	if offset > api.MaxValueBytes {
+	if offset > api.MaxWholeBytes {
 		return ErrValueTooLarge
 	}
 	value, refusal := e.grown(key, current, offset+uint64(len(part)), len(part))

@@ -33,6 +33,7 @@ type Cluster struct {
 		requests []*pb.BatchRequest // every write that arrived, in order
 		scans    []*pb.ScanRequest
 		messages int // of streams of calls
+		chunks   int // of uploads
 
 		clusterMap *pb.ClusterMap
 		leaders    map[api.ShardID]api.NodeID
@@ -68,6 +69,7 @@ type Node struct {
 		intercept Intercept
 		redirect  bool
 		unary     bool
+		damage    func(*pb.Chunk)
 	}
 }
 
@@ -201,6 +203,13 @@ func (c *Cluster) Put(key, value string) {
 	defer c.mu.Unlock()
 	c.mu.last = c.nowLocked() + 1
 	c.mu.data[key] = evaluate.Row{Value: []byte(value), Version: c.mu.last, Live: true}
+}
+
+// Delete removes a key directly.
+func (c *Cluster) Delete(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.data, key)
 }
 
 // Close stops all nodes.

@@ -50,6 +50,7 @@ func (n *Node) Start() {
 	n.mu.listener = bufconn.Listen(pipeBytes)
 	n.mu.server = grpc.NewServer(
 		grpc.UnaryInterceptor(n.unary), grpc.StreamInterceptor(n.stream), grpc.WaitForHandlers(true),
+		grpc.InitialWindowSize(api.StreamWindowBytes), grpc.InitialConnWindowSize(api.ConnectionWindowBytes),
 		grpc.MaxRecvMsgSize(api.MaxMessageBytes), grpc.MaxSendMsgSize(api.MaxMessageBytes))
 	pb.RegisterKVServer(n.mu.server, n)
 	pb.RegisterClusterServer(n.mu.server, n)

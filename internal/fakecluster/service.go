@@ -46,6 +46,9 @@ func (n *Node) MultiGet(_ context.Context, r *pb.MultiGetRequest) (*pb.MultiGetR
 	size := 0
 	for _, key := range r.GetKeys() {
 		item := c.getLocked(key)
+		if len(item.GetValue()) > api.MaxMessageValueBytes {
+			return nil, api.Errorf(api.CodeTooLarge, "a value is over the limit of %d bytes for a message", api.MaxMessageValueBytes)
+		}
 		if size += len(item.GetValue()); size > api.MaxReplyBytes {
 			return nil, api.Errorf(api.CodeTooLarge, "the values are over the limit of %d bytes", api.MaxReplyBytes)
 		}
@@ -202,8 +205,12 @@ func (c *Cluster) items(r *pb.ScanRequest) []*pb.Item {
 			continue
 		}
 		item := &pb.Item{Key: []byte(key), Version: found.GetVersion(), ExpiryMs: found.GetExpiryMs()}
-		if !r.GetKeysOnly() {
-			item.Value = found.GetValue()
+		switch value := found.GetValue(); {
+		case r.GetKeysOnly():
+		case r.GetOmitLong() && len(value) > api.MaxMessageValueBytes:
+			item.OmittedBytes = uint64(len(value))
+		default:
+			item.Value = value
 		}
 		items = append(items, item)
 	}

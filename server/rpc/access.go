@@ -51,6 +51,8 @@ var methods = map[string]caller{
 	pb.KV_Batch_FullMethodName:     clients,
 	pb.KV_Scan_FullMethodName:      clients,
 	pb.KV_Stream_FullMethodName:    clients,
+	pb.KV_Upload_FullMethodName:    clients,
+	pb.KV_Download_FullMethodName:  clients,
 
 	pb.Cluster_GetMap_FullMethodName: clients,
 	pb.Cluster_Status_FullMethodName: clients,
@@ -58,6 +60,7 @@ var methods = map[string]caller{
 	peerv1.Forward_Apply_FullMethodName:     nodes,
 	peerv1.Forward_Get_FullMethodName:       nodes,
 	peerv1.Forward_Reads_FullMethodName:     nodes,
+	peerv1.Forward_Parts_FullMethodName:     nodes,
 	peerv1.Forward_ScanPage_FullMethodName:  nodes,
 	peerv1.Forward_Count_FullMethodName:     nodes,
 	peerv1.Forward_ReadIndex_FullMethodName: nodes,

@@ -44,6 +44,8 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 		return unmarshal(data, m.(proto.Message), 0)
 	case *peerv1.ForwardReadsRequest:
 		return unmarshal(data, m, 1) // a read, and its keys
+	case *pb.UploadRequest:
+		return unmarshal(data, m, 2) // a header, the batch in it, and its list
 	case *pb.StreamRequest:
 		return unmarshal(data, m, 2) // a call, and the list in its request
 	}

@@ -21,10 +21,19 @@
 //  3. What has been answered waits until answerLoop, the handler, sends all of it in one message.
 //  4. When the node stops, what is under way is answered, later calls are refused, and the stream ends.
 //
+// # The life of a long value
+//
+//  1. Upload takes the header, and room in the ledger of transfers (upload.go).
+//  2. The KV asks for the value piece by piece. Each chunk is waited for, for TransferSilence at most, and checked:
+//     its checksum is that of the value up to its end. Flow control makes the client wait for the KV.
+//  3. Only behind the last chunk is the KV told that the value has ended: what breaks before has executed
+//     nothing. Batches of several operations are gathered in memory first.
+//  4. Download sends what the KV brings, piece by piece, and waits for the client as Upload does (download.go).
+//
 // # Goroutines
 //
 // New starts streamWorkers goroutines that run requests; when all are busy gRPC starts one per request. Serve is the caller's. A stream of calls has one more that
-// reads, which ends after its handler and is waited for by Close, and one for each turn. Close ends the requests that
+// reads, which ends after its handler and is waited for by Close, and one for each turn. An upload or download has one while it waits for its client (patience.go). Close ends the requests that
 // only wait (GetMap, health Watch), lets the others end for a moment, cancels the rest and waits
 // for all.
 //
@@ -47,4 +56,6 @@
 //   - C8: no call of a message that came after its password was taken away is run.
 //   - C9: what all streams of calls hold together is bounded, however many of them are not read, and
 //     those whose answers are taken are served meanwhile.
+//   - C10: no part of an upload is executed unless all of its chunks came as they were sent; what uploads and
+//     downloads hold together is bounded, and a client that does nothing holds it no longer than TransferSilence.
 package rpc

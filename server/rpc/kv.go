@@ -17,6 +17,9 @@ type KV interface {
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
 	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
+	// PutValue and OpenValue write and read a value piece by piece.
+	PutValue(ctx context.Context, p server.Put, next func() ([]byte, error)) (api.Result, error)
+	OpenValue(ctx context.Context, q server.Query) (*server.Value, error)
 	// Run runs the requests of a turn, and Home is the shard that all keys of one live on, if one does.
 	Run(ctx context.Context, t *server.Turn)
 	Home(q *server.Request) (api.ShardID, bool)
@@ -56,7 +59,16 @@ func (k kvService) read(ctx context.Context, ns uint32, keys [][]byte, maxStalen
 	if err == nil && len(items) != len(keys) {
 		err = api.Errorf(api.CodeInternal, "%d items for %d keys", len(items), len(keys))
 	}
+	for i := range items {
+		if len(items[i].Value) > api.MaxMessageValueBytes {
+			return nil, errLongValue(len(items[i].Value))
+		}
+	}
 	return items, err
+}
+
+func errLongValue(bytes int) error {
+	return api.Errorf(api.CodeTooLarge, "the value has %d bytes, over the limit of %d for an answer in one message: read it by Download", bytes, api.MaxMessageValueBytes)
 }
 
 // Put implements pb.KVServer.
@@ -107,8 +119,12 @@ func (k kvService) apply(ctx context.Context, ns uint32, id *pb.RequestId, indep
 // only then is it known that the range goes on.
 func (k kvService) Scan(req *pb.ScanRequest, stream grpc.ServerStreamingServer[pb.ScanResponse]) error {
 	r := rangeFromProto(req)
-	page := scanPage{stream: stream, reverse: r.Reverse}
+	page := scanPage{stream: stream, reverse: r.Reverse, omitLong: req.OmitLong}
 	for item, err := range k.kv.Scan(stream.Context(), r) {
+		var found *pb.Item
+		if err == nil {
+			found, err = page.item(item)
+		}
 		if err != nil {
 			// What was found before the error is good; the client goes on behind it.
 			if sendErr := page.send(true); sendErr != nil {
@@ -116,33 +132,53 @@ func (k kvService) Scan(req *pb.ScanRequest, stream grpc.ServerStreamingServer[p
 			}
 			return err
 		}
-		if page.full() {
+		if !page.hasRoom(found) {
 			if err := page.send(true); err != nil {
 				return err
 			}
 		}
-		page.add(item)
+		page.add(found)
 	}
 	return page.send(r.Limit != 0 && page.count == r.Limit)
 }
 
 // scanPage gathers the items of the next message of a scan.
 type scanPage struct {
-	stream  grpc.ServerStreamingServer[pb.ScanResponse]
-	reverse bool
-	items   []*pb.Item
-	bytes   int
-	count   uint64 // items of the whole scan
+	stream   grpc.ServerStreamingServer[pb.ScanResponse]
+	reverse  bool
+	omitLong bool
+	items    []*pb.Item
+	bytes    int
+	count    uint64 // items of the whole scan
 }
 
-func (p *scanPage) add(item api.Item) {
-	p.items = append(p.items, itemToProto(item))
+// item is an item as the scan answers it, without a value that is too long for a message.
+func (p *scanPage) item(item api.Item) (*pb.Item, error) {
+	bytes := len(item.Value)
+	if item.Stored != nil {
+		bytes = int(item.Stored.Bytes)
+	}
+	if bytes <= api.MaxMessageValueBytes {
+		return itemToProto(item), nil
+	}
+	if !p.omitLong {
+		return nil, errLongValue(bytes)
+	}
+	item.Value = nil
+	found := itemToProto(item)
+	found.OmittedBytes = uint64(bytes)
+	return found, nil
+}
+
+func (p *scanPage) add(item *pb.Item) {
+	p.items = append(p.items, item)
 	p.bytes += len(item.Key) + len(item.Value)
 	p.count++
 }
 
-func (p *scanPage) full() bool {
-	return len(p.items) >= api.MaxScanPageItems || p.bytes >= api.MaxScanPageBytes
+// hasRoom reports whether an item fits into the page. One that is longer than a page is one for itself.
+func (p *scanPage) hasRoom(item *pb.Item) bool {
+	return len(p.items) < api.MaxScanPageItems && (len(p.items) == 0 || p.bytes+len(item.Key)+len(item.Value) <= api.MaxScanPageBytes)
 }
 
 // send sends what was gathered, if anything. more says that the range may go on.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,6 +45,19 @@ type recorder struct {
 	query server.Query
 	batch api.Batch
 	rng   api.Range
+
+	put    server.Put
+	value  []byte // of the put
+	whole  bool   // all of it came
+	early  bool   // answer before it comes
+	taken  atomic.Int64
+	failed atomic.Bool
+	open   *server.Value // what OpenValue answers
+}
+
+func (r *recorder) OpenValue(_ context.Context, q server.Query) (*server.Value, error) {
+	r.query = q
+	return r.open, r.err
 }
 
 func (r *recorder) Read(_ context.Context, q server.Query) ([]api.Item, error) {
@@ -374,10 +388,10 @@ func TestAPanicIsAnInternalError(t *testing.T) {
 func TestLargeMessagesPassAndLargerOnesAreRefused(t *testing.T) {
 	f := start(t)
 	client := pb.NewKVClient(f.conn)
-	if _, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxValueBytes)}); err != nil {
+	if _, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxWholeBytes)}); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.kv.batch.Ops[0].Value) != api.MaxValueBytes {
+	if len(f.kv.batch.Ops[0].Value) != api.MaxWholeBytes {
 		t.Fatal("the value was cut")
 	}
 	_, err := client.Put(t.Context(), &pb.PutRequest{Key: []byte("k"), Value: make([]byte, api.MaxMessageBytes+1)})

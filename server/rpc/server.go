@@ -63,6 +63,10 @@ type Options struct {
 	MaxConnectionAge time.Duration
 	// MaxStreams bounds the requests that one connection may have at once. Default 1024.
 	MaxStreams uint32
+	// TransferSilence is how long the client of an upload may send nothing, and that of a download take
+	// nothing. Default 15 s: longer than a network that works is silent, and short beside the time for
+	// which a shard keeps what was uploaded.
+	TransferSilence time.Duration
 
 	// Observe is told of every request of KV, Cluster and Forward, but for the reads on a stream of
 	// Forward, of which the node that sends them knows: the protocol ("grpc" or
@@ -79,6 +83,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxConnectionAge == 0 {
 		o.MaxConnectionAge = 30 * time.Minute
+	}
+	if o.TransferSilence == 0 {
+		o.TransferSilence = 15 * time.Second
 	}
 	if o.Cluster == nil {
 		o.Cluster = func() string { return "" }
@@ -102,8 +109,10 @@ type Server struct {
 	// closing ends the requests that only wait.
 	closing context.Context
 	cancel  context.CancelFunc
-	readers sync.WaitGroup // of the streams of calls
-	ledger  ledger
+	readers sync.WaitGroup // of the streams of calls, and waits for clients
+	ledger  ledger         // of the streams of calls
+	// transfers counts the memory of uploads and downloads.
+	transfers ledger
 
 	refusedAt atomic.Int64 // when a refusal was logged, in milliseconds since the epoch
 }
@@ -131,7 +140,7 @@ const (
 
 // New makes a Server. It starts the goroutines that run calls; Close ends them.
 func New(o Options) *Server {
-	s := &Server{opts: o.withDefaults(), ledger: ledger{limit: maxUnreadBytes}}
+	s := &Server{opts: o.withDefaults(), ledger: ledger{limit: maxUnreadBytes}, transfers: ledger{limit: maxTransferBytes}}
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(newReception(&s.opts)),

@@ -57,7 +57,7 @@ type Keeper struct {
 func (k *Keeper) Begin() { k.deleted = 0 }
 
 var (
-	errMissing = api.Errorf(api.CodeExpired, "parts of a value are not there: they were not all sent, or their deadline has passed")
+	errMissing = api.Errorf(api.CodePartsMissing, "parts of a value are not there: they were not all sent, another try took them back, or their deadline has passed")
 	errShared  = api.Errorf(api.CodeInvalid, "two values of a batch have the same parts")
 )
 

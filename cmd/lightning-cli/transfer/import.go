@@ -49,9 +49,10 @@ const (
 	batchLines = 256
 	batchBytes = 1 << 20
 
-	// pendingBytes bounds the batches that are not full yet, all shards together. Besides, each
-	// worker holds one batch: of batchBytes and one more value.
+	// pendingBytes bounds the batches that are not full yet, all shards together, and workingBytes those that
+	// the workers have. One batch of each kind may be longer if it is alone.
 	pendingBytes = 32 << 20
+	workingBytes = 128 << 20
 )
 
 type numbered struct {
@@ -82,6 +83,13 @@ type importer struct {
 		sync.Mutex
 		done Imported
 	}
+
+	// working is the bytes of the batches that the workers have.
+	working struct {
+		sync.Mutex
+		bytes int
+		less  chan struct{} // capacity 1
+	}
 }
 
 // Import reads lines and writes what they say. The error is nil when every line was read and
@@ -90,6 +98,7 @@ func Import(ctx context.Context, to Writer, r io.Reader, o ImportOptions) (Impor
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	i := &importer{to: to, options: o, ctx: ctx, stop: stop, pending: make(map[uint64]*batch)}
+	i.working.less = make(chan struct{}, 1)
 	var workers sync.WaitGroup
 	for range o.Workers {
 		queue := make(chan batch)
@@ -202,11 +211,44 @@ func (i *importer) flush(group uint64) error {
 	b := i.pending[group]
 	delete(i.pending, group)
 	i.pendingBytes -= b.bytes
+	if err := i.begin(b.bytes); err != nil {
+		return err
+	}
 	select {
 	case i.queues[group%uint64(len(i.queues))] <- *b:
 		return nil
 	case <-i.ctx.Done():
 		return i.ctx.Err()
+	}
+}
+
+// begin waits until the workers may have so many bytes more. Only the reader calls it.
+func (i *importer) begin(bytes int) error {
+	for {
+		i.working.Lock()
+		room := i.working.bytes == 0 || i.working.bytes+bytes <= workingBytes
+		if room {
+			i.working.bytes += bytes
+		}
+		i.working.Unlock()
+		if room {
+			return nil
+		}
+		select {
+		case <-i.working.less:
+		case <-i.ctx.Done():
+			return i.ctx.Err()
+		}
+	}
+}
+
+func (i *importer) end(bytes int) {
+	i.working.Lock()
+	i.working.bytes -= bytes
+	i.working.Unlock()
+	select {
+	case i.working.less <- struct{}{}:
+	default:
 	}
 }
 
@@ -218,6 +260,7 @@ func (i *importer) work(queue <-chan batch) {
 		if err := i.apply(b.lines); err != nil {
 			i.stop(err)
 		}
+		i.end(b.bytes)
 	}
 }
 
@@ -246,7 +289,8 @@ func (i *importer) apply(lines []numbered) error {
 func isRefusal(c api.Code) bool { return c == api.CodeInvalid || c == api.CodeTooLarge }
 
 func (i *importer) batch(lines []numbered) api.Batch {
-	b := api.Batch{Independent: true, Ops: make([]api.Op, len(lines))}
+	// One that is alone needs no memory of the node for the whole of its value.
+	b := api.Batch{Independent: len(lines) > 1, Ops: make([]api.Op, len(lines))}
 	for n, l := range lines {
 		op := api.Op{Kind: api.OpPut, Key: l.item.Key, Value: l.item.Value}
 		if l.item.ExpiryMillis != 0 {

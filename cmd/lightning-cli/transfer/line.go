@@ -3,10 +3,13 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"unicode/utf8"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/jsontext"
@@ -22,18 +25,71 @@ type line struct {
 	Version     json.RawMessage `json:"version,omitempty"` // read only, and ignored
 }
 
-// writeLine writes an item and returns the bytes.
+// writeLine writes an item and returns the bytes. What it makes of a long value is never in memory as a whole.
 func writeLine(w *bufio.Writer, item api.Item) (int, error) {
-	l := line{ExpiresAt: item.ExpiryMillis}
-	l.Key, l.KeyBinary = jsontext.Split(item.Key)
-	l.Value, l.ValueBinary = jsontext.Split(item.Value)
-	var text bytes.Buffer
-	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(l); err != nil {
-		return 0, err
+	l := lineWriter{w: w}
+	l.text("{")
+	l.field("key", item.Key)
+	l.text(",")
+	l.field("value", item.Value)
+	if item.ExpiryMillis != 0 {
+		l.text(`,"expires_at_ms":` + strconv.FormatUint(item.ExpiryMillis, 10))
 	}
-	return w.Write(text.Bytes())
+	l.text("}\n")
+	return l.bytes, l.err
+}
+
+// lineWriter writes a line in pieces, until the first error.
+type lineWriter struct {
+	w     io.Writer
+	bytes int
+	err   error
+}
+
+// Write implements io.Writer.
+func (l *lineWriter) Write(p []byte) (int, error) {
+	if l.err == nil {
+		var n int
+		n, l.err = l.w.Write(p)
+		l.bytes += n
+	}
+	return len(p), l.err
+}
+
+func (l *lineWriter) text(s string) { _, _ = io.WriteString(l, s) } // the error stays
+
+// pieceBytes is how much of a text is escaped at a time.
+const pieceBytes = 64 << 10
+
+// field writes some bytes as a text or, when they are none, as base64.
+func (l *lineWriter) field(name string, b []byte) {
+	if !utf8.Valid(b) {
+		l.text(`"` + name + `_b64":"`)
+		encoder := base64.NewEncoder(base64.StdEncoding, l)
+		_, _ = encoder.Write(b)
+		_ = encoder.Close() // as the write: the error stays
+		l.text(`"`)
+		return
+	}
+	l.text(`"` + name + `":"`)
+	var piece bytes.Buffer
+	encoder := json.NewEncoder(&piece)
+	encoder.SetEscapeHTML(false)
+	for len(b) > 0 && l.err == nil {
+		n := min(len(b), pieceBytes)
+		for n < len(b) && !utf8.RuneStart(b[n]) {
+			n--
+		}
+		piece.Reset()
+		if err := encoder.Encode(string(b[:n])); err != nil {
+			l.err = err
+			return
+		}
+		quoted := bytes.TrimSuffix(piece.Bytes(), []byte("\n"))
+		_, _ = l.Write(quoted[1 : len(quoted)-1])
+		b = b[n:]
+	}
+	l.text(`"`)
 }
 
 // maxLineBytes bounds a line: the longest escape of JSON has six bytes for one.
@@ -44,7 +100,9 @@ var errLongLine = fmt.Errorf("the line has more than %d bytes", maxLineBytes)
 // readLine reads the next line, of any length, but keeps no more than maxLineBytes of it. The
 // bytes are valid until the next call. At the end the error is io.EOF.
 func readLine(r *bufio.Reader, buffer *[]byte) ([]byte, error) {
-	*buffer = (*buffer)[:0]
+	if *buffer = (*buffer)[:0]; cap(*buffer) > bufferBytes {
+		*buffer = nil // a long line is rare
+	}
 	long := false
 	for {
 		piece, err := r.ReadSlice('\n')

@@ -1,0 +1,78 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/server"
+)
+
+// Download implements pb.KVServer.
+func (k kvService) Download(req *pb.DownloadRequest, stream grpc.ServerStreamingServer[pb.DownloadResponse]) error {
+	if !k.server.transfers.take(2*pieceBytes, false) {
+		return errTransfers()
+	}
+	defer k.server.transfers.give(2 * pieceBytes)
+	value, err := k.kv.OpenValue(stream.Context(), server.Query{
+		Namespace: api.Namespace(req.GetNamespace()), Keys: [][]byte{req.GetKey()}, MaxStaleness: staleness(req.GetMaxStalenessMs()),
+	})
+	if err != nil {
+		return err
+	}
+	defer value.Close()
+	limit := k.server.opts.TransferSilence
+	silent := api.Errorf(api.CodeExpired, "the client took nothing of a value for %s", limit)
+	d := downloading{stream: stream, patience: &patience{limit: limit, why: silent, waiting: &k.server.readers}, left: value.Bytes}
+	header := &pb.DownloadHeader{Found: value.Found, Bytes: value.Bytes, Version: uint64(value.Version), ExpiryMs: value.ExpiryMillis}
+	if err := d.send(&pb.DownloadResponse{Part: &pb.DownloadResponse_Header{Header: header}}); err != nil || !value.Found {
+		return err
+	}
+	return d.sendValue(value.Next)
+}
+
+// downloading is one Download under way.
+type downloading struct {
+	stream   grpc.ServerStreamingServer[pb.DownloadResponse]
+	patience *patience
+	chunks   api.ChunkSender
+	left     uint64 // bytes of the value
+}
+
+// sendValue sends what next brings.
+func (d *downloading) sendValue(next func() ([]byte, error)) error {
+	if d.left == 0 {
+		return d.sendChunk(nil)
+	}
+	for d.left > 0 {
+		piece, err := next()
+		if errors.Is(err, io.EOF) || err == nil && uint64(len(piece)) > d.left {
+			return api.Errorf(api.CodeInternal, "a value has another length than it was said to have")
+		}
+		if err != nil {
+			return err
+		}
+		for len(piece) > 0 {
+			n := min(len(piece), api.MaxChunkBytes)
+			d.left -= uint64(n)
+			if err := d.sendChunk(piece[:n]); err != nil {
+				return err
+			}
+			piece = piece[n:]
+		}
+	}
+	return nil
+}
+
+func (d *downloading) sendChunk(data []byte) error {
+	chunk := d.chunks.Chunk(data, d.left == 0)
+	return d.send(&pb.DownloadResponse{Part: &pb.DownloadResponse_Chunk{Chunk: chunk}})
+}
+
+func (d *downloading) send(m *pb.DownloadResponse) error {
+	_, err := await(d.patience, func() (struct{}, error) { return struct{}{}, d.stream.Send(m) })
+	return err
+}
