@@ -48,7 +48,7 @@ func main() {
 	flag.StringVar(&s.scene, "scene", "", "used by the program itself: run this scene of one engine and print JSON")
 	flag.Parse()
 	if s.quick {
-		s.runs, s.window, s.durable, s.limit = 1, 100*time.Millisecond, 300*time.Millisecond, 2*time.Second
+		s.shorten()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -59,6 +59,20 @@ func main() {
 	if err := run(ctx, s); err != nil {
 		fmt.Fprintln(os.Stderr, "bench/engine:", err)
 		os.Exit(1)
+	}
+}
+
+// shorten makes a smoke run, but for what was said otherwise.
+func (s *settings) shorten() {
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if !given["runs"] {
+		s.runs = 1
+	}
+	for name, field := range map[string]*time.Duration{"window": &s.window, "durable": &s.durable, "limit": &s.limit} {
+		if !given[name] {
+			*field /= 10
+		}
 	}
 }
 

@@ -95,7 +95,7 @@ func (r *report) printRow(w io.Writer, workload string, e *engine) {
 		low, high = min(low, run.perSecond()), max(high, run.perSecond())
 	}
 	ratio := "–"
-	if best, ok := r.best(workload, e.log, peers); ok {
+	if best, ok := r.best(workload, e.log || e.inPlace, peers); ok {
 		ratio = fmt.Sprintf("%.2f", m.perSecond()/best.perSecond())
 	}
 	fmt.Fprintf(w, "| %s | %s | %.0f | %.0f-%.0f | %s | %.0f | %v | %v | %v | %.1f | %s |\n", workload, e.name, m.perSecond(), low, high, ratio,
