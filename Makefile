@@ -12,7 +12,7 @@ RACE := $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 FUZZTIME ?= 20s
 # Tests of processes mostly wait, so two packages run at a time; not beside others those that load both cores themselves.
 ALONE := /(hostile|differential)$$
-# make chaos: a percentage, how many clusters side by side, and the parts to run: simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
+# make chaos: a percentage, how many clusters side by side, and the parts to run: engine simulation cells failover power-cuts failed-syncs follower-behind seeded-bugs
 export CHAOS_SCALE ?= 100
 export CHAOS_PARALLEL ?= 3
 CHAOS_PARTS ?=
@@ -64,7 +64,7 @@ lint: ## gofmt, go vet and staticcheck over all modules
 		(cd $$module && go vet ./... && go run $(STATICCHECK) ./...); \
 	done
 	go vet -tags seededbug ./internal/seededbug
-	cd bench && go vet ./cluster # not its peers, which take minutes to compile
+	cd bench && go vet ./cluster # not its peers, nor bench/engine with its own: they take minutes to compile
 
 .PHONY: clients
 clients: ## the packages of the Node.js clients that tests run, by their lock files
@@ -108,6 +108,10 @@ expiry: ## a million keys that expire within a minute: print what reads cost bef
 .PHONY: bench-cluster
 bench-cluster: ## Lightning DB beside etcd, NATS and Redis, three processes each: a table and the ratios
 	cd bench && go run ./cluster
+
+.PHONY: bench-engine
+bench-engine: ## the engine beside Pebble, Badger, bbolt and LMDB in one process each: a table and the ratios; about an hour
+	cd bench/engine && go run .
 
 .PHONY: proto
 proto: ## generate Go from api/*/*.proto (needs protoc, protoc-gen-go, protoc-gen-go-grpc)

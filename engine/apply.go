@@ -11,49 +11,54 @@ import (
 // keeps the writer going through a slow moment of the disk; more would only use memory.
 const maxSealed = 2
 
-// Apply makes a batch visible, all of its rows at once, and empties it. One batch is applied at a
-// time, in the order of the calls. It is durable after a Flush, or after a background flush, as
-// Durable tells; until then a crash loses it. While the disk is behind by two memtables, Apply goes
-// on as the flush of the older one does. After an error the batch is as it was and nothing of it is visible.
+// Apply makes a batch visible, all of its rows at once, and empties it. Batches become visible in the order in which
+// Apply takes them, one at a time. With Options.Log it returns when the log has the batch as that option says; many callers
+// share one write and one sync. Without a log a batch is durable after a Flush, or after a background flush, as
+// Durable tells; until then a crash loses it. While the disk is behind by two memtables, Apply goes on as the flush of
+// the older one does.
+//
+// After an error the batch is as it was and nothing of it is visible. Only when it is the log that failed, in this very call, is
+// the batch empty, and the next Open may find it or not.
 func (db *DB) Apply(b *Batch) error {
 	if b.err != nil {
 		return b.err
 	}
+	number, err := db.stage(b)
+	if err == nil && db.log != nil {
+		err = db.log.Commit(number, &b.waiter)
+	}
+	return db.logFailure(err)
+}
+
+// stage adds a batch to the memtable and to the buffer of the log, and empties it. With a log it is not yet visible.
+func (db *DB) stage(b *Batch) (number uint64, err error) {
 	db.write.Lock()
 	defer db.write.Unlock()
 	if db.write.closed {
-		return ErrClosed
+		return 0, ErrClosed
 	}
 	if err := db.failure(); err != nil {
-		return err
+		return 0, err
 	}
-	next, err := db.prepareLocked(b)
-	if err != nil {
-		return err
+	if err := db.checkVersionsLocked(b); err != nil {
+		return 0, err
 	}
 	if err := db.makeRoomLocked(b.Bytes()); err != nil {
-		return err
+		return 0, err
 	}
-	for i := range b.rows {
-		if b.rows[i].Version == 0 {
-			b.rows[i].Version = uint64(db.LastVersion() + 1)
-		}
+	next := db.afterLocked(b)
+	if err := db.reserveLocked(b, next); err != nil {
+		return 0, err
 	}
-	// Readers take a view first and then what is applied: they never look for rows in a view
-	// that is older than them, or they do not see them at all (E2).
-	adopted := db.view.Load().memory.Add(b.buf, b.rows, next.sequence-uint64(len(b.rows))+1)
-	db.write.dirty = true
-	db.counts.batches.Add(1)
-	db.counts.rows.Add(uint64(len(b.rows)))
-	db.applied.Store(next)
+	adopted := db.addLocked(b, next)
+	db.appendLocked(b, next)
 	b.consumed(adopted)
-	return nil
+	return next.batch, nil
 }
 
-// prepareLocked checks the versions of a batch and computes what the store has after it.
-func (db *DB) prepareLocked(b *Batch) (*applied, error) {
-	now := db.applied.Load()
-	next := *now
+// checkVersionsLocked refuses a batch with a version that a row cannot have.
+func (db *DB) checkVersionsLocked(b *Batch) error {
+	now := db.write.last
 	floor := db.floorOf(now)
 	for i := range b.rows {
 		v := Version(b.rows[i].Version)
@@ -61,18 +66,49 @@ func (db *DB) prepareLocked(b *Batch) (*applied, error) {
 			v = now.version + 1
 		}
 		if v < floor || v == MaxVersion {
-			return nil, fmt.Errorf("version %d, must be between %d and %d: %w", v, floor, MaxVersion-1, ErrVersion)
+			return fmt.Errorf("version %d, must be between %d and %d: %w", v, floor, MaxVersion-1, ErrVersion)
+		}
+	}
+	return nil
+}
+
+// afterLocked computes what the store has after a batch.
+func (db *DB) afterLocked(b *Batch) *applied {
+	next := *db.write.last
+	for i := range b.rows {
+		v := Version(b.rows[i].Version)
+		if v == 0 {
+			v = db.write.last.version + 1
 		}
 		next.unordered = next.unordered || v < next.version
 		next.version = max(next.version, v)
 	}
+	next.batch++
 	next.sequence += uint64(len(b.rows))
 	if b.hasPosition {
 		next.position = b.position
 	}
-	next.horizon = now.horizon.max(b.horizon)
-	return &next, nil
+	next.horizon = next.horizon.max(b.horizon)
+	return &next
 }
+
+// addLocked adds the rows to the memtable. Readers take a view first and then what is applied: they never look for
+// rows in a view that is older than them, or they do not see them at all (E2).
+func (db *DB) addLocked(b *Batch, next *applied) (adopted bool) {
+	for i := range b.rows {
+		if b.rows[i].Version == 0 {
+			b.rows[i].Version = uint64(db.write.last.version + 1)
+		}
+	}
+	adopted = db.view.Load().memory.Add(b.buf, b.rows, next.firstSequence(b))
+	db.write.last, db.write.dirty = next, true
+	db.counts.batches.Add(1)
+	db.counts.rows.Add(uint64(len(b.rows)))
+	return adopted
+}
+
+// firstSequence is that of the first row of a batch, after which the store has a.
+func (a *applied) firstSequence(b *Batch) uint64 { return a.sequence - uint64(len(b.rows)) + 1 }
 
 // floorOf is the lowest version that may still be read or written.
 func (db *DB) floorOf(a *applied) Version {
@@ -87,6 +123,7 @@ func (db *DB) floorOf(a *applied) Version {
 func (db *DB) makeRoomLocked(batchBytes int) error {
 	memory := db.view.Load().memory
 	switch bytes := memory.Bytes() + batchBytes; {
+	case db.write.logBytes > logShare*db.options.MemtableBytes:
 	case memory.Empty():
 		return nil
 	case bytes <= db.options.MemtableBytes:
@@ -100,6 +137,9 @@ func (db *DB) makeRoomLocked(batchBytes int) error {
 func (db *DB) rotateLocked() error {
 	if !db.write.dirty {
 		return nil
+	}
+	if err := db.publishLocked(); err != nil {
+		return err
 	}
 	room := func() bool { return len(db.view.Load().sealed) < maxSealed }
 	db.mu.Lock()
@@ -119,12 +159,12 @@ func (db *DB) rotateLocked() error {
 	db.write.rotated++
 	old := db.replaceViewLocked(func(v *view) *view {
 		v.set.Ref()
-		s := &sealed{memory: v.memory, applied: db.applied.Load(), number: db.write.rotated}
+		s := &sealed{memory: v.memory, applied: db.write.last, number: db.write.rotated}
 		return newView(memtable.New(db.keysExpected(v.memory)), append([]*sealed{s}, v.sealed...), v.set)
 	})
 	db.mu.Unlock()
 	old.unref()
-	db.write.dirty = false
+	db.write.dirty, db.write.logBytes = false, 0
 	return nil
 }
 
@@ -152,7 +192,7 @@ func (db *DB) Flush() error {
 	target := db.write.rotated
 	db.write.Unlock()
 	if err != nil {
-		return err
+		return db.logFailure(err)
 	}
 	return db.awaitFlushed(target)
 }

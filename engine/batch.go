@@ -6,6 +6,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/wal"
 )
 
 // Batch is a set of rows that Apply makes visible, and later durable, all or none. It is for one
@@ -17,6 +18,7 @@ type Batch struct {
 	hasPosition bool
 	horizon     Horizon
 	err         error // the first row outside its limits
+	waiter      wal.Waiter
 }
 
 // NewBatch makes an empty batch.
@@ -77,7 +79,7 @@ const rowOverheadBytes = 48
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	*b = Batch{buf: b.buf[:0], rows: b.rows[:0]}
+	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter}
 }
 
 // consumed empties the batch; if the store kept its buffer, it gets another one.

@@ -3,6 +3,8 @@ package engine
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -58,6 +60,43 @@ func BenchmarkPut(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkLoggedPut is a put of one row with a log, by several writers.
+func BenchmarkLoggedPut(b *testing.B) {
+	for name, mode := range logModes {
+		for _, writers := range []int{1, 16, 64} {
+			b.Run(fmt.Sprintf("log=%s/writers=%d", name, writers), func(b *testing.B) {
+				db := mustOpen(b, b.TempDir()+"/db", Options{FS: vfs.OS(), Log: mode})
+				defer mustClose(b, db)
+				var left atomic.Int64
+				left.Store(int64(b.N))
+				var done sync.WaitGroup
+				b.ReportAllocs()
+				b.ResetTimer()
+				for w := range writers {
+					done.Go(func() {
+						random := rand.New(rand.NewPCG(1, uint64(w)))
+						value, batch, key := benchValue(random), db.NewBatch(), make([]byte, 0, 16)
+						for left.Add(-1) >= 0 {
+							key = fmt.Appendf(key[:0], "user%012d", random.IntN(1_000_000))
+							batch.Put(key, value, 0, 0)
+							if err := db.Apply(batch); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				done.Wait()
+				b.StopTimer()
+				m := db.log.Metrics()
+				b.ReportMetric(float64(m.Syncs)/float64(b.N), "syncs/op")
+				b.ReportMetric(float64(m.Turns)/float64(b.N), "writes/op")
+				b.ReportMetric(float64(m.Bytes)/float64(b.N), "log-B/op")
+			})
+		}
 	}
 }
 

@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"path"
 
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -47,14 +49,26 @@ func (db *DB) linkState(dir string, state *manifest.State) error {
 	if err := fs.MkdirAll(dir); err != nil {
 		return err
 	}
-	for _, t := range state.Tables {
-		name := tableName(t.Number)
-		if err := fs.Link(db.path(name), dir+"/"+name); err != nil {
-			return err
-		}
+	copied := *state
+	copied.LogUsed = false // all that it holds is in tables
+	if seededbug.Enabled(seededbug.EngineCheckpointWithoutSync) {
+		return errors.Join(manifest.Store(fs, dir, &copied), db.linkTables(dir, state))
+	}
+	if err := db.linkTables(dir, state); err != nil {
+		return err
 	}
 	if err := fs.SyncDir(dir); err != nil {
 		return err
 	}
-	return manifest.Store(fs, dir, state)
+	return manifest.Store(fs, dir, &copied)
+}
+
+func (db *DB) linkTables(dir string, state *manifest.State) error {
+	for _, t := range state.Tables {
+		name := tableName(t.Number)
+		if err := db.options.FS.Link(db.path(name), dir+"/"+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

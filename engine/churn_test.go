@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,11 @@ func diskUse(t *testing.T, fs vfs.FS) (tables int, size int64) {
 	return tables, size
 }
 
+func tableCount(db *DB) int {
+	m := db.Metrics()
+	return m.Tables()
+}
+
 // churnValue does not compress.
 func churnValue(random *rand.Rand) []byte {
 	value := make([]byte, 200)
@@ -47,32 +53,61 @@ func churnValue(random *rand.Rand) []byte {
 	return value
 }
 
-func TestOverwrittenRowsLeaveTheDisk(t *testing.T) {
+// TestOverwritingManyTimesTheDataLeaksNothing overwrites a data set again and again. What is overwritten leaves the disk; files,
+// goroutines and memory are what a store needs that was written once.
+func TestOverwritingManyTimesTheDataLeaksNothing(t *testing.T) {
+	const (
+		keys, valueBytes, perBatch = 5000, 200, 20
+		mostDisk                   = keys*(valueBytes+20)*3/2 + 4*64<<10 // live rows, a half more, and what level 0 may hold at rest
+		mostMemory                 = 8 << 20                             // a few times the memtables and the cache
+	)
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
 	for _, retain := range []bool{false, true} {
+		before, goroutines := heap(), runtime.NumGoroutine()
 		fs := vfs.NewMem()
 		o := small(fs)
 		o.RetainVersions = retain
 		db := mustOpen(t, "db", o)
 		random := rand.New(rand.NewPCG(1, 1))
-		const keys, rounds = 1000, 30
-		for i := range keys * rounds {
-			apply(t, db, func(b *Batch) {
-				b.Put(fmt.Appendf(nil, "key%04d", random.IntN(keys)), churnValue(random), 0, 0)
-				b.SetPosition(Position{Index: uint64(i + 1)})
-				b.SetHorizon(Horizon{Version: db.LastVersion()})
-			})
+		for range *churnRounds {
+			for range keys / perBatch {
+				apply(t, db, func(b *Batch) {
+					for range perBatch {
+						b.Put(fmt.Appendf(nil, "key%04d", random.IntN(keys)), churnValue(random), 0, 0)
+					}
+					b.SetHorizon(Horizon{Version: db.LastVersion()})
+				})
+			}
+			if err := db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			testkit.Eventually(t, settleLimit, func() bool {
+				_, size := diskUse(t, fs)
+				return size < mostDisk
+			}, "retain=%v: overwritten rows stay on the disk", retain)
 		}
-		if err := db.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		// 1,000 rows of 220 bytes live; level 0, its garbage quarter and one old level above the live rows.
-		const most = 4 * keys * 220
 		testkit.Eventually(t, settleLimit, func() bool {
-			tables, size := diskUse(t, fs)
-			return size < most && tables <= 20
-		}, "retain=%v: overwritten rows stay on the disk", retain)
+			if err := fs.SyncDir("db"); err != nil { // until then a crash may bring removed files back, so that they are kept
+				t.Fatal(err)
+			}
+			_, size := diskUse(t, fs)
+			return heap()-before-size < mostMemory // the disk is in memory, too
+		}, "retain=%v: memory is not given back", retain)
+		testkit.Eventually(t, settleLimit, func() bool {
+			names, err := fs.List("db")
+			return err == nil && len(names) == tableCount(db)+2 // LOCK and MANIFEST
+		}, "retain=%v: files stay that no manifest names", retain)
+		if n := runtime.NumGoroutine(); n > goroutines+2 { // a flush loop and a compaction loop
+			t.Fatalf("retain=%v: %d goroutines, %d before the store was opened", retain, n, goroutines)
+		}
 		mustClose(t, db)
 	}
+	t.Logf("engine: a data set was overwritten %d times, with versions and without: disk, memory, files and goroutines are flat", *churnRounds)
 }
 
 func TestDeletedRowsLeaveTheDisk(t *testing.T) {
@@ -217,4 +252,30 @@ func TestFilesGoOnlyAfterTheirLastReader(t *testing.T) {
 		return tables == 1
 	})
 	mustClose(t, db)
+}
+
+// TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry is about the millisecond.
+func TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry(t *testing.T) {
+	for _, retain := range []bool{false, true} {
+		o := small(vfs.NewMem())
+		o.RetainVersions = retain
+		db := mustOpen(t, "db", o)
+		const horizon = 5000
+		for expiry := uint64(horizon - 3); expiry <= horizon+3; expiry++ {
+			apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "key%d", expiry), []byte("v"), 0, expiry) })
+		}
+		apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: db.LastVersion(), ExpiryMillis: horizon}) })
+		for range 2 {
+			if err := db.Compact(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for expiry := uint64(horizon + 1); expiry <= horizon+3; expiry++ {
+			expectValue(t, db, fmt.Sprintf("key%d", expiry), "v")
+		}
+		if rows := db.Metrics().Levels[1].Rows; rows != 3 {
+			t.Fatalf("retain=%v: %d rows are left, want 3", retain, rows)
+		}
+		mustClose(t, db)
+	}
 }

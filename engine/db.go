@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/engine/internal/wal"
 )
 
 // DB is an open store. All methods are safe for concurrent use; doc.go tells how they relate.
@@ -23,10 +24,13 @@ type DB struct {
 	manual  chan chan error
 	stop    chan struct{} // closed by Close
 	loops   sync.WaitGroup
+	log     *wal.Log     // nil without Options.Log, and until Open has replayed
+	replay  wal.Replayed // what Open found in a log
 
 	// Loaded by anyone.
 	view     atomic.Pointer[view]           // nil once closed; stored under mu
-	applied  atomic.Pointer[applied]        // stored under write
+	applied  atomic.Pointer[applied]        // what is visible; stored under write, with a log by who leads it
+	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
 	counts   counters
@@ -40,11 +44,19 @@ type DB struct {
 		closed  bool
 		dirty   bool   // something was applied since the last rotation
 		rotated uint64 // rotations so far
+
+		last     *applied   // after the last batch that was taken, which may not be visible yet
+		logBytes int        // of the batches since the last rotation
+		record   wal.Batch  // the batch that is taken
+		waiter   wal.Waiter // for the log, before a rotation
 	}
 
 	// install is held while a manifest is written and its view published: it is the only lock
 	// held over I/O, and serialises the writers of the manifest. Readers and Apply never take it.
-	install sync.Mutex
+	install struct {
+		sync.Mutex
+		unsure bool // a manifest failed: the disk has the state before or the one that it was to have
+	}
 
 	// mu is a leaf.
 	mu struct {
@@ -95,9 +107,12 @@ func (db *DB) LastVersion() Version { return db.applied.Load().version }
 // Horizon is the horizon after the last applied batch.
 func (db *DB) Horizon() Horizon { return db.applied.Load().horizon }
 
-// Durable is the position that a reopened store would have after a crash now.
+// Durable is the position that a reopened store would have after a crash now, or an earlier one.
 func (db *DB) Durable() Position {
 	s := db.durable.Load()
+	if a := db.synced.Load(); a != nil && a.batch > s.LastBatch {
+		return a.position
+	}
 	return Position{Index: s.PositionIndex, Term: s.PositionTerm}
 }
 
@@ -129,8 +144,9 @@ func (db *DB) failure() error {
 }
 
 // Close flushes what was applied, stops the background work, waits for it, and lets go of the
-// directory. Snapshots and iterators that are still open fail or read on from the files they
-// hold, until they are closed. The first call's error tells whether everything is durable.
+// directory. It leaves no log: a store that was closed is tables and a manifest. Snapshots and iterators that are still
+// open fail or read on from the files they hold, until they are closed. The first call's error tells whether everything
+// is durable.
 func (db *DB) Close() error {
 	db.write.Lock()
 	if db.write.closed {
@@ -141,6 +157,7 @@ func (db *DB) Close() error {
 	err := db.rotateLocked()
 	target := db.write.rotated
 	db.write.Unlock()
+	err = db.logFailure(err)
 	db.mu.Lock()
 	db.mu.stopping = true // the last flushes wait for no compaction, and none begins after them
 	db.notifyLocked()
@@ -150,7 +167,17 @@ func (db *DB) Close() error {
 		err = db.awaitFlushed(target)
 	}
 	db.loops.Wait()
+	if logErr := db.closeLog(err == nil); err == nil {
+		err = logErr
+	}
+	if lockErr := db.letGo(); err == nil {
+		err = lockErr
+	}
+	return err
+}
 
+// letGo gives up files, view and lock when the loops have ended.
+func (db *DB) letGo() error {
 	db.mu.Lock()
 	db.mu.detached = true
 	db.mu.Unlock()
@@ -159,8 +186,20 @@ func (db *DB) Close() error {
 	old := db.replaceViewLocked(func(*view) *view { return nil })
 	db.mu.Unlock()
 	old.unref()
-	if lockErr := db.lock.Close(); err == nil {
-		err = lockErr
+	return db.lock.Close()
+}
+
+// abort ends a store that Open could not open, and writes nothing more.
+func (db *DB) abort() {
+	db.mu.Lock()
+	if db.mu.failed == nil {
+		db.mu.failed = &FailedError{Cause: ErrClosed}
 	}
-	return err
+	db.notifyLocked()
+	db.mu.Unlock()
+	close(db.stop)
+	db.loops.Wait()
+	if err := db.letGo(); err != nil {
+		db.options.Logger.Warn("lock of engine not released", "dir", db.dir, "error", err)
+	}
 }

@@ -1,10 +1,12 @@
 // Package engine is an embeddable ordered key-value store that keeps versions of its values: one
 // directory, one process, many readers, one writer at a time.
 //
-// It knows nothing of replication, shards, networks or clocks. It has no log of its own yet:
-// Apply is durable only when a flush has written it, by itself in time or by Flush, Checkpoint
-// or Close. Used alone, call Flush where you need durability; under replication the caller's log
-// repeats what came after Durable.
+// It knows nothing of replication, shards, networks or clocks. Used alone it has a log, if Options.Log says so:
+//
+//	db, err := engine.Open(dir, engine.Options{Log: engine.LogAlways})
+//
+// Without one, Apply is durable only when a flush has written it, by itself in time or by Flush, Checkpoint
+// or Close: under replication the caller's log repeats what came after Durable.
 //
 // # The life of a row
 //
@@ -20,6 +22,21 @@
 //     package levels what to merge next.
 //  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
 //     level. An Iterator merges all of them.
+//
+// # With a log
+//
+// Step 2 then has three parts. Under DB.write a batch is checked, the log makes room for its record, its rows go into the
+// memtable, where nobody sees them, and its record into a buffer. Then the first of those who wait writes and syncs
+// the buffer for all of them (package wal). Only then the batches are published, in the order of the log.
+//
+// A batch could be visible before it is durable, and readers would see it a sync earlier. But somebody may read it, tell others, and
+// the power goes: they know of a value that never was. So LogAlways shows what is synced, LogNever what the system
+// has, and only LogInterval, which promises nothing for the single batch, shows what is in memory.
+//
+// A memtable is sealed only when all of its batches are published: the flush may drop what they replace. The manifest says
+// up to which batch the tables reach, and which segments of the log are needed for the others. Open repeats those, flushes them, and
+// begins a new log. Close flushes, and leaves no log; a checkpoint never has one. The log's bytes count for a memtable, too,
+// so that the log is bounded as memtables are.
 //
 // # Versions, snapshots and sequences
 //
@@ -44,24 +61,30 @@
 // new directory of a Checkpoint only fails that call. Damage found by a read is that read's
 // CorruptionError; found by a compaction it is a failure of the store.
 //
+// A full disk that the log meets before it has taken a batch is no failure: Apply returns ErrDiskFull, nothing has changed, and
+// writes go on when there is room. What the log had written when a write or sync of it fails, nobody knows: the batches that
+// wait get the FailedError, are not visible, and the next Open may find them.
+//
 // # Files
 //
 //	LOCK          held while the store is open
 //	MANIFEST      the state: docs/formats/manifest.md
 //	000012.table  a table: docs/formats/table.md
+//	000001.log    a segment of the log, while the store is open or after a crash: docs/formats/wal.md
 //
 // # Goroutines
 //
 //   - flushLoop, started by Open, stopped and awaited by Close: writes sealed memtables.
 //   - compactLoop, likewise: compacts, and removes files that no reader needs any more.
+//   - syncLoop, likewise, with LogInterval: syncs the log.
 //
-// Snapshots and iterators have none.
+// Snapshots and iterators have none, and neither has the log: its callers lead in turns.
 //
 // # Locks
 //
-// Order: DB.write, DB.install, DB.mu; snapshots.mu and the cache's are leaves, too. DB.write is
-// held by Apply while it waits for room; DB.install is the only one held over I/O, that of the
-// manifest. Readers take none.
+// Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
+// held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
+// written and synced. DB.install is held over the I/O of the manifest. Readers take none.
 //
 // # Invariants
 //
@@ -74,4 +97,7 @@
 //     a crash finds the same rows as the first time.
 //   - E5: after the first failure nothing more is installed, and every error is that failure.
 //   - E6: a directory that held a store is never opened as an empty one.
+//   - E7: what Open finds is durable before it is told to anyone and before a file is removed: the process before may have died
+//     between giving a manifest its name and syncing the directory.
+//   - E8: a batch is visible only when the log has it as the mode promises, and only what is visible is sealed.
 package engine

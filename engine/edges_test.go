@@ -107,13 +107,15 @@ func TestVersionsAreReadAtTheirTimeDownToTheHorizon(t *testing.T) {
 	}
 	apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("again"), 30, 0) })
 	apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: 25}) })
-	if err := db.Compact(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for at, want := range map[Version]string{25: "\x14", 29: "\x14", 30: "again", 49: "(", 50: "2", MaxVersion: "2"} {
-		row, ok, err := db.Get([]byte("k"), at)
-		if err != nil || !ok || string(row.Value) != want {
-			t.Fatalf("at %d: %q %v %v", at, row.Value, ok, err)
+	for _, where := range []string{"in memory", "in a table"} {
+		for at, want := range map[Version]string{25: "\x14", 29: "\x14", 30: "again", 49: "(", 50: "2", MaxVersion: "2"} {
+			row, ok, err := db.Get([]byte("k"), at)
+			if err != nil || !ok || string(row.Value) != want {
+				t.Fatalf("%s, at %d: %q %v %v", where, at, row.Value, ok, err)
+			}
+		}
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if _, _, err := db.Get([]byte("k"), 24); !errors.Is(err, ErrSnapshotTooOld) {

@@ -22,6 +22,9 @@ var (
 	// ErrTooLarge is returned by Apply for a key, a value or a batch over its limit, and for an
 	// empty key.
 	ErrTooLarge = errors.New("key, value or batch is outside its limits")
+	// ErrDiskFull is returned by Apply when the log has no room for the batch. Nothing has changed, and reads go on: make room,
+	// and apply again. A flush or a compaction that finds the disk full is a FailedError.
+	ErrDiskFull = errors.New("disk is full")
 	// ErrExists is returned by Checkpoint when its directory exists.
 	ErrExists = errors.New("directory exists")
 )

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // flushLoop writes sealed memtables as tables, oldest first, until the store stops or fails.
@@ -48,6 +49,7 @@ func (db *DB) oldestSealed() *sealed {
 // flush writes one memtable and installs the table together with position, horizon, last sequence
 // and last version as they were after its last batch: one atomic cut (E1).
 func (db *DB) flush(s *sealed) error {
+	log := db.log // Open goes on, and begins one, as soon as the last flush of its replay is installed
 	v := db.acquire()
 	defer v.unref()
 	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
@@ -55,6 +57,9 @@ func (db *DB) flush(s *sealed) error {
 	c := s.memory.NewCursor()
 	at, all := stride{}, float64(s.memory.Rows())
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if seededbug.Enabled(seededbug.EngineFlushLosesLastRow) && at.rows > 0 && at.rows == s.memory.Rows()-1 {
+			break
+		}
 		err := out.add(c.Row())
 		if err == nil && at.due(c.Row()) {
 			err = db.paceFlush(float64(at.rows) / all)
@@ -70,11 +75,18 @@ func (db *DB) flush(s *sealed) error {
 	}
 	db.counts.flushes.Add(1)
 	db.counts.flushedBytes.Add(totalBytes(tables))
-	return db.installEdit(edit{
+	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
 		flushed: s,
 		state: func(m *manifest.State) {
 			a := s.applied
+			if seededbug.Enabled(seededbug.EngineFlushTellsPresent) {
+				a = db.applied.Load()
+			}
+			m.LastBatch = a.batch
+			if log != nil {
+				m.LogSegment = log.Oldest(a.batch)
+			}
 			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
 			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
 			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), a.horizon.ExpiryMillis
@@ -84,6 +96,10 @@ func (db *DB) flush(s *sealed) error {
 			}
 		},
 	})
+	if err == nil && log != nil {
+		db.releaseLog(log)
+	}
+	return err
 }
 
 // rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes
@@ -96,6 +112,9 @@ func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.
 		Version:      uint64(h.Version),
 		ExpiryMillis: h.ExpiryMillis,
 		Hides:        func(user []byte, _ uint64) bool { return covered(user) },
+	}
+	if seededbug.Enabled(seededbug.EngineForgetSnapshots) {
+		r.Snapshots = nil
 	}
 	if !db.options.RetainVersions {
 		r.Version = record.MaxVersion

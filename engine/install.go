@@ -31,7 +31,15 @@ func (db *DB) installEdit(e edit) error {
 	e.state(&state)
 	state.NextFile = db.nextFile.Load()
 	state.Tables = tablesOf(set)
+	if seededbug.Enabled(seededbug.EngineRemoveBeforeManifest) {
+		for _, t := range e.remove {
+			if !slices.ContainsFunc(e.add, func(p levels.Placed) bool { return p.Table == t }) {
+				db.options.FS.Remove(db.path(tableName(t.Number)))
+			}
+		}
+	}
 	if err := db.storeState(&state, len(e.add) > 0); err != nil {
+		db.install.unsure = true
 		set.Unref() // closes the new tables; their files stay, for the new manifest may have reached the disk
 		return err
 	}

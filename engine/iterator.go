@@ -6,6 +6,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/merge"
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // IteratorOptions say what an iterator walks over.
@@ -156,7 +157,8 @@ func (it *Iterator) findForward() bool {
 	it.valid = false
 	for r := it.cursor.Row(); r != nil; r = it.cursor.Row() {
 		switch {
-		case it.end != nil && bytes.Compare(r.User, it.end) >= 0:
+		case it.end != nil && bytes.Compare(r.User, it.end) >= 0 &&
+			!(seededbug.Enabled(seededbug.EngineEndInclusive) && bytes.Equal(r.User, it.end)):
 			return false
 		case r.Version > it.at.Version || r.Sequence > it.at.Sequence:
 			it.cursor.Step()

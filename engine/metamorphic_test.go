@@ -8,19 +8,40 @@ import (
 	"slices"
 	"sort"
 	"testing"
+	"time"
 
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
+// optionSet is a way to run a store.
+type optionSet struct {
+	name string
+	Options
+}
+
 // optionSets are what one history is run under. Results must not depend on them.
-func optionSets() map[string]Options {
-	tiny := small(nil)
-	tiny.LevelBytes, tiny.CompactCount, tiny.StopCount, tiny.CacheBytes = 64<<10, 1, 2, -1
-	many := small(nil)
-	many.CompactCount, many.BlockBytes = 40, 16<<10
-	roomy := Options{MemtableBytes: 4 << 20}
-	return map[string]Options{"small": small(nil), "tiny": tiny, "many": many, "roomy": roomy}
+func optionSets() []optionSet {
+	set := func(name string, change func(o *Options)) optionSet {
+		o := small(nil)
+		change(&o)
+		o.LogSegmentBytes, o.LogSyncInterval = 64<<10, time.Millisecond
+		return optionSet{name, o}
+	}
+	return []optionSet{
+		{"defaults", Options{}},
+		set("small", func(*Options) {}),
+		set("no-cache", func(o *Options) { o.CacheBytes, o.Log = -1, LogInterval }),
+		set("little-cache", func(o *Options) { o.CacheBytes, o.Log = 16<<10, LogAlways }),
+		set("eager", func(o *Options) { o.LevelBytes, o.CompactCount, o.StopCount, o.Log = 64<<10, 1, 2, LogAlways }),
+		set("lazy", func(o *Options) { o.CompactCount = 40 }),
+		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log = 2, 64, LogNever }),
+		set("large-blocks", func(o *Options) { o.BlockBytes, o.CompactCount = 64<<10, 2 }),
+		set("large-tables", func(o *Options) { o.TableBytes, o.LevelBytes, o.CompactCount = 4<<20, 8<<20, 2 }),
+		set("deep", func(o *Options) { o.LevelBytes, o.CompactCount, o.BlockBytes, o.Log = 64<<10, 2, 4<<10, LogInterval }),
+		set("roomy", func(o *Options) { o.MemtableBytes, o.CacheBytes, o.Log = 4<<20, 4<<20, LogNever }),
+		set("one-by-one", func(o *Options) { o.CompactCount, o.CacheBytes, o.BlockBytes = 1, -1, 2<<10 }),
+	}
 }
 
 // run is one history on one store.
@@ -36,34 +57,33 @@ type run struct {
 	copies  int
 }
 
+// TestEqualHistoriesGiveEqualResultsUnderAllOptions runs random histories under every set of options, with versions and
+// without, and compares each answer with the model's, so that the answers of all are equal.
 func TestEqualHistoriesGiveEqualResultsUnderAllOptions(t *testing.T) {
 	seed := uint64(testkit.Seed(t))
-	for _, versions := range []bool{false, true} {
-		for name, o := range optionSets() {
+	for sub := range uint64(*metaSeeds) {
+		for _, o := range optionSets() {
+			versions := sub%2 == 0
 			o.RetainVersions = versions
-			for sub := range uint64(2) {
-				runHistory(t, fmt.Sprintf("%s/versions=%v/%d", name, versions, sub), seed+sub, versions, o, 1200)
-			}
+			runHistory(t, fmt.Sprintf("%s, versions=%v, seed %d", o.name, versions, seed+sub), seed+sub, versions, o.Options, *metaSteps)
 		}
 	}
+	t.Logf("engine: %d histories of %d operations under %d option sets are equal, seed %d", *metaSeeds, *metaSteps, len(optionSets()), seed)
 }
 
 func runHistory(t *testing.T, name string, seed uint64, versions bool, o Options, steps int) {
-	t.Run(name, func(t *testing.T) {
-		o.FS = vfs.NewMem()
-		r := &run{t: t, name: name, fs: o.FS, options: o, model: newModel()}
-		r.history = &history{random: rand.New(rand.NewPCG(seed, 7)), versions: versions, keys: 300, millis: 1000}
-		r.db = mustOpen(t, "db", o)
-		for range steps {
-			r.step()
-		}
-		r.closeSnapshots()
-		if err := r.db.Verify(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		r.model.checkAll(t, name, r.db, MaxVersion)
-		mustClose(t, r.db)
-	})
+	t.Helper()
+	o.FS = vfs.NewMem()
+	r := &run{t: t, name: name, fs: o.FS, options: o, model: newModel()}
+	r.history = &history{random: rand.New(rand.NewPCG(seed, 7)), versions: versions, keys: 300, millis: 1000}
+	r.db = mustOpen(t, "db", o)
+	for range steps {
+		r.step()
+	}
+	r.closeSnapshots()
+	r.must(r.db.Verify(t.Context()))
+	r.model.checkAll(t, name, r.db, MaxVersion)
+	mustClose(t, r.db)
 }
 
 func (r *run) step() {
@@ -104,7 +124,7 @@ func (r *run) apply() {
 	b := r.history.batch(r.model)
 	r.model.apply(b)
 	batch := r.db.NewBatch()
-	b.fill(batch, len(r.model.batches))
+	b.fill(batch, r.model.index())
 	r.must(r.db.Apply(batch))
 }
 

@@ -31,6 +31,25 @@ type Metrics struct {
 
 	CacheHits, CacheMisses uint64
 	CacheBytes             int
+
+	Log LogMetrics
+}
+
+// LogMetrics are figures about the log.
+type LogMetrics struct {
+	Bytes        uint64 // of the records of batches
+	Writes       uint64 // calls, each for all batches that had gathered
+	Syncs        uint64
+	ReusedCount  uint64 // files that began another life
+	SegmentCount int    // files that are needed, or written to
+
+	Replayed int // batches that Open took from a log
+	// Torn says that the log which Open found ended in the middle of a write, as a crash leaves it, in TornFile at
+	// TornOffset; Dropped is how many whole records there were behind.
+	Torn       bool
+	TornFile   string
+	TornOffset int64
+	Dropped    int
 }
 
 // LevelMetrics are figures about one level.
@@ -57,6 +76,19 @@ func (m *Metrics) Bytes() (n uint64) {
 	return n
 }
 
+// logMetrics gives the figures about the log.
+func (db *DB) logMetrics() LogMetrics {
+	m := LogMetrics{Replayed: db.replay.Batches}
+	if c := db.replay.Cut; c != nil {
+		m.Torn, m.TornFile, m.TornOffset, m.Dropped = true, c.File, c.Offset, c.Records
+	}
+	if db.log != nil {
+		l := db.log.Metrics()
+		m.Bytes, m.Writes, m.Syncs, m.ReusedCount, m.SegmentCount = l.Bytes, l.Turns, l.Syncs, l.Reused, l.Segments
+	}
+	return m
+}
+
 // Metrics gives the figures. It never waits.
 func (db *DB) Metrics() Metrics {
 	c := &db.counts
@@ -67,6 +99,7 @@ func (db *DB) Metrics() Metrics {
 		Moves: c.moves.Load(), SnapshotCount: db.snapshots.count(),
 	}
 	m.CacheHits, m.CacheMisses, m.CacheBytes = db.blocks.Stats()
+	m.Log = db.logMetrics()
 	v := db.acquire()
 	if v == nil {
 		return m

@@ -10,6 +10,8 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/engine/internal/wal"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -23,8 +25,10 @@ func tableName(number uint64) string { return fmt.Sprintf("%06d%s", number, tabl
 func (db *DB) path(name string) string { return db.dir + "/" + name }
 
 // Open opens the store in a directory, which it makes if it is missing, and locks it. What it
-// finds is what the last installed flush left, with every batch up to Durable and none after it.
-// A directory with tables but without an intact manifest is a CorruptionError.
+// finds is what the last installed flush left, and what the log has of the batches after it, if there was one: every batch
+// up to Durable, and none after it. What it takes from a log it writes into tables before it returns, whatever Options.Log says.
+// A directory with tables or a log, but without an intact manifest, is a CorruptionError, and so is a log that is damaged
+// elsewhere than at its very end (Metrics().Log tells what was cut there).
 func Open(dir string, o Options) (*DB, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -53,6 +57,10 @@ func Open(dir string, o Options) (*DB, error) {
 	db.loops.Add(2)
 	go db.flushLoop()
 	go db.compactLoop()
+	if err := db.openLog(); err != nil {
+		db.abort()
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
 	return db, nil
 }
 
@@ -65,6 +73,13 @@ func (db *DB) load() error {
 	if state == nil {
 		if state, err = db.create(); err != nil {
 			return err
+		}
+	}
+	// The name of the manifest may be one that the process before could not make durable. Nothing may go that the manifest
+	// before it names, and nothing be called durable, until it is (E7).
+	if !seededbug.Enabled(seededbug.EngineOpenWithoutSync) {
+		if err := db.options.FS.SyncDir(db.dir); err != nil {
+			return fmt.Errorf("sync directory of engine: %w", err)
 		}
 	}
 	if err := db.removeLeftovers(state); err != nil {
@@ -86,8 +101,8 @@ func (db *DB) create() (*manifest.State, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		if strings.HasSuffix(name, tableSuffix) {
-			return nil, corrupt.Shape(manifest.Name, 0, "manifest", "a file, as there are tables", "none")
+		if strings.HasSuffix(name, tableSuffix) || strings.HasSuffix(name, wal.Suffix) {
+			return nil, corrupt.Shape(manifest.Name, 0, "manifest", "a file, as there is "+name, "none")
 		}
 	}
 	state := &manifest.State{NextFile: 1}
@@ -169,12 +184,14 @@ func (db *DB) adopt(state *manifest.State, set *levels.Set) {
 	db.durable.Store(state)
 	db.nextFile.Store(state.NextFile)
 	db.floor = Version(state.Floor)
-	db.applied.Store(&applied{
+	db.write.last = &applied{
+		batch:     state.LastBatch,
 		sequence:  state.LastSequence,
 		version:   Version(state.LastVersion),
 		position:  Position{Index: state.PositionIndex, Term: state.PositionTerm},
 		horizon:   Horizon{Version: Version(state.HorizonVersion), ExpiryMillis: state.HorizonExpiry},
 		unordered: state.Unordered,
-	})
+	}
+	db.applied.Store(db.write.last)
 	db.view.Store(newView(memtable.New(0), nil, set))
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -64,6 +65,19 @@ type Options struct {
 	// version fails with ErrSnapshotTooOld.
 	RetainVersions bool
 
+	// Log says whether batches are written to a log, so that they need not wait for a flush to be durable, and when it is
+	// synced. Default LogOff: who replicates has a log already.
+	Log LogMode
+
+	// LogSyncInterval is how often the log is synced when Log is LogInterval. Default 100 ms: ten syncs a
+	// second cost a disk next to nothing. Bounds 1 ms to 1 h.
+	LogSyncInterval time.Duration
+
+	// LogSegmentBytes is where a file of the log ends and the next one begins; at most about eight of them exist, as a
+	// flush is due when a memtable is full or has twice its size in the log. Default MemtableBytes, at most 64 MiB: a flush then
+	// sets one free to be used again. Bounds 64 KiB to 1 GiB.
+	LogSegmentBytes int
+
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
 
@@ -80,6 +94,10 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.LevelBytes, 64<<20)
 	setDefault(&o.CompactCount, 4)
 	setDefault(&o.StopCount, max(12, o.CompactCount+1))
+	setDefault(&o.LogSegmentBytes, min(o.MemtableBytes, 64<<20))
+	if o.LogSyncInterval == 0 {
+		o.LogSyncInterval = 100 * time.Millisecond
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +123,9 @@ func (o Options) Validate() error {
 		within("LevelBytes", o.LevelBytes, 64<<10, 1<<40),
 		within("CompactCount", o.CompactCount, 1, 64),
 		within("StopCount", o.StopCount, o.CompactCount+1, 128),
+		within("Log", int(o.Log), int(LogOff), int(LogNever)),
+		within("LogSyncInterval in milliseconds", int(o.LogSyncInterval.Milliseconds()), 1, 3_600_000),
+		within("LogSegmentBytes", o.LogSegmentBytes, 64<<10, 1<<30),
 	)
 }
 

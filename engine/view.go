@@ -7,8 +7,9 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 )
 
-// applied is what the store had after some batch. Immutable; a new one is published per batch.
+// applied is what the store had after some batch. Immutable; a new one is made per batch.
 type applied struct {
+	batch     uint64 // how many there were, in the whole life of the store
 	sequence  uint64 // of the last row
 	version   Version
 	position  Position

@@ -77,8 +77,8 @@ func TestASnapshotThatTheLogHasOutgrownEnds(t *testing.T) {
 	if _, err := data.Read(make([]byte, 10)); !errors.Is(err, errSnapshotUnmade) {
 		t.Fatalf("read before it is made: %v", err)
 	}
-	var request hraft.InstallSnapshotRequest
 	i := g.current.Load()
+	request := hraft.InstallSnapshotRequest{Term: i.raft.CurrentTerm()}
 	const beyond = 1 << 40 // which the log does not have
 	if needed, err := i.PrepareSnapshot(&request, data, beyond); !needed || err != nil {
 		t.Fatal(needed, err)

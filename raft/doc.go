@@ -93,4 +93,9 @@
 //   - R13: a leader that takes no proposals, because a transfer of its office is stuck, restarts the group.
 //   - R14: what the library stored and did not wait for is commands at the end of the log of a group of several
 //     voters, and a write of it that takes too long is noticed as any other.
+//   - R15: a replica's term is no lower than the one under which the last entry of its state machine was committed,
+//     wherever the state comes from: what leaders of its terms have said, or a snapshot or checkpoint of a replica that
+//     was in no later term when it was made. So the leader of its term has all of these entries (RM12).
+//   - R16: the membership that a replica works with is that of the last entry of its log that sets one: a snapshot
+//     is put in place only behind the end of the log, or where the log is at odds with it and is cut before.
 package raft

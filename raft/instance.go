@@ -191,6 +191,8 @@ func (i *instance) Answered(replica string, lastLog uint64) {
 var (
 	errSnapshotOld       = errors.New("the snapshot is older than what is applied here")
 	errSnapshotConflicts = errors.New("the log conflicts with the snapshot and is being repaired")
+	errSnapshotSoonHeld  = errors.New("the log holds what the snapshot does and is being synced")
+	errSnapshotDeposed   = errors.New("this replica does not lead any more in the term that announces the snapshot")
 )
 
 // AppliedIndex implements mux.Owner.
@@ -212,13 +214,43 @@ func (i *instance) AdmitSnapshot(index, term uint64) error {
 	if index < g.applier.applied.Load() {
 		return errSnapshotOld
 	}
-	if conflict, err := conflicts(g.store, index, term); err != nil || !conflict {
-		return nil // damage shows when the library reads it
+	conflict, err := conflicts(g.store, index, term)
+	if g.log.failed(err) || err != nil {
+		return err
+	}
+	if !conflict {
+		return g.unlessHeld(index)
 	}
 	// Until the library has stopped, a newer leader may replace the suffix and be told that its
 	// entries are stored, so the repair looks again.
 	g.requestRestart("the log conflicts with a snapshot", func() error { return g.dropConflict(index, term) })
 	return errSnapshotConflicts
+}
+
+// unlessHeld refuses a snapshot whose last entry is in the log. It is called when that is not of another term.
+func (g *Group) unlessHeld(index uint64) error {
+	first, err := g.store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := g.store.LastIndex()
+	switch {
+	case err != nil || first == 0 || index < first || index > last:
+		return err
+	case g.log.durableThrough() < index:
+		return errSnapshotSoonHeld
+	}
+	return mux.ErrSnapshotHeld
+}
+
+// Passed implements mux.Owner.
+func (i *instance) Passed(previous uint64) (index, term uint64) {
+	state := i.group.opts.StateMachine.Durable()
+	first, err := i.group.store.FirstIndex()
+	if err != nil || state.Index <= 1 || uint64(state.Index) <= previous || first != 0 && first <= max(previous, 1) {
+		return 0, 0
+	}
+	return uint64(state.Index), uint64(state.Term)
 }
 
 // PrepareSnapshot implements mux.Owner.
@@ -239,7 +271,14 @@ func (i *instance) PrepareSnapshot(r *hraft.InstallSnapshotRequest, data io.Read
 		s.meta.Index, r.LastLogIndex = applied, applied
 		return false, nil
 	}
-	return true, s.prepare(r)
+	if err := s.prepare(r); err != nil {
+		return false, err
+	}
+	// Looked at when the snapshot is made: all of it was committed under this term or before (R15).
+	if !i.Leads(r.Term) {
+		return false, errSnapshotDeposed
+	}
+	return true, nil
 }
 
 // StageSnapshot implements mux.Owner.

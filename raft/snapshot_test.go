@@ -348,6 +348,48 @@ func TestASnapshotArrivesAtTheOnlyFollowerHoweverLongItTakes(t *testing.T) {
 	c.converge(7, "a", "end")
 }
 
+// TestACandidateWhoseSnapshotIsPutInPlaceVotesForOthers: its leader sent it and died. The library remembers a leader
+// with the snapshot and stays a candidate, one that refuses its vote because it has a leader, and gets no
+// votes because its log is shorter.
+func TestACandidateWhoseSnapshotIsPutInPlaceVotesForOthers(t *testing.T) {
+	c := newTestCluster(t, 3, func(c *testCluster) {
+		c.timing = Timing{SnapshotThreshold: 20, SnapshotInterval: 20 * time.Millisecond, TrailingLogs: 5}
+	})
+	c.write(7, "a", "1")
+	lagging := c.others(c.leader(7))[0]
+	lagging.crash()
+	rest := c.others(lagging)
+	for i := range 100 {
+		c.write(7, "a", fmt.Sprint(i), names(rest)...)
+	}
+	testkit.Eventually(t, patience, func() bool {
+		return rest[0].groups[7].Status().FirstLog > 50 && rest[1].groups[7].Status().FirstLog > 50
+	}, "the logs were not cut")
+	received, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	lagging.disk.(*vfs.Mem).OnCall(func(op vfs.Op, name string) {
+		if op == vfs.OpSyncDir && strings.Contains(name, "receive") {
+			once.Do(func() { close(received); <-release })
+		}
+	})
+	lagging.start()
+	<-received
+	c.isolate(lagging)
+	c.write(7, "a", "end", names(rest)...)
+	leader := c.leader(7, names(rest)...)
+	other := c.nodes[names(slices.DeleteFunc(rest, func(n *testNode) bool { return n == leader }))[0]]
+	testkit.Eventually(t, patience, func() bool { return other.machines[7].get("a") == "end" }, "not applied")
+	leader.crash()
+	candidate := lagging.groups[7].current.Load().raft
+	testkit.Eventually(t, patience, func() bool { return candidate.State() == hraft.Candidate }, "it waits for its leader")
+	close(release)
+	testkit.Eventually(t, patience, func() bool { return lagging.groups[7].Status().SnapshotsInstalled == 1 }, "it is not in place")
+	c.rejoin(lagging)
+	c.write(7, "a", "next", other.name)
+	leader.start()
+	c.converge(7, "a", "next")
+}
+
 func TestStagingLeftoversAreRemovedAtStart(t *testing.T) {
 	c := newTestCluster(t, 1)
 	n := c.nodes["n1"]

@@ -223,8 +223,19 @@ func (s *snapshotStore) checkRoom(size int64) error {
 	return nil
 }
 
-// Create implements hraft.SnapshotStore.
+var errSnapshotOvertaken = errors.New("the log has reached the snapshot's last entry meanwhile")
+
+// Create implements hraft.SnapshotStore. The library calls it for a staged snapshot on its main loop, where nothing is
+// added to the log until the snapshot is in place. So this is where its log is looked at last (R16).
 func (s *snapshotStore) Create(_ hraft.SnapshotVersion, index, term uint64, _ hraft.Configuration, _ uint64, _ hraft.Transport) (hraft.SnapshotSink, error) {
+	s.mu.Lock()
+	staged := s.mu.staged[position{index, term}] != nil
+	s.mu.Unlock()
+	if staged {
+		if last, err := s.log.LastIndex(); err != nil || last >= index {
+			return nil, errors.Join(err, errSnapshotOvertaken)
+		}
+	}
 	return &snapshotSink{store: s, id: s.nextName("sink"), at: position{index, term}}, nil
 }
 

@@ -239,16 +239,26 @@ func (s *Server) sendForwarded(ctx context.Context, to forwardTarget, m *forward
 		}
 		return allFailed(len(req.Commands), err)
 	}
-	outcomes := make([]shard.Outcome, len(res.Outcomes))
-	for i, o := range res.Outcomes {
-		if f := o.GetFailure(); f != nil {
-			outcomes[i].Err = api.FromDetail(f.Message, f.Detail)
-		} else if r := o.GetResult(); r != nil {
-			outcomes[i].Result = resultFromPeer(r)
-		} else {
-			outcomes[i].Err = api.Errorf(api.CodeInternal, "node %s gave an empty answer", to.node)
-		}
+	outcomes := outcomesFromPeer(to.node, res.Outcomes)
+	for i := range outcomes {
 		s.opts.OnForward("apply", api.CodeOf(outcomes[i].Err))
+	}
+	return outcomes
+}
+
+// outcomesFromPeer takes an outcome that was damaged on its way for an unknown one.
+func outcomesFromPeer(node api.NodeID, list []*peerv1.ForwardOutcome) []shard.Outcome {
+	outcomes, sum := make([]shard.Outcome, len(list)), outcomeSum{}
+	for i, o := range list {
+		failure, result := o.GetFailure(), o.GetResult()
+		switch {
+		case failure == nil && result == nil, o.Checksum != sum.of(o):
+			outcomes[i].Err = api.Errorf(api.CodeUnknownOutcome, "an answer of node %s was damaged on its way", node)
+		case failure != nil:
+			outcomes[i].Err = api.FromDetail(failure.Message, failure.Detail)
+		default:
+			outcomes[i].Result = resultFromPeer(result)
+		}
 	}
 	return outcomes
 }

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
@@ -197,4 +200,53 @@ func TestADamagedForwardedCommandIsNotExecuted(t *testing.T) {
 	if res, err := service.Apply(ctx, req); err != nil || len(res.Outcomes) != 2 || len(c.groups[1].batches) != 2 {
 		t.Errorf("what is whole: %v, %v", res, err)
 	}
+}
+
+// P4: an outcome that was damaged on its way between two nodes is not told to a client, and not taken for another
+// one: whether the command was executed is open, and is asked for again.
+func TestADamagedOutcomeIsAnUnknownOne(t *testing.T) {
+	result := api.Result{Applied: true, FailedOp: 1, Version: 7, Ops: []api.OpResult{
+		{Applied: true, Existed: true, Previous: []byte("old"), PreviousVersion: 5, PreviousExpiry: 9, Number: -4, Text: []byte("1.5")},
+		{Code: api.CodeNotFloat, Text: []byte{}},
+	}}
+	refused := api.Errorf(api.CodeNotLeader, "led by another node")
+	refused.Shard, refused.Leader, refused.Epoch = 3, "b", 2
+	sent := []shard.Outcome{{Result: result}, {Err: refused}, {}}
+	raw, err := proto.Marshal(&peerv1.ForwardApplyResponse{Outcomes: outcomesToPeer(sent)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := outcomesFromPeer("b", unmarshalOutcomes(t, raw))
+	if len(whole) != 3 || !reflect.DeepEqual(whole[0], sent[0]) || api.CodeOf(whole[1].Err) != api.CodeNotLeader || whole[2].Err != nil {
+		t.Fatalf("%+v", whole)
+	}
+	damaged := 0
+	for bit := range len(raw) * 8 {
+		broken := bytes.Clone(raw)
+		broken[bit/8] ^= 1 << (bit % 8)
+		var m peerv1.ForwardApplyResponse
+		if proto.Unmarshal(broken, &m) != nil || len(m.Outcomes) != 3 {
+			continue // gRPC or the number of answers says so
+		}
+		for i, got := range outcomesFromPeer("b", m.Outcomes) {
+			switch same := reflect.DeepEqual(got.Result, whole[i].Result) && fmt.Sprint(got.Err) == fmt.Sprint(whole[i].Err); {
+			case api.CodeOf(got.Err) == api.CodeUnknownOutcome:
+				damaged++
+			case !same:
+				t.Fatalf("bit %d made outcome %d %+v", bit, i, got)
+			}
+		}
+	}
+	if damaged < 100 {
+		t.Errorf("%d flipped bits of %d were noticed", damaged, len(raw)*8)
+	}
+}
+
+func unmarshalOutcomes(t *testing.T, raw []byte) []*peerv1.ForwardOutcome {
+	t.Helper()
+	var m peerv1.ForwardApplyResponse
+	if err := proto.Unmarshal(raw, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m.Outcomes
 }

@@ -88,7 +88,7 @@ func decodeForwarded(raw []byte) (shard.Command, error) {
 // outcomesToPeer leaves out the results for which a message has no room: they are asked for again.
 func outcomesToPeer(outcomes []shard.Outcome) []*peerv1.ForwardOutcome {
 	list := make([]*peerv1.ForwardOutcome, len(outcomes))
-	bytes := 0
+	bytes, sum := 0, outcomeSum{}
 	for i, o := range outcomes {
 		size := resultBytes(&o.Result)
 		if o.Err == nil && bytes > 0 && bytes+size > maxForwardAnswerBytes {
@@ -96,10 +96,11 @@ func outcomesToPeer(outcomes []shard.Outcome) []*peerv1.ForwardOutcome {
 		}
 		if o.Err != nil {
 			list[i] = &peerv1.ForwardOutcome{Outcome: &peerv1.ForwardOutcome_Failure{Failure: failureToPeer(o.Err)}}
-			continue
+		} else {
+			bytes += size
+			list[i] = &peerv1.ForwardOutcome{Outcome: &peerv1.ForwardOutcome_Result{Result: resultToPeer(o.Result)}}
 		}
-		bytes += size
-		list[i] = &peerv1.ForwardOutcome{Outcome: &peerv1.ForwardOutcome_Result{Result: resultToPeer(o.Result)}}
+		list[i].Checksum = sum.of(list[i])
 	}
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -110,12 +111,15 @@ func (s *Shard) compare(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, digestTimeout)
 	defer cancel()
-	v := judge(s.reports(ctx, own))
+	reports := s.reports(ctx, own)
+	v := judge(reports)
 	switch {
 	case v.split:
 		s.halt(own.index)
 	case v.found:
-		s.compared = own
+		if !slices.ContainsFunc(reports, func(r report) bool { return !r.known }) {
+			s.compared = own // who was silent may hold something else, and is asked again
+		}
 		s.resume()
 		s.fenceAll(ctx, Digest{Index: own.index, Sum: v.majority, Version: DigestVersion}, v.dissent)
 	}
@@ -195,7 +199,7 @@ func (s *Shard) Fence(ctx context.Context, majority Digest) error {
 		return api.Errorf(api.CodeUnavailable, "no majority of shard %d says that its digest after entry %d is another one", s.options.ID, majority.Index)
 	}
 	cause := fmt.Errorf("shard %d: after entry %d the digest is %016x, the majority's %016x: %w", s.options.ID, majority.Index, own, majority.Sum, ErrFenced)
-	err := vfs.WriteFileAtomic(s.options.FS, s.options.Dir, fenceName, []byte(cause.Error()+"\n"))
+	err := writeFence(s.options, cause)
 	s.fenced.Store(true)
 	s.group.Fence(cause)
 	s.options.Logger.Error("this replica's state differs from the majority's; it is fenced until it was rebuilt from them", "index", uint64(majority.Index))
@@ -203,6 +207,11 @@ func (s *Shard) Fence(ctx context.Context, majority Digest) error {
 		return fmt.Errorf("shard %d is fenced, but may not be after a restart: %w", s.options.ID, err)
 	}
 	return nil
+}
+
+// writeFence says on disk why a replica is fenced.
+func writeFence(o Options, cause error) error {
+	return vfs.WriteFileAtomic(o.FS, o.Dir, fenceName, []byte(cause.Error()+"\n"))
 }
 
 // refuseFenced fails for the directory of a replica that was fenced.

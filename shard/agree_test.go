@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -13,6 +16,7 @@ import (
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -342,6 +346,69 @@ func TestAFencedReplicaIsRebuiltFromTheOthers(t *testing.T) {
 				t.Errorf("n is %q", it.Value)
 			}
 		})
+	}
+}
+
+// S10: a replica whose disk does not take the mark is fenced all the same, and is so after a restart once the disk
+// takes it; without the mark nothing is put in its place.
+func TestAFencedReplicaThatCouldNotWriteSoWritesItLater(t *testing.T) {
+	var full atomic.Bool
+	c := newCluster(t, 3, clock.Real{}, func(n *node) {
+		n.files = vfs.NewFault(n.disk, vfs.InjectorFunc(func(op vfs.Op, name string) error {
+			if full.Load() && op == vfs.OpCreate && strings.Contains(name, fenceName) {
+				return syscall.ENOSPC
+			}
+			return nil
+		}))
+	})
+	c.do(batch(put("n", "5")))
+	c.inStep()
+	odd, one := c.nodes[0], c.nodes[1]
+	if err := odd.shard.MarkFenced(); !errors.Is(err, ErrNotFenced) {
+		t.Errorf("a replica that is well is marked: %v", err)
+	}
+	odd.tamper("n", "6")
+	c.do(request(batch(increment("n", 1)), clock.Millis(clock.Real{}), 1, 1))
+	c.inStep()
+	newest := one.shard.machine.digests.newest()
+	full.Store(true)
+	if err := odd.shard.Fence(c.context(), Digest{Index: newest.index, Sum: newest.digest, Version: DigestVersion}); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	if err := odd.shard.MarkFenced(); !errors.Is(err, syscall.ENOSPC) || !odd.shard.Fenced() {
+		t.Fatalf("fenced is %t, %v", odd.shard.Fenced(), err)
+	}
+	if _, err := FetchReplacement(c.context(), odd.id, odd.shard.options); !errors.Is(err, ErrNotFenced) {
+		t.Fatalf("a replacement although the mark is missing: %v", err)
+	}
+	full.Store(false)
+	if err := odd.shard.MarkFenced(); err != nil {
+		t.Fatal(err)
+	}
+	c.do(batch(put("m", "1")))
+	odd.rebuild()
+	c.digestsAgree()
+}
+
+// S10: a leader that could not ask a voter asks it later, although nothing was written in between: what the voter
+// holds may differ by then.
+func TestAVoterThatWasSilentIsAskedAgain(t *testing.T) {
+	c := newCluster(t, 3, clock.Real{}, nil)
+	c.do(batch(put("n", "5")))
+	leader := c.inStep()
+	silent := c.nodes[0]
+	if silent == leader {
+		silent = c.nodes[1]
+	}
+	c.run(silent.id, nil)
+	leader.shard.compare(c.context())
+	if leader.shard.compared != (digestAt{}) {
+		t.Error("a comparison without one of the voters is the last")
+	}
+	c.run(silent.id, silent.shard)
+	leader.shard.compare(c.context())
+	if leader.shard.compared != leader.shard.machine.digests.newest() {
+		t.Error("all voters agree, and are asked again")
 	}
 }
 

@@ -51,9 +51,11 @@ type link struct {
 }
 
 type node struct {
-	c      *cluster
-	id     api.NodeID
-	disk   *vfs.Mem
+	c    *cluster
+	id   api.NodeID
+	disk *vfs.Mem
+	// files is what the shard sees of disk, nil for all of it.
+	files  vfs.FS
 	logDir string
 	upkeep time.Duration
 	timing raft.Timing
@@ -164,6 +166,9 @@ func (n *node) start() {
 	o.Voters, o.UpkeepInterval, o.Clock, o.OnFailure = voters, n.upkeep, n.c.wall, onFailure
 	if o.Stopwatch = n.stopwatch; o.Stopwatch == nil {
 		o.Stopwatch = n.c.wall // a step of the wall clock alone would not be believed
+	}
+	if n.files != nil {
+		o.FS = n.files
 	}
 	o.Peers = n
 	if n.shard, err = Open(n.host, o); err != nil {

@@ -138,7 +138,18 @@ type ForwardOutcome struct {
 	//
 	//	*ForwardOutcome_Result
 	//	*ForwardOutcome_Failure
-	Outcome       isForwardOutcome_Outcome `protobuf_oneof:"outcome"`
+	Outcome isForwardOutcome_Outcome `protobuf_oneof:"outcome"`
+	// The CRC32C of what the outcome says, taken where the command was executed. An outcome whose checksum does not
+	// match is unknown. Integers and lengths are little endian.
+	//
+	// Of a result: "r", applied in 1 byte, failed_op in 4, version in 8; then for each operation 1 byte of bits for
+	// existed, applied, a previous that is there and a text that is there, from the lowest on; previous_version,
+	// previous_expiry_ms and number in 8 bytes each, the lengths of error_code, previous and text in 4 each, and
+	// these three.
+	//
+	// Of a failure: "f", shard_id and epoch of the detail in 8 bytes each, the lengths of the message and of code
+	// and leader_id of the detail in 4 each, and these three.
+	Checksum      uint32 `protobuf:"fixed32,3,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +207,13 @@ func (x *ForwardOutcome) GetFailure() *lightningv1.Failure {
 		}
 	}
 	return nil
+}
+
+func (x *ForwardOutcome) GetChecksum() uint32 {
+	if x != nil {
+		return x.Checksum
+	}
+	return 0
 }
 
 type isForwardOutcome_Outcome interface {
@@ -1561,10 +1579,11 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\bcommands\x18\x02 \x03(\fR\bcommands\x12\x1c\n" +
 	"\tchecksums\x18\x03 \x03(\aR\tchecksums\"U\n" +
 	"\x14ForwardApplyResponse\x12=\n" +
-	"\boutcomes\x18\x01 \x03(\v2!.lightning.peer.v1.ForwardOutcomeR\boutcomes\"\x8a\x01\n" +
+	"\boutcomes\x18\x01 \x03(\v2!.lightning.peer.v1.ForwardOutcomeR\boutcomes\"\xa6\x01\n" +
 	"\x0eForwardOutcome\x12:\n" +
 	"\x06result\x18\x01 \x01(\v2 .lightning.peer.v1.ForwardResultH\x00R\x06result\x121\n" +
-	"\afailure\x18\x02 \x01(\v2\x15.lightning.v1.FailureH\x00R\afailureB\t\n" +
+	"\afailure\x18\x02 \x01(\v2\x15.lightning.v1.FailureH\x00R\afailure\x12\x1a\n" +
+	"\bchecksum\x18\x03 \x01(\aR\bchecksumB\t\n" +
 	"\aoutcome\"\xa5\x02\n" +
 	"\x0fForwardOpResult\x12\x18\n" +
 	"\aexisted\x18\x01 \x01(\bR\aexisted\x12\x1f\n" +

@@ -60,8 +60,9 @@ func (r *report) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "| %s | %s | %.0f | %.0f-%.0f | %s | %s | %s | %.1f | %.1f | %.1f | %d |\n", key.workload, key.system, m.perSecond(), low, high,
 			millis(m.p50), millis(m.p99), millis(m.p999), m.serverMicros(), float64(m.clientCPU.Microseconds())/float64(max(m.ops, 1)),
-			float64(m.diskBytes)/float64(max(m.ops, 1)*int64(r.settings.valueBytes+len(keyOf(0)))), failed)
+			float64(m.diskBytes)/r.userBytes(m), failed)
 	}
+	r.printBreakdowns(w)
 	r.printBars(w)
 }
 
@@ -153,7 +154,7 @@ func medianLatency(r *report) (float64, bool) {
 
 func diskShare(r *report) (float64, bool) {
 	m, ok := r.median(measured{"lightning", "disk"})
-	return float64(m.diskBytes) / float64(max(m.ops, 1)*int64(r.settings.valueBytes+len(keyOf(0)))), ok
+	return float64(m.diskBytes) / r.userBytes(m), ok
 }
 
 func (r *report) printBars(w io.Writer) {

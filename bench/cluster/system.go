@@ -36,11 +36,13 @@ type running interface {
 // processes are the servers of a system.
 type processes struct {
 	commands []*exec.Cmd
+	dir      string // of the last one's log, beside the data
 }
 
 // startProcess starts a server with its log in a file. It ends with this program.
 func (p *processes) start(log string, command string, args ...string) error {
-	if err := os.MkdirAll(filepath.Dir(log), 0o755); err != nil {
+	p.dir = filepath.Dir(log)
+	if err := os.MkdirAll(p.dir, 0o755); err != nil {
 		return err
 	}
 	f, err := os.Create(log)
@@ -63,7 +65,7 @@ func (p *processes) usage() usage {
 	for _, c := range p.commands {
 		pids = append(pids, c.Process.Pid)
 	}
-	return usageOf(pids)
+	return usageOf(pids, p.dir)
 }
 
 // flush writes out what the system keeps for later; most have no command for it, and what the

@@ -13,7 +13,7 @@ import (
 type usage struct {
 	servers time.Duration
 	client  time.Duration
-	disk    int64 // bytes written to all disks
+	disk    int64 // bytes written to the disk that holds the data
 }
 
 func (r *row) add(before, after usage) {
@@ -22,8 +22,8 @@ func (r *row) add(before, after usage) {
 	r.diskBytes = after.disk - before.disk
 }
 
-func usageOf(pids []int) usage {
-	u := usage{disk: diskBytes()}
+func usageOf(pids []int, dir string) usage {
+	u := usage{disk: diskBytes(dir)}
 	for _, pid := range pids {
 		u.servers += processCPU(pid)
 	}
@@ -54,9 +54,16 @@ func processCPU(pid int) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// diskBytes counts what all whole disks have written: the counters of a process miss what is
-// written into preallocated files.
-func diskBytes() int64 {
+// diskBytes counts what the disk, or the part of one, that holds dir has written: the counters of a process
+// miss what is written into preallocated files. If that is not known, it is what all disks have written.
+func diskBytes(dir string) int64 {
+	var st syscall.Stat_t
+	if syscall.Stat(dir, &st) == nil {
+		major, minor := st.Dev>>8&0xfff, st.Dev&0xff|st.Dev>>12&0xfff00
+		if raw, err := os.ReadFile(fmt.Sprintf("/sys/dev/block/%d:%d/stat", major, minor)); err == nil {
+			return sectorBytes(strings.Fields(string(raw)), 6)
+		}
+	}
 	raw, err := os.ReadFile("/proc/diskstats")
 	if err != nil {
 		return 0
@@ -64,14 +71,21 @@ func diskBytes() int64 {
 	var total int64
 	for line := range strings.Lines(string(raw)) {
 		fields := strings.Fields(line)
-		if len(fields) < 10 {
+		if len(fields) < 3 {
 			continue
 		}
 		if _, err := os.Stat("/sys/block/" + fields[2]); err != nil || strings.HasPrefix(fields[2], "loop") {
 			continue
 		}
-		sectors, _ := strconv.ParseInt(fields[9], 10, 64)
-		total += sectors * 512
+		total += sectorBytes(fields, 9)
 	}
 	return total
+}
+
+func sectorBytes(fields []string, at int) int64 {
+	if len(fields) <= at {
+		return 0
+	}
+	sectors, _ := strconv.ParseInt(fields[at], 10, 64)
+	return sectors * 512
 }

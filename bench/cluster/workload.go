@@ -33,6 +33,9 @@ const (
 	unary                // one gRPC call for each operation
 )
 
+// diskWorkload is the one after which the bytes on disk are counted.
+const diskWorkload = "disk"
+
 var workloads = []workload{
 	{name: "put-256", clients: 256, pipeline: 1, puts: 100},
 	{name: "put-64", clients: 64, pipeline: 1, puts: 100},
@@ -46,7 +49,7 @@ var workloads = []workload{
 	{name: "grpc-get-256", clients: 256, pipeline: 1, how: stream},
 	{name: "unary-put-256", clients: 256, pipeline: 1, puts: 100, how: unary},
 	{name: "unary-get-256", clients: 256, pipeline: 1, how: unary},
-	{name: "disk", clients: 256, pipeline: 1, puts: 100, keys: 1_000_000, window: 60 * time.Second},
+	{name: diskWorkload, clients: 256, pipeline: 1, puts: 100, keys: 1_000_000, window: 60 * time.Second},
 }
 
 // op is one operation; it reads if there is no value.
@@ -67,6 +70,7 @@ type row struct {
 	p50, p99, p999       time.Duration
 	serverCPU, clientCPU time.Duration
 	diskBytes            int64
+	breakdown            breakdown // of the disk's workload, if the system knows
 	firstError           string
 }
 
@@ -149,29 +153,35 @@ func measure(ctx context.Context, s settings, sys running, w workload) (row, err
 	if w.window > 0 {
 		window = w.window
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	loading, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, each := range workers {
-		wg.Go(func() { each.loop(ctx, s, w, &counting) })
+		wg.Go(func() { each.loop(loading, s, w, &counting) })
 	}
 	if err := wait(ctx, s.warmUp); err != nil {
+		return row{}, err
+	}
+	explain, err := explanation(ctx, sys, w)
+	if err != nil {
 		return row{}, err
 	}
 	before := sys.usage()
 	began := time.Now()
 	counting.Store(true)
-	err := wait(ctx, window)
+	err = wait(ctx, window)
 	counting.Store(false)
 	out := row{window: time.Since(began)}
 	after := sys.usage()
-	if w.name == "disk" {
-		sys.flush()
-		after.disk = diskBytes()
-	}
-	out.add(before, after)
 	cancel()
 	wg.Wait()
+	if w.name == diskWorkload {
+		var failed error
+		out.breakdown, failed = explain(sys.flush)
+		after.disk = sys.usage().disk
+		err = errors.Join(err, failed)
+	}
+	out.add(before, after)
 	out.gather(workers)
 	return out, err
 }

@@ -22,4 +22,6 @@
 //   - N1: a node id is written once, before the node talks to anyone, and never changes.
 //   - N2: a directory with files but without an identity is refused, never adopted.
 //   - N3: after the first failed write or fsync nothing is acknowledged and the process ends.
+//   - N4: a replica that is fenced is in the status until it is rebuilt. Nothing is fetched for it before its disk
+//     says that it is fenced, and what cannot be rebuilt is tried less and less often.
 package node

@@ -177,6 +177,7 @@ func (n *node) assemble() error {
 	metrics := http.NewMetrics(build.Version(), n.id, n.replicaStatus)
 	metrics.Add(n.security.collectors()...)
 	metrics.Add(logCollectors(n.storage)...)
+	metrics.Add(n.replicas.rebuilds.collectors()...)
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil

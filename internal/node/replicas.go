@@ -37,12 +37,14 @@ type replicas struct {
 	logger    *slog.Logger
 	onFailure func(error)
 
+	rebuilds rebuilds // counters
+
 	// mu is a leaf: no I/O is done while it is held.
 	mu struct {
 		sync.RWMutex
 		open map[api.ShardID]*shard.Shard
-		// fenced are the replicas that rebuildLoop has in hand; nobody else opens them.
-		fenced map[api.ShardID]shard.Options
+		// fenced are the replicas that rebuildLoop has, or had, in hand. Nobody else opens those that are fenced.
+		fenced map[api.ShardID]*fencedReplica
 	}
 }
 
@@ -94,8 +96,8 @@ func (r *replicas) known(id api.ShardID) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	_, isOpen := r.mu.open[id]
-	_, isFenced := r.mu.fenced[id]
-	return isOpen || isFenced
+	f := r.mu.fenced[id]
+	return isOpen || f != nil && f.fenced
 }
 
 // open opens a replica; one that is fenced is left to rebuildLoop.
@@ -109,11 +111,15 @@ func (r *replicas) open(o shard.Options) error {
 	if err != nil {
 		return fmt.Errorf("open shard %d: %w", o.ID, err)
 	}
+	r.opened(o, s)
+	return nil
+}
+
+func (r *replicas) opened(o shard.Options, s *shard.Shard) {
 	r.mu.Lock()
 	r.mu.open[o.ID] = s
 	r.mu.Unlock()
 	r.logger.Info("replica open", "shard", uint64(o.ID), "incarnation", o.Incarnation)
-	return nil
 }
 
 func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Options {

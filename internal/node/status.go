@@ -9,10 +9,7 @@ import (
 
 // replicaStatus describes the local replicas by shard.
 func (n *node) replicaStatus() []*pb.ReplicaStatus {
-	var list []*pb.ReplicaStatus
-	for _, s := range n.replicas.all() {
-		list = append(list, s.Status())
-	}
+	list := n.replicas.status()
 	slices.SortFunc(list, func(a, b *pb.ReplicaStatus) int { return int(a.ShardId) - int(b.ShardId) })
 	return list
 }

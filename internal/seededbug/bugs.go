@@ -29,6 +29,40 @@ const (
 	EngineSkipDirectorySync Bug = "engine-skip-directory-sync"
 	// EngineSkipChecksum takes a block of a table without comparing its checksum.
 	EngineSkipChecksum Bug = "engine-skip-checksum"
+	// EngineRetryFailedSync syncs a table again after a sync failed, and believes the second one.
+	EngineRetryFailedSync Bug = "engine-retry-failed-sync"
+	// EngineOpenWithoutSync believes a manifest whose name the process before may not have made durable.
+	EngineOpenWithoutSync Bug = "engine-open-without-sync"
+	// EngineManifestInPlace writes a new manifest over the old one.
+	EngineManifestInPlace Bug = "engine-manifest-in-place"
+	// EngineRemoveBeforeManifest removes the inputs of a compaction before the manifest without them is there.
+	EngineRemoveBeforeManifest Bug = "engine-remove-before-manifest"
+	// EngineFlushTellsPresent gives a flush the position of the present, with batches that are not in its table.
+	EngineFlushTellsPresent Bug = "engine-flush-tells-present"
+	// EngineFlushLosesLastRow ends a flush one row too early.
+	EngineFlushLosesLastRow Bug = "engine-flush-loses-last-row"
+	// EngineCheckpointWithoutSync does not sync the names of the tables in a checkpoint.
+	EngineCheckpointWithoutSync Bug = "engine-checkpoint-without-sync"
+	// EngineDropTombstone drops a tombstone above a row that it hides.
+	EngineDropTombstone Bug = "engine-drop-tombstone"
+	// EngineForgetSnapshots drops rows that an open snapshot sees.
+	EngineForgetSnapshots Bug = "engine-forget-snapshots"
+	// EngineExpireEarly drops a value a millisecond before the horizon has reached its expiry.
+	EngineExpireEarly Bug = "engine-expire-early"
+	// EngineReadNextVersion shows a read the row of the version behind its own.
+	EngineReadNextVersion Bug = "engine-read-next-version"
+	// EngineOldestFirst looks into the oldest table of level 0 first.
+	EngineOldestFirst Bug = "engine-oldest-first"
+	// EngineEndInclusive shows an iterator the key at which it ends.
+	EngineEndInclusive Bug = "engine-end-inclusive"
+	// EngineFilterForgets leaves one key of 64 out of the Bloom filter.
+	EngineFilterForgets Bug = "engine-filter-forgets"
+	// EngineCacheWithoutFile keys cached blocks by their offset alone.
+	EngineCacheWithoutFile Bug = "engine-cache-without-file"
+	// EngineLogSkipSync takes what was written to the engine's log for synced.
+	EngineLogSkipSync Bug = "engine-log-skip-sync"
+	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
+	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
 	// ShardTakeAnySlot executes commands on slots that the shard does not own.
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
 	// ShardApplyOutOfOrder executes an entry although one before it was refused.
@@ -37,6 +71,8 @@ const (
 	ShardRunTwice Bug = "shard-run-twice"
 	// ShardIgnoreDigest compares the digests of replicas and finds them equal.
 	ShardIgnoreDigest Bug = "shard-ignore-digest"
+	// ShardRebuildUnconfirmed puts a checkpoint in the place of a fenced replica that no majority confirms.
+	ShardRebuildUnconfirmed Bug = "shard-rebuild-unconfirmed"
 	// ShardReadAnyTime lets a read find a row whose expiry has come.
 	ShardReadAnyTime Bug = "shard-read-any-time"
 	// ShardResurrect lets apply find a row whose expiry has come.
@@ -53,6 +89,8 @@ const (
 	ServerForgetTry Bug = "server-forget-try"
 	// ServerReadsFirst lets the reads of a pipeline overtake its writes on a shard.
 	ServerReadsFirst Bug = "server-reads-first"
+	// ServerSkipChecksum takes what other nodes answer without comparing checksums.
+	ServerSkipChecksum Bug = "server-skip-checksum"
 	// RESPReplyWhenDone answers a pipeline in the order in which its commands are likely to be done.
 	RESPReplyWhenDone Bug = "resp-reply-when-done"
 	// ClientNewRequestID makes the SDK repeat a write under another request id.
@@ -88,6 +126,23 @@ var Claims = []Claim{
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
+	{EngineRetryFailedSync, "engine", "TestAnyFailedCallIsStickyAndLosesNothingDurable"},
+	{EngineOpenWithoutSync, "engine", "TestWhatOpenTellsIsDurable"},
+	{EngineManifestInPlace, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineRemoveBeforeManifest, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineFlushTellsPresent, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineFlushLosesLastRow, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineCheckpointWithoutSync, "engine", "TestForgettingLeavesAPrefix"},
+	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineExpireEarly, "engine", "TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry"},
+	{EngineReadNextVersion, "engine", "TestVersionsAreReadAtTheirTimeDownToTheHorizon"},
+	{EngineOldestFirst, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineEndInclusive, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineFilterForgets, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineCacheWithoutFile, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
+	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
@@ -95,11 +150,14 @@ var Claims = []Claim{
 	{ShardPublishIncomplete, "shard", "TestABatchWhosePartsAreNotAllThereIsNotExecuted"},
 	{ShardKeepStaged, "shard", "TestPartsOfABatchThatDoesNotComeLeaveTheDisk"},
 	{ShardLeakParts, "shard", "TestWhatNoKeyHasAnyMoreLeavesTheDisk"},
+	{ShardRebuildUnconfirmed, "shard", "TestAReplacementThatNoMajorityConfirmsIsRefused"},
 	{ShardReadAnyTime, "shard", "TestWhatWasSeenExpiredStaysExpired"},
 	{ShardResurrect, "shard", "TestARowIsAbsentFromItsExpiryOn"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},
+	{ServerSkipChecksum, "server", "TestADamagedForwardedItemIsNotServed"},
+	{ServerSkipChecksum, "server", "TestADamagedOutcomeIsAnUnknownOne"},
 	{RESPReplyWhenDone, "server/resp", "TestAPipelineIsAnsweredAsItsCommandsAloneAre"},
 	{ClientNewRequestID, "client", "TestABrokenStreamLosesNothingAndDoublesNothing"},
 	{LogChecksumWithoutSegment, "raft/sharedlog", "TestNothingAcknowledgedIsLostInACrash"},

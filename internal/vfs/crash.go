@@ -15,7 +15,7 @@ const (
 	KeepNone Keep = iota
 	// KeepRandom leaves each unsynced block and name by chance, and may tear the end of a file.
 	KeepRandom
-	// KeepAll leaves everything, as when only the process dies.
+	// KeepAll leaves everything, as when the disk had been synced; KillClone is the death of the process alone.
 	KeepAll
 )
 

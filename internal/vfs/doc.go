@@ -9,7 +9,7 @@
 //   - OS is the machine's file system.
 //   - Mem keeps everything in memory and knows, for each file, which bytes were synced and, for
 //     each directory, which names were. CrashClone answers "what would the disk hold if the power
-//     failed now?" with a new, independent Mem.
+//     failed now?" with a new, independent Mem; KillClone what the process alone leaves when it dies.
 //   - Fault passes calls on to another FS and fails those that its Injector picks.
 //
 // # The life of a durable write

@@ -34,7 +34,7 @@
 //   - replyLoop, per Transport: ends at its Close.
 //   - link.loop, per node and lane, with two per stream; prober.loop while probes wait; a receiver
 //     per incoming stream: end at Mux.Close.
-//   - Timers run beater.flush, beatCall.giveUp, beatWatch.look and the watch of a pipeline. They end by
+//   - Timers run flushAsked and flushResting, beatCall.giveUp, beatWatch.look and the watch of a pipeline. They end by
 //     themselves, within a heartbeat timeout, maxBeatWait or appendTimeout, and block on nothing that
 //     Mux.Close does not end.
 //
@@ -59,9 +59,16 @@
 //   - RM7: the answer to a probe was given after the probe was asked for.
 //   - RM8: an empty append is left out only if the follower has said, in the same term, that it knows a
 //     commit index that is no lower.
-//   - RM9: a snapshot holds what is committed, so it is put in place in whatever term it arrives. What a
+//   - RM9: a snapshot is made by who leads in the term that announces it, and holds what was committed under that term
+//     or before, so it is put in place in whatever term it arrives. What a
 //     receiver has applied it tells only to a leader of its own term or a later one: the log of an older
 //     one may have another entry there, which would be counted as held by both.
 //   - RM10: a follower's yes to entries leaves its node, and is handed to the leader's library, only when
 //     the log of that node is durable through the last of them.
+//   - RM11: a heartbeat is sent without the library only in a term in which this replica leads and its log gets
+//     written, and the follower answered the one before with a yes in that term, of which the library is told.
+//   - RM12: who leads in the term of a replica, or in a later one, has all entries of the replica's durable state:
+//     they were committed under that term or before. So a request that begins among them is taken for one that
+//     begins behind them, and a yes to it is true.
+//   - RM13: a candidate that takes a snapshot in becomes a follower of the leader that it came from.
 package mux

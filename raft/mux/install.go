@@ -102,7 +102,7 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 		return nil, err
 	}
 	if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
-		return nil, err
+		return t.unlessHeld(err)
 	}
 	discard, err := t.stage(r, command)
 	if err != nil {
@@ -110,6 +110,18 @@ func (t *Transport) installFrom(r *snapshotReader, from []byte) ([]byte, error) 
 	}
 	defer discard()
 	return t.deliverSnapshot(command)
+}
+
+// ErrSnapshotHeld says that a replica's log has the last entry of a snapshot, and therefore the same entries before
+// it. The library would put the snapshot in place all the same and go back to its membership, though a later entry of
+// the log has set another. The leader is told that the snapshot is in place, and goes on after it.
+var ErrSnapshotHeld = errors.New("the log holds what the snapshot does")
+
+func (t *Transport) unlessHeld(err error) ([]byte, error) {
+	if !errors.Is(err, ErrSnapshotHeld) {
+		return nil, err
+	}
+	return wire.AppendResponse(nil, &hraft.InstallSnapshotResponse{Term: t.owner.CurrentTerm(), Success: true})
 }
 
 // stage receives the whole snapshot before the library hears of it. The library would read it
@@ -139,7 +151,7 @@ func (t *Transport) deliverSnapshot(command *hraft.InstallSnapshotRequest) ([]by
 	command.Size = 0
 	for range maxDeliveries {
 		if err := t.owner.AdmitSnapshot(command.LastLogIndex, command.LastLogTerm); err != nil {
-			return nil, err
+			return t.unlessHeld(err)
 		}
 		if term, leader := t.owner.Leader(); term > command.Term {
 			command.Term = term
@@ -163,6 +175,9 @@ func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RP
 	queued := len(t.consumer) < maxQueuedUrgent
 	if queued {
 		t.consumer <- hraft.RPC{Command: &request, Reader: eof{}, RespChan: response}
+		if len(request.ID) > 0 && hraft.ServerAddress(request.Addr) != t.LocalAddr() {
+			t.consumer <- hraft.RPC{Command: heartbeatAfter(&request), RespChan: make(chan hraft.RPCResponse, 1)}
+		}
 	}
 	t.mu.Unlock()
 	if !queued {
@@ -174,6 +189,14 @@ func (t *Transport) deliverOnce(command *hraft.InstallSnapshotRequest) (hraft.RP
 	case <-t.ctx.Done():
 		return hraft.RPCResponse{}, errTransportClosed
 	}
+}
+
+// heartbeatAfter is a heartbeat of the leader that a snapshot is delivered from, and of its term: one that came twice.
+// It follows the snapshot on the library's main loop. A candidate that takes a snapshot in stays one, and remembers a
+// leader, because of which it refuses its vote to the others for as long as it is a candidate: with
+// the shortest log of those that are left, and its leader dead, for ever. A heartbeat makes it a follower (RM13).
+func heartbeatAfter(r *hraft.InstallSnapshotRequest) *hraft.AppendEntriesRequest {
+	return &hraft.AppendEntriesRequest{RPCHeader: r.RPCHeader, Term: r.Term}
 }
 
 // eof is an empty reader.

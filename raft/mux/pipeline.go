@@ -88,7 +88,8 @@ func (t *Transport) AppendEntriesPipeline(_ hraft.ServerID, to hraft.ServerAddre
 	}
 	p := &pipeline{
 		transport: t, to: to, link: l, room: make(chan struct{}, 1),
-		// What can be answered at once comes on top, and the future that ends the decoder after a failure.
+		// What can be answered at once comes on top, and the future that ends the decoder after a failure. What
+		// contact adds is there only while nothing else is.
 		ready: make(chan hraft.AppendFuture, maxReady+appendWindow+1),
 	}
 	p.ctx, p.cancel = context.WithCancelCause(t.ctx)
@@ -106,7 +107,7 @@ func (p *pipeline) AppendEntries(args *hraft.AppendEntriesRequest, resp *hraft.A
 	f := &appendFuture{pipeline: p, start: p.transport.mux.clock.Now(), request: args, response: resp}
 	f.to = f
 	if p.ctx.Err() == nil && p.transport.knows(p.to, args) {
-		p.transport.rest(p.ctx, p.to, args)
+		p.transport.rest(p, args)
 		resp.Term, resp.Success = args.Term, true
 		return f, nil
 	}
@@ -225,6 +226,24 @@ func (f *appendFuture) pass(err error) {
 		}
 	}
 	signal(p.room)
+}
+
+// contact tells the library that the follower has answered a heartbeat while the sender rests, as the answer
+// to an empty append would. It reports whether the pipeline lives. One at a time tells enough.
+func (p *pipeline) contact(term uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return false
+	}
+	if len(p.ready) == 0 {
+		p.ready <- &appendFuture{
+			pipeline: p, start: p.transport.mux.clock.Now(),
+			request:  &hraft.AppendEntriesRequest{Term: term},
+			response: &hraft.AppendEntriesResponse{Term: term, Success: true},
+		}
+	}
+	return true
 }
 
 // Consumer implements hraft.AppendPipeline.

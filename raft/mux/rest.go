@@ -1,9 +1,9 @@
 package mux
 
 import (
-	"context"
-
 	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/raft/wire"
 )
 
 // The library sends each follower of an idle group an empty append each one to two commit timeouts,
@@ -12,7 +12,9 @@ import (
 // larger part of what idle groups send, so they are answered without being sent (RM8); and waking up to ask
 // for them would be a sixth of what idle groups do at all, so whoever asks is kept until there is something
 // to tell: an entry was stored here, the follower answers with another term or has lost what it had, or
-// it does not answer any more.
+// it does not answer any more. So long its heartbeats are sent again without the library, whose timers would
+// wake it one by one. What they say of the follower, that it has answered in this term, the library hears from
+// the pipeline that rests: the lease needs that.
 
 // knownState is what a follower said of itself in its latest answer to a heartbeat, and how often that
 // may still stand for the answer to an empty append.
@@ -21,6 +23,7 @@ type knownState struct {
 	credit int
 	looks  int           // since that answer, see Look
 	rest   chan struct{} // closed when the sender that rests has to go on; nil if none rests
+	by     *pipeline     // whose sender rests
 	holds  uint64        // the entry up to which the follower must have committed meanwhile
 }
 
@@ -71,17 +74,34 @@ func (t *Transport) knows(to hraft.ServerAddress, r *hraft.AppendEntriesRequest)
 	return true
 }
 
-// rest keeps the sender of an append that the follower knows, until there is something to tell or ctx ends.
-// A follower that has not committed everything that it was sent is owed a commit index soon.
-func (t *Transport) rest(ctx context.Context, to hraft.ServerAddress, r *hraft.AppendEntriesRequest) {
+// goesOn takes an answer to a heartbeat and reports whether the next is sent without the library: while the
+// sender to the same follower rests, which it does in the term that the follower answers with (noteState).
+func (t *Transport) goesOn(q *beat) bool {
+	t.noteState(q.to, q.peer)
+	t.owner.Answered(q.to, q.peer.lastLog)
+	if q.status != wire.BeatYes || q.peer.term != q.term {
+		return false
+	}
 	t.mu.Lock()
-	k := t.mu.states[string(to)]
+	var p *pipeline
+	if k := t.mu.states[q.to]; k != nil {
+		p = k.by
+	}
+	t.mu.Unlock()
+	return p != nil && p.contact(q.term)
+}
+
+// rest keeps the sender of an append that the follower knows, until there is something to tell or the pipeline
+// ends. A follower that has not committed everything that it was sent is owed a commit index soon.
+func (t *Transport) rest(p *pipeline, r *hraft.AppendEntriesRequest) {
+	t.mu.Lock()
+	k := t.mu.states[string(p.to)]
 	if k == nil || k.rest != nil || k.term != r.Term || k.commit < r.PrevLogEntry || k.looks >= restLooks || !t.owner.Leads(r.Term) {
 		t.mu.Unlock()
 		return
 	}
 	rest := make(chan struct{})
-	k.rest, k.holds = rest, r.PrevLogEntry
+	k.rest, k.by, k.holds = rest, p, r.PrevLogEntry
 	t.resting.Add(1)
 	// Stored sees the rest, or the rest what is stored.
 	if t.stored.Load() > r.PrevLogEntry {
@@ -90,7 +110,7 @@ func (t *Transport) rest(ctx context.Context, to hraft.ServerAddress, r *hraft.A
 	t.mu.Unlock()
 	select {
 	case <-rest:
-	case <-ctx.Done():
+	case <-p.ctx.Done():
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		if k.rest == rest {
@@ -105,7 +125,7 @@ func (t *Transport) wakeLocked(k *knownState) {
 		return
 	}
 	close(k.rest)
-	k.rest, k.holds = nil, 0
+	k.rest, k.by, k.holds = nil, nil, 0
 	t.resting.Add(-1)
 }
 

@@ -83,11 +83,15 @@ type LogOwner interface {
 	// Durable is the index up to which everything in this replica's log is durable, more than any index
 	// when all of it is. When it has grown, Transport.Durable is called.
 	Durable() uint64
+	// Passed is the entry at which the state machine's durable state ends, and its term, if the log does not
+	// reach back to the entry previous, which lies before it; 0 otherwise.
+	Passed(previous uint64) (index, term uint64)
 }
 
 // SnapshotOwner is the part of an Owner that snapshots need.
 type SnapshotOwner interface {
-	// AdmitSnapshot refuses a snapshot that the library would not handle safely.
+	// AdmitSnapshot refuses a snapshot that the library would not handle safely, with ErrSnapshotHeld if the
+	// log has its last entry durably.
 	AdmitSnapshot(index, term uint64) error
 	// StageSnapshot receives a snapshot that will be delivered next; discard removes it if it
 	// was not installed.
@@ -194,6 +198,7 @@ func (t *Transport) accept(f *wire.Frame, r replier) error {
 	limit, p := maxQueuedUrgent, pendingReply{replier: r}
 	if a, ok := command.(*hraft.AppendEntriesRequest); ok {
 		limitCommit(a)
+		t.skipPassed(a)
 		limit, p.bytes = maxQueuedMessages, int64(len(f.Payload))
 		p.last = lastIndex(a)
 	}
@@ -271,6 +276,22 @@ func limitCommit(r *hraft.AppendEntriesRequest) {
 		return
 	}
 	r.LeaderCommitIndex = min(r.LeaderCommitIndex, r.PrevLogEntry+uint64(len(r.Entries)))
+}
+
+// skipPassed takes out of a request what this replica has in its durable state and not in its log any more. The
+// library would refuse all of it, and the leader begin one entry earlier each time, down to the first and then for
+// ever, if its own log goes back that far. It comes to that when an answer was lost, or when a snapshot of an
+// earlier leader was put in place (RM12).
+func (t *Transport) skipPassed(r *hraft.AppendEntriesRequest) {
+	index, term := t.owner.Passed(r.PrevLogEntry)
+	if index == 0 || r.Term < term {
+		return
+	}
+	passed := min(index-r.PrevLogEntry, uint64(len(r.Entries)))
+	if last := r.PrevLogEntry + passed; passed > 0 && last == index && r.Entries[passed-1].Term != term {
+		return // a leader of the past, whose term the library will find to be over
+	}
+	r.PrevLogEntry, r.PrevLogTerm, r.Entries = index, term, r.Entries[passed:]
 }
 
 // replyLoop sends the library's answers back.

@@ -34,6 +34,7 @@ type testOwner struct {
 	elected atomic.Bool   // it is no candidate any more
 	lastLog atomic.Uint64 // as the latest answer had it
 	applied atomic.Uint64
+	passed  atomic.Uint64 // where a durable state of term 2 ends that the log does not reach back into
 }
 
 func (o *testOwner) CurrentTerm() uint64 {
@@ -45,8 +46,14 @@ func (o *testOwner) CurrentTerm() uint64 {
 }
 func (o *testOwner) CommitIndex() uint64             { return o.commit.Load() }
 func (o *testOwner) AdmitSnapshot(_, _ uint64) error { return nil }
-func (o *testOwner) AppliedIndex() uint64            { return o.applied.Load() }
-func (o *testOwner) Leader() (uint64, string)        { return o.term.Load(), "" }
+func (o *testOwner) Passed(previous uint64) (index, term uint64) {
+	if index = o.passed.Load(); previous >= index {
+		return 0, 0
+	}
+	return index, 2
+}
+func (o *testOwner) AppliedIndex() uint64     { return o.applied.Load() }
+func (o *testOwner) Leader() (uint64, string) { return o.term.Load(), "" }
 func (o *testOwner) StageSnapshot(*hraft.InstallSnapshotRequest, io.Reader) (func(), error) {
 	return func() {}, nil
 }
@@ -528,4 +535,43 @@ func TestAProbeOfANodeThatIsAwayIsRefusedInTime(t *testing.T) {
 		t.Fatal("no answer")
 	}
 	p.net.Heal("a", "b")
+}
+
+// TestARequestAmongEntriesThatAreHeldBeginsBehindThem (RM12), and one of the past stays as it is.
+func TestARequestAmongEntriesThatAreHeldBeginsBehindThem(t *testing.T) {
+	p := newWirePair(t)
+	p.b.owner.(*testOwner).passed.Store(10)
+	entries := func(term, first, last uint64) (list []*hraft.Log) {
+		for ; first <= last; first++ {
+			list = append(list, &hraft.Log{Index: first, Term: term})
+		}
+		return list
+	}
+	for name, c := range map[string]struct {
+		term           uint64
+		previous       uint64
+		entries        []*hraft.Log
+		begins, sends  uint64
+		ownTermBetween uint64
+	}{
+		"all of it is held":                    {2, 3, entries(2, 4, 7), 10, 0, 2},
+		"it ends where the state does":         {2, 3, entries(2, 4, 10), 10, 0, 2},
+		"it goes on":                           {3, 3, entries(2, 4, 12), 10, 2, 2},
+		"it begins with the first":             {3, 0, entries(2, 1, 12), 10, 2, 2},
+		"it tells nothing":                     {3, 3, nil, 10, 0, 2},
+		"it begins at the end of the state":    {3, 10, entries(3, 11, 12), 10, 2, 1},
+		"the entry at the end is another":      {3, 3, entries(3, 4, 12), 3, 9, 1},
+		"its term is before that of the state": {1, 3, entries(1, 4, 7), 3, 4, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := &hraft.AppendEntriesRequest{Term: c.term, PrevLogEntry: c.previous, PrevLogTerm: 1, Entries: c.entries}
+			p.b.skipPassed(r)
+			if r.PrevLogEntry != c.begins || uint64(len(r.Entries)) != c.sends || r.PrevLogTerm != c.ownTermBetween {
+				t.Fatalf("begins behind %d of term %d with %d entries", r.PrevLogEntry, r.PrevLogTerm, len(r.Entries))
+			}
+			if len(r.Entries) > 0 && r.Entries[0].Index != c.begins+1 {
+				t.Fatalf("the first is %d", r.Entries[0].Index)
+			}
+		})
+	}
 }

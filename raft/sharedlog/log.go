@@ -99,7 +99,8 @@ type Log struct {
 	pin      atomic.Pointer[Pin]
 	live     atomic.Int64 // bytes of records that somebody needs
 	unused   atomic.Int64 // files that wait for reuse
-	closeErr error        // set before done is closed
+	written  written
+	closeErr error // set before done is closed
 }
 
 // droppedReplica remembers that an incarnation must not come back.
@@ -182,12 +183,13 @@ type Usage struct {
 	Free      int64 // files that wait for reuse
 	Bytes     int64 // of both, as if they were full
 	LiveBytes int64 // of the records that somebody needs
+	Written   Written
 }
 
 // Usage reports what the log holds. What of Bytes is not live lies between records that are, or waits for reuse.
 func (l *Log) Usage() Usage {
 	size := l.Size()
-	u := Usage{Segments: size / l.opts.SegmentBytes, Free: l.unused.Load(), LiveBytes: l.live.Load()}
+	u := Usage{Segments: size / l.opts.SegmentBytes, Free: l.unused.Load(), LiveBytes: l.live.Load(), Written: l.written.load()}
 	u.Bytes = size + u.Free*l.opts.SegmentBytes
 	return u
 }

@@ -274,5 +274,7 @@ func (l *Log) sealTail(s *segment, tail *scan, next *segment) error {
 	if _, err := s.file.WriteAt(b, s.end); err != nil {
 		return err
 	}
+	l.written.wrote(&l.written.records, s.end, int64(len(b)))
+	defer l.written.synced()
 	return s.file.SyncData()
 }

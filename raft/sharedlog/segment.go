@@ -119,6 +119,7 @@ func (l *Log) newSegment(sequence uint32) (*segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.file.Close())
 	}
+	l.written.header()
 	return s, nil
 }
 
@@ -140,6 +141,7 @@ func (l *Log) createFile(header []byte) (segmentFile, error) {
 	if err := vfs.WriteFileAtomic(l.opts.FS, l.opts.Dir, f.name, append(header, make([]byte, dataStart-len(header))...)); err != nil {
 		return f, err
 	}
+	l.written.header()
 	var err error
 	f.file, err = l.opts.FS.Update(l.path(f.name))
 	return f, err

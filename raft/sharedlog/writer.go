@@ -262,6 +262,7 @@ func (w *writer) write() error {
 	if _, err := w.segment.file.WriteAt(w.buf, w.segment.end); err != nil {
 		return err
 	}
+	w.log.written.wrote(&w.log.written.records, w.segment.end, int64(len(w.buf)))
 	w.segment.end += int64(len(w.buf))
 	w.dirty = true
 	if w.buf = w.buf[:0]; cap(w.buf) > keepBytes {
@@ -283,6 +284,7 @@ func (w *writer) commit() error {
 		err = w.segment.file.SyncData()
 	}
 	w.dirty = err != nil
+	w.log.written.synced()
 	return err
 }
 
@@ -300,6 +302,7 @@ func (l *Log) fill(s *segment, end int64) error {
 		if err != nil {
 			return err
 		}
+		l.written.wrote(&l.written.zeros, s.size, int64(n))
 		s.size += int64(n)
 	}
 	return nil

@@ -178,19 +178,31 @@ func jumpClock(s *stage) {
 	s.leader.ShiftClock(jump)
 }
 
-// limitMemory leaves the leader so little that it is slowed down by reclaim, or killed.
+// limitMemory leaves the leader so little that it is slowed down by reclaim, or killed. One that does with what it has,
+// because it has little to do, gets less and less.
 func limitMemory(s *stage) {
-	group, err := s.leader.LimitMemory(4 << 20)
+	const most, least = 4 << 20, 64 << 10
+	group, err := s.leader.LimitMemory(most)
 	if err != nil {
 		s.t.Skip(err)
 	}
+	limit, checks := int64(most), 0
 	cluster.Eventually(s.t, recovery, "the leader runs into its memory limit", func() error {
-		if !group.Hit() && s.leader.Running() {
-			return fmt.Errorf("it does not")
+		if group.Hit() || !s.leader.Running() {
+			return nil
 		}
-		return nil
+		if checks++; checks%checksOfOneLimit == 0 && limit > least {
+			limit /= 2
+			if err := group.Limit(limit); err != nil {
+				s.t.Logf("limit of %d bytes: %v", limit, err)
+			}
+		}
+		return fmt.Errorf("it does not")
 	})
 }
+
+// checksOfOneLimit is how often limitMemory looks before it lowers the limit.
+const checksOfOneLimit = 20
 
 // setStage starts the cluster that a fault needs.
 func setStage(t *testing.T, f fault, seed uint64, args ...string) *stage {

@@ -17,7 +17,7 @@ var memoryControllers = []struct{ dir, limit, hits string }{
 }
 
 // MemoryGroup is a memory control group with one process.
-type MemoryGroup struct{ dir, hits string }
+type MemoryGroup struct{ dir, limit, hits string }
 
 // LimitMemory puts the running process into a memory control group of its own: when what it takes from now on exceeds
 // limitBytes and cannot be reclaimed, the kernel kills it. The error says why that is not possible here.
@@ -26,8 +26,8 @@ func (n *Node) LimitMemory(limitBytes int64) (*MemoryGroup, error) {
 	var problem error
 	for _, c := range memoryControllers {
 		removeStaleGroups(c.dir)
-		g := &MemoryGroup{filepath.Join(c.dir, fmt.Sprintf("%s%d-%s-%d", namePrefix, os.Getpid(), n.Name, time.Now().UnixNano())), c.hits}
-		if problem = g.take(n.PID(), c.limit, limitBytes); problem == nil {
+		g := &MemoryGroup{filepath.Join(c.dir, fmt.Sprintf("%s%d-%s-%d", namePrefix, os.Getpid(), n.Name, time.Now().UnixNano())), c.limit, c.hits}
+		if problem = g.take(n.PID(), limitBytes); problem == nil {
 			n.t.Cleanup(g.remove)
 			return g, nil
 		}
@@ -36,14 +36,19 @@ func (n *Node) LimitMemory(limitBytes int64) (*MemoryGroup, error) {
 	return nil, fmt.Errorf("memory control group: %w", problem)
 }
 
-func (g *MemoryGroup) take(pid int, limit string, limitBytes int64) error {
+func (g *MemoryGroup) take(pid int, limitBytes int64) error {
 	if err := os.Mkdir(g.dir, 0o755); err != nil {
 		return err
 	}
-	if err := write(filepath.Join(g.dir, limit), limitBytes); err != nil {
+	if err := g.Limit(limitBytes); err != nil {
 		return err
 	}
 	return write(filepath.Join(g.dir, "cgroup.procs"), int64(pid))
+}
+
+// Limit sets another limit. The error of one below what is taken says that the kernel could not reclaim enough.
+func (g *MemoryGroup) Limit(limitBytes int64) error {
+	return write(filepath.Join(g.dir, g.limit), limitBytes)
 }
 
 // Hit reports whether the process ran into the limit.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // Count is how many levels there are. Six levels below level 0, each ten times the one above,
@@ -66,6 +67,10 @@ func (s *Set) seal() {
 			t.references.Add(1)
 		}
 		if level == 0 {
+			if seededbug.Enabled(seededbug.EngineOldestFirst) {
+				slices.SortFunc(tables, func(a, b *Table) int { return cmp.Compare(a.Number, b.Number) })
+				continue
+			}
 			slices.SortFunc(tables, func(a, b *Table) int { return cmp.Compare(b.Number, a.Number) })
 			continue
 		}

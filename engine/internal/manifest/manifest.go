@@ -2,10 +2,12 @@ package manifest
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -17,9 +19,14 @@ const LevelCount = 7
 
 const (
 	magic         = "LDBmanif"
-	formatVersion = 1
+	formatVersion = 2
 	headerBytes   = 12 // magic, format version
 	sumBytes      = 4
+)
+
+const (
+	flagUnordered = 1 << 0
+	flagLogUsed   = 1 << 1
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -35,6 +42,9 @@ type State struct {
 	PositionTerm   uint64
 	HorizonVersion uint64
 	HorizonExpiry  uint64
+	LastBatch      uint64 // number of the last batch in the tables
+	LogSegment     uint64 // the log's segments of a lower number are not needed
+	LogUsed        bool   // that segment is needed
 	Tables         []Table
 }
 
@@ -49,13 +59,14 @@ func (s *State) numbers() []*uint64 {
 	return []*uint64{
 		&s.NextFile, &s.LastSequence, &s.LastVersion, &s.Floor,
 		&s.PositionIndex, &s.PositionTerm, &s.HorizonVersion, &s.HorizonExpiry,
+		&s.LastBatch, &s.LogSegment,
 	}
 }
 
 // Encode gives the file's bytes:
 //
 //	magic (8) | format version (uint32) | body | CRC32C of all before (uint32)
-//	body   eight uvarints in the order of numbers | unordered (1) | number of tables (uvarint)
+//	body   ten uvarints in the order of numbers | flags (1) | number of tables (uvarint)
 //	       | per table: level (1), number (uvarint), size (uvarint)
 func (s *State) Encode() []byte {
 	b := append([]byte(nil), magic...)
@@ -63,11 +74,14 @@ func (s *State) Encode() []byte {
 	for _, n := range s.numbers() {
 		b = binary.AppendUvarint(b, *n)
 	}
-	unordered := byte(0)
+	flags := byte(0)
 	if s.Unordered {
-		unordered = 1
+		flags |= flagUnordered
 	}
-	b = append(b, unordered)
+	if s.LogUsed {
+		flags |= flagLogUsed
+	}
+	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(len(s.Tables)))
 	for _, t := range s.Tables {
 		b = append(b, byte(t.Level))
@@ -108,10 +122,10 @@ func (s *State) decodeBody(b []byte) bool {
 		}
 		*n, b = v, b[w:]
 	}
-	if len(b) == 0 || b[0] > 1 {
+	if len(b) == 0 || b[0]&^(flagUnordered|flagLogUsed) != 0 {
 		return false
 	}
-	s.Unordered, b = b[0] == 1, b[1:]
+	s.Unordered, s.LogUsed, b = b[0]&flagUnordered != 0, b[0]&flagLogUsed != 0, b[1:]
 	count, w := binary.Uvarint(b)
 	if w <= 0 || count > uint64(len(b)-w)/3 {
 		return false
@@ -159,8 +173,24 @@ func Load(fs vfs.FS, dir string) (*State, error) {
 // Store replaces the state of a directory. On return it is durable; after an error either the
 // old state or the new one is what a reopened store will find.
 func Store(fs vfs.FS, dir string, s *State) error {
+	if seededbug.Enabled(seededbug.EngineManifestInPlace) {
+		return storeInPlace(fs, dir, s)
+	}
 	if err := vfs.WriteFileAtomic(fs, dir, Name, s.Encode()); err != nil {
 		return fmt.Errorf("write manifest: %w", err)
 	}
 	return nil
+}
+
+// storeInPlace is the bug EngineManifestInPlace.
+func storeInPlace(fs vfs.FS, dir string, s *State) error {
+	f, err := fs.Create(dir + "/" + Name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := f.Write(s.Encode()); err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), fs.SyncDir(dir))
 }

@@ -2,14 +2,12 @@ package manifest
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
-	"os"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -17,31 +15,13 @@ func example() *State {
 	return &State{
 		NextFile: 300, LastSequence: 70000, LastVersion: 1 << 60, Floor: 5, Unordered: true,
 		PositionIndex: 12345, PositionTerm: 3, HorizonVersion: 1 << 59, HorizonExpiry: 1_700_000_000_000,
+		LastBatch: 5000, LogSegment: 9, LogUsed: true,
 		Tables: []Table{{0, 299, 1 << 20}, {0, 7, 4096}, {6, 130, 16 << 20}},
 	}
 }
 
-// golden reads hex with notes: everything behind a # is one.
-func golden(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("testdata/format/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(text)) {
-		data, _, _ := strings.Cut(line, "#")
-		digits.WriteString(strings.Join(strings.Fields(data), ""))
-	}
-	b, err := hex.DecodeString(digits.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 func TestFormatIsThatOfTheDocument(t *testing.T) {
-	want := golden(t, "manifest.hex")
+	want := testkit.Golden(t, "manifest.hex")
 	if got := example().Encode(); !bytes.Equal(got, want) {
 		t.Fatalf("encodes as\n%x\nwant\n%x", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // Memtable holds rows in the order O1. Add is for one goroutine at a time; everything else is
@@ -188,7 +189,11 @@ func (m *Memtable) row(row uint32, r *record.Row) {
 // Get finds the newest row of a user key with a version and a sequence not above at's.
 func (m *Memtable) Get(at record.Key, r *record.Row) bool {
 	for row := m.find(at.User); row != none; row = m.older(row) {
-		if t := m.time(row); t.Version <= at.Version && t.Sequence <= at.Sequence {
+		t := m.time(row)
+		if seededbug.Enabled(seededbug.EngineReadNextVersion) {
+			t.Version--
+		}
+		if t.Version <= at.Version && t.Sequence <= at.Sequence {
 			m.row(row, r)
 			return true
 		}

@@ -46,3 +46,26 @@ func decodeRow(b []byte, r *record.Row) {
 	n, w := binary.Uvarint(rest)
 	r.Value = rest[w : w+int(n) : w+int(n)]
 }
+
+// RowBytes is the length of the encoded row at the start of b, which may hold anything; false if there is none.
+func RowBytes(b []byte) (int, bool) {
+	key, w := binary.Uvarint(b)
+	if w <= 0 || key == 0 || key >= uint64(len(b)-w) {
+		return 0, false
+	}
+	at := w + int(key)
+	if k := record.Kind(b[at]); k != record.Put && k != record.Delete {
+		return 0, false
+	}
+	at++
+	_, w = binary.Uvarint(b[at:])
+	if w <= 0 {
+		return 0, false
+	}
+	at += w
+	value, w := binary.Uvarint(b[at:])
+	if w <= 0 || value > uint64(len(b)-at-w) {
+		return 0, false
+	}
+	return at + w + int(value), true
+}

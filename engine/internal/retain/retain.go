@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // Rules say what is still needed.
@@ -66,11 +67,11 @@ func (f *Filter) Keep(r *record.Row) bool {
 	if !needed {
 		return false
 	}
-	if r.Kind == record.Put && r.Expired(f.rules.ExpiryMillis) {
+	if r.Kind == record.Put && (r.Expired(f.rules.ExpiryMillis) || seededbug.Enabled(seededbug.EngineExpireEarly) && r.Expired(f.rules.ExpiryMillis+1)) {
 		r.Kind, r.Expiry, r.Value = record.Delete, 0, nil
 	}
 	if r.Kind == record.Delete && low && r.Sequence <= f.rules.OldestSnapshot() {
-		return f.rules.Hides(r.User, r.Version) // K2
+		return f.rules.Hides(r.User, r.Version) && !seededbug.Enabled(seededbug.EngineDropTombstone) // K2
 	}
 	return true
 }

@@ -3,6 +3,8 @@ package table
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // The filter is a blocked Bloom filter (Putze, Sanders, Singler 2007): one hash picks a group of
@@ -46,6 +48,9 @@ func buildFilter(hashes []uint64) []byte {
 	groups := max(1, (len(hashes)*filterBitsPerKey+8*filterGroupBytes-1)/(8*filterGroupBytes))
 	filter := make([]byte, groups*filterGroupBytes)
 	for _, h := range hashes {
+		if seededbug.Enabled(seededbug.EngineFilterForgets) && h>>58 == 0 {
+			continue
+		}
 		group, probe := filterGroup(filter, h)
 		for range filterProbes {
 			group[probe>>3&(filterGroupBytes-1)] |= 1 << (probe & 7)

@@ -3,32 +3,13 @@ package table
 import (
 	"bytes"
 	"encoding/hex"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
-
-// golden reads hex with notes: everything behind a # is one.
-func golden(t testing.TB, name string) []byte {
-	t.Helper()
-	text, err := os.ReadFile("testdata/format/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var digits strings.Builder
-	for line := range strings.Lines(string(text)) {
-		data, _, _ := strings.Cut(line, "#")
-		digits.WriteString(strings.Join(strings.Fields(data), ""))
-	}
-	b, err := hex.DecodeString(digits.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // goldenRows use every feature of the row layout; their one block does not compress.
 func goldenRows() []record.Row {
@@ -51,7 +32,7 @@ func TestFormatIsThatOfTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := golden(t, "table.hex"); !bytes.Equal(got, want) {
+	if want := testkit.Golden(t, "table.hex"); !bytes.Equal(got, want) {
 		t.Fatalf("written as\n%x\nwant\n%x", got, want)
 	}
 }
@@ -62,7 +43,7 @@ func TestTablesOfTheFormatAreRead(t *testing.T) {
 	for name, rows := range map[string][]record.Row{"table.hex": goldenRows(), "table-s2.hex": goldenS2Rows()} {
 		fs := vfs.NewMem()
 		f, _ := fs.Create("t")
-		if _, err := f.Write(golden(t, name)); err != nil {
+		if _, err := f.Write(testkit.Golden(t, name)); err != nil {
 			t.Fatal(err)
 		}
 		f.Close()

@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/cache"
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -101,6 +102,9 @@ func (r *Reader) readBlock(h handle) (*block, error) {
 // block gets a block from the cache or from the disk; fill tells whether to keep it.
 func (r *Reader) block(h handle, fill bool) (*block, error) {
 	place := cache.Place{File: r.source.number, Offset: h.offset}
+	if seededbug.Enabled(seededbug.EngineCacheWithoutFile) {
+		place.File = 0
+	}
 	if b, ok := r.cache.Get(place); ok {
 		return b, nil
 	}

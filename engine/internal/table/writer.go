@@ -141,7 +141,11 @@ func (w *Writer) Finish() (Properties, uint64, error) {
 	w.offset += footerBytes
 	w.flush()
 	if w.err == nil && !seededbug.Enabled(seededbug.EngineSkipTableSync) {
-		if err := w.file.Sync(); err != nil {
+		err := w.file.Sync()
+		if err != nil && seededbug.Enabled(seededbug.EngineRetryFailedSync) {
+			err = w.file.Sync()
+		}
+		if err != nil {
 			w.err = fmt.Errorf("sync table %06d: %w", w.number, err)
 		}
 	}
