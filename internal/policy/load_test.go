@@ -138,7 +138,6 @@ type exception struct {
 
 // exceptions is meant to be short and to shrink.
 var exceptions = []exception{
-	{"length", "server", "package", "the gate, SCAN's cursors and what an error of a try means could each be a package"},
 	{"length", "shard", "package", "reading entries, its clocks and its digests are pieces of a shard that could each be a package"},
 	{"length", "server", "package", "forwarding of reads and of writes, cursors and the gate are pieces of a server that could each be a package"},
 }
