@@ -145,9 +145,11 @@ type Server struct {
 	// fetching has an element for each long answer on its way.
 	fetching chan struct{}
 	// staging has an element for each part of a value on its way.
-	staging  chan struct{}
-	forwards forwarder
-	reads    readForwarder
+	staging chan struct{}
+	// stagedRequests has one for each request whose parts are being brought.
+	stagedRequests chan struct{}
+	forwards       forwarder
+	reads          readForwarder
 	// answering are the readers of the streams on which other nodes read here.
 	answering sync.WaitGroup
 }
@@ -168,6 +170,8 @@ func New(o Options) *Server {
 		jitter:   newJitter(o.Entropy),
 		fetching: make(chan struct{}, maxFetching),
 		staging:  make(chan struct{}, maxStaging),
+
+		stagedRequests: make(chan struct{}, maxStagedRequests),
 	}
 }
 
