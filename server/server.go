@@ -20,7 +20,7 @@ import (
 // Shard is a replica on this node; *shard.Shard implements it.
 type Shard interface {
 	Apply(ctx context.Context, c shard.Command) (api.Result, error)
-	// ApplyInOrder applies the commands of one caller. Behind one that is not executed for now none is.
+	// ApplyInOrder applies the commands of one caller. Behind one that is to be sent again none is executed.
 	ApplyInOrder(ctx context.Context, commands []shard.Command) []shard.Outcome
 	Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error)
 	Scan(ctx context.Context, epoch api.Epoch, r api.Range) (shard.Page, error)
