@@ -22,9 +22,6 @@ import (
 // error matches api.ErrReleased or api.ErrInternal, and after no other error: the error table's
 // Outcome says so.
 //
-// A batch of more than api.MaxMessageValueBytes sends its long values in chunks. An attempt then may take
-// as long as they move, and a call without a deadline has a second more for each MiB.
-//
 // A batch of more than api.MaxMessageValueBytes sends its long values beside the message, in chunks: each attempt
 // then may take as long as these move, and a call without a deadline has a second more for each MiB.
 func (c *Client) Apply(ctx context.Context, b api.Batch) (api.Result, error) {

@@ -256,7 +256,7 @@ func (l *lane) writeSome(requests []*Request) {
 func releaseNothing() {}
 
 // writeRun sends writes of one client to the leader of their shard until each has its answer. What
-// is sent again keeps its place and its id: a shard that does not execute one for now executes none
+// is sent again keeps its place and its id: a shard that does not execute one yet executes none
 // behind it, so that only the last ones are left.
 type writeRun struct {
 	server   *Server

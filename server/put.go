@@ -83,9 +83,14 @@ func (s *Server) putInParts(ctx context.Context, b api.Batch, value *pieces) (ap
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxInPartsTime)
 	defer cancel()
+	leave, err := s.stagingTurn(ctx)
+	if err != nil {
+		return api.Result{}, err
+	}
+	defer leave()
 	command := shard.Command{Request: request, DeadlineMillis: s.commandDeadline(ctx), Batch: b}
 	key, whole := b.Ops[0].Key, &api.Parts{}
-	err := s.stage(ctx, command, func(ctx context.Context, send func(stagedPart)) error {
+	err = s.stage(ctx, command, func(ctx context.Context, send func(stagedPart)) error {
 		for {
 			part, err := value.take(api.MaxPartBytes)
 			switch {

@@ -20,7 +20,7 @@ import (
 // Shard is a replica on this node; *shard.Shard implements it.
 type Shard interface {
 	Apply(ctx context.Context, c shard.Command) (api.Result, error)
-	// ApplyInOrder applies the commands of one caller. Behind one that is not executed for now none is.
+	// ApplyInOrder applies the commands of one caller. Behind one that is to be sent again none is executed.
 	ApplyInOrder(ctx context.Context, commands []shard.Command) []shard.Outcome
 	Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, keys [][]byte) ([]api.Item, error)
 	Scan(ctx context.Context, epoch api.Epoch, r api.Range) (shard.Page, error)
@@ -145,9 +145,11 @@ type Server struct {
 	// fetching has an element for each long answer on its way.
 	fetching chan struct{}
 	// staging has an element for each part of a value on its way.
-	staging  chan struct{}
-	forwards forwarder
-	reads    readForwarder
+	staging chan struct{}
+	// stagedRequests has one for each request whose parts are being brought.
+	stagedRequests chan struct{}
+	forwards       forwarder
+	reads          readForwarder
 	// answering are the readers of the streams on which other nodes read here.
 	answering sync.WaitGroup
 }
@@ -168,6 +170,8 @@ func New(o Options) *Server {
 		jitter:   newJitter(o.Entropy),
 		fetching: make(chan struct{}, maxFetching),
 		staging:  make(chan struct{}, maxStaging),
+
+		stagedRequests: make(chan struct{}, maxStagedRequests),
 	}
 }
 

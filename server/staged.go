@@ -19,6 +19,15 @@ const (
 	maxStaging        = 4
 	maxRequestStaging = 2
 
+	// maxStagedRequests bounds the requests of this node whose parts are being brought. A shard keeps the parts of
+	// sixteen full batches, and refuses more: if as many nodes as a small cluster has brought parts of more than that,
+	// none would ever be complete.
+	maxStagedRequests = 5
+
+	// roomTime is how long a part waits for room on its shard. Where it comes from larger clusters, requests wait for
+	// each other's parts to go, and some have to give way.
+	roomTime = 10 * time.Second
+
 	// maxInPartsTime is what a request in parts gets at most: a shard keeps parts for two minutes.
 	maxInPartsTime = 90 * time.Second
 
@@ -86,16 +95,20 @@ func (s *Server) applyInParts(ctx context.Context, command shard.Command) (api.R
 	ctx, cancel := context.WithTimeout(ctx, maxInPartsTime)
 	defer cancel()
 	command.DeadlineMillis = min(command.DeadlineMillis, s.commandDeadline(ctx))
+	leave, err := s.stagingTurn(ctx)
+	if err != nil {
+		return api.Result{}, err
+	}
+	defer leave()
 	p := takeApart(command.Batch)
 	var res api.Result
-	var err error
 	for range maxStagings {
 		if err = s.stage(ctx, command, p.send); err != nil {
 			s.unstage(ctx, command, p.parts[0].key)
 			return api.Result{}, err
 		}
 		command.Batch = p.batch
-		if res, err = s.applyCommand(ctx, write, command); !errors.Is(err, api.ErrPartsMissing) {
+		if res, err = s.applyCommand(ctx, write, command); api.CodeOf(err) != api.CodePartsMissing { // a wrapped one has an unknown outcome
 			break
 		}
 	}
@@ -103,6 +116,16 @@ func (s *Server) applyInParts(ctx context.Context, command shard.Command) (api.R
 		s.unstage(ctx, command, p.parts[0].key)
 	}
 	return res, err
+}
+
+// stagingTurn waits until this request may bring its parts.
+func (s *Server) stagingTurn(ctx context.Context) (leave func(), err error) {
+	select {
+	case s.stagedRequests <- struct{}{}:
+		return func() { <-s.stagedRequests }, nil
+	case <-ctx.Done():
+		return nil, api.Errorf(api.CodeOverloaded, "not executed: other long values were on their way all the time: %w", context.Cause(ctx))
+	}
 }
 
 func (p *inParts) send(_ context.Context, send func(stagedPart)) error {
@@ -145,7 +168,7 @@ func (s *Server) stage(ctx context.Context, command shard.Command, each func(ctx
 }
 
 // stageOne sends one part in its turn. A shard that has no room for it has some when the entries before it are
-// applied: it is waited for as long as the caller waits, because what was sent before would be lost.
+// applied: it is waited for a while, because what was sent before would be lost.
 func (s *Server) stageOne(ctx context.Context, command shard.Command, p stagedPart) error {
 	select {
 	case s.staging <- struct{}{}:
@@ -153,9 +176,11 @@ func (s *Server) stageOne(ctx context.Context, command shard.Command, p stagedPa
 		return context.Cause(ctx)
 	}
 	defer func() { <-s.staging }()
+	room, cancel := context.WithTimeout(ctx, roomTime)
+	defer cancel()
 	for {
 		err := s.sendStage(ctx, command, shard.Stage{Key: p.key, Number: p.number, Part: p.bytes})
-		if !errors.Is(err, api.ErrOverloaded) || ctx.Err() != nil {
+		if !errors.Is(err, api.ErrOverloaded) || room.Err() != nil {
 			return err
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,6 +47,40 @@ func TestTheLargeValuesOfALongBatchGoInParts(t *testing.T) {
 				t.Errorf("%s has %d bytes, %v", op.Key, len(item.Value), err)
 			}
 		}
+	}
+}
+
+// TestFewLongWritesOfANodeHavePartsAtOnce: parts of as many as a shard has room for could be there while none
+// is complete, and room is only made by one that is.
+func TestFewLongWritesOfANodeHavePartsAtOnce(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	begun, most := make(map[string]bool), 0
+	c.groups[1].onStage = func(st *shard.Stage) error {
+		written := 0
+		for _, b := range c.groups[1].batches {
+			written += min(1, len(b.Ops))
+		}
+		begun[string(st.Key)] = true
+		most = max(most, len(begun)-written)
+		return nil
+	}
+	var writes sync.WaitGroup
+	for i := range 4 * maxStagedRequests {
+		writes.Go(func() {
+			var err error
+			if put := largeBatch(fmt.Sprint(i)).Ops[:1]; i%2 == 0 {
+				_, err = c.servers["b"].Apply(t.Context(), api.Batch{Ops: put})
+			} else {
+				_, err = c.servers["b"].PutValue(t.Context(), Put{Key: put[0].Key}, inPiecesOf(put[0].Value, 100_000))
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	writes.Wait()
+	if most > maxStagedRequests || most == 0 {
+		t.Errorf("%d had parts at once, want at most %d", most, maxStagedRequests)
 	}
 }
 

@@ -57,5 +57,6 @@
 //   - C9: what all streams of calls hold together is bounded, however many of them are not read, and
 //     those whose answers are taken are served meanwhile.
 //   - C10: no part of an upload is executed unless all of its chunks came as they were sent; what uploads and
-//     downloads hold together is bounded, and a client that does nothing holds it no longer than TransferSilence.
+//     downloads hold together is bounded, and a client that does nothing holds it no longer than TransferSilence,
+//     one that does little no longer than UploadTime, or what a download of the value's length takes at most.
 package rpc

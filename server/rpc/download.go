@@ -1,14 +1,22 @@
 package rpc
 
 import (
+	"context"
 	"errors"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/server"
+)
+
+// A download takes at most downloadTime, and a second more for each slowestDownload bytes.
+const (
+	downloadTime    = time.Minute
+	slowestDownload = 256 << 10
 )
 
 // Download implements pb.KVServer.
@@ -24,9 +32,12 @@ func (k kvService) Download(req *pb.DownloadRequest, stream grpc.ServerStreaming
 		return err
 	}
 	defer value.Close()
+	longest := downloadTime + time.Duration(value.Bytes)*time.Second/slowestDownload
+	over, cancel := context.WithTimeout(stream.Context(), longest)
+	defer cancel()
 	limit := k.server.opts.TransferSilence
 	silent := api.Errorf(api.CodeExpired, "the client took nothing of a value for %s", limit)
-	d := downloading{stream: stream, patience: &patience{limit: limit, why: silent, waiting: &k.server.readers}, left: value.Bytes}
+	d := downloading{stream: stream, patience: &patience{limit: limit, why: silent, waiting: &k.server.readers, over: over}, left: value.Bytes}
 	header := &pb.DownloadHeader{Found: value.Found, Bytes: value.Bytes, Version: uint64(value.Version), ExpiryMs: value.ExpiryMillis}
 	if err := d.send(&pb.DownloadResponse{Part: &pb.DownloadResponse_Header{Header: header}}); err != nil || !value.Found {
 		return err

@@ -67,6 +67,8 @@ type Options struct {
 	// nothing. Default 15 s: longer than a network that works is silent, and short beside the time for
 	// which a shard keeps what was uploaded.
 	TransferSilence time.Duration
+	// UploadTime is how long an upload takes at most, by default 90 s: a shard keeps parts for two minutes.
+	UploadTime time.Duration
 
 	// Observe is told of every request of KV, Cluster and Forward, but for the reads on a stream of
 	// Forward, of which the node that sends them knows: the protocol ("grpc" or
@@ -86,6 +88,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TransferSilence == 0 {
 		o.TransferSilence = 15 * time.Second
+	}
+	if o.UploadTime == 0 {
+		o.UploadTime = 90 * time.Second
 	}
 	if o.Cluster == nil {
 		o.Cluster = func() string { return "" }

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -21,9 +21,6 @@ const (
 	// pieceBytes is about what a value takes in memory that goes piece by piece, in either direction: the
 	// pieces of the shard, and a chunk or two.
 	pieceBytes = 1 << 20
-
-	// maxUploadTime is how long an upload takes at most: a shard keeps parts for two minutes.
-	maxUploadTime = 90 * time.Second
 )
 
 // uploading is one Upload under way. It holds no more than what it has counted.
@@ -40,13 +37,13 @@ type uploading struct {
 func (k kvService) Upload(stream grpc.ClientStreamingServer[pb.UploadRequest, pb.BatchResponse]) error {
 	limit := k.server.opts.TransferSilence
 	silent := api.Errorf(api.CodeExpired, "nothing was executed: the client sent nothing for %s in the middle of an upload", limit)
-	u := &uploading{server: k.server, stream: stream, patience: &patience{limit: limit, why: silent, waiting: &k.server.readers}}
+	ctx, cancel := context.WithTimeout(stream.Context(), k.server.opts.UploadTime)
+	defer cancel()
+	u := &uploading{server: k.server, stream: stream, patience: &patience{limit: limit, why: silent, waiting: &k.server.readers, over: ctx}}
 	defer func() { k.server.transfers.give(u.held) }()
 	if err := u.begin(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(stream.Context(), maxUploadTime)
-	defer cancel()
 	res, err := u.run(ctx, k.kv)
 	if err != nil {
 		return err
@@ -61,6 +58,9 @@ func (u *uploading) begin() error {
 	}
 	m, err := u.receive()
 	if err != nil {
+		return err
+	}
+	if err := u.hold(proto.Size(m)); err != nil {
 		return err
 	}
 	header := m.GetHeader()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -211,6 +212,38 @@ func TestAClientThatIsSilentInTheMiddleOfAnUploadIsCutOff(t *testing.T) {
 	}
 }
 
+// TestAClientThatSendsLittleByLittleIsCutOff: it is never silent, and would hold what a value takes for as long as it likes.
+func TestAClientThatSendsLittleByLittleIsCutOff(t *testing.T) {
+	f := startWith(t, func(o *Options) { o.UploadTime = 100 * time.Millisecond })
+	two := uploadHeader(&pb.BatchRequest{Ops: []*pb.Op{{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("a")}, {Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("b"), Value: []byte("v")}}}, 0)
+	for name, header := range map[string]*pb.UploadRequest{"a put": onePut(), "a batch": two} {
+		stream := openUpload(t, f)
+		err := stream.Send(header)
+		for chunks := (api.ChunkSender{}); err == nil; {
+			err = stream.Send(&pb.UploadRequest{Part: &pb.UploadRequest_Chunk{Chunk: chunks.Chunk([]byte("x"), false)}})
+		}
+		if !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
+		err = api.FromStatus(stream.RecvMsg(new(pb.BatchResponse)), true)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Code != api.CodeExpired || !strings.Contains(e.Message, "takes this long") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestWhatTheHeaderOfAnUploadHoldsIsCounted: the other values of its batch are in it.
+func TestWhatTheHeaderOfAnUploadHoldsIsCounted(t *testing.T) {
+	f := start(t)
+	stream, held := openUpload(t, f), make([]byte, 4<<20)
+	two := uploadHeader(&pb.BatchRequest{Ops: []*pb.Op{{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("a")}, {Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("b"), Value: held}}}, 0)
+	if err := stream.Send(two); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, time.Minute, func() bool { return f.server.transfers.used.Load() > int64(len(held)) }, "it is not counted")
+}
+
 func TestAnUploadThatItsClientBreaksOffEndsInTheKV(t *testing.T) {
 	f := start(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -234,7 +267,7 @@ func TestAnUploadThatItsClientBreaksOffEndsInTheKV(t *testing.T) {
 func TestUploadsHoldNoMoreMemoryThanAllTransfersMay(t *testing.T) {
 	f := start(t)
 	b := &pb.BatchRequest{Ops: []*pb.Op{{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("a")}, {Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("b")}}}
-	f.server.transfers.force(maxTransferBytes - pieceBytes - api.MaxChunkBytes)
+	f.server.transfers.force(maxTransferBytes - pieceBytes - api.MaxChunkBytes - proto.Size(uploadHeader(b, 0, 1)))
 	held := f.server.transfers.used.Load()
 	_, err := upload(t, f, append([]*pb.UploadRequest{uploadHeader(b, 0, 1)}, chunksOf(make([]byte, 2*api.MaxChunkBytes), nil)...)...)
 	if !errors.Is(api.FromStatus(err, true), api.ErrOverloaded) {
