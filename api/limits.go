@@ -38,6 +38,11 @@ const (
 	// MaxBatchParts bounds the parts of one batch: all of its bytes in values of MinStagedBytes.
 	MaxBatchParts = MaxBatchBytes/MinStagedBytes + 1
 
+	// MaxStagedBatches bounds the batches of the largest size whose parts a shard keeps while they are brought. They
+	// are on disk, a gibibyte of them. Each node brings a share of them at a time, so that those that are begun
+	// in a cluster of three nodes find room to the end.
+	MaxStagedBatches = 16
+
 	// MaxBatchOps bounds the operations of one batch: evaluation is one uninterrupted step of apply.
 	MaxBatchOps = 100_000
 

@@ -18,7 +18,7 @@
 //
 // # Long values
 //
-// A value has up to api.MaxValueBytes. From api.MaxMessageValueBytes on it goes in chunks with running checksums, which is no
+// A value has up to 64 MiB. From api.MaxMessageValueBytes on it goes in chunks with running checksums, which is no
 // concern of those who put and get bytes. PutFrom and GetTo take it from a reader and give it to a writer, and
 // have a few chunks of it in memory.
 //

@@ -230,7 +230,7 @@ func (c *Client) backoff(attempts int) time.Duration {
 
 // finalError is the error of a call whose last attempt cannot be repeated with success.
 func (op *operation) finalError(v *verdict) error {
-	if op.mayHaveRun && !v.mayHaveRun && !answersTheRequest(v.err.Code) {
+	if op.mayHaveRun && !v.mayHaveRun && (v.local || !answersTheRequest(v.err.Code)) {
 		// The last attempt was refused, an earlier one may have run.
 		return op.unknown(v.err)
 	}

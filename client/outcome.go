@@ -16,6 +16,8 @@ type verdict struct {
 	mayHaveRun bool
 	// retry: another attempt, perhaps elsewhere, may succeed.
 	retry bool
+	// local: the attempt failed here, which says nothing about earlier ones.
+	local bool
 	// unreachable: the node broke off or did not answer in time.
 	unreachable bool
 }
@@ -26,7 +28,7 @@ type verdict struct {
 func judge(err error, write, sent bool) verdict {
 	var local *localError
 	if errors.As(err, &local) {
-		return verdict{err: local.verdict()}
+		return verdict{err: local.verdict(), local: true}
 	}
 	var answer *answerError
 	if errors.As(err, &answer) {

@@ -88,6 +88,7 @@ func (s *Server) putInParts(ctx context.Context, b api.Batch, value *pieces) (ap
 		return api.Result{}, err
 	}
 	defer leave()
+	value.next = s.paced(value.next)
 	command := shard.Command{Request: request, DeadlineMillis: s.commandDeadline(ctx), Batch: b}
 	key, whole := b.Ops[0].Key, &api.Parts{}
 	err = s.stage(ctx, command, func(ctx context.Context, send func(stagedPart)) error {

@@ -18,15 +18,20 @@ import (
 // request; the scan as a whole lasts as long as ctx. The Value of an item is nil if it has more than
 // api.MaxWholeBytes: then Stored has its length, and OpenValue reads it.
 func (s *Server) Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error] {
+	return s.ScanShort(ctx, r, api.MaxWholeBytes)
+}
+
+// ScanShort is Scan that brings no value in parts of more than longest bytes, which is at most api.MaxWholeBytes.
+func (s *Server) ScanShort(ctx context.Context, r api.Range, longest uint64) iter.Seq2[api.Item, error] {
 	return func(yield func(api.Item, error) bool) {
-		if err := s.scan(ctx, r, yield); err != nil {
+		if err := s.scan(ctx, r, min(longest, api.MaxWholeBytes), yield); err != nil {
 			yield(api.Item{}, err)
 		}
 	}
 }
 
 // scan yields items until the range ends, the limit is reached or yield says stop.
-func (s *Server) scan(ctx context.Context, r api.Range, yield func(api.Item, error) bool) error {
+func (s *Server) scan(ctx context.Context, r api.Range, longest uint64, yield func(api.Item, error) bool) error {
 	if err := checkRange(&r); err != nil {
 		return err
 	}
@@ -48,14 +53,16 @@ func (s *Server) scan(ctx context.Context, r api.Range, yield func(api.Item, err
 		if err != nil || !ok {
 			return err
 		}
-		if item.Stored == nil {
-			if !yield(item, nil) {
-				return nil
+		if item.Stored != nil {
+			if err := s.bringScanned(ctx, r.Namespace, &item, longest); err != nil {
+				return err
 			}
-			continue
+			if !item.Found {
+				continue
+			}
 		}
-		if ok, err := s.yieldStored(ctx, r.Namespace, item, yield); err != nil || !ok {
-			return err
+		if !yield(item, nil) {
+			return nil
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -91,7 +92,7 @@ type Options struct {
 	// Default 2 s: a node that has been silent for so long has been replaced as leader.
 	AttemptTimeout time.Duration
 	// MaxInFlightBytes bounds the memory of the requests that are being worked on; beyond it
-	// requests are refused as OVERLOADED. Default 512 MiB: 64 of the largest values.
+	// requests are refused as OVERLOADED. Default 512 MiB: eight of the largest batches.
 	MaxInFlightBytes int64
 	// MaxInFlight bounds the number of requests that are being worked on. Default 16384.
 	MaxInFlight int64
@@ -148,6 +149,8 @@ type Server struct {
 	staging chan struct{}
 	// stagedRequests has one for each request whose parts are being brought.
 	stagedRequests chan struct{}
+	// waitingToStage are the requests that wait to be one of them.
+	waitingToStage atomic.Int64
 	forwards       forwarder
 	reads          readForwarder
 	// answering are the readers of the streams on which other nodes read here.
@@ -155,7 +158,7 @@ type Server struct {
 }
 
 // maxFetching bounds the long answers that are read at a time, so that they leave time
-// for what is short: four of 8 MiB fill a link of 10 Gbit/s for 30 ms.
+// for what is short: four of api.MaxWholeBytes fill a link of 10 Gbit/s for 30 ms.
 const maxFetching = 4
 
 var _ api.KV = (*Server)(nil)

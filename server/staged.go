@@ -19,10 +19,16 @@ const (
 	maxStaging        = 4
 	maxRequestStaging = 2
 
-	// maxStagedRequests bounds the requests of this node whose parts are being brought. A shard keeps the parts of
-	// sixteen full batches, and refuses more: if as many nodes as a small cluster has brought parts of more than that,
-	// none would ever be complete.
-	maxStagedRequests = 5
+	// maxStagedRequests bounds the requests of this node whose parts are being brought. A shard refuses parts of
+	// more than api.MaxStagedBatches: if three nodes together began more than that on one shard, each of them
+	// could wait for room that only another makes, and none would ever be complete.
+	maxStagedRequests = api.MaxStagedBatches / 3
+
+	// A sender that others wait for has its turn for senderGrace, and a second more for each senderPace bytes. Without
+	// that, five clients that send next to nothing would keep all long values of a node waiting. The pace is what
+	// the longest value needs to be there within maxInPartsTime, with some reserve.
+	senderPace  = 1 << 20
+	senderGrace = 5 * time.Second
 
 	// roomTime is how long a part waits for room on its shard. Where it comes from larger clusters, requests wait for
 	// each other's parts to go, and some have to give way.
@@ -120,11 +126,40 @@ func (s *Server) applyInParts(ctx context.Context, command shard.Command) (api.R
 
 // stagingTurn waits until this request may bring its parts.
 func (s *Server) stagingTurn(ctx context.Context) (leave func(), err error) {
+	leave = func() { <-s.stagedRequests }
 	select {
 	case s.stagedRequests <- struct{}{}:
-		return func() { <-s.stagedRequests }, nil
+		return leave, nil
+	default:
+	}
+	s.waitingToStage.Add(1)
+	defer s.waitingToStage.Add(-1)
+	select {
+	case s.stagedRequests <- struct{}{}:
+		return leave, nil
 	case <-ctx.Done():
 		return nil, api.Errorf(api.CodeOverloaded, "not executed: other long values were on their way all the time: %w", context.Cause(ctx))
+	}
+}
+
+// paced is next of a value whose sender has a turn: it ends with an error if the sender is slow and others wait for a
+// turn. Only the time in next is the sender's. A sender that is silent is noticed when next returns, for which its
+// protocol has a limit of its own.
+func (s *Server) paced(next func() ([]byte, error)) func() ([]byte, error) {
+	var waited time.Duration
+	taken := 0
+	return func() ([]byte, error) {
+		began := s.opts.Clock.Now()
+		piece, err := next()
+		if err != nil {
+			return nil, err
+		}
+		waited += s.opts.Clock.Now().Sub(began)
+		taken += len(piece)
+		if s.waitingToStage.Load() > 0 && waited > senderGrace+time.Duration(taken)*time.Second/senderPace {
+			return nil, api.Errorf(api.CodeOverloaded, "not executed: the value came at less than %d bytes a second while other long values waited for their turn; send it again, later or faster", senderPace)
+		}
+		return piece, nil
 	}
 }
 

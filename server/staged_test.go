@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/shard"
 )
 
@@ -50,10 +52,11 @@ func TestTheLargeValuesOfALongBatchGoInParts(t *testing.T) {
 	}
 }
 
-// TestFewLongWritesOfANodeHavePartsAtOnce: parts of as many as a shard has room for could be there while none
-// is complete, and room is only made by one that is.
-func TestFewLongWritesOfANodeHavePartsAtOnce(t *testing.T) {
+// TestLongWritesOfThreeNodesAllFindRoom: of many more long writes than a shard has room for, at all nodes at once, none
+// is refused and all end, because no more have parts at once than there is room for to their ends.
+func TestLongWritesOfThreeNodesAllFindRoom(t *testing.T) {
 	c := newCluster(t, 1, nil)
+	nodes := []api.NodeID{"a", "b", "c"}
 	begun, most := make(map[string]bool), 0
 	c.groups[1].onStage = func(st *shard.Stage) error {
 		written := 0
@@ -65,13 +68,14 @@ func TestFewLongWritesOfANodeHavePartsAtOnce(t *testing.T) {
 		return nil
 	}
 	var writes sync.WaitGroup
-	for i := range 4 * maxStagedRequests {
+	for i := range 2 * len(nodes) * maxStagedRequests {
 		writes.Go(func() {
 			var err error
+			at := c.servers[nodes[i%len(nodes)]]
 			if put := largeBatch(fmt.Sprint(i)).Ops[:1]; i%2 == 0 {
-				_, err = c.servers["b"].Apply(t.Context(), api.Batch{Ops: put})
+				_, err = at.Apply(t.Context(), api.Batch{Ops: put})
 			} else {
-				_, err = c.servers["b"].PutValue(t.Context(), Put{Key: put[0].Key}, inPiecesOf(put[0].Value, 100_000))
+				_, err = at.PutValue(t.Context(), Put{Key: put[0].Key}, inPiecesOf(put[0].Value, 100_000))
 			}
 			if err != nil {
 				t.Error(err)
@@ -79,8 +83,43 @@ func TestFewLongWritesOfANodeHavePartsAtOnce(t *testing.T) {
 		})
 	}
 	writes.Wait()
-	if most > maxStagedRequests || most == 0 {
-		t.Errorf("%d had parts at once, want at most %d", most, maxStagedRequests)
+	if most > api.MaxStagedBatches || most == 0 {
+		t.Errorf("%d had parts at once, and a shard keeps those of %d", most, api.MaxStagedBatches)
+	}
+	for _, s := range c.servers {
+		if left := len(s.stagedRequests) + int(s.waitingToStage.Load()); left != 0 {
+			t.Errorf("%d turns are not given back", left)
+		}
+	}
+}
+
+func TestASlowSenderGivesWayOnlyToThoseThatWait(t *testing.T) {
+	for name, test := range map[string]struct {
+		waiting   int64
+		perSecond int
+		refused   bool
+	}{
+		"slow, nobody waits": {0, 1000, false},
+		"slow, others wait":  {1, 1000, true},
+		"fast, others wait":  {1, 2 * senderPace, false},
+	} {
+		manual := clock.NewManual(time.UnixMilli(1_000_000))
+		c := newCluster(t, 1, func(o *Options) { o.Clock = manual })
+		s := c.servers["a"]
+		s.waitingToStage.Store(test.waiting)
+		left := 30
+		next := func() ([]byte, error) {
+			if left--; left < 0 {
+				return nil, io.EOF
+			}
+			manual.Advance(time.Second)
+			return make([]byte, test.perSecond), nil
+		}
+		value := pieces{next: s.paced(next)}
+		_, err := value.take(api.MaxValueBytes)
+		if test.refused && (!errors.Is(err, api.ErrOverloaded) || left < 20) || !test.refused && err != nil {
+			t.Errorf("%s: %v, %d pieces were not asked for", name, err, left)
+		}
 	}
 }
 

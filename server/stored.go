@@ -68,28 +68,27 @@ func (s *Server) bring(ctx context.Context, q *Request, items []api.Item, bytes 
 	return nil
 }
 
-// yieldStored yields an item of a scan whose value is in parts: with its value, unless that is too long. If
-// it has been replaced since its page was read it is read again.
-func (s *Server) yieldStored(ctx context.Context, ns api.Namespace, item api.Item, yield func(api.Item, error) bool) (more bool, err error) {
+// bringScanned brings the value of an item of a scan that is in parts, unless it is too long. If it has been replaced
+// since its page was read it is read again, and is not found if it was deleted. The room of reads is given back
+// before the item is sent: a client that takes nothing would else keep others from reading.
+func (s *Server) bringScanned(ctx context.Context, ns api.Namespace, item *api.Item, longest uint64) error {
 	bytes := replyBudget{gate: s.gate}
 	defer bytes.release()
-	items := []api.Item{item}
-	short := func(i int) bool { return items[i].Stored.Bytes <= api.MaxWholeBytes }
-	bringing, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	items := []api.Item{*item}
+	short := func(i int) bool { return items[i].Stored.Bytes <= longest }
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	err = s.whole(bringing, items, short, &bytes)
+	err := s.whole(ctx, items, short, &bytes)
 	if errors.Is(err, api.ErrSnapshotTooOld) {
 		m := multiGet{server: s, ns: ns, keys: [][]byte{item.Key}, items: items, bytes: replyBudget{gate: s.gate}}
 		defer m.bytes.release()
-		if err = m.run(bringing); err == nil {
+		if err = m.run(ctx); err == nil {
 			items[0].Key = item.Key
-			err = s.whole(bringing, items, short, &bytes)
+			err = s.whole(ctx, items, short, &bytes)
 		}
 	}
-	if err != nil || !items[0].Found {
-		return err == nil, err
-	}
-	return yield(items[0], nil), nil
+	*item = items[0]
+	return err
 }
 
 // storedReader reads the parts of a value one after the other, some at a time.

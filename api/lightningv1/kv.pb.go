@@ -339,7 +339,7 @@ type Op struct {
 	Kind OpKind `protobuf:"varint,1,opt,name=kind,proto3,enum=lightning.v1.OpKind" json:"kind,omitempty"`
 	// 1 to 65,536 bytes.
 	Key []byte `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
-	// Put, append, set range, increment float. At most 8 MiB; that of a put over 4 MiB comes
+	// Put, append, set range, increment float. At most 8 MiB; that of a put has up to 64 MiB if it comes
 	// by Upload.
 	Value []byte `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
 	// Increment: what is added. Set bit: the bit.
@@ -1687,7 +1687,8 @@ func (*UploadRequest_Chunk) isUploadRequest_Part() {}
 type UploadHeader struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As the method Batch takes it, but for the values that follow, which are empty here. With them it
-	// has about 8 MiB of keys and values at most. A single put without return_previous needs the least memory.
+	// has at most 64 MiB of keys and values, and about 8 MiB that are not values of puts of 64 KiB or
+	// more. A single put without return_previous needs the least memory, and takes it whatever its length.
 	Batch *BatchRequest `protobuf:"bytes,1,opt,name=batch,proto3" json:"batch,omitempty"`
 	// The places of the operations in the batch whose values follow, ascending: puts.
 	Uploaded      []uint32 `protobuf:"varint,2,rep,packed,name=uploaded,proto3" json:"uploaded,omitempty"`

@@ -28,7 +28,7 @@ func (a *app) putCommand() *cobra.Command {
 		Use:   "put KEY VALUE | put KEY - | put KEY --file FILE",
 		Short: "Write a key",
 		Long: "Write a key. The value is an argument, standard input when the argument is -, or a file. It has up\n" +
-			"to 8 MiB, of which a few are in memory; a second for each MiB is added to --timeout.\n" +
+			"to 64 MiB, of which a few are in memory; a second for each MiB is added to --timeout.\n" +
 			"A value that begins with a dash follows --: put KEY -- -1.\n\n" +
 			"Exit code 4 when a condition does not hold; then nothing was written.",
 		Args: arguments(1, 2, "KEY and VALUE"),

@@ -81,7 +81,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", logFormatText, "text or json, one line each, on standard error; never with keys, values or passwords")
 	fs.StringVar(&c.PprofSocket, "pprof-socket", "", "path of a Unix socket, of mode 0600, that serves the runtime's profiles under /debug/pprof/; they may show keys and values (default: none)")
-	fs.Var(&c.MemoryLimit, "memory-limit", "memory that the process is to stay below, such as 1GiB: for the collector, and divided among memtables and caches (default: GOMEMLIMIT, and no division)")
+	fs.Var(&c.MemoryLimit, "memory-limit", "memory that the process is to stay below, such as 1GiB: for the collector, and divided among memtables, caches and requests; a value of 64 MiB by RESP needs 280MiB (default: GOMEMLIMIT, and no division)")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
 	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")

@@ -40,9 +40,10 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 			},
 			TLS: n.security.serverTLS(), CheckPeer: n.security.checkPeer,
 			Access: n.security.passwords, Cluster: n.clusterID, MaxConnectionAge: n.config.MaxConnectionAge,
-			Observe: metrics.Request,
-			Clock:   n.clock,
-			Logger:  n.logger.With("part", "grpc"),
+			MaxTransferBytes: n.config.share(transferShare, 96<<20),
+			Observe:          metrics.Request,
+			Clock:            n.clock,
+			Logger:           n.logger.With("part", "grpc"),
 		}),
 		http: http.New(http.Options{
 			Access: n.security.passwords,

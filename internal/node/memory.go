@@ -56,7 +56,21 @@ const minMemoryLimit = 128 << 20
 const (
 	collectorShare = 0.8
 	engineShare    = 0.4
+	// What requests may hold at most is more than what is left, together: they seldom do so by all protocols at
+	// once, and what one protocol holds is mostly what the server counts, too.
+	requestShare  = 0.5   // all requests that are being worked on
+	commandShare  = 0.25  // long commands by the Redis protocol
+	transferShare = 0.125 // uploads and downloads by gRPC
+	replyShare    = 0.125 // long replies by the Redis protocol, and its MULTI blocks
 )
+
+// share is a part of the memory limit and at most usual, which is what is right without a limit.
+func (c Config) share(part float64, usual int) int {
+	if c.MemoryLimit == 0 {
+		return usual
+	}
+	return min(usual, int(float64(c.MemoryLimit)*part))
+}
 
 // limitMemory tells the collector to keep the process below --memory-limit. Without the flag GOMEMLIMIT decides.
 func (c Config) limitMemory() {

@@ -263,14 +263,15 @@ func (n *node) newServer(metrics *http.Metrics) *server.Server {
 			s, ok := n.replicas.shard(id)
 			return s, ok
 		},
-		Sessions:  session.New(n.entropy, n.clock),
-		Replicas:  n.replicaStatus,
-		Liveness:  n.liveness,
-		Failed:    n.storageError,
-		OnForward: metrics.Forwarded,
-		Entropy:   n.entropy,
-		Clock:     n.clock,
-		Logger:    n.logger,
+		Sessions:         session.New(n.entropy, n.clock),
+		Replicas:         n.replicaStatus,
+		Liveness:         n.liveness,
+		Failed:           n.storageError,
+		OnForward:        metrics.Forwarded,
+		MaxInFlightBytes: int64(n.config.share(requestShare, 512<<20)),
+		Entropy:          n.entropy,
+		Clock:            n.clock,
+		Logger:           n.logger,
 	})
 }
 

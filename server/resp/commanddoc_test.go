@@ -53,7 +53,8 @@ const commandDocHead = "# Redis commands\n\n" +
 	"With a password, a connection may send AUTH, HELLO, RESET and QUIT, in requests of at most 10 arguments and\n" +
 	"4 KiB, each within 10 s; at most 256 such connections are open.\n\n" +
 	"## Everywhere\n\n" +
-	"The empty key is refused. A key has at most 64 KiB, a value 8 MiB, a command 8 MiB and its keys. There is\n" +
+	"The empty key is refused. A key has at most 64 KiB, a value 64 MiB, a command 64 MiB and its keys. What\n" +
+	"changes a value in place, or returns the one that it has replaced, takes and makes at most 8 MiB. There is\n" +
 	"database 0 only. An expired key is gone for every command at once. When a leadership moves, the time of its\n" +
 	"shard stands still for up to half a second: what is given a time to live then may live that much longer.\n"
 

@@ -255,6 +255,9 @@ func (c *conn) claimLong(bytes int, first bool) error {
 
 func (c *conn) waitForLarge(bytes int, wait time.Duration) error {
 	s := c.server
+	if most := s.opts.MaxLargeBytes; c.heldLarge+bytes > most {
+		return api.Errorf(api.CodeTooLarge, "the command needs more than %d bytes, all that this node has for long commands together; HTTP and the SDK take a value piece by piece, and a higher --memory-limit gives a node more", most)
+	}
 	if !s.large.tryTake(bytes) {
 		// What came before is answered before the wait, in case the client waits for that.
 		c.runTurn()

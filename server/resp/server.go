@@ -86,7 +86,8 @@ type Options struct {
 	// is refused and with it its block. Default 256 MiB.
 	MaxQueuedBytes int64
 	// MaxLargeBytes bounds what commands of more than 64 KiB, and replies to KEYS, hold beyond that,
-	// together; more waits for some seconds and is then refused. Default 256 MiB.
+	// together; more waits for some seconds and is then refused. Default 256 MiB. A value of the largest size needs
+	// 64 MiB of it.
 	MaxLargeBytes int
 	// MaxReplyBytes bounds what replies of more than 64 KiB hold while they wait for their clients,
 	// together; a quarter as much again waits for room. When it is full a client that is behind with

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -19,12 +20,36 @@ const (
 	slowestDownload = 256 << 10
 )
 
+// downloadBytes is what a download holds: what the server has of the value, and what gRPC has.
+const downloadBytes = 2 * pieceBytes
+
+// beginDownload finds room for a download, unless its connection has half of all there is for transfers: whoever
+// opens many and takes nothing leaves the other half to others.
+func (s *Server) beginDownload(ctx context.Context) (leave func(), ok bool) {
+	from := ""
+	if p, known := peer.FromContext(ctx); known {
+		from = p.Addr.String() // with its port, which is a connection's own
+	}
+	if !s.downloads.take(from, downloadBytes, s.opts.MaxTransferBytes/2) {
+		return nil, false
+	}
+	if !s.transfers.take(downloadBytes, false) {
+		s.downloads.give(from, downloadBytes)
+		return nil, false
+	}
+	return func() {
+		s.transfers.give(downloadBytes)
+		s.downloads.give(from, downloadBytes)
+	}, true
+}
+
 // Download implements pb.KVServer.
 func (k kvService) Download(req *pb.DownloadRequest, stream grpc.ServerStreamingServer[pb.DownloadResponse]) error {
-	if !k.server.transfers.take(2*pieceBytes, false) {
+	leave, ok := k.server.beginDownload(stream.Context())
+	if !ok {
 		return errTransfers()
 	}
-	defer k.server.transfers.give(2 * pieceBytes)
+	defer leave()
 	value, err := k.kv.OpenValue(stream.Context(), server.Query{
 		Namespace: api.Namespace(req.GetNamespace()), Keys: [][]byte{req.GetKey()}, MaxStaleness: staleness(req.GetMaxStalenessMs()),
 	})

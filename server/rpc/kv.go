@@ -16,7 +16,8 @@ import (
 type KV interface {
 	Read(ctx context.Context, q server.Query) ([]api.Item, error)
 	Apply(ctx context.Context, b api.Batch) (api.Result, error)
-	Scan(ctx context.Context, r api.Range) iter.Seq2[api.Item, error]
+	// ScanShort brings no value in parts that has more bytes than longest.
+	ScanShort(ctx context.Context, r api.Range, longest uint64) iter.Seq2[api.Item, error]
 	// PutValue and OpenValue write and read a value piece by piece.
 	PutValue(ctx context.Context, p server.Put, next func() ([]byte, error)) (api.Result, error)
 	OpenValue(ctx context.Context, q server.Query) (*server.Value, error)
@@ -120,7 +121,7 @@ func (k kvService) apply(ctx context.Context, ns uint32, id *pb.RequestId, indep
 func (k kvService) Scan(req *pb.ScanRequest, stream grpc.ServerStreamingServer[pb.ScanResponse]) error {
 	r := rangeFromProto(req)
 	page := scanPage{stream: stream, reverse: r.Reverse, omitLong: req.OmitLong}
-	for item, err := range k.kv.Scan(stream.Context(), r) {
+	for item, err := range k.kv.ScanShort(stream.Context(), r, api.MaxMessageValueBytes) {
 		var found *pb.Item
 		if err == nil {
 			found, err = page.item(item)

@@ -1,6 +1,9 @@
 package rpc
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 const (
 	// maxUnreadBytes bounds what all streams of calls of a node hold beyond what each may in any case:
@@ -38,3 +41,32 @@ func (l *ledger) force(bytes int) { l.used.Add(int64(bytes)) }
 func (l *ledger) give(bytes int) { l.used.Add(-int64(bytes)) }
 
 func (l *ledger) full() bool { return l.used.Load() > l.limit }
+
+// shares counts what each connection holds. Safe for concurrent use; the zero value is empty.
+type shares struct {
+	// mu is a leaf.
+	mu   sync.Mutex
+	held map[string]int // by connection, those that hold something
+}
+
+// take counts bytes unless the connection would hold more than most.
+func (s *shares) take(connection string, bytes, most int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[connection]+bytes > most {
+		return false
+	}
+	if s.held == nil {
+		s.held = make(map[string]int)
+	}
+	s.held[connection] += bytes
+	return true
+}
+
+func (s *shares) give(connection string, bytes int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[connection] -= bytes; s.held[connection] <= 0 {
+		delete(s.held, connection)
+	}
+}

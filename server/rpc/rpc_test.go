@@ -109,7 +109,7 @@ func (r *recorder) Run(ctx context.Context, t *server.Turn) {
 
 func (r *recorder) Home(*server.Request) (api.ShardID, bool) { return 1, true }
 
-func (r *recorder) Scan(_ context.Context, rng api.Range) iter.Seq2[api.Item, error] {
+func (r *recorder) ScanShort(_ context.Context, rng api.Range, _ uint64) iter.Seq2[api.Item, error] {
 	r.rng = rng
 	return func(yield func(api.Item, error) bool) {
 		if r.panics {

@@ -67,6 +67,10 @@ type Options struct {
 	// nothing. Default 15 s: longer than a network that works is silent, and short beside the time for
 	// which a shard keeps what was uploaded.
 	TransferSilence time.Duration
+	// MaxTransferBytes bounds the memory of all uploads and downloads, of which those of one connection's downloads
+	// may hold a half; what is beyond is refused as OVERLOADED. Default 96 MiB: a batch of the largest size and
+	// thirty values that go piece by piece.
+	MaxTransferBytes int
 	// UploadTime is how long an upload takes at most, by default 90 s: a shard keeps parts for two minutes.
 	UploadTime time.Duration
 
@@ -88,6 +92,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.TransferSilence == 0 {
 		o.TransferSilence = 15 * time.Second
+	}
+	if o.MaxTransferBytes == 0 {
+		o.MaxTransferBytes = 96 << 20
 	}
 	if o.UploadTime == 0 {
 		o.UploadTime = 90 * time.Second
@@ -118,6 +125,7 @@ type Server struct {
 	ledger  ledger         // of the streams of calls
 	// transfers counts the memory of uploads and downloads.
 	transfers ledger
+	downloads shares // of them that connections hold
 
 	refusedAt atomic.Int64 // when a refusal was logged, in milliseconds since the epoch
 }
@@ -145,7 +153,8 @@ const (
 
 // New makes a Server. It starts the goroutines that run calls; Close ends them.
 func New(o Options) *Server {
-	s := &Server{opts: o.withDefaults(), ledger: ledger{limit: maxUnreadBytes}, transfers: ledger{limit: maxTransferBytes}}
+	o = o.withDefaults()
+	s := &Server{opts: o, ledger: ledger{limit: maxUnreadBytes}, transfers: ledger{limit: int64(o.MaxTransferBytes)}}
 	s.closing, s.cancel = context.WithCancel(context.Background())
 	s.grpc = grpc.NewServer(
 		grpc.Creds(newReception(&s.opts)),

@@ -13,15 +13,9 @@ import (
 	"github.com/lightning-db/lightning/server"
 )
 
-const (
-	// maxTransferBytes bounds the memory of all uploads and downloads of a node: a batch of the largest
-	// size and thirty values that go piece by piece.
-	maxTransferBytes = 96 << 20
-
-	// pieceBytes is about what a value takes in memory that goes piece by piece, in either direction: the
-	// pieces of the shard, and a chunk or two.
-	pieceBytes = 1 << 20
-)
+// pieceBytes is about what a value takes in memory that goes piece by piece, in either direction: the
+// pieces of the shard, and a chunk or two.
+const pieceBytes = 1 << 20
 
 // uploading is one Upload under way. It holds no more than what it has counted.
 type uploading struct {
@@ -141,6 +135,9 @@ func (u *uploading) gather() (value []byte, err error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if most := u.server.opts.MaxTransferBytes; u.held+len(piece) > most {
+			return nil, api.Errorf(api.CodeTooLarge, "a batch of several values is in memory whole, for which this node has %d bytes; put them one by one, or give the node a higher --memory-limit", most)
 		}
 		if err := u.hold(len(piece)); err != nil {
 			return nil, err

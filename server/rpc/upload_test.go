@@ -267,7 +267,7 @@ func TestAnUploadThatItsClientBreaksOffEndsInTheKV(t *testing.T) {
 func TestUploadsHoldNoMoreMemoryThanAllTransfersMay(t *testing.T) {
 	f := start(t)
 	b := &pb.BatchRequest{Ops: []*pb.Op{{Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("a")}, {Kind: pb.OpKind_OP_KIND_PUT, Key: []byte("b")}}}
-	f.server.transfers.force(maxTransferBytes - pieceBytes - api.MaxChunkBytes - proto.Size(uploadHeader(b, 0, 1)))
+	f.server.transfers.force(f.server.opts.MaxTransferBytes - pieceBytes - api.MaxChunkBytes - proto.Size(uploadHeader(b, 0, 1)))
 	held := f.server.transfers.used.Load()
 	_, err := upload(t, f, append([]*pb.UploadRequest{uploadHeader(b, 0, 1)}, chunksOf(make([]byte, 2*api.MaxChunkBytes), nil)...)...)
 	if !errors.Is(api.FromStatus(err, true), api.ErrOverloaded) {

@@ -35,10 +35,9 @@ const (
 	// maxStageMillis is how long parts may wait for their batch: longer than any request may take.
 	maxStageMillis = uint64(2 * time.Minute / time.Millisecond)
 
-	// maxStagings and maxStagedBytes bound what is staged on a shard: sixteen batches of the largest
-	// size.
+	// maxStagings and maxStagedBytes bound what is staged on a shard.
 	maxStagings    = 256
-	maxStagedBytes = 16 * api.MaxBatchBytes
+	maxStagedBytes = api.MaxStagedBatches * api.MaxBatchBytes
 
 	// maxDeleted bounds the parts that one entry deletes, and one tick: what is more is due at the
 	// next tick. It is a gibibyte of values.

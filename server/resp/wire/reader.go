@@ -251,7 +251,7 @@ func (r *Reader) argument(q *Request, size int) ([]byte, error) {
 			return arg, nil
 		}
 		more := min(size-read, LargeCommandBytes+q.reserved)
-		if err := r.reserve(more); api.CodeOf(err) == api.CodeOverloaded {
+		if err := r.reserve(more); isNoRoom(err) {
 			q.Refused, q.Args = err, q.Args[:min(len(q.Args), 1)]
 			_, err = io.CopyN(io.Discard, r.in, int64(size-read))
 			return nil, err
@@ -265,11 +265,17 @@ func (r *Reader) argument(q *Request, size int) ([]byte, error) {
 	}
 }
 
+// isNoRoom reports whether a request is refused, so that its arguments are thrown away and the connection goes on.
+func isNoRoom(err error) bool {
+	code := api.CodeOf(err)
+	return code == api.CodeOverloaded || code == api.CodeTooLarge
+}
+
 // longArgument reads an argument for which there is room as a whole, or throws it away. The memory is taken as the
 // bytes come, at most four times as much: who only announces a long argument holds room, and no memory (UW1).
 func (r *Reader) longArgument(q *Request, size int) ([]byte, error) {
 	err := r.claim(size, !q.claimed)
-	if api.CodeOf(err) == api.CodeOverloaded {
+	if isNoRoom(err) {
 		q.Refused, q.Args = err, q.Args[:min(len(q.Args), 1)]
 		_, err = io.CopyN(io.Discard, r.in, int64(size))
 		return nil, err

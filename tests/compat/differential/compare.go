@@ -47,7 +47,7 @@ var rules = []rule{
 		lets: func(p pair) bool {
 			return len(p.args) > 1 && slices.Contains(p.args[1:], "") && p.ours.Raw == "-ERR a key needs at least one byte\r\n"
 		}},
-	{name: "long values", reason: "a value has at most 8 MiB, so that it fits into an entry of the log", documented: "a value 8 MiB",
+	{name: "long values", reason: "what changes a value in place makes at most 8 MiB, because it does so in memory on every replica", documented: "takes and makes at most 8 MiB",
 		lets: func(p pair) bool {
 			return strings.Contains(p.theirs.Raw, "string exceeds maximum allowed size") && strings.Contains(p.ours.Raw, "string exceeds maximum allowed size (8388608 bytes)")
 		}},
