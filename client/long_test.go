@@ -193,6 +193,47 @@ func TestAReaderThatCannotGoBackIsToldWhetherItsPutMayHaveRun(t *testing.T) {
 	}
 }
 
+// What the caller's reader does in a later attempt says nothing about the first, which may have run.
+func TestAReaderThatFailsInALaterAttemptLeavesTheOutcomeUnknown(t *testing.T) {
+	for name, later := range map[string]func([]byte) (int, error){
+		"over the limit": func(p []byte) (int, error) { return len(p), nil },
+		"broken":         func([]byte) (int, error) { return 0, errors.New("the cable is out") },
+	} {
+		cluster, c := start(t, 1)
+		cluster.Node(0).SetIntercept(onUpload(func(_ context.Context, _ string, _ any, next func() (any, error)) (any, error) {
+			_, _ = next()
+			return nil, status.Error(codes.Unavailable, "gone")
+		}))
+		r := &changing{Reader: bytes.NewReader(longValue(4, longBytes)), later: later}
+		_, err := c.PutFrom(t.Context(), 0, []byte("k"), r, client.PutOptions{})
+		if r.begun < 2 || !errors.Is(err, api.ErrUnknownOutcome) {
+			t.Errorf("%s: %v after %d attempts", name, err, r.begun)
+		}
+	}
+}
+
+// changing is a reader that is another one when it was read to its end.
+type changing struct {
+	*bytes.Reader
+	later func([]byte) (int, error)
+	begun int // attempts
+}
+
+func (c *changing) Read(p []byte) (int, error) {
+	if c.begun > 1 {
+		return c.later(p)
+	}
+	c.begun = max(c.begun, 1)
+	return c.Reader.Read(p)
+}
+
+func (c *changing) Seek(offset int64, whence int) (int64, error) {
+	if c.begun > 0 && whence == io.SeekStart {
+		c.begun++
+	}
+	return c.Reader.Seek(offset, whence)
+}
+
 func TestAReaderOrWriterThatFailsEndsTheCall(t *testing.T) {
 	cluster, c := start(t, 1)
 	broken := errors.New("the cable is out")

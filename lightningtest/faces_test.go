@@ -77,12 +77,20 @@ func (r *redis) do(args ...string) string {
 	return r.reply()
 }
 
-// By the Redis protocol, at a node that does not lead the key.
-func TestTheLargestValueByTheRedisProtocol(t *testing.T) {
+// One cluster takes the largest value by each face, and refuses one that is a byte longer.
+func TestTheLargestValueByEveryFace(t *testing.T) {
 	c := lightningtest.Start(t, 3)
-	value := string(longValue(1, api.MaxValueBytes))
+	t.Run("resp", func(t *testing.T) { largestByRESP(t, c) })
+	t.Run("resp, several", func(t *testing.T) { longByRESP(t, c) })
+	t.Run("http", func(t *testing.T) { largestByHTTP(t, c) })
+	t.Run("sdk", func(t *testing.T) { largestBySDK(t, c) })
+}
+
+// By the Redis protocol, at a node that does not lead the key.
+func largestByRESP(t *testing.T, c *lightningtest.Cluster) {
+	value := string(longValue(1, largestBytes))
 	r := dialRedis(t, c.RedisAddresses()[(c.Leader("{k}")+1)%3])
-	if got := r.do("SET", "{k}", value+"x"); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, strconv.Itoa(api.MaxValueBytes)) {
+	if got := r.do("SET", "{k}", strings.Repeat("x", api.MaxValueBytes+1)); !strings.HasPrefix(got, "-ERR ") || !strings.Contains(got, strconv.Itoa(api.MaxValueBytes)) {
 		t.Fatalf("one byte more: %.200s", got)
 	}
 	if got := r.do("SET", "{k}", value); got != "+OK" {
@@ -92,7 +100,7 @@ func TestTheLargestValueByTheRedisProtocol(t *testing.T) {
 		t.Fatalf("get: %d bytes, %.100q", len(got), got)
 	}
 	for command, want := range map[string]string{
-		"STRLEN {k}": ":67108864", "EXISTS {k}": ":1", "TTL {k}": ":-1", "TYPE {k}": "+string", "OBJECT ENCODING {k}": "raw",
+		"STRLEN {k}": fmt.Sprint(":", len(value)), "EXISTS {k}": ":1", "TTL {k}": ":-1", "TYPE {k}": "+string", "OBJECT ENCODING {k}": "raw",
 		"GETRANGE {k} 262140 524300": value[262140:524301], "GETRANGE {k} -5 -1": value[len(value)-5:], "PERSIST {k}": ":0",
 	} {
 		if got := r.do(strings.Fields(command)...); got != want {
@@ -107,8 +115,7 @@ func TestTheLargestValueByTheRedisProtocol(t *testing.T) {
 }
 
 // At a node that leads the key and at one that does not.
-func TestLongValuesByTheRedisProtocol(t *testing.T) {
-	c := lightningtest.Start(t, 3)
+func longByRESP(t *testing.T, c *lightningtest.Cluster) {
 	value := string(longValue(3, api.MaxWholeBytes+1))
 	for _, at := range []int{c.Leader("{k}"), (c.Leader("{k}") + 1) % 3} {
 		r := dialRedis(t, c.RedisAddresses()[at])
@@ -135,9 +142,8 @@ func TestLongValuesByTheRedisProtocol(t *testing.T) {
 	}
 }
 
-func TestLongValuesByHTTP(t *testing.T) {
-	c := lightningtest.Start(t, 3)
-	value := longValue(2, api.MaxWholeBytes+1)
+func largestByHTTP(t *testing.T, c *lightningtest.Cluster) {
+	value := longValue(2, largestBytes)
 	do := func(method string, body []byte, accept string) (int, []byte) {
 		t.Helper()
 		req, err := http.NewRequestWithContext(t.Context(), method, "http://"+c.HTTPAddresses()[(c.Leader("k")+1)%3]+"/v1/kv/k", bytes.NewReader(body))

@@ -86,12 +86,11 @@ func TestAPutThatIsBrokenOffLeavesTheOldValue(t *testing.T) {
 }
 
 // The embedded store and a cluster take the same values, and refuse the same.
-func TestTheLargestValueAndOneByteMore(t *testing.T) {
-	cluster := lightningtest.StartWith(t, lightningtest.Options{Nodes: 3, Shards: 1})
+func largestBySDK(t *testing.T, cluster *lightningtest.Cluster) {
 	db := cluster.Client(t)
 	ctx, cancel := context.WithTimeout(t.Context(), hang)
 	defer cancel()
-	value := longValue(5, api.MaxValueBytes)
+	value := longValue(5, largestBytes)
 	key := []byte("largest")
 	if result, err := db.Put(ctx, 0, key, value, client.PutOptions{}); err != nil || !result.Applied {
 		t.Fatalf("%+v, %v", result, err)
@@ -100,7 +99,7 @@ func TestTheLargestValueAndOneByteMore(t *testing.T) {
 	if err != nil || !bytes.Equal(item.Value, value) {
 		t.Errorf("get: %d bytes, %v", len(item.Value), err)
 	}
-	if _, err := db.Put(ctx, 0, key, append(value, 0), client.PutOptions{}); api.CodeOf(err) != api.CodeTooLarge {
+	if _, err := db.Put(ctx, 0, key, make([]byte, api.MaxValueBytes+1), client.PutOptions{}); api.CodeOf(err) != api.CodeTooLarge {
 		t.Errorf("a byte more: %v", err)
 	}
 	// The rest is the same for all that are too long for a message. A reader that can go back is sent again when a
@@ -114,7 +113,7 @@ func TestTheLargestValueAndOneByteMore(t *testing.T) {
 		t.Errorf("multiget: %v", err)
 	}
 	scanned := 0
-	for item, err := range db.Scan(ctx, api.Range{}) {
+	for item, err := range db.Scan(ctx, api.PrefixRange(key)) {
 		if scanned++; err != nil || !bytes.Equal(item.Value, value) {
 			t.Errorf("scan: %d bytes, %v", len(item.Value), err)
 		}

@@ -288,3 +288,32 @@ func TestCursorTableIsBoundedAndKeepsTwoPerScan(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAScanHoldsNoRoomOfReadsWhileItSends: a client that takes nothing does not keep others from reading.
+func TestAScanHoldsNoRoomOfReadsWhileItSends(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	s := c.servers["a"]
+	for key, size := range map[string]int{"a": 2 * api.MaxInlineBytes, "b": api.MaxWholeBytes} {
+		if _, err := s.PutValue(t.Context(), Put{Key: []byte(key)}, inPiecesOf(numbered(size), api.MaxPartBytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for longest, want := range map[uint64]int{api.MaxMessageValueBytes: 2 * api.MaxInlineBytes, api.MaxWholeBytes: 2*api.MaxInlineBytes + api.MaxWholeBytes} {
+		brought := 0
+		for item, err := range s.ScanShort(t.Context(), api.Range{}, longest) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.gate.mu.Lock()
+			found := s.gate.mu.found
+			s.gate.mu.Unlock()
+			if brought += len(item.Value); found != 0 || len(item.Value) == 0 && item.Stored == nil {
+				t.Errorf("%s: %d bytes of it, while reads hold %d", item.Key, len(item.Value), found)
+			}
+		}
+		if brought != want {
+			t.Errorf("values of %d bytes at most: %d bytes were brought, want %d", longest, brought, want)
+		}
+	}
+	wantNothingHeld(t, s)
+}

@@ -41,3 +41,11 @@ func TestTheMemoryLimitIsDividedAmongShards(t *testing.T) {
 		}
 	}
 }
+
+func TestRoomForRequestsIsAShareOfTheMemoryLimit(t *testing.T) {
+	for limit, want := range map[byteSize]int{0: 256 << 20, 128 << 20: 32 << 20, 512 << 20: 128 << 20, 8 << 30: 256 << 20} {
+		if got := (Config{MemoryLimit: limit}).share(commandShare, 256<<20); got != want {
+			t.Errorf("of %s: %d, want %d", limit.String(), got, want)
+		}
+	}
+}

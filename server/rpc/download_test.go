@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/grpc/peer"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -159,5 +162,29 @@ func TestAScanOmitsLongValuesIfItsClientSaysSo(t *testing.T) {
 		case !omit && (!errors.Is(api.FromStatus(err, false), api.ErrTooLarge) || keys != "a"):
 			t.Errorf("without it: %s, %v", keys, err)
 		}
+	}
+}
+
+func TestTheDownloadsOfOneConnectionLeaveRoomForOthers(t *testing.T) {
+	s := start(t).server
+	from := func(port int) context.Context {
+		return peer.NewContext(t.Context(), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}})
+	}
+	count, ends := 0, []func(){}
+	for leave, ok := s.beginDownload(from(1)); ok; leave, ok = s.beginDownload(from(1)) {
+		count, ends = count+1, append(ends, leave)
+	}
+	if want := s.opts.MaxTransferBytes / 2 / downloadBytes; count != want {
+		t.Errorf("one connection has %d downloads, want %d", count, want)
+	}
+	leave, ok := s.beginDownload(from(2))
+	if !ok {
+		t.Fatal("another connection finds no room")
+	}
+	for _, end := range append(ends, leave) {
+		end()
+	}
+	if len(s.downloads.held) != 0 || s.transfers.used.Load() != 0 {
+		t.Errorf("still held: %v, %d bytes", s.downloads.held, s.transfers.used.Load())
 	}
 }
