@@ -261,25 +261,25 @@ func TestADamagedChunkIsNoticedAndReadAgain(t *testing.T) {
 	cluster, c := start(t, 1)
 	value := longValue(6, longBytes)
 	version := putLong(t, c, []byte("k"), value)
-	for name, damage := range map[string]func(n int, chunk *pb.Chunk){
-		"a bit": func(n int, chunk *pb.Chunk) {
+	for name, damage := range map[string]func(chunk *pb.Chunk){
+		"a bit": func(chunk *pb.Chunk) {
 			chunk.Data = bytes.Clone(chunk.Data)
 			chunk.Data[100] ^= 1
 		},
-		"the end":   func(n int, chunk *pb.Chunk) { chunk.Last = true },
-		"too short": func(n int, chunk *pb.Chunk) { chunk.Data = chunk.Data[1:] },
+		"the end":   func(chunk *pb.Chunk) { chunk.Last = true },
+		"too short": func(chunk *pb.Chunk) { chunk.Data = chunk.Data[1:] },
 	} {
-		n := 0
+		var n atomic.Int64 // a stream that the client has left goes on for a moment beside the next one
 		cluster.Node(0).SetDamage(func(chunk *pb.Chunk) {
-			if n++; n == 5 {
-				damage(n, chunk)
+			if n.Add(1) == 5 {
+				damage(chunk)
 			}
 		})
 		item, err := c.Get(t.Context(), 0, []byte("k"))
-		if err != nil || item.Version != version || !bytes.Equal(item.Value, value) || n <= 5+longBytes/api.MaxChunkBytes {
-			t.Errorf("%s: %d bytes after %d chunks, %v", name, len(item.Value), n, err)
+		if err != nil || item.Version != version || !bytes.Equal(item.Value, value) || n.Load() <= 5+longBytes/api.MaxChunkBytes {
+			t.Errorf("%s: %d bytes after %d chunks, %v", name, len(item.Value), n.Load(), err)
 		}
-		n = 0
+		n.Store(0)
 		var got bytes.Buffer
 		if _, err := c.GetTo(t.Context(), 0, []byte("k"), &got); err != nil || !bytes.Equal(got.Bytes(), value) {
 			t.Errorf("%s: %d bytes were passed on, %v", name, got.Len(), err)
@@ -292,9 +292,9 @@ func TestGetToGoesOnWithTheSameVersionOrNotAtAll(t *testing.T) {
 		cluster, c := start(t, 1)
 		value := longValue(7, longBytes)
 		putLong(t, c, []byte("k"), value)
-		n := 0
+		var n atomic.Int64
 		cluster.Node(0).SetDamage(func(chunk *pb.Chunk) {
-			if n++; n == 6 {
+			if n.Add(1) == 6 {
 				if replaced {
 					cluster.Put("k", string(longValue(8, longBytes)))
 				}

@@ -237,12 +237,12 @@ func (e *Evaluator) Writes() []Write { return e.writes }
 // Carried is how many bytes of values the batch returns or writes that it did not bring itself.
 func (e *Evaluator) Carried() int { return e.carried }
 
-// carry counts n more bytes, and refuses what is over the bound of the batch or of those that are
-// applied with it (EV2).
+// carry counts a value of n more bytes, and refuses what is over the bound of a value that is in memory in one piece, of
+// the batch, or of those that are applied with it (EV2).
 func (e *Evaluator) carry(n int) *api.Error {
 	e.carried += n
 	switch {
-	case e.carried > api.MaxInlineBatchBytes:
+	case n > api.MaxWholeBytes || e.carried > api.MaxInlineBatchBytes:
 		return ErrCarriesTooMuch
 	case e.CarriedBefore+e.carried > MaxCarriedBytes:
 		return ErrOverloaded

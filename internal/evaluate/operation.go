@@ -17,7 +17,7 @@ var (
 	ErrValueTooLarge = api.Errorf(api.CodeTooLarge, "a value that is changed in place has at most %d bytes, before and after", api.MaxWholeBytes)
 
 	// ErrCarriesTooMuch fails the batch, an independent one too.
-	ErrCarriesTooMuch = api.Errorf(api.CodeTooLarge, "the stored values that the batch returns or keeps are together over the limit of %d bytes", api.MaxInlineBatchBytes)
+	ErrCarriesTooMuch = api.Errorf(api.CodeTooLarge, "a stored value that the batch returns or keeps is over the limit of %d bytes, or they are together over %d bytes", api.MaxWholeBytes, api.MaxInlineBatchBytes)
 	// ErrOverloaded fails the batch because of those applied before it: there was no room.
 	ErrOverloaded = api.Errorf(api.CodeOverloaded, "the batches proposed together return or keep more than %d bytes of stored values", MaxCarriedBytes)
 )

@@ -114,6 +114,9 @@ func (d *data) serve(op string, handle handler) http.HandlerFunc {
 		if err == nil {
 			err = d.withDeadline(op, handle, w, r)
 		}
+		if op == "put" {
+			_ = control.SetWriteDeadline(clock.Real{}.Now().Add(writtenTimeout)) // a long value may have waited for its turn
+		}
 		if err != nil {
 			refuse(w, err)
 		}

@@ -24,6 +24,8 @@ type store struct {
 	queries []server.Query
 	// fail, when set, is the answer to every read and write, and to a scan after its second item.
 	fail error
+	// before, when set, is called by PutValue before each piece.
+	before func()
 }
 
 func (s *store) Read(_ context.Context, q server.Query) ([]api.Item, error) {
@@ -101,6 +103,9 @@ func (s *store) OpenValue(ctx context.Context, q server.Query) (*server.Value, e
 func (s *store) PutValue(ctx context.Context, p server.Put, next func() ([]byte, error)) (api.Result, error) {
 	op := api.Op{Kind: api.OpPut, Key: p.Key, Expiry: p.Expiry, Condition: p.Condition}
 	for {
+		if s.before != nil {
+			s.before()
+		}
 		piece, err := next()
 		if errors.Is(err, io.EOF) {
 			return s.Apply(ctx, api.Batch{Ops: []api.Op{op}})

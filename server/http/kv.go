@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/server"
 )
 
@@ -202,12 +204,13 @@ func (d *data) putRaw(ctx context.Context, w http.ResponseWriter, r *http.Reques
 		size = min(size, r.ContentLength+1)
 	}
 	piece := make([]byte, size)
+	body := slowBody{body: r.Body, control: http.NewResponseController(w), left: bodyTimeout}
 	var end error // a body that broke must not look complete at the next read
 	next := func() ([]byte, error) {
 		if end != nil {
 			return nil, end
 		}
-		n, err := r.Body.Read(piece)
+		n, err := body.Read(piece)
 		if end = err; err != nil && !errors.Is(err, io.EOF) {
 			end = errBody()
 		}
@@ -219,6 +222,21 @@ func (d *data) putRaw(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	}
 	answerWritten(w, res, func(api.OpResult, *writtenJSON) {})
 	return nil
+}
+
+// slowBody gives the client its time for sending, and does not count how long the store takes for what has come.
+type slowBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	left    time.Duration
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	began := clock.Real{}.Now()
+	_ = b.control.SetReadDeadline(began.Add(b.left)) // a connection that is gone fails at its use
+	n, err := b.body.Read(p)
+	b.left -= clock.Real{}.Now().Sub(began)
+	return n, err
 }
 
 func (d *data) status(_ context.Context, w http.ResponseWriter, _ *http.Request) error {
