@@ -20,14 +20,17 @@ const none = uint32(0)
 // node is one row's place, time and neighbour. Only older is written after the row can be found.
 type node struct {
 	version uint64
-	chunk   uint32 // where its bytes are; firstRow is or-ed in
-	offset  uint32 // within the chunk
-	hash    uint32 // of its key
-	older   atomic.Uint32
+	chunk   uint32        // where its bytes are; firstRow is or-ed in
+	offset  uint32        // within the chunk
+	hash    uint32        // of its key
+	older   atomic.Uint32 // replaced is or-ed in
 }
 
 // firstRow marks, in a node's chunk, the row that brought its key into the memtable.
 const firstRow = uint32(1) << 31
+
+// replaced marks, in the link of the row that brought its key, that it is not the newest one any more.
+const replaced = uint32(1) << 31
 
 type nodeChunk [nodesPerChunk]node
 

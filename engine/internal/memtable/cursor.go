@@ -10,9 +10,11 @@ type Cursor struct {
 	direction record.Direction
 	old       int      // entries of the order's parts before the place where the cursor stands
 	recent    int      //
+	ahead     int      // entries of old whose rows were looked at
 	at        uint32   // a row, or none when the cursor stands nowhere
 	newer     []uint32 // Backward: the rows of its key before it, newest first; they have no links back
 	row       record.Row
+	seen      byte // keeps looks from being left out
 }
 
 var _ record.Cursor = (*Cursor)(nil)
@@ -38,6 +40,28 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) {
 	default:
 		c.seekBackward(*k)
 	}
+	c.ahead = c.old + lookAhead
+}
+
+// lookAhead is how many rows a long walk forwards looks at before it comes to them. The looks do not depend on each other, so
+// the processor waits for the memory of several at once; a short walk is spared them.
+const lookAhead = 32
+
+// look goes through the rows that come next.
+func (c *Cursor) look() {
+	m, next := c.memtable, c.order.old[c.old:]
+	x := m.index.Load()
+	for _, e := range next[:min(lookAhead, len(next))] {
+		n := m.arena.node(e.row)
+		c.seen += m.arena.row(n)[0]
+		if n.older.Load()&replaced == 0 {
+			continue
+		}
+		if row := uint32(x.slots[x.first(e.hash)].Load()); row != none { // most often the newest row of the key
+			c.seen += m.arena.row(m.arena.node(row))[0]
+		}
+	}
+	c.ahead = c.old + lookAhead
 }
 
 // place goes before or behind a key.
@@ -92,6 +116,9 @@ func (c *Cursor) next() uint32 {
 		c.recent++
 		return m.newestOf(o.recent[c.recent-1])
 	case c.old < len(o.old):
+		if c.old >= c.ahead {
+			c.look()
+		}
 		c.old++
 		return m.newestOf(o.old[c.old-1])
 	}

@@ -136,14 +136,18 @@ func (m *Memtable) link(row uint32, n *node, slot *atomic.Uint64) {
 	before := m.arena.node(newest)
 	if before.version <= n.version {
 		n.older.Store(newest)
+		if before.chunk&firstRow != 0 {
+			before.older.Store(before.older.Load() | replaced)
+		}
 		slot.Store(slotOf(n.hash, row)) // T2: linked only now
 		return
 	}
 	for {
-		next := before.older.Load()
+		link := before.older.Load()
+		next := link &^ replaced
 		if next == none || m.arena.node(next).version <= n.version {
 			n.older.Store(next)
-			before.older.Store(row) // T2: linked only now
+			before.older.Store(row | link&replaced) // T2: linked only now
 			return
 		}
 		before = m.arena.node(next)
@@ -167,7 +171,7 @@ func (m *Memtable) newest(user []byte, hash uint32) uint32 {
 	}
 }
 
-func (m *Memtable) older(row uint32) uint32 { return m.arena.node(row).older.Load() }
+func (m *Memtable) older(row uint32) uint32 { return m.arena.node(row).older.Load() &^ replaced }
 
 // user gives the key of a row.
 func (m *Memtable) user(row uint32) []byte {
