@@ -104,6 +104,7 @@ func (db *DB) addLocked(b *Batch, next *applied) (adopted bool) {
 	db.write.last, db.write.dirty = next, true
 	db.counts.batches.Add(1)
 	db.counts.rows.Add(uint64(len(b.rows)))
+	db.counts.appliedBytes.Add(uint64(len(b.buf)))
 	return adopted
 }
 
@@ -146,8 +147,7 @@ func (db *DB) rotateLocked() error {
 	stalled := !room()
 	db.mu.Unlock()
 	if stalled {
-		db.counts.stalls.Add(1)
-		if err := db.await(context.Background(), room); err != nil {
+		if err := db.awaitDisk(room); err != nil {
 			return err
 		}
 	}

@@ -115,12 +115,15 @@ func (db *DB) targets() levels.Targets {
 }
 
 // compact merges the inputs into new tables at the output level and installs those instead.
-func (db *DB) compact(v *view, p *levels.Pick) error {
+func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	inputs := p.Tables()
 	if p.Move {
 		db.counts.moves.Add(1)
 		return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, inputs), state: db.raiseFloor})
 	}
+	var tables []*levels.Table
+	ended := db.mergeBegins(p, inputs)
+	defer func() { ended(totalBytes(tables), err) }()
 	h := db.durable.Load()
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: h.HorizonExpiry}, covered, inputs)
@@ -147,8 +150,7 @@ func (db *DB) compact(v *view, p *levels.Pick) error {
 		out.abandon()
 		return err
 	}
-	tables, err := out.finish()
-	if err != nil {
+	if tables, err = out.finish(); err != nil {
 		return err
 	}
 	db.counts.compactions.Add(1)

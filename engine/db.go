@@ -34,6 +34,7 @@ type DB struct {
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
 	counts   counters
+	events   events
 
 	snapshots snapshots
 
@@ -128,6 +129,7 @@ func (db *DB) fail(cause error) error {
 	db.mu.Unlock()
 	if first {
 		db.options.Logger.Error("storage failed, writes are refused", "dir", db.dir, "error", cause)
+		db.events.emit(Event{Kind: EventFailure, Err: failed})
 		db.options.OnFailure(failed)
 	}
 	return failed
@@ -186,6 +188,7 @@ func (db *DB) letGo() error {
 	old := db.replaceViewLocked(func(*view) *view { return nil })
 	db.mu.Unlock()
 	old.unref()
+	db.events.end()
 	return db.lock.Close()
 }
 

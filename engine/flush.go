@@ -48,7 +48,10 @@ func (db *DB) oldestSealed() *sealed {
 
 // flush writes one memtable and installs the table together with position, horizon, last sequence
 // and last version as they were after its last batch: one atomic cut (E1).
-func (db *DB) flush(s *sealed) error {
+func (db *DB) flush(s *sealed) (err error) {
+	var tables []*levels.Table
+	ended := db.flushBegins(s.memory.Bytes())
+	defer func() { ended(totalBytes(tables), err) }()
 	log := db.log // Open goes on, and begins one, as soon as the last flush of its replay is installed
 	v := db.acquire()
 	defer v.unref()
@@ -69,8 +72,7 @@ func (db *DB) flush(s *sealed) error {
 			return err
 		}
 	}
-	tables, err := out.finish()
-	if err != nil {
+	if tables, err = out.finish(); err != nil {
 		return err
 	}
 	db.counts.flushes.Add(1)

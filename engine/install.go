@@ -123,6 +123,9 @@ func (db *DB) removeReleased() {
 		err := t.Reader.Close()
 		if t.Obsolete.Load() && !failed {
 			err = db.options.FS.Remove(db.path(tableName(t.Number)))
+			if err == nil {
+				db.events.emit(Event{Kind: EventTableDeleted, Table: t.Number, Bytes: t.Size})
+			}
 		}
 		if err != nil {
 			db.options.Logger.Warn("table not removed", "dir", db.dir, "table", t.Number, "error", err)

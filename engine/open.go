@@ -54,6 +54,7 @@ func Open(dir string, o Options) (*DB, error) {
 		lock.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
+	db.events.start(o.Events)
 	db.loops.Add(2)
 	go db.flushLoop()
 	go db.compactLoop()

@@ -81,6 +81,12 @@ type Options struct {
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
 
+	// Events is told what the store does: see EventKind. It is called on a goroutine of its own, one event after another, without
+	// any lock, so it may call every method of the store but Close, which waits for it. While it is busy, 1,024
+	// events wait; more are counted in Metrics().EventsDropped and gone, for the store waits for nobody who only watches.
+	// So a begin may lack its end. Default: none.
+	Events func(Event)
+
 	// OnFailure is called once, with the cause, when the store refuses further writes. It runs
 	// on the goroutine that noticed, without locks; it must return soon and not call Close.
 	OnFailure func(error)

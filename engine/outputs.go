@@ -69,6 +69,7 @@ func (o *outputs) cut() error {
 	t, err := o.db.openTable(o.number, size)
 	if err == nil {
 		o.done = append(o.done, t)
+		o.db.events.emit(Event{Kind: EventTableCreated, Table: o.number, Bytes: size})
 	}
 	return err
 }
@@ -98,19 +99,25 @@ func (o *outputs) abandon() {
 
 // discard is abandon on a disk that works. What cannot be removed is left to the next Open, too.
 func (o *outputs) discard() {
-	numbers := []uint64{}
-	if o.writer != nil {
-		numbers = append(numbers, o.number)
-	}
-	for _, t := range o.done {
-		numbers = append(numbers, t.Number)
-	}
+	unfinished := o.writer != nil
+	tables := o.done
 	o.abandon()
-	for _, number := range numbers {
-		if err := o.db.options.FS.Remove(o.db.path(tableName(number))); err != nil {
-			o.db.options.Logger.Warn("table not removed", "dir", o.db.dir, "table", number, "error", err)
+	if unfinished {
+		o.remove(o.number)
+	}
+	for _, t := range tables {
+		if o.remove(t.Number) {
+			o.db.events.emit(Event{Kind: EventTableDeleted, Table: t.Number, Bytes: t.Size})
 		}
 	}
+}
+
+func (o *outputs) remove(number uint64) bool {
+	err := o.db.options.FS.Remove(o.db.path(tableName(number)))
+	if err != nil {
+		o.db.options.Logger.Warn("table not removed", "dir", o.db.dir, "table", number, "error", err)
+	}
+	return err == nil
 }
 
 func placeAt(level int, tables []*levels.Table) []levels.Placed {

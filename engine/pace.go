@@ -86,8 +86,7 @@ func (db *DB) paceWriterLocked(bytes int) error {
 	if !wait {
 		return nil
 	}
-	db.counts.stalls.Add(1)
-	return db.await(context.Background(), room)
+	return db.awaitDisk(room)
 }
 
 // paceFlush tells writers how far the flush is, and waits while it is ahead of a compaction.
