@@ -18,6 +18,7 @@ type Batch struct {
 	hasPosition bool
 	horizon     Horizon
 	err         error // the first row outside its limits
+	room        int   // of the buffer that the store kept
 	waiter      wal.Waiter
 }
 
@@ -49,6 +50,9 @@ func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis
 		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
 		return
 	}
+	if b.buf == nil && b.room > 0 {
+		b.buf = make([]byte, 0, b.room)
+	}
 	b.rows = append(b.rows, memtable.Ref{Offset: len(b.buf), Version: uint64(v)})
 	b.buf = memtable.AppendRow(b.buf, kind, key, value, expiryMillis)
 }
@@ -79,12 +83,20 @@ const rowOverheadBytes = 48
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter}
+	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter, room: b.room}
 }
 
-// consumed empties the batch; if the store kept its buffer, it gets another one.
+// maxRoomBytes bounds what a batch takes before it has rows.
+const maxRoomBytes = 1 << 20
+
+// consumed empties the batch. If the store kept its buffer, it gets another one, of about the size that the last one needed:
+// who fills one batch after the other fills similar ones.
 func (b *Batch) consumed(adopted bool) {
 	if adopted {
+		b.room = 0
+		if needed := len(b.buf); needed <= maxRoomBytes {
+			b.room = needed + needed/16
+		}
 		b.buf = nil
 	}
 	b.Reset()

@@ -33,6 +33,7 @@ type DB struct {
 	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
+	failed   atomic.Pointer[FailedError]    // the first failure; stored under mu
 	counts   counters
 	events   events
 
@@ -47,6 +48,7 @@ type DB struct {
 		rotated uint64 // rotations so far
 
 		last     *applied   // after the last batch that was taken, which may not be visible yet
+		spare    []applied  // for the next ones
 		logBytes int        // of the batches since the last rotation
 		record   wal.Batch  // the batch that is taken
 		waiter   wal.Waiter // for the log, before a rotation
@@ -64,7 +66,6 @@ type DB struct {
 		sync.Mutex
 		flushed  uint64        // number of the last sealed memtable that is durable
 		pace     pace          // of the flush and the compaction that run
-		failed   *FailedError  // the first failure
 		stopping bool          // Close has begun
 		detached bool          // the loops have ended: files are not this store's to remove
 		changed  chan struct{} // closed, and replaced, when any of this or the view changes
@@ -83,7 +84,7 @@ func (db *DB) notifyLocked() {
 func (db *DB) await(ctx context.Context, ready func() bool) error {
 	for {
 		db.mu.Lock()
-		failed, done, changed := db.mu.failed, ready(), db.mu.changed
+		failed, done, changed := db.failed.Load(), ready(), db.mu.changed
 		db.mu.Unlock()
 		switch {
 		case done:
@@ -120,12 +121,11 @@ func (db *DB) Durable() Position {
 // fail makes the store refuse writes from now on. The first cause stays (E5).
 func (db *DB) fail(cause error) error {
 	db.mu.Lock()
-	first := db.mu.failed == nil
+	first := db.failed.CompareAndSwap(nil, &FailedError{Cause: cause})
 	if first {
-		db.mu.failed = &FailedError{Cause: cause}
 		db.notifyLocked()
 	}
-	failed := db.mu.failed
+	failed := db.failed.Load()
 	db.mu.Unlock()
 	if first {
 		db.options.Logger.Error("storage failed, writes are refused", "dir", db.dir, "error", cause)
@@ -137,12 +137,10 @@ func (db *DB) fail(cause error) error {
 
 // failure is the sticky error, or nil.
 func (db *DB) failure() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.mu.failed == nil {
-		return nil
+	if failed := db.failed.Load(); failed != nil {
+		return failed
 	}
-	return db.mu.failed
+	return nil
 }
 
 // Close flushes what was applied, stops the background work, waits for it, and lets go of the
@@ -195,9 +193,7 @@ func (db *DB) letGo() error {
 // abort ends a store that Open could not open, and writes nothing more.
 func (db *DB) abort() {
 	db.mu.Lock()
-	if db.mu.failed == nil {
-		db.mu.failed = &FailedError{Cause: ErrClosed}
-	}
+	db.failed.CompareAndSwap(nil, &FailedError{Cause: ErrClosed})
 	db.notifyLocked()
 	db.mu.Unlock()
 	close(db.stop)

@@ -117,8 +117,8 @@ func (db *DB) removeReleased() {
 	db.mu.Lock()
 	released := db.mu.released
 	db.mu.released = nil
-	failed := db.mu.failed != nil
 	db.mu.Unlock()
+	failed := db.failure() != nil
 	for _, t := range released {
 		err := t.Reader.Close()
 		if t.Obsolete.Load() && !failed {

@@ -8,10 +8,10 @@ const (
 	nodesPerChunk = 1 << nodeChunkBits
 	nodeBytes     = 24
 
-	// maxDataChunkBytes is also the size from which adopting a batch's buffer is worth an
-	// allocation of its own.
+	// A fresh chunk is cleared and then filled: at maxDataChunkBytes it is still in the processor's cache then. A quarter of
+	// that is also the size from which adopting a batch's buffer is worth an allocation of its own.
 	minDataChunkBytes = 16 << 10
-	maxDataChunkBytes = 1 << 20
+	maxDataChunkBytes = 256 << 10
 )
 
 // none is the reference of no row. Rows have references from 1 on, in the order of their sequences.

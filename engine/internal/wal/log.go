@@ -76,6 +76,7 @@ type Log struct {
 	unsaved bool  // something is written and not synced
 
 	counts counters
+	failed atomic.Pointer[error] // the first failure; stored under mu
 
 	// mu is a leaf. No I/O is done under it.
 	mu struct {
@@ -85,7 +86,6 @@ type Log struct {
 		last     uint64 // number of the last batch
 		state    any    // after it
 		done     uint64 // the last batch that nobody waits for any more
-		failed   error  // the first failure
 		leading  bool   // somebody writes, or begins a segment
 		waiting  []*Waiter
 		ready    []*Waiter  // an empty list
@@ -287,9 +287,8 @@ func (l *Log) Close(remove bool) error {
 	if remove {
 		l.mu.done = l.mu.last
 	}
-	if l.mu.failed == nil {
-		l.mu.failed = ErrClosed
-	}
+	closed := ErrClosed
+	l.failed.CompareAndSwap(nil, &closed)
 	l.mu.Unlock()
 	var failed error
 	for _, f := range files {
