@@ -135,8 +135,11 @@ func (db *DB) fail(cause error) error {
 	return failed
 }
 
-// failure is the sticky error, or nil.
+// failure is why nothing may be written, or nil.
 func (db *DB) failure() error {
+	if db.options.ReadOnly {
+		return ErrReadOnly
+	}
 	if failed := db.failed.Load(); failed != nil {
 		return failed
 	}

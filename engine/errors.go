@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/internal/vfs"
 )
 
 // Errors that callers compare with errors.Is.
@@ -25,6 +26,15 @@ var (
 	// ErrDiskFull is returned by Apply when the log has no room for the batch. Nothing has changed, and reads go on: make room,
 	// and apply again. A flush or a compaction that finds the disk full is a FailedError.
 	ErrDiskFull = errors.New("disk is full")
+	// ErrLocked is returned by Open and Repair, at once, when another process, or another part of this one, has the store open.
+	// The text names the file.
+	ErrLocked = vfs.ErrLocked
+	// ErrReadOnly is returned by whatever would write when the store was opened with Options.ReadOnly.
+	ErrReadOnly = errors.New("engine is open for reading only")
+	// ErrNoStore is returned by Open with Options.ReadOnly, and by Repair, for a directory without a store.
+	ErrNoStore = errors.New("directory has no store")
+	// ErrUnrepaired is returned by Open for a directory in which Repair was cut short: run it again.
+	ErrUnrepaired = errors.New("a repair was cut short, run it again")
 	// ErrExists is returned by Checkpoint when its directory exists.
 	ErrExists = errors.New("directory exists")
 )

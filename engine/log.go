@@ -47,8 +47,7 @@ func (m LogMode) wal() wal.Mode {
 // removed when a manifest says that it is not needed.
 func (db *DB) openLog() error {
 	s := db.durable.Load()
-	start := wal.Start{Segment: s.LogSegment, Used: s.LogUsed, Batch: s.LastBatch}
-	found, err := wal.Replay(db.options.FS, db.dir, start, db.repeat)
+	found, err := wal.Replay(db.options.FS, db.dir, db.logStart(), db.repeat)
 	if err != nil {
 		return fmt.Errorf("replay log: %w", err)
 	}
@@ -97,6 +96,34 @@ func (db *DB) installLog(segment uint64, used bool) error {
 	return db.installEdit(edit{state: func(m *manifest.State) { m.LogSegment, m.LogUsed = segment, used }})
 }
 
+// readLog repeats what a log has into memory, for a store that is only read: so it is as large as the log, which is bounded.
+func (db *DB) readLog() error {
+	found, err := wal.Replay(db.options.FS, db.dir, db.logStart(), db.repeat)
+	if err != nil {
+		return fmt.Errorf("replay log: %w", err)
+	}
+	db.replay = *found
+	db.write.dirty = false // there is nothing for Close to write
+	return nil
+}
+
+// logStart says from where on the log is needed.
+func (db *DB) logStart() wal.Start {
+	s := db.durable.Load()
+	return wal.Start{Segment: s.LogSegment, Used: s.LogUsed, Batch: s.LastBatch, ReadOnly: db.options.ReadOnly}
+}
+
+// roomToRepeatLocked is makeRoomLocked for a batch of the log.
+func (db *DB) roomToRepeatLocked(batchBytes int) error {
+	if db.options.ReadOnly {
+		return nil
+	}
+	if err := db.failure(); err != nil {
+		return err
+	}
+	return db.makeRoomLocked(batchBytes)
+}
+
 // repeat applies a batch of the log as Apply did.
 func (db *DB) repeat(r *wal.Batch) error {
 	b := &Batch{
@@ -105,10 +132,7 @@ func (db *DB) repeat(r *wal.Batch) error {
 	}
 	db.write.Lock()
 	defer db.write.Unlock()
-	if err := db.failure(); err != nil {
-		return err
-	}
-	if err := db.makeRoomLocked(b.Bytes()); err != nil {
+	if err := db.roomToRepeatLocked(b.Bytes()); err != nil {
 		return err
 	}
 	next := db.afterLocked(b)

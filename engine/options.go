@@ -65,6 +65,12 @@ type Options struct {
 	// version fails with ErrSnapshotTooOld.
 	RetainVersions bool
 
+	// ReadOnly opens a store without making, writing or removing a file: what a log has is repeated into memory only, and
+	// whatever would write returns ErrReadOnly. The directory must hold a store (ErrNoStore). Many may read at a time;
+	// they and a writer keep each other out by LOCK. A directory without that file, as a checkpoint before its first opening
+	// has none, is read without a lock.
+	ReadOnly bool
+
 	// Log says whether batches are written to a log, so that they need not wait for a flush to be durable, and when it is
 	// synced. Default LogOff: who replicates has a log already.
 	Log LogMode

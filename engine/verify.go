@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/wal"
 )
 
 // Verify reads every byte of every file of the store, past the cache, with all checks, and
@@ -38,10 +39,20 @@ func (db *DB) Verify(ctx context.Context) error {
 			}
 		}
 	}
-	if db.log != nil && db.failure() == nil {
-		if err := db.log.Verify(ctx); err != nil {
-			return fmt.Errorf("verify: %w", err)
-		}
+	if err := db.verifyLog(ctx); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return nil
+}
+
+// verifyLog reads the log again. Of a store that has failed nobody knows what it should be.
+func (db *DB) verifyLog(ctx context.Context) error {
+	switch {
+	case db.options.ReadOnly:
+		_, err := wal.Replay(db.options.FS, db.dir, db.logStart(), func(*wal.Batch) error { return ctx.Err() })
+		return err
+	case db.log != nil && db.failure() == nil:
+		return db.log.Verify(ctx)
 	}
 	return nil
 }
