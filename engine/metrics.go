@@ -41,10 +41,20 @@ type Metrics struct {
 	ReadAmplification int
 	EventsDropped     uint64 // because Options.Events was busy
 
-	CacheHits, CacheMisses uint64
+	CacheHits, CacheMisses uint64 // of blocks
 	CacheBytes             int
+	RowCache               RowCacheMetrics
 
 	Log LogMetrics
+}
+
+// RowCacheMetrics are figures about the cache of rows.
+type RowCacheMetrics struct {
+	Hits, Misses uint64
+	Fills        uint64 // rows that were put in
+	RefusedFills uint64 // and that were not, because a batch was published or another row put in meanwhile
+	RowCount     int
+	Bytes        int
 }
 
 // LogMetrics are figures about the log.
@@ -121,7 +131,12 @@ func (db *DB) Metrics() Metrics {
 		Moves: c.moves.Load(), SnapshotCount: db.snapshots.count(),
 		AppliedBytes: c.appliedBytes.Load(), StallTime: time.Duration(c.stalled.Load()), EventsDropped: db.events.dropped.Load(),
 	}
-	m.CacheHits, m.CacheMisses, m.CacheBytes = db.blocks.Stats()
+	blocks := db.blocks.Stats()
+	m.CacheHits, m.CacheMisses, m.CacheBytes = blocks.Hits, blocks.Misses, blocks.Bytes
+	rows := db.rows.Stats()
+	m.RowCache = RowCacheMetrics{
+		Hits: rows.Hits, Misses: rows.Misses, Fills: rows.Filled, RefusedFills: rows.Refused, RowCount: rows.Rows, Bytes: rows.Bytes,
+	}
 	m.Log = db.logMetrics()
 	v := db.acquire()
 	if v == nil {

@@ -11,11 +11,17 @@ import (
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
-// Cache holds blocks of many tables; Reader keys them by file number, so it belongs to one store.
-type Cache = cache.Cache[*block]
+// Blocks is a cache of the blocks of many stores.
+type Blocks = cache.Cache[*block]
 
-// NewCache makes a cache of so many bytes; zero or fewer makes none.
-func NewCache(bytes int) *Cache { return cache.New[*block](bytes) }
+// NewBlocks makes a cache of so many bytes; zero or fewer hold nothing.
+func NewBlocks(bytes int) *Blocks { return cache.New[*block](bytes) }
+
+// Cache is one store's part of Blocks; Reader keys it by file number.
+type Cache = cache.Part[*block]
+
+// NewCache makes a cache of so many bytes for a store alone.
+func NewCache(bytes int) *Cache { return NewBlocks(bytes).Part(0) }
 
 // Reader reads one table. Safe for concurrent use.
 type Reader struct {
