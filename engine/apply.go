@@ -46,6 +46,11 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	if err := db.makeRoomLocked(b.Bytes()); err != nil {
 		return 0, err
 	}
+	if b.guard != nil {
+		if err := b.guard.validateLocked(); err != nil {
+			return 0, err
+		}
+	}
 	next := db.afterLocked(b)
 	if err := db.reserveLocked(b, next); err != nil {
 		return 0, err

@@ -20,6 +20,7 @@ type Batch struct {
 	err         error // the first row outside its limits
 	room        int   // of the buffer that the store kept
 	waiter      wal.Waiter
+	guard       *Tx // decides whether the batch may be applied; nil for any
 }
 
 // NewBatch makes an empty batch.
@@ -37,16 +38,13 @@ func (b *Batch) Put(key, value []byte, v Version, expiryMillis uint64) {
 func (b *Batch) Delete(key []byte, v Version) { b.add(record.Delete, key, nil, v, 0) }
 
 func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
-	switch {
-	case b.err != nil:
+	if b.err != nil {
 		return
-	case len(key) == 0 || len(key) > MaxKeyBytes:
-		b.err = fmt.Errorf("key of %d bytes, must be 1 to %d: %w", len(key), MaxKeyBytes, ErrTooLarge)
+	}
+	if b.err = checkRow(key, value); b.err != nil {
 		return
-	case len(value) > MaxValueBytes:
-		b.err = fmt.Errorf("value of %d bytes, limit %d: %w", len(value), MaxValueBytes, ErrTooLarge)
-		return
-	case len(b.buf)+len(key)+len(value) > MaxBatchBytes:
+	}
+	if len(b.buf)+len(key)+len(value) > MaxBatchBytes {
 		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
 		return
 	}
@@ -55,6 +53,17 @@ func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis
 	}
 	b.rows = append(b.rows, memtable.Ref{Offset: len(b.buf), Version: uint64(v)})
 	b.buf = memtable.AppendRow(b.buf, kind, key, value, expiryMillis)
+}
+
+// checkRow refuses a row outside its limits.
+func checkRow(key, value []byte) error {
+	switch {
+	case len(key) == 0 || len(key) > MaxKeyBytes:
+		return fmt.Errorf("key of %d bytes, must be 1 to %d: %w", len(key), MaxKeyBytes, ErrTooLarge)
+	case len(value) > MaxValueBytes:
+		return fmt.Errorf("value of %d bytes, limit %d: %w", len(value), MaxValueBytes, ErrTooLarge)
+	}
+	return nil
 }
 
 // Grow makes room for so many more rows with so many bytes of keys and values, and what goes with

@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/engine/internal/txn"
 	"github.com/lightning-db/lightning/engine/internal/wal"
 )
 
@@ -22,6 +23,7 @@ type DB struct {
 	floor   Version       // reads below it fail, whatever the horizon says
 	nudge   chan struct{} // wakes the compaction loop; holds one token
 	manual  chan chan error
+	retry   chan struct{} // holds one token: of the transaction at the head of the line
 	stop    chan struct{} // closed by Close
 	loops   sync.WaitGroup
 	log     *wal.Log     // nil without Options.Log, and until Open has replayed
@@ -33,7 +35,7 @@ type DB struct {
 	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
-	failed   atomic.Pointer[FailedError]    // the first failure; stored under mu
+	failed   atomic.Pointer[FailedError] // the first failure; stored under mu
 	counts   counters
 	events   events
 
@@ -52,6 +54,7 @@ type DB struct {
 		logBytes int        // of the batches since the last rotation
 		record   wal.Batch  // the batch that is taken
 		waiter   wal.Waiter // for the log, before a rotation
+		setAside *txn.Used  // for the transaction at the head of the line
 	}
 
 	// install is held while a manifest is written and its view published: it is the only lock

@@ -51,6 +51,7 @@ func Open(dir string, o Options) (*DB, error) {
 	db := &DB{
 		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes),
 		nudge: make(chan struct{}, 1), manual: make(chan chan error), stop: make(chan struct{}),
+		retry: make(chan struct{}, 1),
 	}
 	db.mu.changed = make(chan struct{})
 	if err := db.load(); err != nil {

@@ -63,6 +63,12 @@ const (
 	EngineLogSkipSync Bug = "engine-log-skip-sync"
 	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
 	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
+	// EngineTxSkipMemtable validates transactions of the engine against tables only.
+	EngineTxSkipMemtable Bug = "engine-tx-skip-memtable"
+	// EngineTxSkipStaged validates transactions of the engine only if something became visible since they began.
+	EngineTxSkipStaged Bug = "engine-tx-skip-staged"
+	// EngineTxSkipRanges does not validate what serializable transactions of the engine walked over.
+	EngineTxSkipRanges Bug = "engine-tx-skip-ranges"
 	// ShardTakeAnySlot executes commands on slots that the shard does not own.
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
 	// ShardApplyOutOfOrder executes an entry although one before it was refused.
@@ -143,6 +149,9 @@ var Claims = []Claim{
 	{EngineCacheWithoutFile, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
 	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
+	{EngineTxSkipMemtable, "engine", "TestBankTransfersLoseNothing"},
+	{EngineTxSkipStaged, "engine", "TestABatchThatWaitsForTheLogIsAConflict"},
+	{EngineTxSkipRanges, "engine", "TestSerializableTransactionsHaveNoCycle"},
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
