@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/lightning-db/lightning/engine/internal/memtable"
@@ -43,7 +42,7 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	if err := db.checkVersionsLocked(b); err != nil {
 		return 0, err
 	}
-	if err := db.makeRoomLocked(b.Bytes()); err != nil {
+	if err := db.makeRoomLocked(b); err != nil {
 		return 0, err
 	}
 	if b.guard != nil {
@@ -132,14 +131,14 @@ func (db *DB) floorOf(a *applied) Version {
 
 // makeRoomLocked rotates the memtable if a batch does not fit, and waits for its share of the memtable while
 // flushes are behind. A batch larger than any memtable goes into an empty one.
-func (db *DB) makeRoomLocked(batchBytes int) error {
+func (db *DB) makeRoomLocked(b *Batch) error {
 	memory := db.view.Load().memory
-	switch bytes := memory.Bytes() + batchBytes; {
+	switch bytes := memory.Bytes() + b.Bytes(); {
 	case db.write.logBytes > logShare*db.options.MemtableBytes:
 	case memory.Empty():
 		return nil
 	case bytes <= db.options.MemtableBytes:
-		return db.paceWriterLocked(bytes)
+		return db.paceWriterLocked(bytes, b.puts == 0)
 	}
 	return db.rotateLocked()
 }
@@ -158,7 +157,7 @@ func (db *DB) rotateLocked() error {
 	stalled := !room()
 	db.mu.Unlock()
 	if stalled {
-		if err := db.awaitDisk(room); err != nil {
+		if err := db.awaitRoom(room); err != nil {
 			return err
 		}
 	}
@@ -206,8 +205,4 @@ func (db *DB) Flush() error {
 		return db.logFailure(err)
 	}
 	return db.awaitFlushed(target)
-}
-
-func (db *DB) awaitFlushed(number uint64) error {
-	return db.await(context.Background(), func() bool { return db.mu.flushed >= number })
 }

@@ -19,6 +19,7 @@ type Batch struct {
 	horizon     Horizon
 	err         error // the first row outside its limits
 	room        int   // of the buffer that the store kept
+	puts        int   // rows that are no tombstones
 	waiter      wal.Waiter
 	guard       *Tx // decides whether the batch may be applied; nil for any
 }
@@ -47,6 +48,9 @@ func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis
 	if len(b.buf)+len(key)+len(value) > MaxBatchBytes {
 		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
 		return
+	}
+	if kind == record.Put {
+		b.puts++
 	}
 	if b.buf == nil && b.room > 0 {
 		b.buf = make([]byte, 0, b.room)

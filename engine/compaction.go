@@ -23,65 +23,12 @@ func (db *DB) wakeCompaction() {
 	}
 }
 
-// compactLoop compacts what is due whenever something changed, and removes released tables.
-func (db *DB) compactLoop() {
-	defer db.loops.Done()
-	db.wakeCompaction()
-	for {
-		select {
-		case <-db.stop:
-			return
-		case <-db.nudge:
-			db.compactDue()
-		case done := <-db.manual:
-			done <- db.compactStep((*levels.Set).PickAll)
-		}
-	}
-}
-
-// compactDue compacts until nothing is due, the store fails or it is closed.
-func (db *DB) compactDue() {
-	for {
-		db.removeReleased()
-		picked := false
-		err := db.compactStep(func(s *levels.Set) *levels.Pick {
-			p := db.pick(s)
-			picked = p != nil
-			return p
-		})
-		if err != nil || !picked {
-			return
-		}
-	}
-}
-
-// compactStep does one compaction, if choose finds one in the current set.
-func (db *DB) compactStep(choose func(*levels.Set) *levels.Pick) error {
-	if err := db.failure(); err != nil {
-		return err
-	}
-	if db.stopped() {
-		return errStopped
-	}
-	v := db.acquire()
-	defer v.unref()
-	p := choose(v.set)
-	if p == nil {
-		return nil
-	}
-	err := db.compact(v, p)
-	if err != nil && !errors.Is(err, errStopped) {
-		return db.fail(err)
-	}
-	return err
-}
-
-// pick asks what is due.
-func (db *DB) pick(s *levels.Set) *levels.Pick {
+// pick asks what is due that does not conflict with the compactions that run.
+func (db *DB) pick(s *levels.Set, running []*levels.Pick) *levels.Pick {
 	db.snapshots.awaited.Store(true) // before the look, so that a Close in between is not missed
 	d := db.droppable()
 	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
-	return s.Pick(db.targets(), d)
+	return s.Pick(db.targets(), d, running...)
 }
 
 // droppable is what is not needed any more, by the durable horizon (E4) and the open snapshots.
@@ -106,7 +53,7 @@ func (db *DB) targets() levels.Targets {
 	o, v := db.options, db.view.Load()
 	t := levels.Targets{
 		CompactCount: o.CompactCount, LevelBytes: uint64(o.LevelBytes), TableBytes: uint64(o.TableBytes),
-		Writing: !v.memory.Empty() || len(v.sealed) > 0,
+		Writing: !v.memory.Empty() || len(v.sealed) > 0, MaxCount: o.CompactionCount,
 	}
 	if t.Writing {
 		t.CompactCount = (o.CompactCount + o.StopCount) / 2
@@ -130,19 +77,24 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
-	db.compactionBegins(p.OfZero())
-	defer db.compactionEnded()
+	paced := p.OfZero() || db.options.CompactionCount == 1
+	if paced {
+		db.compactionBegins(p.OfZero())
+		defer db.compactionEnded()
+	}
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
 		if err := out.add(c.Row()); err != nil {
-			out.abandon()
+			out.reject(err)
 			return err
 		}
 		if !at.due(c.Row()) {
 			continue
 		}
-		db.compactionAt(float64(at.rows) / all)
+		if paced {
+			db.compactionAt(float64(at.rows) / all)
+		}
 		if db.stopped() {
-			out.discard()
+			out.reject(errStopped)
 			return errStopped
 		}
 	}

@@ -69,6 +69,8 @@ type DB struct {
 		sync.Mutex
 		flushed  uint64        // number of the last sealed memtable that is durable
 		pace     pace          // of the flush and the compaction that run
+		full     full          // whether there was room on the disk for them
+		asked    uint64        // calls that wait for a flush
 		stopping bool          // Close has begun
 		detached bool          // the loops have ended: files are not this store's to remove
 		changed  chan struct{} // closed, and replaced, when any of this or the view changes
@@ -169,10 +171,10 @@ func (db *DB) Close() error {
 	db.notifyLocked()
 	db.mu.Unlock()
 	close(db.stop)
+	db.loops.Wait() // the flush loop ends when all is flushed, or cannot be
 	if err == nil {
-		err = db.awaitFlushed(target)
+		err = db.flushedTo(target)
 	}
-	db.loops.Wait()
 	if logErr := db.closeLog(err == nil); err == nil {
 		err = logErr
 	}

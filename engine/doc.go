@@ -17,9 +17,9 @@
 //  3. A full memtable is sealed. The flush loop writes it as a checksummed table of level 0 and
 //     installs the table together with position, horizon, last sequence and last version by one
 //     atomic replacement of the manifest. Flushes install in the order of the batches.
-//  4. The compaction loop merges tables downwards through the levels, or moves one that overlaps
+//  4. The compaction loop has tables merged downwards through the levels, or moves one that overlaps
 //     nothing there, and drops what nobody can ask for any more: package retain says what that is,
-//     package levels what to merge next.
+//     package levels what to merge next. Several merges run at once if their keys or levels do not meet.
 //  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
 //     level. An Iterator merges all of them.
 //
@@ -55,14 +55,17 @@
 //
 // # Failures
 //
-// The first write, sync, rename or directory sync that fails, in a flush or a compaction, makes
+// The first write, sync, rename or directory sync that fails, in a flush or a compaction, and not because the disk is full, makes
 // the store refuse writes with FailedError for good; Options.OnFailure is told. Nothing is
 // retried: a second fsync can succeed although the first one lost the data. A failure inside the
 // new directory of a Checkpoint only fails that call. Damage found by a read is that read's
 // CorruptionError; found by a compaction it is a failure of the store.
 //
-// A full disk that the log meets before it has taken a batch is no failure: Apply returns ErrDiskFull, nothing has changed, and
-// writes go on when there is room. What the log had written when a write or sync of it fails, nobody knows: the batches that
+// A full disk is no failure (full.go). A flush or a compaction that finds no room for a new file, before it syncs that, removes what it
+// has written and tries again a second later, or when somebody calls Flush. Meanwhile batches gather in memory; when the memtables
+// are full, or the log has no room for a batch, Apply returns ErrDiskFull, nothing has changed, and reads go on. Batches of deletes
+// alone are taken for longer: the last memtable and the end of each segment are kept for them. A sync that fails is
+// final whatever it says. What the log had written when a write or sync of it fails, nobody knows: the batches that
 // wait get the FailedError, are not visible, and the next Open may find them.
 //
 // # Files
@@ -75,7 +78,8 @@
 // # Goroutines
 //
 //   - flushLoop, started by Open, stopped and awaited by Close: writes sealed memtables.
-//   - compactLoop, likewise: compacts, and removes files that no reader needs any more.
+//   - compactLoop, likewise: picks compactions, and removes files that no reader needs any more. Each compaction has a goroutine of
+//     its own, which the loop starts and awaits; no more than Options.CompactionCount.
 //   - syncLoop, likewise, with LogInterval: syncs the log.
 //
 // Snapshots and iterators have none, and neither has the log: its callers lead in turns.

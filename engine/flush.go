@@ -22,9 +22,19 @@ func (db *DB) flushLoop() {
 		if s == nil {
 			return // stopping, and nothing is left
 		}
-		if err := db.flush(s); err != nil {
+		err := db.flush(s)
+		switch {
+		case err == nil:
+			db.foundRoom(&db.mu.full.flush)
+		case !noRoom(err):
 			db.fail(err)
 			return
+		default:
+			db.foundFull(&db.mu.full.flush, err)
+			if db.stopped() {
+				return
+			}
+			db.pause()
 		}
 	}
 }
@@ -68,14 +78,13 @@ func (db *DB) flush(s *sealed) (err error) {
 			err = db.paceFlush(float64(at.rows) / all)
 		}
 		if err != nil {
-			out.abandon()
+			out.reject(err)
 			return err
 		}
 	}
 	if tables, err = out.finish(); err != nil {
 		return err
 	}
-	db.counts.flushes.Add(1)
 	db.counts.flushedBytes.Add(totalBytes(tables))
 	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
@@ -98,10 +107,14 @@ func (db *DB) flush(s *sealed) (err error) {
 			}
 		},
 	})
-	if err == nil && log != nil {
+	if err != nil {
+		return err
+	}
+	db.counts.flushes.Add(1)
+	if log != nil {
 		db.releaseLog(log)
 	}
-	return err
+	return nil
 }
 
 // rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes

@@ -39,7 +39,11 @@ func (db *DB) installEdit(e edit) error {
 		}
 	}
 	if err := db.storeState(&state, len(e.add) > 0); err != nil {
-		db.install.unsure = true
+		if noRoom(err) {
+			db.discardNew(e)
+		} else {
+			db.install.unsure = true
+		}
 		set.Unref() // closes the new tables; their files stay, for the new manifest may have reached the disk
 		return err
 	}
@@ -90,6 +94,16 @@ func closeNew(e edit) {
 	for _, p := range e.add {
 		if !slices.Contains(e.remove, p.Table) {
 			p.Table.Reader.Close()
+		}
+	}
+}
+
+// discardNew has the files of an edit removed that a full disk refused: the manifest is as it was, for certain.
+func (db *DB) discardNew(e edit) {
+	_ = db.options.FS.Remove(db.path(manifest.Name + ".tmp")) // it may not have been made, and the next Open removes it
+	for _, p := range e.add {
+		if !slices.Contains(e.remove, p.Table) {
+			p.Table.Obsolete.Store(true)
 		}
 	}
 }

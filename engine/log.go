@@ -114,14 +114,14 @@ func (db *DB) logStart() wal.Start {
 }
 
 // roomToRepeatLocked is makeRoomLocked for a batch of the log.
-func (db *DB) roomToRepeatLocked(batchBytes int) error {
+func (db *DB) roomToRepeatLocked(b *Batch) error {
 	if db.options.ReadOnly {
 		return nil
 	}
 	if err := db.failure(); err != nil {
 		return err
 	}
-	return db.makeRoomLocked(batchBytes)
+	return db.makeRoomLocked(b)
 }
 
 // repeat applies a batch of the log as Apply did.
@@ -132,7 +132,7 @@ func (db *DB) repeat(r *wal.Batch) error {
 	}
 	db.write.Lock()
 	defer db.write.Unlock()
-	if err := db.roomToRepeatLocked(b.Bytes()); err != nil {
+	if err := db.roomToRepeatLocked(b); err != nil {
 		return err
 	}
 	next := db.afterLocked(b)
@@ -153,7 +153,7 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 		Number: next.batch, Sequence: next.firstSequence(b),
 		HasPosition: b.hasPosition, Index: b.position.Index, Term: b.position.Term,
 		HorizonVersion: uint64(b.horizon.Version), HorizonExpiry: b.horizon.ExpiryMillis,
-		Refs: b.rows, Rows: b.buf,
+		Refs: b.rows, Rows: b.buf, Deletes: b.puts == 0,
 	}
 	err := db.log.Reserve(&db.write.record)
 	if errors.Is(err, wal.ErrFull) {
@@ -247,7 +247,7 @@ func (db *DB) closeLog(flushed bool) error {
 	}
 	var err error
 	if flushed {
-		err = db.installLog(db.log.Next(), false)
+		err = asFull(db.installLog(db.log.Next(), false))
 	}
 	if closeErr := db.log.Close(flushed && err == nil); closeErr != nil {
 		db.options.Logger.Warn("files of the log not closed or removed", "dir", db.dir, "error", closeErr)

@@ -59,6 +59,10 @@ type Options struct {
 	// compaction: every read looks into each of them. Default 12, at least CompactCount + 1.
 	StopCount int
 
+	// CompactionCount is how many compactions may run at once, of keys that do not overlap. Default 2: one for level 0, which writers
+	// wait for, and one for the levels below. Bounds 1 to 16.
+	CompactionCount int
+
 	// RetainVersions keeps every version of a key that a read at Horizon().Version or above can
 	// see. Without it (the default, for embedded use) only the newest row of each key and what
 	// open snapshots see is kept, versions must not decrease, and a read below the newest
@@ -105,6 +109,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.TableBytes, 16<<20)
 	setDefault(&o.LevelBytes, 64<<20)
 	setDefault(&o.CompactCount, 4)
+	setDefault(&o.CompactionCount, 2)
 	setDefault(&o.StopCount, max(12, o.CompactCount+1))
 	setDefault(&o.LogSegmentBytes, min(o.MemtableBytes, 64<<20))
 	if o.LogSyncInterval == 0 {
@@ -134,6 +139,7 @@ func (o Options) Validate() error {
 		within("TableBytes", o.TableBytes, 64<<10, 256<<20),
 		within("LevelBytes", o.LevelBytes, 64<<10, 1<<40),
 		within("CompactCount", o.CompactCount, 1, 64),
+		within("CompactionCount", o.CompactionCount, 1, 16),
 		within("StopCount", o.StopCount, o.CompactCount+1, 128),
 		within("Log", int(o.Log), int(LogOff), int(LogNever)),
 		within("LogSyncInterval in milliseconds", int(o.LogSyncInterval.Milliseconds()), 1, 3_600_000),

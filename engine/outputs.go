@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -18,6 +20,7 @@ type outputs struct {
 	filter   *retain.Filter
 	cutBytes int // 0 for one table
 
+	made   []uint64 // numbers of all files
 	file   vfs.File
 	writer *table.Writer
 	number uint64
@@ -52,6 +55,7 @@ func (o *outputs) open() error {
 	if err != nil {
 		return fmt.Errorf("create table: %w", err)
 	}
+	o.made = append(o.made, o.number)
 	o.file, o.writer = f, table.NewWriter(f, o.number, o.db.options.BlockBytes)
 	return nil
 }
@@ -78,11 +82,20 @@ func (o *outputs) cut() error {
 func (o *outputs) finish() ([]*levels.Table, error) {
 	if o.writer != nil {
 		if err := o.cut(); err != nil {
-			o.abandon()
+			o.reject(err)
 			return nil, err
 		}
 	}
 	return o.done, nil
+}
+
+// reject gives up because of an error. Where that is no sign of a bad disk the files go, which makes room on a full one.
+func (o *outputs) reject(err error) {
+	if noRoom(err) || errors.Is(err, errStopped) {
+		o.discard()
+		return
+	}
+	o.abandon()
 }
 
 // abandon closes what is open. The files stay, as the disk may have failed; the next Open removes them.
@@ -99,15 +112,12 @@ func (o *outputs) abandon() {
 
 // discard is abandon on a disk that works. What cannot be removed is left to the next Open, too.
 func (o *outputs) discard() {
-	unfinished := o.writer != nil
 	tables := o.done
 	o.abandon()
-	if unfinished {
-		o.remove(o.number)
-	}
-	for _, t := range tables {
-		if o.remove(t.Number) {
-			o.db.events.emit(Event{Kind: EventTableDeleted, Table: t.Number, Bytes: t.Size})
+	for _, number := range o.made {
+		whole := slices.IndexFunc(tables, func(t *levels.Table) bool { return t.Number == number })
+		if o.remove(number) && whole >= 0 {
+			o.db.events.emit(Event{Kind: EventTableDeleted, Table: number, Bytes: tables[whole].Size})
 		}
 	}
 }

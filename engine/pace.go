@@ -72,12 +72,15 @@ func (p *pace) mayFlush(tables int, part float64) bool {
 	return !p.compacting || float64(tables)+part <= float64(p.burst)+float64(p.most-p.burst)*p.compacted
 }
 
-// paceWriterLocked waits until the memtable may hold so many bytes.
-func (db *DB) paceWriterLocked(bytes int) error {
+// paceWriterLocked waits until the memtable may hold so many bytes. On a full disk only deletes get more than the burst.
+func (db *DB) paceWriterLocked(bytes int, deletes bool) error {
 	if len(db.view.Load().sealed) < maxSealed {
 		return nil
 	}
 	room := func() bool {
+		if deletes && db.fullLocked() != nil {
+			return true // it fits into the memtable, and no more than that
+		}
 		return bytes <= db.mu.pace.memoryBytes(len(db.view.Load().sealed), db.options.MemtableBytes)
 	}
 	db.mu.Lock()
@@ -86,7 +89,7 @@ func (db *DB) paceWriterLocked(bytes int) error {
 	if !wait {
 		return nil
 	}
-	return db.awaitDisk(room)
+	return db.awaitRoom(room)
 }
 
 // paceFlush tells writers how far the flush is, and waits while it is ahead of a compaction.

@@ -31,6 +31,8 @@ const (
 	EngineSkipChecksum Bug = "engine-skip-checksum"
 	// EngineRetryFailedSync syncs a table again after a sync failed, and believes the second one.
 	EngineRetryFailedSync Bug = "engine-retry-failed-sync"
+	// EngineGoOnAfterFailedSync takes a sync that failed on a full disk for a write that did, and tries again.
+	EngineGoOnAfterFailedSync Bug = "engine-go-on-after-failed-sync"
 	// EngineOpenWithoutSync believes a manifest whose name the process before may not have made durable.
 	EngineOpenWithoutSync Bug = "engine-open-without-sync"
 	// EngineManifestInPlace writes a new manifest over the old one.
@@ -133,6 +135,7 @@ var Claims = []Claim{
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
 	{EngineRetryFailedSync, "engine", "TestAnyFailedCallIsStickyAndLosesNothingDurable"},
+	{EngineGoOnAfterFailedSync, "engine", "TestAFailedSyncIsFinalAlsoOnAFullDisk"},
 	{EngineOpenWithoutSync, "engine", "TestWhatOpenTellsIsDurable"},
 	{EngineManifestInPlace, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineRemoveBeforeManifest, "engine", "TestForgettingLeavesAPrefix"},
