@@ -173,7 +173,7 @@ func (db *DB) rotateLocked() error {
 		return newView(memtable.New(db.keysExpected(v.memory)), append([]*sealed{s}, v.sealed...), v.set)
 	})
 	db.mu.Unlock()
-	old.unref()
+	old.retire()
 	db.write.dirty, db.write.logBytes = false, 0
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/txn"
 	"github.com/lightning-db/lightning/engine/internal/wal"
@@ -20,8 +21,9 @@ type DB struct {
 	options Options
 	lock    io.Closer
 	blocks  *table.Cache
-	floor   Version       // reads below it fail, whatever the horizon says
-	nudge   chan struct{} // wakes the compaction loop; holds one token
+	rows    *rowcache.Cache // nil for none
+	floor   Version         // reads below it fail, whatever the horizon says
+	nudge   chan struct{}   // wakes the compaction loop; holds one token
 	manual  chan chan error
 	retry   chan struct{} // holds one token: of the transaction at the head of the line
 	stop    chan struct{} // closed by Close
@@ -40,6 +42,7 @@ type DB struct {
 	events   events
 
 	snapshots snapshots
+	pending   pending // rows that the log is to make visible
 
 	// write is held by the one writer: Apply, and whoever rotates the memtable. It may wait for
 	// room while it holds it. Order: write, install, mu.
@@ -54,6 +57,7 @@ type DB struct {
 		logBytes int        // of the batches since the last rotation
 		record   wal.Batch  // the batch that is taken
 		waiter   wal.Waiter // for the log, before a rotation
+		hashes   []uint64   // of the keys of the batch that is taken
 		setAside *txn.Used  // for the transaction at the head of the line
 	}
 
@@ -190,10 +194,13 @@ func (db *DB) letGo() error {
 	db.mu.detached = true
 	db.mu.Unlock()
 	db.removeReleased()
-	db.mu.Lock()
-	old := db.replaceViewLocked(func(*view) *view { return nil })
-	db.mu.Unlock()
-	old.unref()
+	var old *view
+	db.rows.Close(func() {
+		db.mu.Lock()
+		old = db.replaceViewLocked(func(*view) *view { return nil })
+		db.mu.Unlock()
+	})
+	old.retire()
 	db.events.end()
 	return db.lock.Close()
 }

@@ -65,7 +65,7 @@ func (db *DB) installEdit(e edit) error {
 		return newView(v.memory, left, set)
 	})
 	db.mu.Unlock()
-	old.unref()
+	old.retire()
 	db.wakeCompaction()
 	return nil
 }

@@ -165,13 +165,19 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 // appendLocked gives a batch to the log, and makes it visible if the mode does not wait for that.
 func (db *DB) appendLocked(b *Batch, next *applied) {
 	if db.log == nil {
-		db.applied.Store(next)
+		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
+		db.publish(next, db.write.hashes)
 		return
+	}
+	if db.options.Log == LogInterval {
+		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
+	} else {
+		db.addPending(next.batch, b)
 	}
 	db.write.logBytes += db.log.Append(&db.write.record, next)
 	db.write.record = wal.Batch{}
 	if db.options.Log == LogInterval {
-		db.applied.Store(next)
+		db.publish(next, db.write.hashes)
 	}
 }
 
@@ -179,7 +185,7 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 func (db *DB) logged(state any, synced bool) {
 	a := state.(*applied)
 	if db.options.Log != LogInterval {
-		db.applied.Store(a)
+		db.publish(a, db.pending.take(a.batch))
 	}
 	if synced {
 		db.synced.Store(a)

@@ -12,6 +12,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/salvage"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
@@ -49,7 +50,7 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes),
+		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes - o.rowCacheBytes()), rows: rowcache.New(o.rowCacheBytes()),
 		nudge: make(chan struct{}, 1), manual: make(chan chan error), stop: make(chan struct{}),
 		retry: make(chan struct{}, 1),
 	}

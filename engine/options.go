@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -36,6 +38,12 @@ type Options struct {
 
 	// CacheBytes bounds the cache of uncompressed blocks. Default 64 MiB, negative for none.
 	CacheBytes int
+
+	// RowCacheBytes is the part of CacheBytes that is not for blocks but for single rows of up to 4 KiB, as point reads found
+	// them in tables: a row in it is found without a lock, an allocation or a look into blocks, and is worth a block of its
+	// neighbours if those are not read. Default five eighths of CacheBytes, negative for none, at most CacheBytes. Less than
+	// 64 KiB are none.
+	RowCacheBytes int
 
 	// BlockBytes is where a data block is cut, before compression. Default 8 KiB: halves the
 	// index of 4 KiB blocks at little cost to point reads. Bounds 1 KiB to 64 KiB. A larger
@@ -105,6 +113,7 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	setDefault(&o.MemtableBytes, 16<<20)
 	setDefault(&o.CacheBytes, 64<<20)
+	setDefault(&o.RowCacheBytes, max(o.CacheBytes, 0)/8*5)
 	setDefault(&o.BlockBytes, 8<<10)
 	setDefault(&o.TableBytes, 16<<20)
 	setDefault(&o.LevelBytes, 64<<20)
@@ -124,6 +133,14 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// rowCacheBytes is what the cache of rows gets. What it is too small for is left to blocks.
+func (o Options) rowCacheBytes() int {
+	if o.RowCacheBytes < rowcache.MinBytes {
+		return 0
+	}
+	return o.RowCacheBytes
+}
+
 func setDefault(field *int, value int) {
 	if *field == 0 {
 		*field = value
@@ -135,6 +152,7 @@ func (o Options) Validate() error {
 	o = o.withDefaults()
 	return errors.Join(
 		within("MemtableBytes", o.MemtableBytes, 64<<10, 1<<30),
+		within("RowCacheBytes", o.RowCacheBytes, math.MinInt, max(o.CacheBytes, 0)),
 		within("BlockBytes", o.BlockBytes, 1<<10, 64<<10),
 		within("TableBytes", o.TableBytes, 64<<10, 256<<20),
 		within("LevelBytes", o.LevelBytes, 64<<10, 1<<40),

@@ -61,6 +61,12 @@ const (
 	EngineFilterForgets Bug = "engine-filter-forgets"
 	// EngineCacheWithoutFile keys cached blocks by their offset alone.
 	EngineCacheWithoutFile Bug = "engine-cache-without-file"
+	// EngineFillWithoutStamp puts a row into the row cache whatever was published since it was looked up.
+	EngineFillWithoutStamp Bug = "engine-fill-without-stamp"
+	// EngineRowCacheAnyVersion serves a row from the row cache to reads at versions before the row's.
+	EngineRowCacheAnyVersion Bug = "engine-row-cache-any-version"
+	// EngineStampNotOdd lets fills of the row cache go on while a batch is published.
+	EngineStampNotOdd Bug = "engine-stamp-not-odd"
 	// EngineLogSkipSync takes what was written to the engine's log for synced.
 	EngineLogSkipSync Bug = "engine-log-skip-sync"
 	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
@@ -150,6 +156,11 @@ var Claims = []Claim{
 	{EngineEndInclusive, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineFilterForgets, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineCacheWithoutFile, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineFillWithoutStamp, "engine/internal/rowcache", "TestNoOrderOfStepsLetsAnOldRowIn"},
+	{EngineFillWithoutStamp, "engine", "TestARowThatWasReadBeforeABatchIsNotCachedAfterIt"},
+	{EngineRowCacheAnyVersion, "engine", "TestVersionsBeforeACachedRowAreReadFromTheStore"},
+	{EngineStampNotOdd, "engine/internal/rowcache", "TestNoOrderOfStepsLetsAnOldRowIn"},
+	{EngineStampNotOdd, "engine", "TestARowThatIsReadWhileABatchIsPublishedIsNotCached"},
 	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
 	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
 	{EngineTxSkipMemtable, "engine", "TestBankTransfersLoseNothing"},

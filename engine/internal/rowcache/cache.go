@@ -1,0 +1,170 @@
+package rowcache
+
+import (
+	"math/bits"
+	"sync"
+	"sync/atomic"
+
+	"github.com/lightning-db/lightning/engine/internal/hugepage"
+	"github.com/lightning-db/lightning/engine/internal/stripe"
+)
+
+const (
+	maxShards = 16 // so that readers who fill rarely meet
+	// shardBytes is what a shard is worth: the buckets of usual rows then have a huge page or two.
+	shardBytes = 32 << 20
+
+	// A segment is reclaimed as a whole by the reader whose row comes next, in some 30 µs for 64 KiB.
+	minSegmentBytes = 4 << 10
+	maxSegmentBytes = 64 << 10
+	segmentShare    = 16 // a segment is at most this part of a shard
+	// MinBytes is the least that a cache may have.
+	MinBytes = segmentShare * minSegmentBytes
+
+	// maxRowBytes is where copying a row costs as much as finding it in a block, and where one row
+	// takes the place of thirty of the usual size.
+	maxRowBytes = 4 << 10
+)
+
+// Cache holds rows of one store. Safe for concurrent use. A nil Cache holds nothing.
+type Cache struct {
+	// Set by New, never written again.
+	shards       []shard
+	mask         uint64
+	segmentBytes int
+	rowBytes     int // of the largest row
+
+	hits, misses, filled, refused stripe.Lines
+
+	// publishing is held from Begin to End, and while the table of a shard is replaced.
+	publishing sync.Mutex
+}
+
+// New makes a cache of so many bytes; less than 64 KiB makes none.
+func New(bytes int) *Cache {
+	if bytes < MinBytes {
+		return nil
+	}
+	count := 1
+	for 2*count*shardBytes <= bytes && count < maxShards {
+		count *= 2
+	}
+	segment := minSegmentBytes
+	for 2*segment*segmentShare <= bytes/count && segment < maxSegmentBytes {
+		segment *= 2
+	}
+	c := &Cache{
+		shards: make([]shard, count), mask: uint64(count - 1), segmentBytes: segment,
+		rowBytes: min(maxRowBytes, segment/4),
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.words, s.budget = segment/8, bytes/count
+		s.begin()
+	}
+	return c
+}
+
+// begin gives a shard an empty table. The old one is left to those who still read it.
+func (s *shard) begin() {
+	s.probation, s.main, s.taken, s.block, s.free, s.ends, s.ghosts = queue{}, queue{}, 0, nil, nil, nil, nil
+	s.live.Store(0)
+	s.table.Store(s.emptyTable(1))
+}
+
+func (s *shard) emptyTable(buckets int) *table {
+	return &table{
+		buckets: hugepage.Make[bucket](buckets), shift: uint(64 - bits.TrailingZeros(uint(buckets))),
+		segments: make([][]atomic.Uint64, s.maxSegments()), bits: uint(bits.TrailingZeros(uint(s.words))),
+	}
+}
+
+func (s *shard) maxSegments() int { return s.budget / (8 * s.words) }
+
+// Replace forgets everything, while publish changes what the store has in another way than by a batch: nothing is found, and
+// nothing gets in, until it returns (RW1).
+func (c *Cache) Replace(publish func()) {
+	if c == nil {
+		publish()
+		return
+	}
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	for i := range c.shards {
+		c.shards[i].shut()
+	}
+	publish()
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.begin()
+		s.mu.Unlock()
+	}
+}
+
+// Clear forgets everything.
+func (c *Cache) Clear() { c.Replace(func() {}) }
+
+// Close forgets everything while publish takes the store away, and for good.
+func (c *Cache) Close(publish func()) {
+	if c == nil {
+		publish()
+		return
+	}
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	for i := range c.shards {
+		c.shards[i].shut()
+	}
+	publish()
+}
+
+// shut gives a shard a table in which nothing is found, and into which nothing gets.
+func (s *shard) shut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin()
+	t := s.emptyTable(1)
+	t.buckets[0].stamp.Store(odd)
+	s.table.Store(t)
+}
+
+// Resize changes how many bytes there may be. Less than 64 KiB leaves room for a few rows only.
+func (c *Cache) Resize(bytes int) {
+	if c == nil {
+		return
+	}
+	c.publishing.Lock()
+	defer c.publishing.Unlock()
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.resize(max(bytes, MinBytes) / len(c.shards))
+		s.mu.Unlock()
+	}
+}
+
+// Stats are figures about a cache since it was made.
+type Stats struct {
+	Hits, Misses    uint64 // of Get
+	Filled, Refused uint64 // fills; a refused one met a publication, a growing table or another fill
+	Rows            int
+	Bytes           int // that are taken from the machine
+}
+
+// Stats gives the figures. What other goroutines do meanwhile may be in some and not in others.
+func (c *Cache) Stats() (st Stats) {
+	if c == nil {
+		return st
+	}
+	st.Hits, st.Misses = uint64(c.hits.Sum()), uint64(c.misses.Sum())
+	st.Filled, st.Refused = uint64(c.filled.Sum()), uint64(c.refused.Sum())
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		st.Rows += int(s.live.Load())
+		st.Bytes += s.bytes()
+		s.mu.Unlock()
+	}
+	return st
+}
