@@ -52,8 +52,8 @@ type lightningSession struct {
 }
 
 func (s *lightningSession) get(key, buf []byte) ([]byte, bool, error) {
-	row, ok, err := s.db.Get(key, db.MaxVersion)
-	return append(buf, row.Value...), ok, err
+	row, ok, err := s.db.GetInto(buf, key, db.MaxVersion)
+	return row.Value, ok, err
 }
 
 func (s *lightningSession) scan(start []byte, limit int, to *seen) error {
