@@ -12,6 +12,7 @@ type counters struct {
 	batches, rows, stalls       atomic.Uint64
 	appliedBytes                atomic.Uint64
 	stalled                     atomic.Int64 // nanoseconds
+	scrubbed, findings          atomic.Uint64
 	flushes, flushedBytes       atomic.Uint64
 	compactions, compactedBytes atomic.Uint64
 	moves                       atomic.Uint64
@@ -40,6 +41,9 @@ type Metrics struct {
 	// levels with tables. Filters keep most reads out of most of them.
 	ReadAmplification int
 	EventsDropped     uint64 // because Options.Events was busy
+
+	ScrubbedBytes uint64 // read by scrubs
+	ScrubFindings uint64 // damage that they found
 
 	CacheHits, CacheMisses uint64 // of blocks
 	CacheBytes             int
@@ -130,6 +134,7 @@ func (db *DB) Metrics() Metrics {
 		Compactions: c.compactions.Load(), CompactedBytes: c.compactedBytes.Load(),
 		Moves: c.moves.Load(), SnapshotCount: db.snapshots.count(),
 		AppliedBytes: c.appliedBytes.Load(), StallTime: time.Duration(c.stalled.Load()), EventsDropped: db.events.dropped.Load(),
+		ScrubbedBytes: c.scrubbed.Load(), ScrubFindings: c.findings.Load(),
 	}
 	blocks := db.blocks.Stats()
 	m.CacheHits, m.CacheMisses, m.CacheBytes = blocks.Hits, blocks.Misses, blocks.Bytes

@@ -74,6 +74,10 @@ func Open(dir string, o Options) (*DB, error) {
 		db.abort()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
+	if o.ScrubBytesPerSecond > 0 {
+		db.loops.Add(1)
+		go db.scrubLoop()
+	}
 	return db, nil
 }
 

@@ -96,6 +96,14 @@ type Options struct {
 	// sets one free to be used again. Bounds 64 KiB to 1 GiB.
 	LogSegmentBytes int
 
+	// ScrubBytesPerSecond has the whole store read and checked in the background, no faster than this: see Scrub. Default 0: off,
+	// as reads and compactions check what they use, and only the owner knows what the disk has to spare. Not with ReadOnly.
+	ScrubBytesPerSecond int
+
+	// ScrubInterval is the time from the beginning of one such scrub to that of the next; the first is at Open. Default 24 h.
+	// Bounds 1 s to 1 year.
+	ScrubInterval time.Duration
+
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
 
@@ -123,6 +131,9 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.LogSegmentBytes, min(o.MemtableBytes, 64<<20))
 	if o.LogSyncInterval == 0 {
 		o.LogSyncInterval = 100 * time.Millisecond
+	}
+	if o.ScrubInterval == 0 {
+		o.ScrubInterval = 24 * time.Hour
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -162,6 +173,8 @@ func (o Options) Validate() error {
 		within("Log", int(o.Log), int(LogOff), int(LogNever)),
 		within("LogSyncInterval in milliseconds", int(o.LogSyncInterval.Milliseconds()), 1, 3_600_000),
 		within("LogSegmentBytes", o.LogSegmentBytes, 64<<10, 1<<30),
+		within("ScrubBytesPerSecond", o.ScrubBytesPerSecond, 0, 1<<40),
+		within("ScrubInterval in seconds", int(o.ScrubInterval.Seconds()), 1, 366*24*3600),
 	)
 }
 

@@ -161,6 +161,14 @@ func (s *Set) CoveredFrom(level int, user []byte) bool {
 // Bytes is the size of all tables of a level.
 func (s *Set) Bytes(level int) uint64 { return totalSize(s.Levels[level]) }
 
+// TotalBytes is the size of all tables.
+func (s *Set) TotalBytes() (n uint64) {
+	for level := range s.Levels {
+		n += s.Bytes(level)
+	}
+	return n
+}
+
 func totalSize(tables []*Table) (n uint64) {
 	for _, t := range tables {
 		n += t.Size

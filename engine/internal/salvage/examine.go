@@ -144,14 +144,18 @@ func (r *repair) readLog(ctx context.Context) error {
 	}
 	r.logLost = true
 	r.report.AnyKey = r.report.AnyKey || l.gap // nothing tells that what was there is in tables
+	if l.torn != nil {
+		r.report.TornFile, r.report.TornOffset = l.torn.File, l.torn.Offset
+	}
 	return nil
 }
 
 // logReader takes batches from segments.
 type logReader struct {
 	*repair
-	next   uint64 // number of the next batch, 0 before the first
-	gap    bool   // records before the next one are damaged
+	next   uint64         // number of the next batch, 0 before the first
+	gap    bool           // records before the next one are damaged
+	torn   *corrupt.Error // or the log ends there, if nothing follows
 	memory *memtable.Memtable
 	after  uint64 // sequence that the memory takes next
 }
@@ -191,11 +195,11 @@ func (l *logReader) read(ctx context.Context, name string) error {
 			return ctx.Err()
 		case e.Batch != nil:
 			l.take(s, e.Batch)
-		case e.Seal == 0 && e.Torn: // if something follows in another segment, its number will tell
+		case e.Seal == 0 && e.Torn:
+			l.torn = e.Damage(s.Name)
 			return errEnough
 		case e.Seal == 0:
-			l.report.Damage = append(l.report.Damage, Damage{File: s.Name, Err: e.Damage(s.Name)})
-			l.gap = true
+			l.damaged(e.Damage(s.Name))
 		}
 		return nil
 	})
@@ -205,9 +209,19 @@ func (l *logReader) read(ctx context.Context, name string) error {
 	return err
 }
 
+// damaged notes a place where there was something.
+func (l *logReader) damaged(c *corrupt.Error) {
+	l.report.Damage = append(l.report.Damage, Damage{File: c.File, Err: c})
+	l.gap = true
+}
+
 // take puts a batch into memory, if it is not in tables.
 func (l *logReader) take(s *wal.Segment, b *wal.Batch) {
 	last := b.Sequence + uint64(len(b.Refs)) - 1
+	if l.torn != nil { // it was no end
+		l.damaged(l.torn)
+		l.torn = nil
+	}
 	if l.gap && b.Sequence <= l.tablesSequence()+1 {
 		l.gap = false // what was there is older, so it is in tables
 	}

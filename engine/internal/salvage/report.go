@@ -38,6 +38,10 @@ type Report struct {
 	Batches int
 	// AnyKey says that something is lost of which nobody knows the keys: any value may be an old one, or deleted.
 	AnyKey bool
+	// TornFile and TornOffset are where a log whose manifest is lost, or that is damaged elsewhere, ends in the middle of a record. A
+	// crash leaves that, and then nothing that was acknowledged is lost; nothing tells it from damage of the last record.
+	TornFile   string
+	TornOffset int64
 	// ExposedCount is how many keys have a value that may be an old one or a deleted one, because the row that hid it may be
 	// lost. Exposed has the first thousand, ReportFile all.
 	ExposedCount uint64
@@ -98,6 +102,9 @@ func (r *repair) newList() (*list, error) {
 	l := &list{file: f}
 	for i := range r.report.Damage {
 		l.buffer = append(l.buffer, r.report.Damage[i].text()...)
+	}
+	if r.report.TornFile != "" {
+		l.buffer = fmt.Appendf(l.buffer, "the log ends in the middle of a record: %s at offset %d\n", r.report.TornFile, r.report.TornOffset)
 	}
 	if r.report.AnyKey {
 		l.buffer = append(l.buffer, "of some of what is lost nobody knows the keys: any value may be old or deleted\n"...)

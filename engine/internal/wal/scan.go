@@ -76,7 +76,7 @@ func (id *identity) entry(b []byte, at int64) (*Entry, bool) {
 }
 
 // Damage is the error of an entry that is no record.
-func (e *Entry) Damage(name string) error {
+func (e *Entry) Damage(name string) *corrupt.Error {
 	return corrupt.Shape(name, e.Offset, "record", "one", fmt.Sprintf("%d bytes that are none", e.Bytes))
 }
 
