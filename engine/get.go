@@ -102,6 +102,7 @@ func (r *read) stored(dst []byte) (Row, bool, error) {
 	defer v.unref()
 	r.best = search{
 		at:        record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence},
+		hash:      r.query.Hash,
 		unordered: a.unordered,
 	}
 	s := &r.best
@@ -181,7 +182,8 @@ func (s *Snapshot) floor() Version {
 // search is one point read on its way through a view, newest place first.
 type search struct {
 	at        record.Key
-	unordered bool // an older place may have the higher version
+	hash      uint64 // of the user key
+	unordered bool   // an older place may have the higher version
 	best      record.Row
 	found     bool
 	inTable   bool // best is in a table
@@ -201,7 +203,8 @@ func (s *search) table(t *levels.Table) (bool, error) {
 	if p.MinVersion > s.at.Version || s.found && p.MaxVersion < s.best.Version || !t.Covers(s.at.User) {
 		return false, nil
 	}
-	row, ok, err := t.Reader.Get(s.at)
+	var row record.Row
+	ok, err := t.Reader.Get(&s.at, s.hash, &row)
 	if err != nil || !ok {
 		return false, err
 	}

@@ -56,7 +56,7 @@ func (o *outputs) open() error {
 		return fmt.Errorf("create table: %w", err)
 	}
 	o.made = append(o.made, o.number)
-	o.file, o.writer = f, table.NewWriter(f, o.number, o.db.options.BlockBytes)
+	o.file, o.writer = f, table.NewWriter(f, o.number, table.Options{BlockBytes: o.db.options.BlockBytes, Compression: table.S2})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -163,7 +164,8 @@ func tableChanged(t *levels.Table, newest record.Key, since uint64) (bool, error
 	if t == nil || t.Properties.MaxSequence <= since || !t.Covers(newest.User) {
 		return false, nil
 	}
-	r, ok, err := t.Reader.Get(newest)
+	var r record.Row
+	ok, err := t.Reader.Get(&newest, keyhash.Of(newest.User), &r)
 	return ok && r.Sequence > since, err
 }
 
@@ -197,9 +199,10 @@ func (v *view) rangeInTables(g *txn.Range, since uint64) (*ConflictError, error)
 				continue
 			}
 			c := t.Reader.NewCursor(true)
-			for c.Seek(firstOf(g.Start), record.Forward); c.Row() != nil && g.Covers(c.Row().User); c.Step() {
-				if c.Row().Sequence > since {
-					return rangeConflict(g, c.Row().User), nil
+			first := record.FirstOf(g.Start)
+			for r := c.Seek(&first, record.Forward); r != nil && g.Covers(r.User); r = c.Step() {
+				if r.Sequence > since {
+					return rangeConflict(g, r.User), nil
 				}
 			}
 			if err := c.Err(); err != nil {

@@ -142,6 +142,18 @@ func (s *Set) Overlapping(level int, smallest, largest []byte) []*Table {
 	return tables[start:end:end]
 }
 
+// Within gives the tables of a level below 0 whose ranges meet [start, end), where nil is no end.
+func (s *Set) Within(level int, start, end []byte) []*Table {
+	tables := s.Levels[level]
+	first, last := search(tables, start), len(tables)
+	if end != nil {
+		last = sort.Search(len(tables), func(i int) bool {
+			return bytes.Compare(tables[i].Properties.Smallest, end) >= 0
+		})
+	}
+	return tables[first:max(first, last):max(first, last)]
+}
+
 // CoveredFrom reports whether a table at a level or deeper may hold a user key.
 func (s *Set) CoveredFrom(level int, user []byte) bool {
 	for ; level < Count; level++ {

@@ -22,8 +22,11 @@ var _ record.Cursor = (*Cursor)(nil)
 // NewCursor makes a cursor that stands nowhere.
 func (m *Memtable) NewCursor() *Cursor { return &Cursor{memtable: m} }
 
+// Reset makes the cursor one of another memtable, or of none, which stands nowhere. It keeps its memory.
+func (c *Cursor) Reset(m *Memtable) { *c = Cursor{memtable: m, newer: c.newer[:0]} }
+
 // Seek implements record.Cursor.
-func (c *Cursor) Seek(k *record.Key, d record.Direction) {
+func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 	c.direction = d
 	if c.order == nil {
 		c.order = c.memtable.ordered()
@@ -41,6 +44,7 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) {
 		c.seekBackward(*k)
 	}
 	c.ahead = c.old + lookAhead
+	return c.Row()
 }
 
 // lookAhead is how many rows a long walk forwards looks at before it comes to them. The looks do not depend on each other, so
@@ -152,7 +156,7 @@ func (c *Cursor) settleLast() {
 }
 
 // Step implements record.Cursor.
-func (c *Cursor) Step() {
+func (c *Cursor) Step() *record.Row {
 	switch {
 	case c.direction == record.Backward && len(c.newer) > 0:
 		c.settleLast()
@@ -161,10 +165,11 @@ func (c *Cursor) Step() {
 	default:
 		if row := c.memtable.older(c.at); row != none {
 			c.settle(row)
-			return
+			break
 		}
 		c.enter()
 	}
+	return c.Row()
 }
 
 func (c *Cursor) settle(row uint32) {

@@ -42,7 +42,7 @@ func (s *source) cursor() record.Cursor {
 	if s.memory != nil {
 		return s.memory()
 	}
-	c := s.table.NewCursor(false)
+	c := s.table.NewCursor(false).Singly()
 	if s.hole == nil {
 		return c
 	}
@@ -73,7 +73,7 @@ func (s *source) check(ctx context.Context) error {
 
 // walk goes from one end as far as it can, and gives the last row.
 func (s *source) walk(d record.Direction) (last *record.Key, err error) {
-	c := s.table.NewCursor(false)
+	c := s.table.NewCursor(false).Singly()
 	var at record.Key
 	for c.Seek(nil, d); c.Row() != nil; c.Step() {
 		r := c.Row()
@@ -105,36 +105,34 @@ type holed struct {
 }
 
 // Seek implements record.Cursor.
-func (c *holed) Seek(k *record.Key, d record.Direction) {
+func (c *holed) Seek(k *record.Key, d record.Direction) *record.Row {
 	c.ended = false
 	before := c.hole.before
 	if before == nil || k != nil && record.Compare(*k, *before) > 0 {
-		c.jump(k)
-		return
+		return c.jump(k)
 	}
-	c.inner.Seek(k, d)
+	return c.inner.Seek(k, d)
 }
 
 // jump goes behind the hole, or to k if that is further.
-func (c *holed) jump(k *record.Key) {
+func (c *holed) jump(k *record.Key) *record.Row {
 	after := c.hole.after
 	if after == nil {
 		c.ended = true
-		return
+		return nil
 	}
 	if k == nil || record.Compare(*k, *after) < 0 {
 		k = after
 	}
-	c.inner.Seek(k, record.Forward)
+	return c.inner.Seek(k, record.Forward)
 }
 
 // Step implements record.Cursor.
-func (c *holed) Step() {
+func (c *holed) Step() *record.Row {
 	if b := c.hole.before; b != nil && record.Compare(c.inner.Row().Key, *b) == 0 {
-		c.jump(nil)
-		return
+		return c.jump(nil)
 	}
-	c.inner.Step()
+	return c.inner.Step()
 }
 
 // Row implements record.Cursor.

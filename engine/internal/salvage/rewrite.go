@@ -133,7 +133,7 @@ func (w *writer) add(ctx context.Context, r *record.Row) error {
 			return err
 		}
 		w.progress(tableName(w.number))
-		w.file, w.table = f, table.NewWriter(f, w.number, w.BlockBytes)
+		w.file, w.table = f, table.NewWriter(f, w.number, table.Options{BlockBytes: w.BlockBytes, Compression: table.S2})
 	}
 	w.user = append(w.user[:0], r.User...)
 	w.base.LastVersion = max(w.base.LastVersion, r.Version)
