@@ -50,6 +50,7 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 			return 0, err
 		}
 	}
+	db.stampLocked(b)
 	next := db.afterLocked(b)
 	if err := db.reserveLocked(b, next); err != nil {
 		return 0, err

@@ -35,7 +35,7 @@ func (db *DB) pick(s *levels.Set, running []*levels.Pick) *levels.Pick {
 func (db *DB) droppable() levels.Droppable {
 	d := levels.Droppable{
 		Version:        record.MaxVersion,
-		ExpiryMillis:   db.durable.Load().HorizonExpiry,
+		ExpiryMillis:   db.expiryHorizon(),
 		OldestSnapshot: db.snapshots.oldest(),
 	}
 	if db.options.RetainVersions {
@@ -73,7 +73,7 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	defer func() { ended(totalBytes(tables), err) }()
 	h := db.durable.Load()
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
-	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: h.HorizonExpiry}, covered, inputs)
+	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
@@ -119,11 +119,12 @@ func rowsOf(tables []*levels.Table) (n uint64) {
 	return n
 }
 
-// raiseFloor notes in a manifest that only the newest rows were kept.
+// raiseFloor notes in a manifest that only the newest rows were kept, and which have expired.
 func (db *DB) raiseFloor(m *manifest.State) {
 	if !db.options.RetainVersions {
 		m.Floor = m.LastVersion
 	}
+	db.raiseExpiry(m)
 }
 
 func (db *DB) stopped() bool {

@@ -37,6 +37,7 @@ type DB struct {
 	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
+	latest   atomic.Uint64               // the latest time in milliseconds that the store has used, with Options.Clock
 	failed   atomic.Pointer[FailedError] // the first failure; stored under mu
 	counts   counters
 	events   events
@@ -178,6 +179,9 @@ func (db *DB) Close() error {
 	db.loops.Wait() // the flush loop ends when all is flushed, or cannot be
 	if err == nil {
 		err = db.flushedTo(target)
+	}
+	if db.options.Clock != nil && err == nil {
+		err = db.installEdit(edit{state: db.raiseExpiry}) // also what reads have found expired since the last batch
 	}
 	if logErr := db.closeLog(err == nil); err == nil {
 		err = logErr

@@ -1,7 +1,7 @@
 // Package engine is an embeddable ordered key-value store that keeps versions of its values: one
 // directory, one process, many readers, one writer at a time.
 //
-// It knows nothing of replication, shards, networks or clocks. Used alone it has a log, if Options.Log says so:
+// It knows nothing of replication, shards or networks, and has a clock only if Options.Clock gives it one. Used alone it has a log, if Options.Log says so:
 //
 //	db, err := engine.Open(dir, engine.Options{Log: engine.LogAlways})
 //
@@ -46,6 +46,24 @@
 // row of a key, and what open snapshots see as newest, is kept; with it, whatever a read at
 // Horizon().Version or above can see.
 //
+// # Transactions
+//
+// A Tx reads at a snapshot and keeps its writes to itself (package txn). Nothing is locked and nothing is kept of other commits:
+// Commit asks the rows themselves. Under DB.write, where every batch that was taken is in memory, visible or not, it looks
+// whether the newest row of a key that counts has a sequence above the transaction's: one probe of a hash index for each
+// memtable, and only such tables as have later sequences at all. What was walked over is checked by the rows that came since,
+// which a memtable has in the order in which they came. Whatever may read tables or many rows is done before, without the lock,
+// up to a sequence from which the rest is checked under it. Then the writes are applied as one batch.
+//
+// Since the transaction's snapshot is open, no newer row is dropped but for a still newer one, and no newer tombstone at all.
+//
+// # Expiry
+//
+// With Options.Clock a row is absent from the millisecond of its expiry on, for every read. Each batch carries the time into the
+// horizon, so that it is in the log and in the manifest: the store's time does not go back when the clock does, also not
+// over Close and Open, or a crash, after which it is at least that of the last batch that is left. Flushes and compactions
+// drop what has expired by that time; a store at rest looks once a minute.
+//
 // # When the disk is slower than the writer
 //
 // A full memtable is sealed while another one fills; two may be sealed. When they are, Apply fills the
@@ -81,6 +99,7 @@
 //   - compactLoop, likewise: picks compactions, and removes files that no reader needs any more. Each compaction has a goroutine of
 //     its own, which the loop starts and awaits; no more than Options.CompactionCount.
 //   - syncLoop, likewise, with LogInterval: syncs the log.
+//   - expireLoop, likewise, with Options.Clock: wakes the compaction once a minute.
 //
 // Snapshots and iterators have none, and neither has the log: its callers lead in turns.
 //
@@ -93,7 +112,7 @@
 // # Invariants
 //
 //   - E1: a manifest's position, horizon, last sequence and last version are those after exactly
-//     the batches whose rows are in its tables.
+//     the batches whose rows are in its tables; with Options.Clock the horizon's expiry may be a later time.
 //   - E2: a reader takes the view first and what is applied second, so every row that it may see
 //     is in its view, or the batch is not seen at all because a later memtable has all of it.
 //   - E3: a file is removed only when no manifest names it and no view holds it.
@@ -104,4 +123,5 @@
 //   - E7: what Open finds is durable before it is told to anyone and before a file is removed: the process before may have died
 //     between giving a manifest its name and syncing the directory.
 //   - E8: a batch is visible only when the log has it as the mode promises, and only what is visible is sealed.
+//   - E9: when a transaction's batch is taken, no batch taken since its snapshot has a row that it depends on.
 package engine

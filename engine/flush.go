@@ -100,7 +100,7 @@ func (db *DB) flush(s *sealed) (err error) {
 			}
 			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
 			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
-			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), a.horizon.ExpiryMillis
+			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), max(m.HorizonExpiry, a.horizon.ExpiryMillis)
 			m.Unordered = a.unordered
 			if !db.options.RetainVersions {
 				m.Floor = uint64(a.version)

@@ -15,7 +15,7 @@ const copyLimit = 64 << 10
 
 // Get reads the newest row of a key with a version not above at. The row's bytes are read-only
 // and stay good. A tombstone is no row; an expired row is one. Reads at a version that is not
-// kept fail with ErrSnapshotTooOld, at MaxVersion never.
+// kept fail with ErrSnapshotTooOld, at MaxVersion never. With Options.Clock an expired row is none, either.
 func (db *DB) Get(key []byte, at Version) (Row, bool, error) {
 	r := newRead(db, nil, key, at)
 	return r.cloned(r.run(nil))
@@ -64,11 +64,17 @@ func newRead(db *DB, s *Snapshot, key []byte, at Version) read {
 
 func (r *read) run(dst []byte) (Row, bool, error) {
 	if value, hit := r.cached(dst); hit {
+		if r.db.expired(r.query.FoundExpiry) {
+			return Row{}, false, nil
+		}
 		return Row{
 			Key: r.query.Key, Value: value, Version: Version(r.query.FoundVersion), ExpiryMillis: r.query.FoundExpiry,
 		}, true, nil
 	}
 	row, ok, err := r.stored(dst)
+	if ok && r.db.expired(row.ExpiryMillis) {
+		return Row{}, false, nil
+	}
 	if ok {
 		r.keep(row.Value)
 	}

@@ -15,10 +15,11 @@ type IteratorOptions struct {
 }
 
 // Iterator walks over the newest rows at a version, one per key, in the order of keys, both ways.
-// Tombstones are left out; expired rows are not. It is for one goroutine and must be closed: it
+// Tombstones are left out; expired rows are not, except with Options.Clock. It is for one goroutine and must be closed: it
 // keeps memtables and files from going away. A move that finds no row makes it invalid, and Next
 // and Prev leave it so until the next seek.
 type Iterator struct {
+	db        *DB
 	walk      *walk      // nil once closed, and when there is nothing to walk over
 	at        record.Key // User unused: the version and sequence to read at
 	bounded   bool       // there is an end
@@ -40,7 +41,7 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 	if o.At == 0 {
 		o.At = MaxVersion
 	}
-	it.at = record.Key{Version: uint64(o.At), Sequence: s.applied.sequence}
+	it.db, it.at = s.db, record.Key{Version: uint64(o.At), Sequence: s.applied.sequence}
 	v, err := s.acquire(o.At)
 	if err != nil {
 		it.err = err
@@ -116,7 +117,7 @@ func (it *Iterator) findForward(r *record.Row) bool {
 			continue
 		}
 		w.key = append(w.key[:0], r.User...)
-		if r.Kind == record.Put {
+		if r.Kind == record.Put && !it.db.expired(r.Expiry) {
 			it.show(r, r.Value)
 			return true
 		}
@@ -172,7 +173,7 @@ func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 		if r.Version <= it.at.Version && r.Sequence <= it.at.Sequence {
 			w.value = append(w.value[:0], r.Value...)
 			it.show(r, w.value)
-			it.valid = r.Kind == record.Put
+			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry)
 		}
 	}
 	return r

@@ -141,6 +141,7 @@ func (db *DB) repeat(r *wal.Batch) error {
 	}
 	db.addLocked(b, next)
 	db.applied.Store(next)
+	db.latest.Store(max(db.latest.Load(), next.horizon.ExpiryMillis))
 	return nil
 }
 

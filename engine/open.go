@@ -67,6 +67,10 @@ func Open(dir string, o Options) (*DB, error) {
 		}
 		return db, nil
 	}
+	if o.Clock != nil {
+		db.loops.Add(1)
+		go db.expireLoop()
+	}
 	db.loops.Add(2)
 	go db.flushLoop()
 	go db.compactLoop()
@@ -262,5 +266,6 @@ func (db *DB) adopt(state *manifest.State, set *levels.Set) {
 		unordered: state.Unordered,
 	}
 	db.applied.Store(db.write.last)
+	db.latest.Store(state.HorizonExpiry)
 	db.view.Store(newView(memtable.New(0), nil, set))
 }

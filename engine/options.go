@@ -104,6 +104,11 @@ type Options struct {
 	// Bounds 1 s to 1 year.
 	ScrubInterval time.Duration
 
+	// Clock is the time by which rows with an expiry are absent: at once for reads, and in time for the disk. It is for a store
+	// that is used alone. Without one, the default, expired rows are shown, and dropped by the horizon that batches carry.
+	// SystemClock is the machine's. A clock that goes back makes the store's time stand until it is where it was.
+	Clock Clock
+
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
 

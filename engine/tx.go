@@ -159,7 +159,7 @@ func (t *Tx) get(key []byte, checked bool) (Row, bool, error) {
 
 // ownRow is what a write of the transaction shows.
 func (t *Tx) ownRow(w txn.Write) (Row, bool) {
-	if w.Kind == record.Delete {
+	if w.Kind == record.Delete || t.db.expired(w.Expiry) {
 		return Row{}, false
 	}
 	return Row{Key: w.Key, Value: w.Value, ExpiryMillis: w.Expiry}, true
@@ -185,6 +185,15 @@ func (t *Tx) checkSize(more int) error {
 // Delete the transaction cannot commit: Commit returns it again.
 func (t *Tx) Put(key, value []byte, expiryMillis uint64) error {
 	return t.write(record.Put, key, value, expiryMillis)
+}
+
+// PutTTL is Put of a row that lives for so long from now on. It needs Options.Clock.
+func (t *Tx) PutTTL(key, value []byte, ttl time.Duration) error {
+	expiry, err := t.db.ExpiresIn(ttl)
+	if err != nil {
+		return err
+	}
+	return t.Put(key, value, expiry)
 }
 
 // Delete makes a key absent.
