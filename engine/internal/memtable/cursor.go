@@ -58,7 +58,7 @@ func (c *Cursor) look() {
 	for _, e := range next[:min(lookAhead, len(next))] {
 		n := m.arena.node(e.row)
 		c.seen += m.arena.row(n)[0]
-		if n.older.Load()&replaced == 0 {
+		if n.older.Load()&replaced == 0 || x == nil {
 			continue
 		}
 		if row := uint32(x.slots[x.first(e.hash)].Load()); row != none { // most often the newest row of the key

@@ -50,8 +50,8 @@ const (
 	gatherBytes = 64 << 10
 	// waitBytes is where writers wait for who writes.
 	waitBytes = 4 << 20
-	// keepBytes bounds a buffer that is kept.
-	keepBytes = 4 << 20
+	// keepBytes bounds a buffer that is kept: one that grew to waitBytes and a batch more.
+	keepBytes = waitBytes * 3 / 2
 )
 
 // Log is the log of one store. Reserve and Append are for one goroutine at a time, the appender; everything
