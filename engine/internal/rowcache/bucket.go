@@ -54,21 +54,19 @@ func (b *bucket) lock() { b.stamp.Or(locked) }
 // unlock also changes the stamp.
 func (b *bucket) unlock() { b.stamp.Add(change + locked) } // the lock's bit overflows
 
-// table is where the rows of a shard are. Its fields are replaced together, never changed.
+// table is where the rows of a shard are. Its fields are replaced together, never changed. Chunks are several segments each, so that
+// there are few of them, and the processor has them at hand.
 type table struct {
-	buckets  []bucket // a power of two
-	shift    uint     // of a hash, to the number of a bucket
-	segments [][]atomic.Uint64
-	bits     uint // of the number of words in a segment
+	buckets []bucket // a power of two
+	shift   uint     // of a hash, to the number of a bucket
+	chunks  [][]atomic.Uint64
+	bits    uint // of the number of words in a chunk
 }
 
 func (t *table) bucket(hash uint64) *bucket { return &t.buckets[hash>>t.shift] }
 
-// row gives the words of a segment from a place on.
+// row gives the words of a chunk from a place on.
 func (t *table) row(place uint32) []atomic.Uint64 {
 	word := place - 1
-	return t.segments[word>>t.bits][word&(1<<t.bits-1):]
+	return t.chunks[word>>t.bits][word&(1<<t.bits-1):]
 }
-
-// place is the inverse of row. It is not zero.
-func (t *table) place(segment uint32, word int) uint32 { return segment<<t.bits + uint32(word) + 1 }

@@ -18,6 +18,7 @@ const (
 	minSegmentBytes = 4 << 10
 	maxSegmentBytes = 64 << 10
 	segmentShare    = 16 // a segment is at most this part of a shard
+	maxChunkBytes   = 512 << 10
 	// MinBytes is the least that a cache may have.
 	MinBytes = segmentShare * minSegmentBytes
 
@@ -60,6 +61,9 @@ func New(bytes int) *Cache {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.words, s.budget = segment/8, bytes/count
+		for s.chunk = 1; 2*s.chunkBytes() <= min(maxChunkBytes, bytes/count/segmentShare); {
+			s.chunk *= 2
+		}
 		s.begin()
 	}
 	return c
@@ -75,11 +79,13 @@ func (s *shard) begin() {
 func (s *shard) emptyTable(buckets int) *table {
 	return &table{
 		buckets: hugepage.Make[bucket](buckets), shift: uint(64 - bits.TrailingZeros(uint(buckets))),
-		segments: make([][]atomic.Uint64, s.maxSegments()), bits: uint(bits.TrailingZeros(uint(s.words))),
+		chunks: make([][]atomic.Uint64, s.maxChunks()), bits: uint(bits.TrailingZeros(uint(s.words * s.chunk))),
 	}
 }
 
-func (s *shard) maxSegments() int { return s.budget / (8 * s.words) }
+func (s *shard) maxChunks() int { return max(1, s.budget/s.chunkBytes()) }
+
+func (s *shard) chunkBytes() int { return 8 * s.words * s.chunk }
 
 // Replace forgets everything, while publish changes what the store has in another way than by a batch: nothing is found, and
 // nothing gets in, until it returns (RW1).

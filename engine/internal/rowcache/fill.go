@@ -12,12 +12,14 @@ type shard struct {
 	table atomic.Pointer[table] // stored under mu and publishing
 	live  atomic.Int64          // slots that are taken
 
-	words int // in a segment; set by New
+	// Set by New.
+	words int // in a segment
+	chunk int // segments in a chunk; a power of two
 
 	// mu is held by who fills.
 	mu        sync.Mutex
 	budget    int
-	taken     int             // segments that have memory
+	taken     int             // chunks that have memory
 	block     []atomic.Uint64 // memory for more of them
 	ends      []int           // of each segment, how many words of it are rows
 	free      []uint32
@@ -68,7 +70,7 @@ func (s *shard) fill(c *Cache, q *Query, row *Row) bool {
 	if !ok {
 		return false
 	}
-	place := t.place(segment, word)
+	place := s.place(segment, word)
 	writeRow(t.row(place), header, q.Key, row)
 	if !s.insert(q, slotOf(q.Hash, place)) {
 		return false
@@ -138,7 +140,7 @@ func (s *shard) grow(publishing *sync.Mutex) bool {
 func (s *shard) rehash(buckets int) {
 	old := s.table.Load()
 	next := s.emptyTable(buckets)
-	copy(next.segments, old.segments)
+	copy(next.chunks, old.chunks)
 	each := buckets / len(old.buckets)
 	for i := range old.buckets {
 		from := &old.buckets[i]

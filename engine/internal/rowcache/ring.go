@@ -33,41 +33,54 @@ func (s *shard) room(t *table, q *queue, need int) (segment uint32, word int, ok
 	return 0, 0, false
 }
 
-// segment takes an empty segment, if there is one or memory for one (RW4).
+// place is what a slot keeps of where a row is. It is not zero.
+func (s *shard) place(segment uint32, word int) uint32 {
+	return segment*uint32(s.words) + uint32(word) + 1
+}
+
+// segment takes an empty segment, if there is one or memory for more (RW4).
 func (s *shard) segment(t *table) (uint32, bool) {
-	if n := len(s.free); n > 0 {
-		id := s.free[n-1]
-		s.free = s.free[:n-1]
-		s.ends[id] = 0
-		return id, true
-	}
-	if s.bytes()+s.growth()+8*s.words > s.budget && s.taken > 0 || s.taken == len(t.segments) {
+	if len(s.free) == 0 && !s.extend(t) {
 		return 0, false
 	}
-	id := uint32(s.taken)
-	if len(s.block) == 0 {
-		s.block = hugepage.Make[atomic.Uint64](s.words * s.blockSegments())
-	}
-	t.segments[id] = s.block[:s.words:s.words]
-	s.block = s.block[s.words:]
-	s.taken++
-	s.ends = append(s.ends, 0)
+	id := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	s.ends[id] = 0
 	return id, true
 }
 
-// blockSegments is for how many segments memory is made at once: one by one at first, so that a store that is hardly read
+// extend gets memory for one more chunk, if the budget has it.
+func (s *shard) extend(t *table) bool {
+	if s.bytes()+s.growth()+s.chunkBytes() > s.budget && s.taken > 0 || s.taken == len(t.chunks) {
+		return false
+	}
+	words := s.words * s.chunk
+	if len(s.block) == 0 {
+		s.block = hugepage.Make[atomic.Uint64](words * s.blockChunks())
+	}
+	t.chunks[s.taken] = s.block[:words:words]
+	s.block = s.block[words:]
+	s.taken++
+	for range s.chunk {
+		s.ends = append(s.ends, 0)
+	}
+	for i := range s.chunk {
+		s.free = append(s.free, uint32(len(s.ends)-1-i)) // the first one is taken first
+	}
+	return true
+}
+
+// blockChunks is for how many chunks memory is made at once: one by one at first, so that a store that is hardly read
 // takes little, and then as many as there are, up to maxBlockBytes, so that they lie on huge pages.
-func (s *shard) blockSegments() int {
-	bytes := 8 * s.words
+func (s *shard) blockChunks() int {
+	bytes := s.chunkBytes()
 	if s.taken*bytes < hugepage.Bytes {
 		return 1
 	}
 	return max(1, min(s.taken, maxBlockBytes/bytes, (s.budget-s.bytes()-s.growth())/bytes))
 }
 
-func (s *shard) bytes() int {
-	return 8*s.words*s.taken + bucketCost*len(s.table.Load().buckets)
-}
+func (s *shard) bytes() int { return s.chunkBytes()*s.taken + bucketCost*len(s.table.Load().buckets) }
 
 // growth is what the buckets will take more, when they are about to grow: segments leave room for it.
 func (s *shard) growth() int {
@@ -81,7 +94,7 @@ func (s *shard) growth() int {
 // reclaim empties the oldest segment of probation, if that has more than its share, else of the main part, or goes on in it.
 func (s *shard) reclaim(t *table) {
 	q := &s.main
-	if len(s.probation.segments) > max(1, s.taken/probationShare) || len(q.segments) == 0 {
+	if len(s.probation.segments) > max(1, len(s.ends)/probationShare) || len(q.segments) == 0 {
 		q = &s.probation
 	}
 	id := q.segments[0]
@@ -100,7 +113,7 @@ func (s *shard) reclaim(t *table) {
 func (s *shard) sift(t *table, id uint32, probation bool) (kept int) {
 	end := s.ends[id]
 	for at := 0; at < end; {
-		place := t.place(id, at)
+		place := s.place(id, at)
 		row := t.row(place)
 		header := row[0].Load()
 		size := rowWords(header)
@@ -130,10 +143,10 @@ func (s *shard) sift(t *table, id uint32, probation bool) (kept int) {
 func (s *shard) carry(t *table, size int, id uint32, kept int) (to, segment uint32, word int) {
 	if n := len(s.main.segments); n > 0 {
 		if last := s.main.segments[n-1]; s.ends[last]+size <= s.words {
-			return t.place(last, s.ends[last]), last, s.ends[last]
+			return s.place(last, s.ends[last]), last, s.ends[last]
 		}
 	}
-	return t.place(id, kept), id, kept
+	return s.place(id, kept), id, kept
 }
 
 // drop takes the slot of a row, unless it was used in the last moment and is lost with its place, or is gone already.
@@ -196,7 +209,7 @@ func (s *shard) ghost(hash uint64) int { return int(hash >> 33 & uint64(len(s.gh
 func (s *shard) resize(budget int) {
 	old := s.table.Load()
 	s.budget = budget
-	if s.taken > s.maxSegments() || len(old.buckets)*bucketCost > budget/maxBucketShare {
+	if s.taken > s.maxChunks() || len(old.buckets)*bucketCost > budget/maxBucketShare {
 		for i := range old.buckets {
 			old.buckets[i].lock()
 		}
