@@ -25,6 +25,26 @@ func TestLargeSlicesBeginAtAHugePage(t *testing.T) {
 	}
 }
 
+// HP1, HP2.
+func TestAMappingBeginsAtAHugePageAndIsZeroAgainWhenDropped(t *testing.T) {
+	m, ok := Map(3 * Bytes / 8)
+	if !ok {
+		t.Skip("this system gives no memory outside the heap")
+	}
+	defer m.Unmap()
+	if len(m.Words) != 3*Bytes/8 || uintptr(unsafe.Pointer(&m.Words[0]))%Bytes != 0 {
+		t.Fatalf("%d words at %p", len(m.Words), &m.Words[0])
+	}
+	for range 2 {
+		for i := range m.Words {
+			if m.Words[i].Add(1) != 1 {
+				t.Fatal("not zero")
+			}
+		}
+		m.Drop()
+	}
+}
+
 // BenchmarkRead is a read of a random place in a large slice, each after the one before.
 func BenchmarkRead(b *testing.B) {
 	const n, step = 160 << 20 / 8, 18

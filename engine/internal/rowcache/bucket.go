@@ -70,3 +70,10 @@ func (t *table) row(place uint32) []atomic.Uint64 {
 	word := place - 1
 	return t.chunks[word>>t.bits][word&(1<<t.bits-1):]
 }
+
+// lock keeps readers from hits for ever: the rows will be overwritten, by others than this table's (RW3).
+func (t *table) lock() {
+	for i := range t.buckets {
+		t.buckets[i].lock()
+	}
+}

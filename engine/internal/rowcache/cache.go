@@ -2,6 +2,7 @@ package rowcache
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -34,6 +35,7 @@ type Cache struct {
 	mask         uint64
 	segmentBytes int
 	rowBytes     int // of the largest row
+	mappings     *mappings
 
 	hits, misses, filled, refused stripe.Lines
 
@@ -56,11 +58,13 @@ func New(bytes int) *Cache {
 	}
 	c := &Cache{
 		shards: make([]shard, count), mask: uint64(count - 1), segmentBytes: segment,
-		rowBytes: min(maxRowBytes, segment/4),
+		rowBytes: min(maxRowBytes, segment/4), mappings: &mappings{},
 	}
+	// Every method that looks at rows also uses the cache after that, so none is under way when nobody can reach it (HP2).
+	runtime.AddCleanup(c, (*mappings).unmap, c.mappings)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.words, s.budget = segment/8, bytes/count
+		s.words, s.budget, s.mappings = segment/8, bytes/count, c.mappings
 		for s.chunk = 1; 2*s.chunkBytes() <= min(maxChunkBytes, bytes/count/segmentShare); {
 			s.chunk *= 2
 		}
@@ -69,9 +73,12 @@ func New(bytes int) *Cache {
 	return c
 }
 
-// begin gives a shard an empty table. The old one is left to those who still read it.
+// begin gives a shard an empty table. Its chunks are used again: who still reads rows by the old table misses.
 func (s *shard) begin() {
-	s.probation, s.main, s.taken, s.block, s.free, s.ends, s.ghosts = queue{}, queue{}, 0, nil, nil, nil, nil
+	if old := s.table.Load(); old != nil {
+		old.lock()
+	}
+	s.probation, s.main, s.taken, s.free, s.ends, s.ghosts = queue{}, queue{}, 0, nil, nil, nil
 	s.live.Store(0)
 	s.table.Store(s.emptyTable(1))
 }
@@ -96,9 +103,7 @@ func (c *Cache) Replace(publish func()) {
 	}
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
-	for i := range c.shards {
-		c.shards[i].shut()
-	}
+	c.shut()
 	publish()
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -119,10 +124,16 @@ func (c *Cache) Close(publish func()) {
 	}
 	c.publishing.Lock()
 	defer c.publishing.Unlock()
+	c.shut()
+	publish()
+}
+
+// shut forgets everything, gives the memory back, and lets nothing in.
+func (c *Cache) shut() {
 	for i := range c.shards {
 		c.shards[i].shut()
 	}
-	publish()
+	c.mappings.drop()
 }
 
 // shut gives a shard a table in which nothing is found, and into which nothing gets.

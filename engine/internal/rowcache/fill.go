@@ -13,15 +13,17 @@ type shard struct {
 	live  atomic.Int64          // slots that are taken
 
 	// Set by New.
-	words int // in a segment
-	chunk int // segments in a chunk; a power of two
+	words    int // in a segment
+	chunk    int // segments in a chunk; a power of two
+	mappings *mappings
 
 	// mu is held by who fills.
 	mu        sync.Mutex
 	budget    int
-	taken     int             // chunks that have memory
-	block     []atomic.Uint64 // memory for more of them
-	ends      []int           // of each segment, how many words of it are rows
+	made      [][]atomic.Uint64 // chunks that have memory
+	taken     int               // and those of them that are in use
+	block     []atomic.Uint64   // memory for more
+	ends      []int             // of each segment, how many words of it are rows
 	free      []uint32
 	probation queue
 	main      queue
@@ -140,11 +142,11 @@ func (s *shard) grow(publishing *sync.Mutex) bool {
 func (s *shard) rehash(buckets int) {
 	old := s.table.Load()
 	next := s.emptyTable(buckets)
-	copy(next.chunks, old.chunks)
+	copy(next.chunks, s.made[:s.taken])
 	each := buckets / len(old.buckets)
+	old.lock()
 	for i := range old.buckets {
 		from := &old.buckets[i]
-		from.lock() // for ever: who still reads here must not see rows that are overwritten (RW3)
 		var count [2]int
 		for j := range from.slots {
 			if slot := from.slots[j].Load(); slot != 0 {

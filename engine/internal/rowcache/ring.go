@@ -54,12 +54,10 @@ func (s *shard) extend(t *table) bool {
 	if s.bytes()+s.growth()+s.chunkBytes() > s.budget && s.taken > 0 || s.taken == len(t.chunks) {
 		return false
 	}
-	words := s.words * s.chunk
-	if len(s.block) == 0 {
-		s.block = hugepage.Make[atomic.Uint64](words * s.blockChunks())
+	if s.taken == len(s.made) {
+		s.make()
 	}
-	t.chunks[s.taken] = s.block[:words:words]
-	s.block = s.block[words:]
+	t.chunks[s.taken] = s.made[s.taken]
 	s.taken++
 	for range s.chunk {
 		s.ends = append(s.ends, 0)
@@ -68,6 +66,16 @@ func (s *shard) extend(t *table) bool {
 		s.free = append(s.free, uint32(len(s.ends)-1-i)) // the first one is taken first
 	}
 	return true
+}
+
+// make gets memory for a chunk, and sometimes for more that come later.
+func (s *shard) make() {
+	words := s.words * s.chunk
+	if len(s.block) == 0 {
+		s.block = s.mappings.make(words * s.blockChunks())
+	}
+	s.made = append(s.made, s.block[:words:words])
+	s.block = s.block[words:]
 }
 
 // blockChunks is for how many chunks memory is made at once: one by one at first, so that a store that is hardly read
@@ -210,9 +218,6 @@ func (s *shard) resize(budget int) {
 	old := s.table.Load()
 	s.budget = budget
 	if s.taken > s.maxChunks() || len(old.buckets)*bucketCost > budget/maxBucketShare {
-		for i := range old.buckets {
-			old.buckets[i].lock()
-		}
 		s.begin()
 		return
 	}
