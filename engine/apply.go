@@ -45,6 +45,9 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	if err := db.makeRoomLocked(b); err != nil {
 		return 0, err
 	}
+	if err := db.reserveMemoryLocked(b); err != nil {
+		return 0, err
+	}
 	if b.guard != nil {
 		if err := b.guard.validateLocked(); err != nil {
 			return 0, err
@@ -111,7 +114,11 @@ func (db *DB) addLocked(b *Batch, next *applied) (adopted bool) {
 			b.rows[i].Version = uint64(db.write.last.version + 1)
 		}
 	}
-	adopted = db.view.Load().memory.Add(b.buf, b.rows, next.firstSequence(b))
+	memory := db.view.Load().memory
+	adopted = memory.Add(b.buf, b.rows, next.firstSequence(b))
+	if db.options.Runtime != nil {
+		db.memory.Fills(int64(memory.Bytes()))
+	}
 	db.write.last, db.write.dirty = next, true
 	db.counts.batches.Add(1)
 	db.counts.rows.Add(uint64(len(b.rows)))
@@ -176,6 +183,7 @@ func (db *DB) rotateLocked() error {
 	db.mu.Unlock()
 	old.retire()
 	db.write.dirty, db.write.logBytes = false, 0
+	db.memory.Fills(0)
 	return nil
 }
 

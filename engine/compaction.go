@@ -90,6 +90,7 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 		if !at.due(c.Row()) {
 			continue
 		}
+		db.runtime.writes.Wait(at.last, db.stop)
 		if paced {
 			db.compactionAt(float64(at.rows) / all)
 		}

@@ -109,6 +109,12 @@ func (c *compactions) answer(err error) {
 // run does one compaction.
 func (c *compactions) run(v *view, p *levels.Pick) error {
 	defer v.unref()
+	if !p.Move {
+		if !c.db.runtime.compactions.Take(c.db.urgency(v), c.db.stop) {
+			return errStopped
+		}
+		defer c.db.runtime.compactions.Give()
+	}
 	err := c.db.compact(v, p)
 	if err != nil && !errors.Is(err, errStopped) && !noRoom(err) {
 		return c.db.fail(err)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/budget"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/rowcache"
@@ -20,6 +21,8 @@ type DB struct {
 	dir     string
 	options Options
 	lock    io.Closer
+	runtime *Runtime       // Options.Runtime, or one of its own
+	memory  *budget.Member // in the runtime
 	blocks  *table.Cache
 	rows    *rowcache.Cache // nil for none
 	floor   Version         // reads below it fail, whatever the horizon says
@@ -138,6 +141,7 @@ func (db *DB) fail(cause error) error {
 	failed := db.failed.Load()
 	db.mu.Unlock()
 	if first {
+		db.memory.Leave()
 		db.options.Logger.Error("storage failed, writes are refused", "dir", db.dir, "error", cause)
 		db.events.emit(Event{Kind: EventFailure, Err: failed})
 		db.options.OnFailure(failed)
@@ -198,6 +202,7 @@ func (db *DB) letGo() error {
 	db.mu.detached = true
 	db.mu.Unlock()
 	db.removeReleased()
+	db.runtime.leave(db)
 	var old *view
 	db.rows.Close(func() {
 		db.mu.Lock()

@@ -75,6 +75,7 @@ func (db *DB) flush(s *sealed) (err error) {
 		}
 		err := out.add(c.Row())
 		if err == nil && at.due(c.Row()) {
+			db.runtime.writes.Charge(at.last)
 			err = db.paceFlush(float64(at.rows) / all)
 		}
 		if err != nil {

@@ -43,6 +43,7 @@ func (db *DB) foundFull(last *error, err error) {
 	if last == &db.mu.full.flush {
 		db.mu.pace.flushed = 0
 	}
+	db.noteMemoryLocked()
 	db.notifyLocked()
 	db.mu.Unlock()
 	if first {
@@ -56,6 +57,7 @@ func (db *DB) foundRoom(last *error) {
 	was := *last != nil
 	if was {
 		*last = nil
+		db.noteMemoryLocked()
 		db.notifyLocked()
 	}
 	db.mu.Unlock()

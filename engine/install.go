@@ -133,6 +133,9 @@ func (db *DB) removeReleased() {
 	db.mu.released = nil
 	db.mu.Unlock()
 	failed := db.failure() != nil
+	if len(released) > 0 {
+		db.forgetBlocks(released)
+	}
 	for _, t := range released {
 		err := t.Reader.Close()
 		if t.Obsolete.Load() && !failed {

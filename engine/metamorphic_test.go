@@ -44,8 +44,14 @@ func optionSets() []optionSet {
 			o.LevelBytes, o.CompactCount, o.CompactionCount, o.BlockBytes, o.Log = 64<<10, 2, 4, 4<<10, LogInterval
 		}),
 		set("roomy", func(o *Options) { o.MemtableBytes, o.CacheBytes, o.Log = 4<<20, 4<<20, LogNever }),
+		set("shared", func(o *Options) { o.Runtime, o.Log = sharedRuntime(), LogAlways }),
 		set("one-by-one", func(o *Options) { o.CompactCount, o.CompactionCount, o.CacheBytes, o.BlockBytes = 1, 1, -1, 2<<10 }),
 	}
+}
+
+// sharedRuntime has budgets that are smaller than what one store would take.
+func sharedRuntime() *Runtime {
+	return newRuntime(RuntimeOptions{CacheBytes: 200 << 10, RowCacheBytes: 100 << 10, MemtableBytes: 100 << 10, CompactionCount: 1})
 }
 
 // run is one history on one store.

@@ -12,7 +12,6 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
-	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/salvage"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
@@ -50,12 +49,14 @@ func Open(dir string, o Options) (*DB, error) {
 		return nil, err
 	}
 	db := &DB{
-		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes - o.rowCacheBytes()), rows: rowcache.New(o.rowCacheBytes()),
+		dir: dir, options: o, lock: lock,
 		nudge: make(chan struct{}, 1), manual: make(chan chan error), stop: make(chan struct{}),
 		retry: make(chan struct{}, 1),
 	}
 	db.mu.changed = make(chan struct{})
+	o.runtime().join(db)
 	if err := db.load(); err != nil {
+		db.runtime.leave(db)
 		lock.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}

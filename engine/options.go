@@ -45,6 +45,10 @@ type Options struct {
 	// 64 KiB are none.
 	RowCacheBytes int
 
+	// Runtime is what the store shares with others: caches, memory, background work. CacheBytes then counts for nothing, and
+	// RowCacheBytes only if it is negative. Default nil: a cache of its own.
+	Runtime *Runtime
+
 	// BlockBytes is where a data block is cut, before compression. Default 8 KiB: halves the
 	// index of 4 KiB blocks at little cost to point reads. Bounds 1 KiB to 64 KiB. A larger
 	// value gets a block of its own.

@@ -42,6 +42,7 @@ type stride struct {
 	rows  int
 	since int
 	bytes int
+	last  int // bytes of the stride that was due
 }
 
 // due counts a row.
@@ -53,7 +54,7 @@ func (s *stride) due(r *record.Row) bool {
 	if s.since < maxRows && s.bytes < maxBytes {
 		return false
 	}
-	s.since, s.bytes = 0, 0
+	s.since, s.bytes, s.last = 0, 0, s.bytes
 	return true
 }
 
@@ -96,6 +97,7 @@ func (db *DB) paceWriterLocked(bytes int, deletes bool) error {
 func (db *DB) paceFlush(part float64) error {
 	db.mu.Lock()
 	db.mu.pace.flushed = part
+	db.noteMemoryLocked()
 	db.notifyLocked()
 	db.mu.Unlock()
 	return db.await(context.Background(), func() bool {

@@ -104,6 +104,7 @@ func (db *DB) acquire() *view {
 func (db *DB) replaceViewLocked(next func(old *view) *view) *view {
 	old := db.view.Load()
 	db.view.Store(next(old))
+	db.noteMemoryLocked()
 	db.notifyLocked()
 	return old
 }
