@@ -74,7 +74,7 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	h := db.durable.Load()
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
-	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
+	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output)}
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
 	paced := p.OfZero() || db.options.CompactionCount == 1

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/engine/internal/rowcache"
+	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -22,6 +23,35 @@ const (
 	// MaxBatchBytes bounds one atomic step: it is held in memory whole, twice for a moment.
 	MaxBatchBytes = 128 << 20
 )
+
+// Compression is a way to compress the blocks of tables.
+type Compression uint8
+
+// The ways to compress. Tables of all of them can lie side by side.
+const (
+	// CompressionAdaptive is S2, and on the last level, where most of the data is and stays, Zstd where samples say that it saves
+	// an eighth more: about 40 % on text and documents. Reading a block then takes four times as long, if it is not in the cache.
+	CompressionAdaptive Compression = iota
+	// CompressionNone is none.
+	CompressionNone
+	// CompressionS2 is S2 on all levels.
+	CompressionS2
+	// CompressionZstd is Zstd on all levels: the least space for the most work.
+	CompressionZstd
+)
+
+// of is what a table is written with.
+func (c Compression) of(lastLevel bool) table.Compression {
+	switch {
+	case c == CompressionNone:
+		return table.None
+	case c == CompressionZstd:
+		return table.Zstd
+	case c == CompressionAdaptive && lastLevel:
+		return table.Dense
+	}
+	return table.S2
+}
 
 // Options are the settings of one store. The zero value is usable. Nothing in it may change
 // while the store is open; everything may change between two openings.
@@ -53,6 +83,10 @@ type Options struct {
 	// index of 4 KiB blocks at little cost to point reads. Bounds 1 KiB to 64 KiB. A larger
 	// value gets a block of its own.
 	BlockBytes int
+
+	// Compression says how blocks of tables are compressed, before they are written; those in the cache are not. Default
+	// CompressionAdaptive. A block that would not get an eighth smaller is never compressed.
+	Compression Compression
 
 	// TableBytes is where compaction cuts tables. Default 16 MiB: a compaction step then moves
 	// about 200 MiB at most, and a store of 100 GiB has 6,400 open files. Bounds 64 KiB to 256 MiB.
@@ -174,6 +208,7 @@ func (o Options) Validate() error {
 		within("MemtableBytes", o.MemtableBytes, 64<<10, 1<<30),
 		within("RowCacheBytes", o.RowCacheBytes, math.MinInt, max(o.CacheBytes, 0)),
 		within("BlockBytes", o.BlockBytes, 1<<10, 64<<10),
+		within("Compression", int(o.Compression), int(CompressionAdaptive), int(CompressionZstd)),
 		within("TableBytes", o.TableBytes, 64<<10, 256<<20),
 		within("LevelBytes", o.LevelBytes, 64<<10, 1<<40),
 		within("CompactCount", o.CompactCount, 1, 64),

@@ -18,7 +18,8 @@ import (
 type outputs struct {
 	db       *DB
 	filter   *retain.Filter
-	cutBytes int // 0 for one table
+	cutBytes int  // 0 for one table
+	last     bool // no deeper level has tables
 
 	made   []uint64 // numbers of all files
 	file   vfs.File
@@ -56,7 +57,9 @@ func (o *outputs) open() error {
 		return fmt.Errorf("create table: %w", err)
 	}
 	o.made = append(o.made, o.number)
-	o.file, o.writer = f, table.NewWriter(f, o.number, table.Options{BlockBytes: o.db.options.BlockBytes, Compression: table.S2})
+	o.file, o.writer = f, table.NewWriter(f, o.number, table.Options{
+		BlockBytes: o.db.options.BlockBytes, Compression: o.db.options.Compression.of(o.last),
+	})
 	return nil
 }
 

@@ -170,6 +170,16 @@ func (s *Set) CoveredFrom(level int, user []byte) bool {
 	return false
 }
 
+// EmptyBelow reports whether no level deeper than one has tables.
+func (s *Set) EmptyBelow(level int) bool {
+	for _, tables := range s.Levels[level+1:] {
+		if len(tables) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Bytes is the size of all tables of a level.
 func (s *Set) Bytes(level int) uint64 { return totalSize(s.Levels[level]) }
 
