@@ -35,7 +35,6 @@ type Cache struct {
 	mask         uint64
 	segmentBytes int
 	rowBytes     int // of the largest row
-	mappings     *mappings
 
 	hits, misses, filled, refused stripe.Lines
 
@@ -58,25 +57,30 @@ func New(bytes int) *Cache {
 	}
 	c := &Cache{
 		shards: make([]shard, count), mask: uint64(count - 1), segmentBytes: segment,
-		rowBytes: min(maxRowBytes, segment/4), mappings: &mappings{},
+		rowBytes: min(maxRowBytes, segment/4),
 	}
-	// Every method that looks at rows also uses the cache after that, so none is under way when nobody can reach it (HP2).
-	runtime.AddCleanup(c, (*mappings).unmap, c.mappings)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.words, s.budget, s.mappings = segment/8, bytes/count, c.mappings
+		s.words, s.budget = segment/8, bytes/count
 		for s.chunk = 1; 2*s.chunkBytes() <= min(maxChunkBytes, bytes/count/segmentShare); {
 			s.chunk *= 2
 		}
+		s.mappings = &mappings{outside: bytes >= outsideBytes}
+		// Every method that looks at rows also uses the cache after that, so none is under way when nobody can reach it (HP2).
+		runtime.AddCleanup(c, (*mappings).unmap, s.mappings)
 		s.begin()
 	}
 	return c
 }
 
-// begin gives a shard an empty table. Its chunks are used again: who still reads rows by the old table misses.
+// begin gives a shard an empty table. Memory outside the heap is used again, but given back until then: who still reads rows by the old
+// table misses.
 func (s *shard) begin() {
 	if old := s.table.Load(); old != nil {
 		old.lock()
+	}
+	if !s.mappings.drop() {
+		s.made, s.block = nil, nil
 	}
 	s.probation, s.main, s.taken, s.free, s.ends, s.ghosts = queue{}, queue{}, 0, nil, nil, nil
 	s.live.Store(0)
@@ -133,7 +137,6 @@ func (c *Cache) shut() {
 	for i := range c.shards {
 		c.shards[i].shut()
 	}
-	c.mappings.drop()
 }
 
 // shut gives a shard a table in which nothing is found, and into which nothing gets.
