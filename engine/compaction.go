@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/merge"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // errStopped ends a compaction because the store is being closed.
@@ -72,6 +73,11 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	ended := db.mergeBegins(p, inputs)
 	defer func() { ended(totalBytes(tables), err) }()
 	h := db.durable.Load()
+	if seededbug.Enabled(seededbug.EngineDropByPresentHorizon) {
+		present := *h
+		present.HorizonVersion = uint64(db.applied.Load().horizon.Version)
+		h = &present
+	}
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output)}

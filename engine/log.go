@@ -22,6 +22,7 @@ const (
 	LogAlways
 	// LogInterval does not wait: the log is written and synced every Options.LogSyncInterval. When the process dies, or the
 	// machine, the batches of the last interval are lost, the latest ones first.
+	// They are visible at once, so the same holds for what was read of them when the log fails.
 	LogInterval
 	// LogNever returns from Apply when the operating system has the batch: the death of the process loses nothing, that of the
 	// machine what the system had not written by itself, the latest batches first.

@@ -92,8 +92,8 @@ type Options struct {
 	// about 200 MiB at most, and a store of 100 GiB has 6,400 open files. Bounds 64 KiB to 256 MiB.
 	TableBytes int
 
-	// LevelBytes is the size of level 1; each further level is ten times larger. Default 64 MiB:
-	// four memtables, so that emptying level 0 rewrites about as much as it adds.
+	// LevelBytes is the size of level 1; each further level is ten times larger. Default four memtables, so that emptying
+	// level 0 rewrites about as much as it adds, and a store that is not larger has no second level to write to; at least 64 MiB.
 	LevelBytes int
 
 	// CompactCount is the number of level-0 tables that starts a compaction. While rows wait in memory,
@@ -167,7 +167,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.RowCacheBytes, max(o.CacheBytes, 0)/8*5)
 	setDefault(&o.BlockBytes, 8<<10)
 	setDefault(&o.TableBytes, 16<<20)
-	setDefault(&o.LevelBytes, 64<<20)
+	setDefault(&o.LevelBytes, max(64<<20, 4*o.MemtableBytes))
 	setDefault(&o.CompactCount, 4)
 	setDefault(&o.CompactionCount, 2)
 	setDefault(&o.StopCount, max(12, o.CompactCount+1))

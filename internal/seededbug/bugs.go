@@ -47,6 +47,8 @@ const (
 	EngineCheckpointWithoutSync Bug = "engine-checkpoint-without-sync"
 	// EngineDropTombstone drops a tombstone above a row that it hides.
 	EngineDropTombstone Bug = "engine-drop-tombstone"
+	// EngineDropByPresentHorizon has a compaction drop rows by a horizon that a crash would take back.
+	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
 	EngineForgetSnapshots Bug = "engine-forget-snapshots"
 	// EngineExpireEarly drops a value a millisecond before the horizon has reached its expiry.
@@ -149,6 +151,7 @@ var Claims = []Claim{
 	{EngineFlushLosesLastRow, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineCheckpointWithoutSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineExpireEarly, "engine", "TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry"},
 	{EngineReadNextVersion, "engine", "TestVersionsAreReadAtTheirTimeDownToTheHorizon"},
