@@ -10,7 +10,7 @@ import (
 
 func seeded(t testing.TB) *rand.Rand { return rand.New(rand.NewPCG(uint64(testkit.Seed(t)), 1)) }
 
-// H1.
+// CA1.
 func TestCacheStaysWithinItsBytesAndKeepsWhatIsUsed(t *testing.T) {
 	const capacity = 1 << 20
 	c := New[int](capacity)
@@ -102,7 +102,7 @@ func TestNewHotBlocksReplaceThoseThatAreReadNoMore(t *testing.T) {
 	}
 }
 
-// H3.
+// CA3.
 func TestStoresDoNotSeeEachOthersBlocks(t *testing.T) {
 	c := New[int](1 << 20)
 	one, two := c.Part(1), c.Part(2)
@@ -167,7 +167,7 @@ func TestAHitTakesNoLockAllocatesNothingAndWritesToAHotBlockNoMore(t *testing.T)
 	}
 }
 
-// H1.
+// CA1.
 func TestResizeDropsAtOnceWhatDoesNotFit(t *testing.T) {
 	c := New[int](64 << 20)
 	p := c.Part(1)
@@ -197,7 +197,7 @@ func TestResizeDropsAtOnceWhatDoesNotFit(t *testing.T) {
 	}
 }
 
-// H1, H2, H3.
+// CA1, CA2, CA3.
 func TestReadersWritersAndResizesSideBySide(t *testing.T) {
 	c := New[Place](8 << 20)
 	seed := uint64(testkit.Seed(t))

@@ -26,7 +26,7 @@
 //
 // # Invariants
 //
-//   - H1: the sizes of what a shard holds, with Overhead for each block, never add up to more than its part of the capacity.
-//   - H2: a block is immutable once added; readers may keep it after it was dropped.
-//   - H3: what Get finds under a place was added for that place and that store.
+//   - CA1: the sizes of what a shard holds, with Overhead for each block, never add up to more than its part of the capacity.
+//   - CA2: a block is immutable once added; readers may keep it after it was dropped.
+//   - CA3: what Get finds under a place was added for that place and that store.
 package cache

@@ -97,7 +97,7 @@ func (s *shard[V]) add(e *entry[V], reads uint8) {
 	s.settle()
 }
 
-// settle brings the window and the whole shard down to their sizes (H1).
+// settle brings the window and the whole shard down to their sizes (CA1).
 func (s *shard[V]) settle() {
 	window := int(windowShare * float64(s.capacity))
 	for {
