@@ -20,8 +20,8 @@
 //  4. The compaction loop has tables merged downwards through the levels, or moves one that overlaps
 //     nothing there, and drops what nobody can ask for any more: package retain says what that is,
 //     package levels what to merge next. Several merges run at once if their keys or levels do not meet.
-//  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
-//     level. An Iterator merges all of them.
+//  5. Get asks the row cache, then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
+//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them.
 //
 // # With a log
 //
@@ -63,6 +63,15 @@
 // horizon, so that it is in the log and in the manifest: the store's time does not go back when the clock does, also not
 // over Close and Open, or a crash, after which it is at least that of the last batch that is left. Flushes and compactions
 // drop what has expired by that time; a store at rest looks once a minute.
+//
+// # Rows in the cache
+//
+// The row cache (package rowcache) has newest rows as point reads found them, and a read that finds one there takes no lock,
+// no reference on a view, and no memory but the caller's (GetInto). Putting a row in is a race with its next version. So publish marks the
+// places of a batch's keys before it makes the batch visible, and again after; a read that looked before either mark puts nothing
+// in. With a log that is not synced yet, that is when the leader of the log publishes, for the batches of all who wait: their hashes wait in
+// DB.pending. A snapshot is served a row of the cache if it sees that row's sequence: then the newest row of all is the newest that it sees. What
+// changes in another way than by batches, as Close does, goes through rowcache.Replace or Close.
 //
 // # When the disk is slower than the writer
 //
@@ -107,7 +116,8 @@
 //
 // Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
-// written and synced. DB.install is held over the I/O of the manifest. Readers take none.
+// written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
+// DB.mu. Readers take none.
 //
 // # Invariants
 //
@@ -124,4 +134,6 @@
 //     between giving a manifest its name and syncing the directory.
 //   - E8: a batch is visible only when the log has it as the mode promises, and only what is visible is sealed.
 //   - E9: when a transaction's batch is taken, no batch taken since its snapshot has a row that it depends on.
+//   - E10: a row that is in the row cache is the newest visible one of its key: never one that is not visible yet, and none that was
+//     replaced or deleted.
 package engine

@@ -274,7 +274,7 @@ func (r *racer) write(random *rand.Rand) error {
 	return nil
 }
 
-// E8, RW1, RW2, RW3. Readers of the present and of snapshots, with one writer and a cache that is much too small, in all ways in which
+// E8, E10, RW1, RW2, RW3. Readers of the present and of snapshots, with one writer and a cache that is much too small, in all ways in which
 // batches become visible.
 func TestReadersSeeNoRowThatIsOlderOrNewerThanWhatIsVisible(t *testing.T) {
 	seed := uint64(testkit.Seed(t))

@@ -109,7 +109,7 @@ func (db *DB) replaceViewLocked(next func(old *view) *view) *view {
 	return old
 }
 
-// publish makes visible what was applied up to a state; hashes are those of the keys that have new rows. What the row cache has
+// publish makes visible what was applied up to a state (E10); hashes are those of the keys that have new rows. What the row cache has
 // of them goes, and no reader who looked before puts an older row back: see package rowcache. One goroutine at a time calls it.
 func (db *DB) publish(a *applied, hashes []uint64) {
 	db.rows.Begin(hashes)
