@@ -11,6 +11,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // RuntimeOptions are the settings of a Runtime. The zero value is usable. Everything in it may be changed while stores are open,
@@ -102,7 +103,11 @@ func (o Options) runtime() *Runtime {
 // join gives a store its parts.
 func (r *Runtime) join(db *DB) {
 	db.runtime = r
-	db.blocks = r.blocks.Part(r.numbers.Add(1))
+	number := r.numbers.Add(1)
+	if seededbug.Enabled(seededbug.EngineCacheWithoutStore) {
+		number = 0
+	}
+	db.blocks = r.blocks.Part(number)
 	db.memory = r.memory.Join(db.trySeal)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -63,6 +63,8 @@ const (
 	EngineFilterForgets Bug = "engine-filter-forgets"
 	// EngineCacheWithoutFile keys cached blocks by their offset alone.
 	EngineCacheWithoutFile Bug = "engine-cache-without-file"
+	// EngineCacheWithoutStore gives all stores of a runtime the same part of its cache of blocks.
+	EngineCacheWithoutStore Bug = "engine-cache-without-store"
 	// EngineFillWithoutStamp puts a row into the row cache whatever was published since it was looked up.
 	EngineFillWithoutStamp Bug = "engine-fill-without-stamp"
 	// EngineRowCacheAnyVersion serves a row from the row cache to reads at versions before the row's.
@@ -159,6 +161,7 @@ var Claims = []Claim{
 	{EngineEndInclusive, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineFilterForgets, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineCacheWithoutFile, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineCacheWithoutStore, "engine", "TestStoresShareACacheAndKeepApart"},
 	{EngineFillWithoutStamp, "engine/internal/rowcache", "TestNoOrderOfStepsLetsAnOldRowIn"},
 	{EngineFillWithoutStamp, "engine", "TestARowThatWasReadBeforeABatchIsNotCachedAfterIt"},
 	{EngineRowCacheAnyVersion, "engine", "TestVersionsBeforeACachedRowAreReadFromTheStore"},
