@@ -112,12 +112,20 @@
 //
 // Snapshots and iterators have none, and neither has the log: its callers lead in turns.
 //
+// # Several stores in one process
+//
+// Stores that are given the same Runtime share its budgets: one cache of blocks that knows whose they are, equal parts of one budget
+// for caches of rows, one bound for all memtables, compactions that take turns, and a rate for what compactions write. A
+// writer that meets the bound of memory seals the largest memtable, whosever it is, and beyond it goes on as flushes do
+// (package budget). Without one, a store has a Runtime of its own, with the caches of its Options and no other bounds.
+//
 // # Locks
 //
 // Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
 // written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
-// DB.mu. Readers take none.
+// DB.mu. Readers take none. The lock DB.write of another
+// store of a Runtime is only tried. Runtime.mu comes before the row cache's publishing, and no lock of a store is held when it is taken.
 //
 // # Invariants
 //

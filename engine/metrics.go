@@ -45,7 +45,7 @@ type Metrics struct {
 	ScrubbedBytes uint64 // read by scrubs
 	ScrubFindings uint64 // damage that they found
 
-	CacheHits, CacheMisses uint64 // of blocks
+	CacheHits, CacheMisses uint64 // of blocks, of all stores of the Runtime
 	CacheBytes             int
 	RowCache               RowCacheMetrics
 
