@@ -64,7 +64,7 @@ lint: ## gofmt, go vet and staticcheck over all modules
 		(cd $$module && go vet ./... && go run $(STATICCHECK) ./...); \
 	done
 	go vet -tags seededbug ./internal/seededbug
-	cd bench && go vet ./cluster # not its peers, nor bench/engine with its own: they take minutes to compile
+	cd bench && go vet ./cluster ./caches # not its peers, nor bench/engine with its own: they take minutes to compile
 
 .PHONY: clients
 clients: ## the packages of the Node.js clients that tests run, by their lock files
@@ -108,6 +108,10 @@ expiry: ## a million keys that expire within a minute: print what reads cost bef
 .PHONY: bench-cluster
 bench-cluster: ## Lightning DB beside etcd, NATS and Redis, three processes each: a table and the ratios
 	cd bench && go run ./cluster
+
+.PHONY: bench-caches
+bench-caches: ## shares of hits of cache policies and of the engine's caches, beside the optimum: five minutes
+	cd bench && go run ./caches
 
 .PHONY: bench-engine
 bench-engine: ## the engine beside Pebble, Badger, bbolt and LMDB in one process each: a table and the ratios; about an hour

@@ -6,6 +6,7 @@ replace github.com/lightning-db/lightning => ../
 
 require (
 	github.com/lightning-db/lightning v0.0.0-00010101000000-000000000000
+	github.com/maypok86/otter/v2 v2.4.0
 	github.com/nats-io/nats.go v1.55.0
 	go.etcd.io/etcd/client/v3 v3.7.3
 	go.etcd.io/etcd/server/v3 v3.7.3

@@ -18,7 +18,10 @@ type Batch struct {
 	hasPosition bool
 	horizon     Horizon
 	err         error // the first row outside its limits
+	room        int   // of the buffer that the store kept
+	puts        int   // rows that are no tombstones
 	waiter      wal.Waiter
+	guard       *Tx // decides whether the batch may be applied; nil for any
 }
 
 // NewBatch makes an empty batch.
@@ -36,21 +39,35 @@ func (b *Batch) Put(key, value []byte, v Version, expiryMillis uint64) {
 func (b *Batch) Delete(key []byte, v Version) { b.add(record.Delete, key, nil, v, 0) }
 
 func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
-	switch {
-	case b.err != nil:
+	if b.err != nil {
 		return
-	case len(key) == 0 || len(key) > MaxKeyBytes:
-		b.err = fmt.Errorf("key of %d bytes, must be 1 to %d: %w", len(key), MaxKeyBytes, ErrTooLarge)
+	}
+	if b.err = checkRow(key, value); b.err != nil {
 		return
-	case len(value) > MaxValueBytes:
-		b.err = fmt.Errorf("value of %d bytes, limit %d: %w", len(value), MaxValueBytes, ErrTooLarge)
-		return
-	case len(b.buf)+len(key)+len(value) > MaxBatchBytes:
+	}
+	if len(b.buf)+len(key)+len(value) > MaxBatchBytes {
 		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
 		return
 	}
+	if kind == record.Put {
+		b.puts++
+	}
+	if b.buf == nil && b.room > 0 {
+		b.buf = make([]byte, 0, b.room)
+	}
 	b.rows = append(b.rows, memtable.Ref{Offset: len(b.buf), Version: uint64(v)})
 	b.buf = memtable.AppendRow(b.buf, kind, key, value, expiryMillis)
+}
+
+// checkRow refuses a row outside its limits.
+func checkRow(key, value []byte) error {
+	switch {
+	case len(key) == 0 || len(key) > MaxKeyBytes:
+		return fmt.Errorf("key of %d bytes, must be 1 to %d: %w", len(key), MaxKeyBytes, ErrTooLarge)
+	case len(value) > MaxValueBytes:
+		return fmt.Errorf("value of %d bytes, limit %d: %w", len(value), MaxValueBytes, ErrTooLarge)
+	}
+	return nil
 }
 
 // Grow makes room for so many more rows with so many bytes of keys and values, and what goes with
@@ -79,12 +96,20 @@ const rowOverheadBytes = 48
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter}
+	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter, room: b.room}
 }
 
-// consumed empties the batch; if the store kept its buffer, it gets another one.
+// maxRoomBytes bounds what a batch takes before it has rows.
+const maxRoomBytes = 1 << 20
+
+// consumed empties the batch. If the store kept its buffer, it gets another one, of about the size that the last one needed:
+// who fills one batch after the other fills similar ones.
 func (b *Batch) consumed(adopted bool) {
 	if adopted {
+		b.room = 0
+		if needed := len(b.buf); needed <= maxRoomBytes {
+			b.room = needed + needed/16
+		}
 		b.buf = nil
 	}
 	b.Reset()

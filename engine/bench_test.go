@@ -23,7 +23,7 @@ func benchValue(random *rand.Rand) []byte {
 
 func benchLoad(b *testing.B) *DB {
 	b.Helper()
-	db := mustOpen(b, b.TempDir()+"/db", Options{FS: vfs.OS()})
+	db := mustOpen(b, b.TempDir()+"/db", Options{FS: vfs.OS(), CacheBytes: 256 << 20})
 	random := rand.New(rand.NewPCG(1, 1))
 	batch := db.NewBatch()
 	for i := range benchRows {

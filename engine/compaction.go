@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/merge"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // errStopped ends a compaction because the store is being closed.
@@ -23,72 +24,19 @@ func (db *DB) wakeCompaction() {
 	}
 }
 
-// compactLoop compacts what is due whenever something changed, and removes released tables.
-func (db *DB) compactLoop() {
-	defer db.loops.Done()
-	db.wakeCompaction()
-	for {
-		select {
-		case <-db.stop:
-			return
-		case <-db.nudge:
-			db.compactDue()
-		case done := <-db.manual:
-			done <- db.compactStep((*levels.Set).PickAll)
-		}
-	}
-}
-
-// compactDue compacts until nothing is due, the store fails or it is closed.
-func (db *DB) compactDue() {
-	for {
-		db.removeReleased()
-		picked := false
-		err := db.compactStep(func(s *levels.Set) *levels.Pick {
-			p := db.pick(s)
-			picked = p != nil
-			return p
-		})
-		if err != nil || !picked {
-			return
-		}
-	}
-}
-
-// compactStep does one compaction, if choose finds one in the current set.
-func (db *DB) compactStep(choose func(*levels.Set) *levels.Pick) error {
-	if err := db.failure(); err != nil {
-		return err
-	}
-	if db.stopped() {
-		return errStopped
-	}
-	v := db.acquire()
-	defer v.unref()
-	p := choose(v.set)
-	if p == nil {
-		return nil
-	}
-	err := db.compact(v, p)
-	if err != nil && !errors.Is(err, errStopped) {
-		return db.fail(err)
-	}
-	return err
-}
-
-// pick asks what is due.
-func (db *DB) pick(s *levels.Set) *levels.Pick {
+// pick asks what is due that does not conflict with the compactions that run.
+func (db *DB) pick(s *levels.Set, running []*levels.Pick) *levels.Pick {
 	db.snapshots.awaited.Store(true) // before the look, so that a Close in between is not missed
 	d := db.droppable()
 	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
-	return s.Pick(db.targets(), d)
+	return s.Pick(db.targets(), d, running...)
 }
 
 // droppable is what is not needed any more, by the durable horizon (E4) and the open snapshots.
 func (db *DB) droppable() levels.Droppable {
 	d := levels.Droppable{
 		Version:        record.MaxVersion,
-		ExpiryMillis:   db.durable.Load().HorizonExpiry,
+		ExpiryMillis:   db.expiryHorizon(),
 		OldestSnapshot: db.snapshots.oldest(),
 	}
 	if db.options.RetainVersions {
@@ -106,7 +54,7 @@ func (db *DB) targets() levels.Targets {
 	o, v := db.options, db.view.Load()
 	t := levels.Targets{
 		CompactCount: o.CompactCount, LevelBytes: uint64(o.LevelBytes), TableBytes: uint64(o.TableBytes),
-		Writing: !v.memory.Empty() || len(v.sealed) > 0,
+		Writing: !v.memory.Empty() || len(v.sealed) > 0, MaxCount: o.CompactionCount,
 	}
 	if t.Writing {
 		t.CompactCount = (o.CompactCount + o.StopCount) / 2
@@ -115,31 +63,45 @@ func (db *DB) targets() levels.Targets {
 }
 
 // compact merges the inputs into new tables at the output level and installs those instead.
-func (db *DB) compact(v *view, p *levels.Pick) error {
+func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	inputs := p.Tables()
 	if p.Move {
 		db.counts.moves.Add(1)
 		return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, inputs), state: db.raiseFloor})
 	}
+	var tables []*levels.Table
+	ended := db.mergeBegins(p, inputs)
+	defer func() { ended(totalBytes(tables), err) }()
 	h := db.durable.Load()
+	if seededbug.Enabled(seededbug.EngineDropByPresentHorizon) {
+		present := *h
+		present.HorizonVersion = uint64(db.applied.Load().horizon.Version)
+		h = &present
+	}
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
-	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: h.HorizonExpiry}, covered, inputs)
-	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes}
+	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
+	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output)}
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
-	db.compactionBegins(p.OfZero())
-	defer db.compactionEnded()
+	paced := p.OfZero() || db.options.CompactionCount == 1
+	if paced {
+		db.compactionBegins(p.OfZero())
+		defer db.compactionEnded()
+	}
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
 		if err := out.add(c.Row()); err != nil {
-			out.abandon()
+			out.reject(err)
 			return err
 		}
 		if !at.due(c.Row()) {
 			continue
 		}
-		db.compactionAt(float64(at.rows) / all)
+		db.runtime.writes.Wait(at.last, db.stop)
+		if paced {
+			db.compactionAt(float64(at.rows) / all)
+		}
 		if db.stopped() {
-			out.discard()
+			out.reject(errStopped)
 			return errStopped
 		}
 	}
@@ -147,8 +109,7 @@ func (db *DB) compact(v *view, p *levels.Pick) error {
 		out.abandon()
 		return err
 	}
-	tables, err := out.finish()
-	if err != nil {
+	if tables, err = out.finish(); err != nil {
 		return err
 	}
 	db.counts.compactions.Add(1)
@@ -165,11 +126,12 @@ func rowsOf(tables []*levels.Table) (n uint64) {
 	return n
 }
 
-// raiseFloor notes in a manifest that only the newest rows were kept.
+// raiseFloor notes in a manifest that only the newest rows were kept, and which have expired.
 func (db *DB) raiseFloor(m *manifest.State) {
 	if !db.options.RetainVersions {
 		m.Floor = m.LastVersion
 	}
+	db.raiseExpiry(m)
 }
 
 func (db *DB) stopped() bool {

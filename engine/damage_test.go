@@ -31,14 +31,17 @@ type store struct {
 	wrong              *string        // the first thing that should not have been
 }
 
-func newStore(t *testing.T, seed uint64) *store {
+func newStore(t *testing.T, seed uint64) *store { return newStoreOf(t, seed, 2) }
+
+// newStoreOf is newStore with so many tables in level 0 before they are compacted.
+func newStoreOf(t *testing.T, seed uint64, compactCount int) *store {
 	t.Helper()
 	s := &store{
 		t: t, random: rand.New(rand.NewPCG(seed, 6)), disk: vfs.NewMem(), model: newModel(),
 		files: map[string][]string{}, bytes: map[string][]byte{},
 	}
 	o := small(s.disk)
-	o.CompactCount = 2
+	o.CompactCount = compactCount
 	db := mustOpen(t, "db", o)
 	h := &history{random: rand.New(rand.NewPCG(seed, 5)), keys: 100, millis: 1000}
 	for i := range 120 {

@@ -6,9 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/budget"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/engine/internal/txn"
 	"github.com/lightning-db/lightning/engine/internal/wal"
 )
 
@@ -18,10 +21,14 @@ type DB struct {
 	dir     string
 	options Options
 	lock    io.Closer
+	runtime *Runtime       // Options.Runtime, or one of its own
+	memory  *budget.Member // in the runtime
 	blocks  *table.Cache
-	floor   Version       // reads below it fail, whatever the horizon says
-	nudge   chan struct{} // wakes the compaction loop; holds one token
+	rows    *rowcache.Cache // nil for none
+	floor   Version         // reads below it fail, whatever the horizon says
+	nudge   chan struct{}   // wakes the compaction loop; holds one token
 	manual  chan chan error
+	retry   chan struct{} // holds one token: of the transaction at the head of the line
 	stop    chan struct{} // closed by Close
 	loops   sync.WaitGroup
 	log     *wal.Log     // nil without Options.Log, and until Open has replayed
@@ -33,9 +40,13 @@ type DB struct {
 	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
 	nextFile atomic.Uint64
+	latest   atomic.Uint64               // the latest time in milliseconds that the store has used, with Options.Clock
+	failed   atomic.Pointer[FailedError] // the first failure; stored under mu
 	counts   counters
+	events   events
 
 	snapshots snapshots
+	pending   pending // rows that the log is to make visible
 
 	// write is held by the one writer: Apply, and whoever rotates the memtable. It may wait for
 	// room while it holds it. Order: write, install, mu.
@@ -46,9 +57,12 @@ type DB struct {
 		rotated uint64 // rotations so far
 
 		last     *applied   // after the last batch that was taken, which may not be visible yet
+		spare    []applied  // for the next ones
 		logBytes int        // of the batches since the last rotation
 		record   wal.Batch  // the batch that is taken
 		waiter   wal.Waiter // for the log, before a rotation
+		hashes   []uint64   // of the keys of the batch that is taken
+		setAside *txn.Used  // for the transaction at the head of the line
 	}
 
 	// install is held while a manifest is written and its view published: it is the only lock
@@ -63,7 +77,8 @@ type DB struct {
 		sync.Mutex
 		flushed  uint64        // number of the last sealed memtable that is durable
 		pace     pace          // of the flush and the compaction that run
-		failed   *FailedError  // the first failure
+		full     full          // whether there was room on the disk for them
+		asked    uint64        // calls that wait for a flush
 		stopping bool          // Close has begun
 		detached bool          // the loops have ended: files are not this store's to remove
 		changed  chan struct{} // closed, and replaced, when any of this or the view changes
@@ -82,7 +97,7 @@ func (db *DB) notifyLocked() {
 func (db *DB) await(ctx context.Context, ready func() bool) error {
 	for {
 		db.mu.Lock()
-		failed, done, changed := db.mu.failed, ready(), db.mu.changed
+		failed, done, changed := db.failed.Load(), ready(), db.mu.changed
 		db.mu.Unlock()
 		switch {
 		case done:
@@ -119,28 +134,30 @@ func (db *DB) Durable() Position {
 // fail makes the store refuse writes from now on. The first cause stays (E5).
 func (db *DB) fail(cause error) error {
 	db.mu.Lock()
-	first := db.mu.failed == nil
+	first := db.failed.CompareAndSwap(nil, &FailedError{Cause: cause})
 	if first {
-		db.mu.failed = &FailedError{Cause: cause}
 		db.notifyLocked()
 	}
-	failed := db.mu.failed
+	failed := db.failed.Load()
 	db.mu.Unlock()
 	if first {
+		db.memory.Leave()
 		db.options.Logger.Error("storage failed, writes are refused", "dir", db.dir, "error", cause)
+		db.events.emit(Event{Kind: EventFailure, Err: failed})
 		db.options.OnFailure(failed)
 	}
 	return failed
 }
 
-// failure is the sticky error, or nil.
+// failure is why nothing may be written, or nil.
 func (db *DB) failure() error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.mu.failed == nil {
-		return nil
+	if db.options.ReadOnly {
+		return ErrReadOnly
 	}
-	return db.mu.failed
+	if failed := db.failed.Load(); failed != nil {
+		return failed
+	}
+	return nil
 }
 
 // Close flushes what was applied, stops the background work, waits for it, and lets go of the
@@ -163,10 +180,13 @@ func (db *DB) Close() error {
 	db.notifyLocked()
 	db.mu.Unlock()
 	close(db.stop)
+	db.loops.Wait() // the flush loop ends when all is flushed, or cannot be
 	if err == nil {
-		err = db.awaitFlushed(target)
+		err = db.flushedTo(target)
 	}
-	db.loops.Wait()
+	if db.options.Clock != nil && err == nil {
+		err = db.installEdit(edit{state: db.raiseExpiry}) // also what reads have found expired since the last batch
+	}
 	if logErr := db.closeLog(err == nil); err == nil {
 		err = logErr
 	}
@@ -182,19 +202,22 @@ func (db *DB) letGo() error {
 	db.mu.detached = true
 	db.mu.Unlock()
 	db.removeReleased()
-	db.mu.Lock()
-	old := db.replaceViewLocked(func(*view) *view { return nil })
-	db.mu.Unlock()
-	old.unref()
+	db.runtime.leave(db)
+	var old *view
+	db.rows.Close(func() {
+		db.mu.Lock()
+		old = db.replaceViewLocked(func(*view) *view { return nil })
+		db.mu.Unlock()
+	})
+	old.retire()
+	db.events.end()
 	return db.lock.Close()
 }
 
 // abort ends a store that Open could not open, and writes nothing more.
 func (db *DB) abort() {
 	db.mu.Lock()
-	if db.mu.failed == nil {
-		db.mu.failed = &FailedError{Cause: ErrClosed}
-	}
+	db.failed.CompareAndSwap(nil, &FailedError{Cause: ErrClosed})
 	db.notifyLocked()
 	db.mu.Unlock()
 	close(db.stop)

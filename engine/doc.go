@@ -1,7 +1,7 @@
 // Package engine is an embeddable ordered key-value store that keeps versions of its values: one
 // directory, one process, many readers, one writer at a time.
 //
-// It knows nothing of replication, shards, networks or clocks. Used alone it has a log, if Options.Log says so:
+// It knows nothing of replication, shards or networks, and has a clock only if Options.Clock gives it one. Used alone it has a log, if Options.Log says so:
 //
 //	db, err := engine.Open(dir, engine.Options{Log: engine.LogAlways})
 //
@@ -17,11 +17,11 @@
 //  3. A full memtable is sealed. The flush loop writes it as a checksummed table of level 0 and
 //     installs the table together with position, horizon, last sequence and last version by one
 //     atomic replacement of the manifest. Flushes install in the order of the batches.
-//  4. The compaction loop merges tables downwards through the levels, or moves one that overlaps
+//  4. The compaction loop has tables merged downwards through the levels, or moves one that overlaps
 //     nothing there, and drops what nobody can ask for any more: package retain says what that is,
-//     package levels what to merge next.
-//  5. Get looks into the memtable, the sealed ones, level 0 from the newest, then one table per
-//     level. An Iterator merges all of them.
+//     package levels what to merge next. Several merges run at once if their keys or levels do not meet.
+//  5. Get asks the row cache, then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
+//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them.
 //
 // # With a log
 //
@@ -46,6 +46,33 @@
 // row of a key, and what open snapshots see as newest, is kept; with it, whatever a read at
 // Horizon().Version or above can see.
 //
+// # Transactions
+//
+// A Tx reads at a snapshot and keeps its writes to itself (package txn). Nothing is locked and nothing is kept of other commits:
+// Commit asks the rows themselves. Under DB.write, where every batch that was taken is in memory, visible or not, it looks
+// whether the newest row of a key that counts has a sequence above the transaction's: one probe of a hash index for each
+// memtable, and only such tables as have later sequences at all. What was walked over is checked by the rows that came since,
+// which a memtable has in the order in which they came. Whatever may read tables or many rows is done before, without the lock,
+// up to a sequence from which the rest is checked under it. Then the writes are applied as one batch.
+//
+// Since the transaction's snapshot is open, no newer row is dropped but for a still newer one, and no newer tombstone at all.
+//
+// # Expiry
+//
+// With Options.Clock a row is absent from the millisecond of its expiry on, for every read. Each batch carries the time into the
+// horizon, so that it is in the log and in the manifest: the store's time does not go back when the clock does, also not
+// over Close and Open, or a crash, after which it is at least that of the last batch that is left. Flushes and compactions
+// drop what has expired by that time; a store at rest looks once a minute.
+//
+// # Rows in the cache
+//
+// The row cache (package rowcache) has newest rows as point reads found them, and a read that finds one there takes no lock,
+// no reference on a view, and no memory but the caller's (GetInto). Putting a row in is a race with its next version. So publish marks the
+// places of a batch's keys before it makes the batch visible, and again after; a read that looked before either mark puts nothing
+// in. With a log that is not synced yet, that is when the leader of the log publishes, for the batches of all who wait: their hashes wait in
+// DB.pending. A snapshot is served a row of the cache if it sees that row's sequence: then the newest row of all is the newest that it sees. What
+// changes in another way than by batches, as Close does, goes through rowcache.Replace or Close.
+//
 // # When the disk is slower than the writer
 //
 // A full memtable is sealed while another one fills; two may be sealed. When they are, Apply fills the
@@ -55,14 +82,17 @@
 //
 // # Failures
 //
-// The first write, sync, rename or directory sync that fails, in a flush or a compaction, makes
+// The first write, sync, rename or directory sync that fails, in a flush or a compaction, and not because the disk is full, makes
 // the store refuse writes with FailedError for good; Options.OnFailure is told. Nothing is
 // retried: a second fsync can succeed although the first one lost the data. A failure inside the
 // new directory of a Checkpoint only fails that call. Damage found by a read is that read's
 // CorruptionError; found by a compaction it is a failure of the store.
 //
-// A full disk that the log meets before it has taken a batch is no failure: Apply returns ErrDiskFull, nothing has changed, and
-// writes go on when there is room. What the log had written when a write or sync of it fails, nobody knows: the batches that
+// A full disk is no failure (full.go). A flush or a compaction that finds no room for a new file, before it syncs that, removes what it
+// has written and tries again a second later, or when somebody calls Flush. Meanwhile batches gather in memory; when the memtables
+// are full, or the log has no room for a batch, Apply returns ErrDiskFull, nothing has changed, and reads go on. Batches of deletes
+// alone are taken for longer: the last memtable and the end of each segment are kept for them. A sync that fails is
+// final whatever it says. What the log had written when a write or sync of it fails, nobody knows: the batches that
 // wait get the FailedError, are not visible, and the next Open may find them.
 //
 // # Files
@@ -75,21 +105,32 @@
 // # Goroutines
 //
 //   - flushLoop, started by Open, stopped and awaited by Close: writes sealed memtables.
-//   - compactLoop, likewise: compacts, and removes files that no reader needs any more.
+//   - compactLoop, likewise: picks compactions, and removes files that no reader needs any more. Each compaction has a goroutine of
+//     its own, which the loop starts and awaits; no more than Options.CompactionCount.
 //   - syncLoop, likewise, with LogInterval: syncs the log.
+//   - expireLoop, likewise, with Options.Clock: wakes the compaction once a minute.
 //
 // Snapshots and iterators have none, and neither has the log: its callers lead in turns.
+//
+// # Several stores in one process
+//
+// Stores that are given the same Runtime share its budgets: one cache of blocks that knows whose they are, equal parts of one budget
+// for caches of rows, one bound for all memtables, compactions that take turns, and a rate for what compactions write. A
+// writer that meets the bound of memory seals the largest memtable, whosever it is, and beyond it goes on as flushes do
+// (package budget). Without one, a store has a Runtime of its own, with the caches of its Options and no other bounds.
 //
 // # Locks
 //
 // Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
-// written and synced. DB.install is held over the I/O of the manifest. Readers take none.
+// written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
+// DB.mu. Readers take none. The lock DB.write of another
+// store of a Runtime is only tried. Runtime.mu comes before the row cache's publishing, and no lock of a store is held when it is taken.
 //
 // # Invariants
 //
 //   - E1: a manifest's position, horizon, last sequence and last version are those after exactly
-//     the batches whose rows are in its tables.
+//     the batches whose rows are in its tables; with Options.Clock the horizon's expiry may be a later time.
 //   - E2: a reader takes the view first and what is applied second, so every row that it may see
 //     is in its view, or the batch is not seen at all because a later memtable has all of it.
 //   - E3: a file is removed only when no manifest names it and no view holds it.
@@ -100,4 +141,7 @@
 //   - E7: what Open finds is durable before it is told to anyone and before a file is removed: the process before may have died
 //     between giving a manifest its name and syncing the directory.
 //   - E8: a batch is visible only when the log has it as the mode promises, and only what is visible is sealed.
+//   - E9: when a transaction's batch is taken, no batch taken since its snapshot has a row that it depends on.
+//   - E10: a row that is in the row cache is the newest visible one of its key: never one that is not visible yet, and none that was
+//     replaced or deleted.
 package engine

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -209,4 +210,46 @@ func TestStoreWorksOnTheRealFileSystem(t *testing.T) {
 		}
 		mustClose(t, db)
 	}
+}
+
+// TestAHorizonThatIsNotDurableDropsNoRows compacts between the batch that raises the horizon and the flush that makes it durable: after a crash
+// the caller applies that batch again, and reads below its horizon are answered until then (E4).
+func TestAHorizonThatIsNotDurableDropsNoRows(t *testing.T) {
+	disk := vfs.NewMem()
+	o := small(disk)
+	o.RetainVersions, o.CompactCount, o.StopCount = true, 60, 61
+	db := mustOpen(t, "db", o)
+	for v := Version(1); v <= 3; v++ {
+		apply(t, db, func(b *Batch) { b.Put([]byte("k"), fmt.Append(nil, v), v, 0) })
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(t, db, func(b *Batch) { b.SetHorizon(Horizon{Version: 3}) })
+	merge := func() uint64 {
+		t.Helper()
+		v := db.acquire()
+		defer v.unref()
+		if err := db.compact(v, v.set.PickAll()); err != nil {
+			t.Fatal(err)
+		}
+		after := db.acquire()
+		defer after.unref()
+		return rowsOf(after.set.PickAll().Tables())
+	}
+	if n := merge(); n != 3 {
+		t.Fatalf("%d rows of 3 are left", n)
+	}
+	crashed := mustOpen(t, "db", small(disk.CrashClone(vfs.CrashOptions{})))
+	defer mustClose(t, crashed)
+	if row, ok, err := crashed.Get([]byte("k"), 3); err != nil || !ok || string(row.Value) != "3" {
+		t.Fatal(row, ok, err)
+	}
+	if err := db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n := merge(); n != 1 {
+		t.Fatalf("%d rows are left below a durable horizon, want 1", n)
+	}
+	mustClose(t, db)
 }

@@ -22,9 +22,19 @@ func (db *DB) flushLoop() {
 		if s == nil {
 			return // stopping, and nothing is left
 		}
-		if err := db.flush(s); err != nil {
+		err := db.flush(s)
+		switch {
+		case err == nil:
+			db.foundRoom(&db.mu.full.flush)
+		case !noRoom(err):
 			db.fail(err)
 			return
+		default:
+			db.foundFull(&db.mu.full.flush, err)
+			if db.stopped() {
+				return
+			}
+			db.pause()
 		}
 	}
 }
@@ -48,7 +58,10 @@ func (db *DB) oldestSealed() *sealed {
 
 // flush writes one memtable and installs the table together with position, horizon, last sequence
 // and last version as they were after its last batch: one atomic cut (E1).
-func (db *DB) flush(s *sealed) error {
+func (db *DB) flush(s *sealed) (err error) {
+	var tables []*levels.Table
+	ended := db.flushBegins(s.memory.Bytes())
+	defer func() { ended(totalBytes(tables), err) }()
 	log := db.log // Open goes on, and begins one, as soon as the last flush of its replay is installed
 	v := db.acquire()
 	defer v.unref()
@@ -62,18 +75,17 @@ func (db *DB) flush(s *sealed) error {
 		}
 		err := out.add(c.Row())
 		if err == nil && at.due(c.Row()) {
+			db.runtime.writes.Charge(at.last)
 			err = db.paceFlush(float64(at.rows) / all)
 		}
 		if err != nil {
-			out.abandon()
+			out.reject(err)
 			return err
 		}
 	}
-	tables, err := out.finish()
-	if err != nil {
+	if tables, err = out.finish(); err != nil {
 		return err
 	}
-	db.counts.flushes.Add(1)
 	db.counts.flushedBytes.Add(totalBytes(tables))
 	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
@@ -89,17 +101,21 @@ func (db *DB) flush(s *sealed) error {
 			}
 			m.LastSequence, m.LastVersion = a.sequence, uint64(a.version)
 			m.PositionIndex, m.PositionTerm = a.position.Index, a.position.Term
-			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), a.horizon.ExpiryMillis
+			m.HorizonVersion, m.HorizonExpiry = uint64(a.horizon.Version), max(m.HorizonExpiry, a.horizon.ExpiryMillis)
 			m.Unordered = a.unordered
 			if !db.options.RetainVersions {
 				m.Floor = uint64(a.version)
 			}
 		},
 	})
-	if err == nil && log != nil {
+	if err != nil {
+		return err
+	}
+	db.counts.flushes.Add(1)
+	if log != nil {
 		db.releaseLog(log)
 	}
-	return err
+	return nil
 }
 
 // rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes

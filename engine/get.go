@@ -1,8 +1,12 @@
 package engine
 
 import (
+	"bytes"
+
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 )
 
 // copyLimit is up to where Get copies a value. A smaller one lies among other rows, which a
@@ -11,29 +15,148 @@ const copyLimit = 64 << 10
 
 // Get reads the newest row of a key with a version not above at. The row's bytes are read-only
 // and stay good. A tombstone is no row; an expired row is one. Reads at a version that is not
-// kept fail with ErrSnapshotTooOld, at MaxVersion never.
+// kept fail with ErrSnapshotTooOld, at MaxVersion never. With Options.Clock an expired row is none, either.
 func (db *DB) Get(key []byte, at Version) (Row, bool, error) {
-	v := db.acquire()
-	if v == nil {
-		return Row{}, false, ErrClosed
-	}
-	defer v.unref()
-	// Loaded after the view: see E2.
-	a := db.applied.Load()
-	if at < db.floorOf(a) {
-		return Row{}, false, ErrSnapshotTooOld
-	}
-	return v.get(record.Key{User: key, Version: uint64(at), Sequence: a.sequence}, a.unordered)
+	r := newRead(db, nil, key, at)
+	return r.cloned(r.run(nil))
+}
+
+// GetInto is Get into memory of the caller's: the row's value is dst[:0] with the value appended, and its key is key itself. It allocates
+// only if the value does not fit. What is in dst is lost, also when there is no row.
+func (db *DB) GetInto(dst, key []byte, at Version) (Row, bool, error) {
+	r := newRead(db, nil, key, at)
+	r.into = true
+	return r.run(dst[:0])
 }
 
 // Get is as DB.Get, of what the snapshot sees.
 func (s *Snapshot) Get(key []byte, at Version) (Row, bool, error) {
-	v, err := s.acquire(at)
+	r := newRead(s.db, s, key, at)
+	return r.cloned(r.run(nil))
+}
+
+// GetInto is as DB.GetInto, of what the snapshot sees.
+func (s *Snapshot) GetInto(dst, key []byte, at Version) (Row, bool, error) {
+	r := newRead(s.db, s, key, at)
+	r.into = true
+	return r.run(dst[:0])
+}
+
+// read is one point read on its way. First it asks the row cache, then the store; a row that it found in a table it gives to
+// the cache.
+type read struct {
+	db       *DB
+	snapshot *Snapshot // nil for the present
+	query    rowcache.Query
+	into     bool // the caller has memory for the value
+	best     search
+	newest   bool // nothing that was visible when it looked is newer than what it looked for
+}
+
+func newRead(db *DB, s *Snapshot, key []byte, at Version) read {
+	r := read{db: db, snapshot: s}
+	r.query = rowcache.Query{Key: key, Hash: keyhash.Of(key), Version: uint64(at), Sequence: record.MaxSequence}
+	if s != nil {
+		r.query.Sequence = s.applied.sequence
+	}
+	return r
+}
+
+func (r *read) run(dst []byte) (Row, bool, error) {
+	if value, hit := r.cached(dst); hit {
+		if r.db.expired(r.query.FoundExpiry) {
+			return Row{}, false, nil
+		}
+		return Row{
+			Key: r.query.Key, Value: value, Version: Version(r.query.FoundVersion), ExpiryMillis: r.query.FoundExpiry,
+		}, true, nil
+	}
+	row, ok, err := r.stored(dst)
+	if ok && r.db.expired(row.ExpiryMillis) {
+		return Row{}, false, nil
+	}
+	if ok {
+		r.keep(row.Value)
+	}
+	return row, ok, err
+}
+
+// cloned gives a caller without memory of its own a key that stays good.
+func (r *read) cloned(row Row, ok bool, err error) (Row, bool, error) {
+	if ok {
+		row.Key = bytes.Clone(row.Key)
+	}
+	return row, ok, err
+}
+
+// cached asks the row cache. What it finds is the newest row of the key at this moment, so a read of the present at MaxVersion needs to
+// know nothing else.
+func (r *read) cached(dst []byte) ([]byte, bool) {
+	if r.snapshot != nil && (r.snapshot.closed.Load() || r.query.Version < uint64(r.snapshot.floor())) ||
+		r.snapshot == nil && r.query.Version != record.MaxVersion && r.query.Version < uint64(r.db.floorOf(r.db.applied.Load())) {
+		return nil, false // stored says why
+	}
+	return r.db.rows.Get(&r.query, dst)
+}
+
+// stored looks into memory and tables.
+func (r *read) stored(dst []byte) (Row, bool, error) {
+	v, a, err := r.acquire()
 	if err != nil {
 		return Row{}, false, err
 	}
 	defer v.unref()
-	return v.get(record.Key{User: key, Version: uint64(at), Sequence: s.applied.sequence}, s.applied.unordered)
+	r.best = search{
+		at:        record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence},
+		hash:      r.query.Hash,
+		unordered: a.unordered,
+	}
+	s := &r.best
+	if !v.searchMemory(s) {
+		if err := v.searchTables(s); err != nil {
+			return Row{}, false, err
+		}
+	}
+	if !s.found || s.best.Kind == record.Delete {
+		return Row{}, false, nil
+	}
+	value := s.best.Value
+	if r.into || len(value) <= copyLimit {
+		value = append(dst, value...)
+	}
+	return Row{Key: r.query.Key, Value: value, Version: Version(s.best.Version), ExpiryMillis: s.best.Expiry}, true, nil
+}
+
+// acquire gives the view to look into, and what to see of it.
+func (r *read) acquire() (*view, *applied, error) {
+	at := Version(r.query.Version)
+	if s := r.snapshot; s != nil {
+		v, err := s.acquire(at)
+		if err != nil {
+			return nil, nil, err
+		}
+		r.newest = at >= s.applied.version && s.applied == r.db.applied.Load()
+		return v, s.applied, nil
+	}
+	v := r.db.acquire()
+	if v == nil {
+		return nil, nil, ErrClosed
+	}
+	// Loaded after the view: see E2.
+	a := r.db.applied.Load()
+	if at < r.db.floorOf(a) {
+		v.unref()
+		return nil, nil, ErrSnapshotTooOld
+	}
+	r.newest = at >= a.version
+	return v, a, nil
+}
+
+// keep gives the row to the cache, if it comes from a table and is the newest one of its key. Those in memory are found by hash as fast.
+func (r *read) keep(value []byte) {
+	if b := &r.best; r.newest && b.inTable {
+		r.db.rows.Fill(&r.query, &rowcache.Row{Version: b.best.Version, Sequence: b.best.Sequence, Expiry: b.best.Expiry, Value: value})
+	}
 }
 
 // acquire gives a view that has all rows that the snapshot needs at a version.
@@ -46,30 +169,36 @@ func (s *Snapshot) acquire(at Version) (*view, error) {
 		return nil, ErrClosed
 	}
 	// The horizon is loaded after the view: what was dropped from the view was dropped by an
-	// earlier horizon. Without RetainVersions the snapshot itself keeps its newest rows.
-	floor := s.applied.version
-	if s.db.options.RetainVersions {
-		floor = s.db.floorOf(s.db.applied.Load())
-	}
-	if at < floor {
+	// earlier horizon.
+	if at < s.floor() {
 		v.unref()
 		return nil, ErrSnapshotTooOld
 	}
 	return v, nil
 }
 
+// floor is the lowest version that may be asked for. Without RetainVersions the snapshot itself keeps its newest rows.
+func (s *Snapshot) floor() Version {
+	if s.db.options.RetainVersions {
+		return s.db.floorOf(s.db.applied.Load())
+	}
+	return s.applied.version
+}
+
 // search is one point read on its way through a view, newest place first.
 type search struct {
 	at        record.Key
-	unordered bool // an older place may have the higher version
+	hash      uint64 // of the user key
+	unordered bool   // an older place may have the higher version
 	best      record.Row
 	found     bool
+	inTable   bool // best is in a table
 }
 
 // take considers a row; it reports whether the search is over.
-func (s *search) take(r *record.Row) bool {
+func (s *search) take(r *record.Row, inTable bool) bool {
 	if !s.found || record.CompareTime(r.Key, s.best.Key) < 0 {
-		s.best, s.found = *r, true
+		s.best, s.found, s.inTable = *r, true, inTable
 	}
 	return !s.unordered
 }
@@ -80,41 +209,21 @@ func (s *search) table(t *levels.Table) (bool, error) {
 	if p.MinVersion > s.at.Version || s.found && p.MaxVersion < s.best.Version || !t.Covers(s.at.User) {
 		return false, nil
 	}
-	row, ok, err := t.Reader.Get(s.at)
+	var row record.Row
+	ok, err := t.Reader.Get(&s.at, s.hash, &row)
 	if err != nil || !ok {
 		return false, err
 	}
-	return s.take(&row), nil
-}
-
-// get finds the row to answer with.
-func (v *view) get(at record.Key, unordered bool) (Row, bool, error) {
-	s := &search{at: at, unordered: unordered}
-	if !v.searchMemory(s) {
-		if err := v.searchTables(s); err != nil {
-			return Row{}, false, err
-		}
-	}
-	if !s.found || s.best.Kind == record.Delete {
-		return Row{}, false, nil
-	}
-	value := s.best.Value
-	if len(value) <= copyLimit {
-		value = append(make([]byte, 0, len(value)), value...)
-	}
-	return Row{
-		Key: append(make([]byte, 0, len(at.User)), at.User...), Value: value,
-		Version: Version(s.best.Version), ExpiryMillis: s.best.Expiry,
-	}, true, nil
+	return s.take(&row, true), nil
 }
 
 func (v *view) searchMemory(s *search) bool {
 	var r record.Row
-	if v.memory.Get(s.at, &r) && s.take(&r) {
+	if v.memory.Get(s.at, &r) && s.take(&r, false) {
 		return true
 	}
 	for _, sealed := range v.sealed {
-		if sealed.memory.Get(s.at, &r) && s.take(&r) {
+		if sealed.memory.Get(s.at, &r) && s.take(&r, false) {
 			return true
 		}
 	}

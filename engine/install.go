@@ -39,7 +39,11 @@ func (db *DB) installEdit(e edit) error {
 		}
 	}
 	if err := db.storeState(&state, len(e.add) > 0); err != nil {
-		db.install.unsure = true
+		if noRoom(err) {
+			db.discardNew(e)
+		} else {
+			db.install.unsure = true
+		}
 		set.Unref() // closes the new tables; their files stay, for the new manifest may have reached the disk
 		return err
 	}
@@ -61,7 +65,7 @@ func (db *DB) installEdit(e edit) error {
 		return newView(v.memory, left, set)
 	})
 	db.mu.Unlock()
-	old.unref()
+	old.retire()
 	db.wakeCompaction()
 	return nil
 }
@@ -94,6 +98,16 @@ func closeNew(e edit) {
 	}
 }
 
+// discardNew has the files of an edit removed that a full disk refused: the manifest is as it was, for certain.
+func (db *DB) discardNew(e edit) {
+	_ = db.options.FS.Remove(db.path(manifest.Name + ".tmp")) // it may not have been made, and the next Open removes it
+	for _, p := range e.add {
+		if !slices.Contains(e.remove, p.Table) {
+			p.Table.Obsolete.Store(true)
+		}
+	}
+}
+
 // release is told that no view holds a table any more. Reading goroutines come here too, so the
 // file is left to the compaction loop; once that is gone, it is only closed: the directory may
 // belong to somebody else by then.
@@ -117,12 +131,18 @@ func (db *DB) removeReleased() {
 	db.mu.Lock()
 	released := db.mu.released
 	db.mu.released = nil
-	failed := db.mu.failed != nil
 	db.mu.Unlock()
+	failed := db.failure() != nil
+	if len(released) > 0 {
+		db.forgetBlocks(released)
+	}
 	for _, t := range released {
 		err := t.Reader.Close()
 		if t.Obsolete.Load() && !failed {
 			err = db.options.FS.Remove(db.path(tableName(t.Number)))
+			if err == nil {
+				db.events.emit(Event{Kind: EventTableDeleted, Table: t.Number, Bytes: t.Size})
+			}
 		}
 		if err != nil {
 			db.options.Logger.Warn("table not removed", "dir", db.dir, "table", t.Number, "error", err)

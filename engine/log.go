@@ -22,6 +22,7 @@ const (
 	LogAlways
 	// LogInterval does not wait: the log is written and synced every Options.LogSyncInterval. When the process dies, or the
 	// machine, the batches of the last interval are lost, the latest ones first.
+	// They are visible at once, so the same holds for what was read of them when the log fails.
 	LogInterval
 	// LogNever returns from Apply when the operating system has the batch: the death of the process loses nothing, that of the
 	// machine what the system had not written by itself, the latest batches first.
@@ -47,8 +48,7 @@ func (m LogMode) wal() wal.Mode {
 // removed when a manifest says that it is not needed.
 func (db *DB) openLog() error {
 	s := db.durable.Load()
-	start := wal.Start{Segment: s.LogSegment, Used: s.LogUsed, Batch: s.LastBatch}
-	found, err := wal.Replay(db.options.FS, db.dir, start, db.repeat)
+	found, err := wal.Replay(db.options.FS, db.dir, db.logStart(), db.repeat)
 	if err != nil {
 		return fmt.Errorf("replay log: %w", err)
 	}
@@ -97,6 +97,34 @@ func (db *DB) installLog(segment uint64, used bool) error {
 	return db.installEdit(edit{state: func(m *manifest.State) { m.LogSegment, m.LogUsed = segment, used }})
 }
 
+// readLog repeats what a log has into memory, for a store that is only read: so it is as large as the log, which is bounded.
+func (db *DB) readLog() error {
+	found, err := wal.Replay(db.options.FS, db.dir, db.logStart(), db.repeat)
+	if err != nil {
+		return fmt.Errorf("replay log: %w", err)
+	}
+	db.replay = *found
+	db.write.dirty = false // there is nothing for Close to write
+	return nil
+}
+
+// logStart says from where on the log is needed.
+func (db *DB) logStart() wal.Start {
+	s := db.durable.Load()
+	return wal.Start{Segment: s.LogSegment, Used: s.LogUsed, Batch: s.LastBatch, ReadOnly: db.options.ReadOnly}
+}
+
+// roomToRepeatLocked is makeRoomLocked for a batch of the log.
+func (db *DB) roomToRepeatLocked(b *Batch) error {
+	if db.options.ReadOnly {
+		return nil
+	}
+	if err := db.failure(); err != nil {
+		return err
+	}
+	return db.makeRoomLocked(b)
+}
+
 // repeat applies a batch of the log as Apply did.
 func (db *DB) repeat(r *wal.Batch) error {
 	b := &Batch{
@@ -105,10 +133,7 @@ func (db *DB) repeat(r *wal.Batch) error {
 	}
 	db.write.Lock()
 	defer db.write.Unlock()
-	if err := db.failure(); err != nil {
-		return err
-	}
-	if err := db.makeRoomLocked(b.Bytes()); err != nil {
+	if err := db.roomToRepeatLocked(b); err != nil {
 		return err
 	}
 	next := db.afterLocked(b)
@@ -117,6 +142,7 @@ func (db *DB) repeat(r *wal.Batch) error {
 	}
 	db.addLocked(b, next)
 	db.applied.Store(next)
+	db.latest.Store(max(db.latest.Load(), next.horizon.ExpiryMillis))
 	return nil
 }
 
@@ -129,7 +155,7 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 		Number: next.batch, Sequence: next.firstSequence(b),
 		HasPosition: b.hasPosition, Index: b.position.Index, Term: b.position.Term,
 		HorizonVersion: uint64(b.horizon.Version), HorizonExpiry: b.horizon.ExpiryMillis,
-		Refs: b.rows, Rows: b.buf,
+		Refs: b.rows, Rows: b.buf, Deletes: b.puts == 0,
 	}
 	err := db.log.Reserve(&db.write.record)
 	if errors.Is(err, wal.ErrFull) {
@@ -141,13 +167,19 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 // appendLocked gives a batch to the log, and makes it visible if the mode does not wait for that.
 func (db *DB) appendLocked(b *Batch, next *applied) {
 	if db.log == nil {
-		db.applied.Store(next)
+		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
+		db.publish(next, db.write.hashes)
 		return
+	}
+	if db.options.Log == LogInterval {
+		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
+	} else {
+		db.addPending(next.batch, b)
 	}
 	db.write.logBytes += db.log.Append(&db.write.record, next)
 	db.write.record = wal.Batch{}
 	if db.options.Log == LogInterval {
-		db.applied.Store(next)
+		db.publish(next, db.write.hashes)
 	}
 }
 
@@ -155,7 +187,7 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 func (db *DB) logged(state any, synced bool) {
 	a := state.(*applied)
 	if db.options.Log != LogInterval {
-		db.applied.Store(a)
+		db.publish(a, db.pending.take(a.batch))
 	}
 	if synced {
 		db.synced.Store(a)
@@ -223,7 +255,7 @@ func (db *DB) closeLog(flushed bool) error {
 	}
 	var err error
 	if flushed {
-		err = db.installLog(db.log.Next(), false)
+		err = asFull(db.installLog(db.log.Next(), false))
 	}
 	if closeErr := db.log.Close(flushed && err == nil); closeErr != nil {
 		db.options.Logger.Warn("files of the log not closed or removed", "dir", db.dir, "error", closeErr)

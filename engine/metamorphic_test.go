@@ -33,15 +33,25 @@ func optionSets() []optionSet {
 		set("small", func(*Options) {}),
 		set("no-cache", func(o *Options) { o.CacheBytes, o.Log = -1, LogInterval }),
 		set("little-cache", func(o *Options) { o.CacheBytes, o.Log = 16<<10, LogAlways }),
-		set("eager", func(o *Options) { o.LevelBytes, o.CompactCount, o.StopCount, o.Log = 64<<10, 1, 2, LogAlways }),
-		set("lazy", func(o *Options) { o.CompactCount = 40 }),
+		set("eager", func(o *Options) {
+			o.LevelBytes, o.CompactCount, o.StopCount, o.CompactionCount, o.Log = 64<<10, 1, 2, 3, LogAlways
+		}),
+		set("no-row-cache", func(o *Options) { o.CompactCount, o.RowCacheBytes = 40, -1 }),
 		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log = 2, 64, LogNever }),
-		set("large-blocks", func(o *Options) { o.BlockBytes, o.CompactCount = 64<<10, 2 }),
+		set("rows-only", func(o *Options) { o.BlockBytes, o.CompactCount, o.RowCacheBytes = 64<<10, 2, o.CacheBytes }),
 		set("large-tables", func(o *Options) { o.TableBytes, o.LevelBytes, o.CompactCount = 4<<20, 8<<20, 2 }),
-		set("deep", func(o *Options) { o.LevelBytes, o.CompactCount, o.BlockBytes, o.Log = 64<<10, 2, 4<<10, LogInterval }),
+		set("deep", func(o *Options) {
+			o.LevelBytes, o.CompactCount, o.CompactionCount, o.BlockBytes, o.Log = 64<<10, 2, 4, 4<<10, LogInterval
+		}),
 		set("roomy", func(o *Options) { o.MemtableBytes, o.CacheBytes, o.Log = 4<<20, 4<<20, LogNever }),
-		set("one-by-one", func(o *Options) { o.CompactCount, o.CacheBytes, o.BlockBytes = 1, -1, 2<<10 }),
+		set("shared", func(o *Options) { o.Runtime, o.Log = sharedRuntime(), LogAlways }),
+		set("one-by-one", func(o *Options) { o.CompactCount, o.CompactionCount, o.CacheBytes, o.BlockBytes = 1, 1, -1, 2<<10 }),
 	}
+}
+
+// sharedRuntime has budgets that are smaller than what one store would take.
+func sharedRuntime() *Runtime {
+	return newRuntime(RuntimeOptions{CacheBytes: 200 << 10, RowCacheBytes: 100 << 10, MemtableBytes: 100 << 10, CompactionCount: 1})
 }
 
 // run is one history on one store.

@@ -1,14 +1,18 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/salvage"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -28,7 +32,9 @@ func (db *DB) path(name string) string { return db.dir + "/" + name }
 // finds is what the last installed flush left, and what the log has of the batches after it, if there was one: every batch
 // up to Durable, and none after it. What it takes from a log it writes into tables before it returns, whatever Options.Log says.
 // A directory with tables or a log, but without an intact manifest, is a CorruptionError, and so is a log that is damaged
-// elsewhere than at its very end (Metrics().Log tells what was cut there).
+// elsewhere than at its very end (Metrics().Log tells what was cut there). Repair makes a store of either.
+//
+// With Options.ReadOnly nothing is made, written or removed.
 func Open(dir string, o Options) (*DB, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -38,21 +44,33 @@ func Open(dir string, o Options) (*DB, error) {
 		o.FS = vfs.OS()
 	}
 	dir = path.Clean(dir)
-	if err := o.FS.MkdirAll(dir); err != nil {
-		return nil, fmt.Errorf("make directory of engine: %w", err)
-	}
-	lock, err := o.FS.Lock(dir + "/" + lockName)
+	lock, err := lockDirectory(o, dir)
 	if err != nil {
-		return nil, fmt.Errorf("lock directory of engine: %w", err)
+		return nil, err
 	}
 	db := &DB{
-		dir: dir, options: o, lock: lock, blocks: table.NewCache(o.CacheBytes),
+		dir: dir, options: o, lock: lock,
 		nudge: make(chan struct{}, 1), manual: make(chan chan error), stop: make(chan struct{}),
+		retry: make(chan struct{}, 1),
 	}
 	db.mu.changed = make(chan struct{})
+	o.runtime().join(db)
 	if err := db.load(); err != nil {
+		db.runtime.leave(db)
 		lock.Close()
 		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	db.events.start(o.Events)
+	if o.ReadOnly {
+		if err := db.readLog(); err != nil {
+			db.abort()
+			return nil, fmt.Errorf("open engine: %w", err)
+		}
+		return db, nil
+	}
+	if o.Clock != nil {
+		db.loops.Add(1)
+		go db.expireLoop()
 	}
 	db.loops.Add(2)
 	go db.flushLoop()
@@ -61,8 +79,38 @@ func Open(dir string, o Options) (*DB, error) {
 		db.abort()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
+	if o.ScrubBytesPerSecond > 0 {
+		db.loops.Add(1)
+		go db.scrubLoop()
+	}
 	return db, nil
 }
+
+// lockDirectory makes the directory if it is missing, and locks it: for this store alone, or with others that only read.
+func lockDirectory(o Options, dir string) (io.Closer, error) {
+	take := o.FS.Lock
+	if o.ReadOnly {
+		take = o.FS.LockShared
+	} else if err := o.FS.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("make directory of engine: %w", err)
+	}
+	lock, err := take(dir + "/" + lockName)
+	switch {
+	case o.ReadOnly && vfs.IsNotExist(err): // a checkpoint that nobody has opened, or no store: load will tell
+		return unlocked{}, nil
+	case errors.Is(err, ErrLocked):
+		return nil, fmt.Errorf("directory of engine %s is in use, close the store that has it open: %w", dir, err)
+	case err != nil:
+		return nil, fmt.Errorf("lock directory of engine: %w", err)
+	}
+	return lock, nil
+}
+
+// unlocked stands for a lock that there is no file for.
+type unlocked struct{}
+
+// Close implements io.Closer.
+func (unlocked) Close() error { return nil }
 
 // load makes the first view of what is on the disk.
 func (db *DB) load() error {
@@ -70,20 +118,18 @@ func (db *DB) load() error {
 	if err != nil {
 		return err
 	}
+	if err := db.refuseUnrepaired(); err != nil {
+		return err
+	}
 	if state == nil {
 		if state, err = db.create(); err != nil {
 			return err
 		}
 	}
-	// The name of the manifest may be one that the process before could not make durable. Nothing may go that the manifest
-	// before it names, and nothing be called durable, until it is (E7).
-	if !seededbug.Enabled(seededbug.EngineOpenWithoutSync) {
-		if err := db.options.FS.SyncDir(db.dir); err != nil {
-			return fmt.Errorf("sync directory of engine: %w", err)
+	if !db.options.ReadOnly {
+		if err := db.settle(state); err != nil {
+			return err
 		}
-	}
-	if err := db.removeLeftovers(state); err != nil {
-		return err
 	}
 	set, err := db.openTables(state)
 	if err != nil {
@@ -93,17 +139,45 @@ func (db *DB) load() error {
 	return nil
 }
 
+// refuseUnrepaired keeps everybody out of a directory in which Repair was cut short: its files are on their way, and what was
+// written now would be lost when Repair goes on.
+func (db *DB) refuseUnrepaired() error {
+	names, err := db.options.FS.List(db.dir)
+	if err == nil && slices.Contains(names, salvage.WorkName) {
+		return fmt.Errorf("%s: %w", db.path(salvage.WorkName), ErrUnrepaired)
+	}
+	if vfs.IsNotExist(err) {
+		return nil
+	}
+	return err
+}
+
+// settle makes what was found durable, and removes what a crash left behind.
+func (db *DB) settle(state *manifest.State) error {
+	// The name of the manifest may be one that the process before could not make durable. Nothing may go that the manifest
+	// before it names, and nothing be called durable, until it is (E7).
+	if !seededbug.Enabled(seededbug.EngineOpenWithoutSync) {
+		if err := db.options.FS.SyncDir(db.dir); err != nil {
+			return fmt.Errorf("sync directory of engine: %w", err)
+		}
+	}
+	return db.removeLeftovers(state)
+}
+
 // create makes an empty store, but only where there is none: a lost manifest must not turn a
 // store into an empty one (E6).
 func (db *DB) create() (*manifest.State, error) {
 	names, err := db.options.FS.List(db.dir)
-	if err != nil {
+	if err != nil && !(db.options.ReadOnly && vfs.IsNotExist(err)) {
 		return nil, err
 	}
 	for _, name := range names {
 		if strings.HasSuffix(name, tableSuffix) || strings.HasSuffix(name, wal.Suffix) {
 			return nil, corrupt.Shape(manifest.Name, 0, "manifest", "a file, as there is "+name, "none")
 		}
+	}
+	if db.options.ReadOnly {
+		return nil, fmt.Errorf("%s: %w", db.dir, ErrNoStore)
 	}
 	state := &manifest.State{NextFile: 1}
 	return state, manifest.Store(db.options.FS, db.dir, state)
@@ -193,5 +267,6 @@ func (db *DB) adopt(state *manifest.State, set *levels.Set) {
 		unordered: state.Unordered,
 	}
 	db.applied.Store(db.write.last)
+	db.latest.Store(state.HorizonExpiry)
 	db.view.Store(newView(memtable.New(0), nil, set))
 }

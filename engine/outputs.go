@@ -2,7 +2,9 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -16,8 +18,10 @@ import (
 type outputs struct {
 	db       *DB
 	filter   *retain.Filter
-	cutBytes int // 0 for one table
+	cutBytes int  // 0 for one table
+	last     bool // no deeper level has tables
 
+	made   []uint64 // numbers of all files
 	file   vfs.File
 	writer *table.Writer
 	number uint64
@@ -52,7 +56,10 @@ func (o *outputs) open() error {
 	if err != nil {
 		return fmt.Errorf("create table: %w", err)
 	}
-	o.file, o.writer = f, table.NewWriter(f, o.number, o.db.options.BlockBytes)
+	o.made = append(o.made, o.number)
+	o.file, o.writer = f, table.NewWriter(f, o.number, table.Options{
+		BlockBytes: o.db.options.BlockBytes, Compression: o.db.options.Compression.of(o.last),
+	})
 	return nil
 }
 
@@ -69,6 +76,7 @@ func (o *outputs) cut() error {
 	t, err := o.db.openTable(o.number, size)
 	if err == nil {
 		o.done = append(o.done, t)
+		o.db.events.emit(Event{Kind: EventTableCreated, Table: o.number, Bytes: size})
 	}
 	return err
 }
@@ -77,11 +85,20 @@ func (o *outputs) cut() error {
 func (o *outputs) finish() ([]*levels.Table, error) {
 	if o.writer != nil {
 		if err := o.cut(); err != nil {
-			o.abandon()
+			o.reject(err)
 			return nil, err
 		}
 	}
 	return o.done, nil
+}
+
+// reject gives up because of an error. Where that is no sign of a bad disk the files go, which makes room on a full one.
+func (o *outputs) reject(err error) {
+	if noRoom(err) || errors.Is(err, errStopped) {
+		o.discard()
+		return
+	}
+	o.abandon()
 }
 
 // abandon closes what is open. The files stay, as the disk may have failed; the next Open removes them.
@@ -98,19 +115,22 @@ func (o *outputs) abandon() {
 
 // discard is abandon on a disk that works. What cannot be removed is left to the next Open, too.
 func (o *outputs) discard() {
-	numbers := []uint64{}
-	if o.writer != nil {
-		numbers = append(numbers, o.number)
-	}
-	for _, t := range o.done {
-		numbers = append(numbers, t.Number)
-	}
+	tables := o.done
 	o.abandon()
-	for _, number := range numbers {
-		if err := o.db.options.FS.Remove(o.db.path(tableName(number))); err != nil {
-			o.db.options.Logger.Warn("table not removed", "dir", o.db.dir, "table", number, "error", err)
+	for _, number := range o.made {
+		whole := slices.IndexFunc(tables, func(t *levels.Table) bool { return t.Number == number })
+		if o.remove(number) && whole >= 0 {
+			o.db.events.emit(Event{Kind: EventTableDeleted, Table: number, Bytes: tables[whole].Size})
 		}
 	}
+}
+
+func (o *outputs) remove(number uint64) bool {
+	err := o.db.options.FS.Remove(o.db.path(tableName(number)))
+	if err != nil {
+		o.db.options.Logger.Warn("table not removed", "dir", o.db.dir, "table", number, "error", err)
+	}
+	return err == nil
 }
 
 func placeAt(level int, tables []*levels.Table) []levels.Placed {

@@ -42,6 +42,7 @@ type stride struct {
 	rows  int
 	since int
 	bytes int
+	last  int // bytes of the stride that was due
 }
 
 // due counts a row.
@@ -53,7 +54,7 @@ func (s *stride) due(r *record.Row) bool {
 	if s.since < maxRows && s.bytes < maxBytes {
 		return false
 	}
-	s.since, s.bytes = 0, 0
+	s.since, s.bytes, s.last = 0, 0, s.bytes
 	return true
 }
 
@@ -72,12 +73,15 @@ func (p *pace) mayFlush(tables int, part float64) bool {
 	return !p.compacting || float64(tables)+part <= float64(p.burst)+float64(p.most-p.burst)*p.compacted
 }
 
-// paceWriterLocked waits until the memtable may hold so many bytes.
-func (db *DB) paceWriterLocked(bytes int) error {
+// paceWriterLocked waits until the memtable may hold so many bytes. On a full disk only deletes get more than the burst.
+func (db *DB) paceWriterLocked(bytes int, deletes bool) error {
 	if len(db.view.Load().sealed) < maxSealed {
 		return nil
 	}
 	room := func() bool {
+		if deletes && db.fullLocked() != nil {
+			return true // it fits into the memtable, and no more than that
+		}
 		return bytes <= db.mu.pace.memoryBytes(len(db.view.Load().sealed), db.options.MemtableBytes)
 	}
 	db.mu.Lock()
@@ -86,14 +90,14 @@ func (db *DB) paceWriterLocked(bytes int) error {
 	if !wait {
 		return nil
 	}
-	db.counts.stalls.Add(1)
-	return db.await(context.Background(), room)
+	return db.awaitRoom(room)
 }
 
 // paceFlush tells writers how far the flush is, and waits while it is ahead of a compaction.
 func (db *DB) paceFlush(part float64) error {
 	db.mu.Lock()
 	db.mu.pace.flushed = part
+	db.noteMemoryLocked()
 	db.notifyLocked()
 	db.mu.Unlock()
 	return db.await(context.Background(), func() bool {

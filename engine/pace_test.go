@@ -90,7 +90,7 @@ func TestAWriterAheadOfTheDiskGoesOnWithEachPieceOfAFlush(t *testing.T) {
 		disk.closed.Store(true)
 		var applied atomic.Int64
 		done := make(chan error, 1)
-		const rows = 30_000
+		const rows = 40_000
 		go func() {
 			value := make([]byte, 200)
 			for i := range rows {

@@ -101,6 +101,10 @@ var bars = []bar{
 	{"1 KiB values, scan of 100: times Pebble", over("kib-scan", "pebble"), 2, 3, false},
 	{"apply of committed entries: times Pebble with DisableWAL", withoutLog("apply", "pebble"), 2.5, 4, false},
 	{"bytes of files per byte after load", ours("lightning", "load", space), 0.55, 0.45, true},
+	{"hits of the block cache, Zipf 0.99, a tenth of the data: points below Belady's optimum", points(func(h hits) float64 { return h.optimum - h.blocks }), 3, 3, true},
+	{"the same: points below what knowing each key's popularity gives", points(func(h hits) float64 { return h.known - h.blocks }), 3, 3, true},
+	{"the same: points above the better of ARC and LRU", points(func(h hits) float64 { return h.blocks - max(h.arc, h.lru) }), 0.01, 0.01, false},
+	{"hits of the row cache in the bytes of a tenth of the rows: points above the better of ARC and LRU", points(func(h hits) float64 { return h.rows - max(h.arc, h.lru) }), 0.01, 0.01, false},
 	{"resident bytes per key, everything cached", ours("lightning", "get-uniform", resident), 164, 130, true},
 }
 

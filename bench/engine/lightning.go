@@ -2,18 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	db "github.com/lightning-db/lightning/engine"
 )
 
-const noTransactionsYet = "the engine has no transactions yet"
-
 var lightning = &engine{
 	name: "lightning", kind: "lightning", log: true, logFiles: []string{".log"}, open: openLightning(db.LogNever),
-	settings: "memtables of 64 MiB, block cache 256 MiB (64 MiB for big-get), LogAlways for durable writes and LogNever for others, " +
+	settings: "memtables of 64 MiB, caches of rows and blocks 256 MiB together (64 MiB for big-get), transactions with snapshot isolation, LogAlways for durable writes and LogNever for others, " +
 		"where the operating system has a write when it is acknowledged, else its defaults",
-	lacks: map[string]string{"apply": "see lightning-no-log", "mixed": noTransactionsYet},
+	lacks: map[string]string{"apply": "see lightning-no-log"},
 }
 
 var lightningInterval = &engine{
@@ -42,18 +40,21 @@ func openLightning(mode db.LogMode) func(string, config) (store, error) {
 
 type lightningStore struct{ *db.DB }
 
-func (s lightningStore) flush() error              { return s.Flush() }
-func (s lightningStore) settle() error             { return s.Compact(context.Background()) }
-func (s lightningStore) session() (session, error) { return &lightningSession{s.DB, s.NewBatch()}, nil }
+func (s lightningStore) flush() error  { return s.Flush() }
+func (s lightningStore) settle() error { return s.Compact(context.Background()) }
+func (s lightningStore) session() (session, error) {
+	return &lightningSession{db: s.DB, batch: s.NewBatch()}, nil
+}
 
 type lightningSession struct {
 	db    *db.DB
 	batch *db.Batch
+	value []byte
 }
 
 func (s *lightningSession) get(key, buf []byte) ([]byte, bool, error) {
-	row, ok, err := s.db.Get(key, db.MaxVersion)
-	return append(buf, row.Value...), ok, err
+	row, ok, err := s.db.GetInto(buf, key, db.MaxVersion)
+	return row.Value, ok, err
 }
 
 func (s *lightningSession) scan(start []byte, limit int, to *seen) error {
@@ -78,6 +79,20 @@ func (s *lightningSession) write(g *group) error {
 	return s.db.Apply(s.batch)
 }
 
-func (s *lightningSession) update([]byte, func([]byte)) error { return errors.New(noTransactionsYet) }
+// update runs a transaction with snapshot isolation, which is repeated when another one has changed the key meanwhile.
+func (s *lightningSession) update(key []byte, change func([]byte)) error {
+	return s.db.Update(context.Background(), db.TxOptions{}, func(tx *db.Tx) error {
+		row, ok, err := tx.Get(key)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return fmt.Errorf("key %s is gone", key)
+		}
+		s.value = append(s.value[:0], row.Value...)
+		change(s.value)
+		return tx.Put(key, s.value, 0)
+	})
+}
 
 func (s *lightningSession) close() error { return nil }

@@ -110,7 +110,7 @@ func checkNames(s settings) error {
 		}
 	}
 	for name := range strings.SplitSeq(s.workloads, ",") {
-		if name != "" && !slices.ContainsFunc(scenes, func(sc scene) bool { return slices.Contains(sc.workloads, name) }) {
+		if name != "" && name != cacheHits && !slices.ContainsFunc(scenes, func(sc scene) bool { return slices.Contains(sc.workloads, name) }) {
 			return fmt.Errorf("no workload is called %q", name)
 		}
 	}

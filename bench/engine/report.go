@@ -19,6 +19,8 @@ type report struct {
 	settings settings
 	rows     map[measured][]row
 	dashes   map[measured]string
+
+	measuredHits *hits
 }
 
 type measured struct{ workload, engine string }

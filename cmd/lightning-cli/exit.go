@@ -3,10 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/cmd/lightning-cli/store"
+	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/engine/inspect"
 )
 
 // The exit codes. Scripts depend on them.
@@ -20,6 +24,7 @@ const (
 	exitUnknown     = 6 // a write may or may not have been executed
 	exitDenied      = 7 // no credentials, wrong ones, or not allowed
 	exitPartly      = 8 // import: some lines were not written
+	exitDamaged     = 9 // store: something is damaged
 )
 
 // usageError is a mistake on the command line.
@@ -53,9 +58,28 @@ func exitCode(err error) int {
 	}
 	var e *api.Error
 	if !errors.As(err, &e) {
-		return exitUnexpected
+		return exitCodeOfStore(err)
 	}
 	return exitCodeOf(e.Code)
+}
+
+// exitCodeOfStore is for errors of the engine and of the file system.
+func exitCodeOfStore(err error) int {
+	switch {
+	case errors.Is(err, engine.ErrCorrupt), errors.Is(err, engine.ErrUnrepaired):
+		return exitDamaged
+	case errors.Is(err, engine.ErrNoStore), errors.Is(err, fs.ErrNotExist):
+		return exitNotFound
+	case errors.Is(err, engine.ErrLocked):
+		return exitUnavailable
+	case errors.Is(err, store.ErrReplica), errors.Is(err, fs.ErrPermission):
+		return exitDenied
+	case errors.Is(err, store.ErrUnhealthy):
+		return exitCondition
+	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, inspect.ErrUnknown):
+		return exitUsage
+	}
+	return exitUnexpected
 }
 
 func exitCodeOf(c api.Code) int {

@@ -31,6 +31,8 @@ const (
 	EngineSkipChecksum Bug = "engine-skip-checksum"
 	// EngineRetryFailedSync syncs a table again after a sync failed, and believes the second one.
 	EngineRetryFailedSync Bug = "engine-retry-failed-sync"
+	// EngineGoOnAfterFailedSync takes a sync that failed on a full disk for a write that did, and tries again.
+	EngineGoOnAfterFailedSync Bug = "engine-go-on-after-failed-sync"
 	// EngineOpenWithoutSync believes a manifest whose name the process before may not have made durable.
 	EngineOpenWithoutSync Bug = "engine-open-without-sync"
 	// EngineManifestInPlace writes a new manifest over the old one.
@@ -45,6 +47,8 @@ const (
 	EngineCheckpointWithoutSync Bug = "engine-checkpoint-without-sync"
 	// EngineDropTombstone drops a tombstone above a row that it hides.
 	EngineDropTombstone Bug = "engine-drop-tombstone"
+	// EngineDropByPresentHorizon has a compaction drop rows by a horizon that a crash would take back.
+	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
 	EngineForgetSnapshots Bug = "engine-forget-snapshots"
 	// EngineExpireEarly drops a value a millisecond before the horizon has reached its expiry.
@@ -59,10 +63,24 @@ const (
 	EngineFilterForgets Bug = "engine-filter-forgets"
 	// EngineCacheWithoutFile keys cached blocks by their offset alone.
 	EngineCacheWithoutFile Bug = "engine-cache-without-file"
+	// EngineCacheWithoutStore gives all stores of a runtime the same part of its cache of blocks.
+	EngineCacheWithoutStore Bug = "engine-cache-without-store"
+	// EngineFillWithoutStamp puts a row into the row cache whatever was published since it was looked up.
+	EngineFillWithoutStamp Bug = "engine-fill-without-stamp"
+	// EngineRowCacheAnyVersion serves a row from the row cache to reads at versions before the row's.
+	EngineRowCacheAnyVersion Bug = "engine-row-cache-any-version"
+	// EngineStampNotOdd lets fills of the row cache go on while a batch is published.
+	EngineStampNotOdd Bug = "engine-stamp-not-odd"
 	// EngineLogSkipSync takes what was written to the engine's log for synced.
 	EngineLogSkipSync Bug = "engine-log-skip-sync"
 	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
 	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
+	// EngineTxSkipMemtable validates transactions of the engine against tables only.
+	EngineTxSkipMemtable Bug = "engine-tx-skip-memtable"
+	// EngineTxSkipStaged validates transactions of the engine only if something became visible since they began.
+	EngineTxSkipStaged Bug = "engine-tx-skip-staged"
+	// EngineTxSkipRanges does not validate what serializable transactions of the engine walked over.
+	EngineTxSkipRanges Bug = "engine-tx-skip-ranges"
 	// ShardTakeAnySlot executes commands on slots that the shard does not own.
 	ShardTakeAnySlot Bug = "shard-take-any-slot"
 	// ShardApplyOutOfOrder executes an entry although one before it was refused.
@@ -127,6 +145,7 @@ var Claims = []Claim{
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},
 	{EngineRetryFailedSync, "engine", "TestAnyFailedCallIsStickyAndLosesNothingDurable"},
+	{EngineGoOnAfterFailedSync, "engine", "TestAFailedSyncIsFinalAlsoOnAFullDisk"},
 	{EngineOpenWithoutSync, "engine", "TestWhatOpenTellsIsDurable"},
 	{EngineManifestInPlace, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineRemoveBeforeManifest, "engine", "TestForgettingLeavesAPrefix"},
@@ -134,6 +153,7 @@ var Claims = []Claim{
 	{EngineFlushLosesLastRow, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineCheckpointWithoutSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineExpireEarly, "engine", "TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry"},
 	{EngineReadNextVersion, "engine", "TestVersionsAreReadAtTheirTimeDownToTheHorizon"},
@@ -141,8 +161,17 @@ var Claims = []Claim{
 	{EngineEndInclusive, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineFilterForgets, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineCacheWithoutFile, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineCacheWithoutStore, "engine", "TestStoresShareACacheAndKeepApart"},
+	{EngineFillWithoutStamp, "engine/internal/rowcache", "TestNoOrderOfStepsLetsAnOldRowIn"},
+	{EngineFillWithoutStamp, "engine", "TestARowThatWasReadBeforeABatchIsNotCachedAfterIt"},
+	{EngineRowCacheAnyVersion, "engine", "TestVersionsBeforeACachedRowAreReadFromTheStore"},
+	{EngineStampNotOdd, "engine/internal/rowcache", "TestNoOrderOfStepsLetsAnOldRowIn"},
+	{EngineStampNotOdd, "engine", "TestARowThatIsReadWhileABatchIsPublishedIsNotCached"},
 	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
 	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
+	{EngineTxSkipMemtable, "engine", "TestBankTransfersLoseNothing"},
+	{EngineTxSkipStaged, "engine", "TestABatchThatWaitsForTheLogIsAConflict"},
+	{EngineTxSkipRanges, "engine", "TestSerializableTransactionsHaveNoCycle"},
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},

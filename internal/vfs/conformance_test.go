@@ -184,6 +184,22 @@ var conformance = []struct {
 		ok(t, l.Close())
 		wantList(t, fsys, root, "LOCK")
 	}},
+	{"SharedLocksKeepOneAnotherInAndOthersOut", func(t *testing.T, fsys FS, root string) {
+		_, err := fsys.LockShared(root + "/LOCK")
+		wantError(t, err, fs.ErrNotExist, "shared lock of a missing file")
+		wantList(t, fsys, root)
+		l := must(fsys.Lock(root + "/LOCK"))(t)
+		_, err = fsys.LockShared(root + "/LOCK")
+		wantError(t, err, ErrLocked, "shared lock beside an exclusive one")
+		ok(t, l.Close())
+		a, b := must(fsys.LockShared(root+"/LOCK"))(t), must(fsys.LockShared(root+"/LOCK"))(t)
+		ok(t, a.Close())
+		wantError(t, a.Close(), fs.ErrClosed, "second close")
+		_, err = fsys.Lock(root + "/LOCK")
+		wantError(t, err, ErrLocked, "exclusive lock beside a shared one")
+		ok(t, b.Close())
+		ok(t, must(fsys.Lock(root+"/LOCK"))(t).Close())
+	}},
 	{"WriteFileAtomicReplaces", func(t *testing.T, fsys FS, root string) {
 		ok(t, WriteFileAtomic(fsys, root, "a", []byte("one")), WriteFileAtomic(fsys, root, "a", []byte("two")))
 		wantFile(t, fsys, root+"/a", "two")

@@ -135,6 +135,13 @@ func (f *faultFS) Lock(name string) (io.Closer, error) {
 	return f.inner.Lock(name)
 }
 
+func (f *faultFS) LockShared(name string) (io.Closer, error) {
+	if err := f.check(OpLock, name); err != nil {
+		return nil, err
+	}
+	return f.inner.LockShared(name)
+}
+
 type faultFile struct {
 	inner File
 	fs    *faultFS

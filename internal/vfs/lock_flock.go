@@ -8,11 +8,15 @@ import (
 	"syscall"
 )
 
-// lockFile takes flock's exclusive lock. It belongs to the open file, not to the process, so it
+// lockFile takes flock's exclusive or shared lock. It belongs to the open file, not to the process, so it
 // also keeps out a second opener in this process.
-func lockFile(f *os.File) error {
+func lockFile(f *os.File, shared bool) error {
+	how := syscall.LOCK_EX
+	if shared {
+		how = syscall.LOCK_SH
+	}
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue

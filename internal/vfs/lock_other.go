@@ -8,4 +8,4 @@ import (
 )
 
 // lockFile refuses: without a lock that dies with its process two nodes could open one directory.
-func lockFile(*os.File) error { return errors.ErrUnsupported }
+func lockFile(*os.File, bool) error { return errors.ErrUnsupported }

@@ -370,10 +370,11 @@ func (m *Mem) removeTreeLocked(n *node) {
 	}
 }
 
-// memLock is a held lock.
+// memLock is a held lock, or one of those of readers, which have one entry in Mem.
 type memLock struct {
-	fs  *Mem
-	key string
+	fs     *Mem
+	key    string
+	shared int // readers that hold it, 0 for an exclusive one
 }
 
 // Lock implements FS. A crash clone has no locks: they die with the process.
@@ -388,9 +389,47 @@ func (m *Mem) Lock(name string) (io.Closer, error) {
 	if m.mu.locks[key] != nil {
 		return nil, pathError(OpLock, name, ErrLocked)
 	}
-	l := &memLock{m, key}
+	l := &memLock{fs: m, key: key}
 	m.mu.locks[key] = l
 	return l, nil
+}
+
+// LockShared implements FS.
+func (m *Mem) LockShared(name string) (io.Closer, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, err := m.lookupLocked(name); err != nil {
+		return nil, pathError(OpLock, name, err)
+	}
+	key := path.Clean("/" + name)
+	l := m.mu.locks[key]
+	switch {
+	case l == nil:
+		l = &memLock{fs: m, key: key}
+		m.mu.locks[key] = l
+	case l.shared == 0:
+		return nil, pathError(OpLock, name, ErrLocked)
+	}
+	l.shared++
+	return &memReader{lock: l}, nil
+}
+
+// memReader is a reader's share of a lock.
+type memReader struct{ lock *memLock }
+
+// Close gives the share back.
+func (r *memReader) Close() error {
+	l := r.lock
+	if l == nil {
+		return fs.ErrClosed
+	}
+	r.lock = nil
+	l.fs.mu.Lock()
+	defer l.fs.mu.Unlock()
+	if l.shared--; l.shared == 0 {
+		delete(l.fs.mu.locks, l.key)
+	}
+	return nil
 }
 
 // Close releases the lock.

@@ -132,11 +132,24 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("lock %s: %w", name, err)
+	return holdLock(f, false)
+}
+
+func (osFS) LockShared(name string) (io.Closer, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
 	}
-	return f, nil // closing the descriptor releases the lock
+	return holdLock(f, true)
+}
+
+// holdLock locks an open file. Closing it releases the lock.
+func holdLock(f *os.File, shared bool) (io.Closer, error) {
+	if err := lockFile(f, shared); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
+	}
+	return f, nil
 }
 
 // osFile appends by the descriptor's own offset and never seeks.

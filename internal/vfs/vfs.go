@@ -15,6 +15,7 @@ type FS interface {
 	Files
 	Dirs
 	Updates
+	Readers
 }
 
 // Files works on names of files.
@@ -79,7 +80,14 @@ type UpdatedFile interface {
 	Size() (int64, error)
 }
 
-// ErrLocked is returned by Lock when another process, or another part of this one, holds it.
+// Readers keeps writers away from who only reads.
+type Readers interface {
+	// LockShared takes a lock that many may hold at a time, but nobody while Lock is held, and that keeps Lock out. The
+	// file must exist: nothing is written.
+	LockShared(name string) (io.Closer, error)
+}
+
+// ErrLocked is returned by Lock and LockShared when another process, or another part of this one, holds the lock.
 var ErrLocked = errors.New("file is locked")
 
 // ReadFile reads a whole file.

@@ -5,131 +5,158 @@ import (
 	"sync/atomic"
 )
 
-// Place names a block: the number of its file and the offset in it.
+// Place names a block: the number of its file and the offset in it. Files of different stores have the
+// same numbers: see Part.
 type Place struct{ File, Offset uint64 }
 
-// shardCount keeps two cores and their goroutines from queueing on one lock.
-const shardCount = 16
+// address is a place with the store that the file belongs to.
+type address struct {
+	store uint64
+	Place
+}
 
-// Cache maps places to blocks. Safe for concurrent use. A nil Cache holds nothing.
+// hash spreads addresses, whose parts are small numbers and multiples: the finalizer of splitmix64.
+func (a address) hash() uint64 {
+	h := a.store*0x9e3779b97f4a7c15 ^ a.File*0xd6e8feb86659fd93 ^ a.Offset
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	h = (h ^ h>>27) * 0x94d049bb133111eb
+	return h ^ h>>31
+}
+
+// Overhead is what a block costs beyond its own bytes: its entry, its slot in the index, which is at most half full,
+// its slot in the main part, and its share of the sketch.
+const Overhead = 192
+
+// maxShards keeps goroutines that miss from queueing on one lock. Those that hit take none.
+const maxShards = 16
+
+// shardBytes is how many bytes a shard has at least, unless there is only one: a block that is larger than half a shard is not held.
+const shardBytes = 4 << 20
+
+// Cache maps blocks of many stores to values. Safe for concurrent use. A nil Cache holds nothing.
 type Cache[V any] struct {
-	shards       [shardCount]shard[V]
-	hits, misses atomic.Uint64
+	shards atomic.Pointer[[]shard[V]] // a power of two of them
+
+	// resize is held by Resize alone.
+	resize struct {
+		sync.Mutex
+		before Stats // of shards that were replaced
+	}
 }
 
-type shard[V any] struct {
-	mu       sync.Mutex
-	capacity int
-	used     int
-	entries  map[Place]*entry[V]
-	newest   *entry[V] // a ring: newest.before is the oldest
-}
-
-type entry[V any] struct {
-	place         Place
-	value         V
-	size          int
-	before, after *entry[V]
-}
-
-// New makes a cache of so many bytes; zero or fewer makes none.
+// New makes a cache of so many bytes; zero or fewer hold nothing.
 func New[V any](bytes int) *Cache[V] {
-	if bytes <= 0 {
-		return nil
-	}
 	c := &Cache[V]{}
-	for i := range c.shards {
-		c.shards[i].capacity = bytes / shardCount
-		c.shards[i].entries = map[Place]*entry[V]{}
-	}
+	shards := newShards[V](max(bytes, 0))
+	c.shards.Store(&shards)
 	return c
 }
 
-func (c *Cache[V]) shard(p Place) *shard[V] {
-	h := (p.File*0x9E3779B97F4A7C15 ^ p.Offset) * 0xD6E8FEB86659FD93
-	return &c.shards[h>>60]
+func shardCount(bytes int) int {
+	count := 1
+	for count < maxShards && bytes/(2*count) >= shardBytes {
+		count *= 2
+	}
+	return count
 }
 
-// Get finds a block and makes it the newest of its shard.
-func (c *Cache[V]) Get(p Place) (v V, ok bool) {
-	if c == nil {
+func newShards[V any](bytes int) []shard[V] {
+	shards := make([]shard[V], shardCount(bytes))
+	for i := range shards {
+		shards[i].init(bytes/len(shards), uint64(i))
+	}
+	return shards
+}
+
+// shard finds the shard of a hash by its upper bits; the index within uses the lower ones.
+func (c *Cache[V]) shard(h uint64) *shard[V] {
+	shards := *c.shards.Load()
+	return &shards[h>>48&uint64(len(shards)-1)]
+}
+
+func (c *Cache[V]) get(a address) (v V, ok bool) {
+	h := a.hash()
+	s := c.shard(h)
+	e := s.index.Load().find(h, a)
+	if e == nil {
+		s.misses.Add(1)
 		return v, false
 	}
-	s := c.shard(p)
-	s.mu.Lock()
-	e, ok := s.entries[p]
-	if ok {
-		s.unlink(e)
-		s.link(e)
-		v = e.value
+	// Two readers may count one read together: it is an estimate, and a lost one costs less than an exclusive cache line.
+	if n := e.reads.Load(); n < maxReads {
+		e.reads.Store(n + 1)
 	}
-	s.mu.Unlock()
-	if ok {
-		c.hits.Add(1)
-	} else {
-		c.misses.Add(1)
-	}
-	return v, ok
+	s.hits.Add(1)
+	return e.value, true
 }
 
-// Add keeps a block of so many bytes. One larger than half a shard is not kept: it would push out
-// everything else.
-func (c *Cache[V]) Add(p Place, v V, size int) {
+// Resize changes the capacity, and drops what does not fit any more before it returns. A capacity that needs another
+// number of shards, which only those below 64 MiB do, begins with nothing.
+func (c *Cache[V]) Resize(bytes int) {
+	bytes = max(bytes, 0)
+	c.resize.Lock()
+	defer c.resize.Unlock()
+	shards := *c.shards.Load()
+	if shardCount(bytes) == len(shards) {
+		for i := range shards {
+			shards[i].resize(bytes / len(shards))
+		}
+		return
+	}
+	next := newShards[V](bytes)
+	c.shards.Store(&next)
+	for i := range shards { // a late Add into them finds no room
+		shards[i].resize(0)
+	}
+	c.resize.before.add(statsOf(shards))
+}
+
+// Clear drops all blocks, and what is known about others.
+func (c *Cache[V]) Clear() {
 	if c == nil {
 		return
 	}
-	s := c.shard(p)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if size > s.capacity/2 || s.entries[p] != nil {
-		return
-	}
-	for s.used+size > s.capacity { // H1
-		s.drop(s.newest.before)
-	}
-	e := &entry[V]{place: p, value: v, size: size}
-	s.entries[p] = e
-	s.used += size
-	s.link(e)
-}
-
-func (s *shard[V]) drop(e *entry[V]) {
-	s.unlink(e)
-	delete(s.entries, e.place)
-	s.used -= e.size
-}
-
-func (s *shard[V]) link(e *entry[V]) {
-	if s.newest == nil {
-		e.before, e.after = e, e
-	} else {
-		e.after, e.before = s.newest, s.newest.before
-		e.before.after, e.after.before = e, e
-	}
-	s.newest = e
-}
-
-func (s *shard[V]) unlink(e *entry[V]) {
-	if e.after == e {
-		s.newest = nil
-		return
-	}
-	e.before.after, e.after.before = e.after, e.before
-	if s.newest == e {
-		s.newest = e.after
+	shards := *c.shards.Load()
+	for i := range shards {
+		shards[i].clear()
 	}
 }
 
-// Stats tells how often Get found a block, how often not, and how many bytes are held.
-func (c *Cache[V]) Stats() (hits, misses uint64, used int) {
+// Stats are counts since New, and what is held now.
+type Stats struct {
+	Hits, Misses uint64
+	Refused      uint64 // blocks that were read less than those in whose place they would have come, or are too large
+	Evicted      uint64 // blocks that left the main part for others
+	Bytes        int    // held, with Overhead
+	Count        int    // of blocks held
+	Capacity     int    // in bytes
+}
+
+func (s *Stats) add(t Stats) {
+	s.Hits += t.Hits
+	s.Misses += t.Misses
+	s.Refused += t.Refused
+	s.Evicted += t.Evicted
+	s.Bytes += t.Bytes
+	s.Count += t.Count
+	s.Capacity += t.Capacity
+}
+
+func statsOf[V any](shards []shard[V]) (all Stats) {
+	for i := range shards {
+		all.add(shards[i].stats())
+	}
+	return all
+}
+
+// Stats gives the figures.
+func (c *Cache[V]) Stats() Stats {
 	if c == nil {
-		return 0, 0, 0
+		return Stats{}
 	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		used += s.used
-		s.mu.Unlock()
-	}
-	return c.hits.Load(), c.misses.Load(), used
+	c.resize.Lock()
+	defer c.resize.Unlock()
+	all := statsOf(*c.shards.Load())
+	all.add(c.resize.before)
+	return all
 }

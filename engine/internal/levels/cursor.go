@@ -8,53 +8,65 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/table"
 )
 
-// Cursor walks the rows of sorted, disjoint tables, one table after another.
+// Cursor walks the rows of sorted, disjoint tables, one table after another. It opens a table when it comes to it. The zero
+// Cursor is ready for Reset.
 type Cursor struct {
 	tables    []*Table
-	fill      bool
+	keep      bool
 	direction record.Direction
 	at        int
-	open      *table.Cursor // of tables[at], nil at the end
+	open      bool         // the cursor is one of tables[at]
+	cursor    table.Cursor // what it stands at is what this one does
+	row       *record.Row  // nil at the end
 }
 
 var _ record.Cursor = (*Cursor)(nil)
 
-// NewCursor makes a cursor over tables that the caller keeps referenced. fill tells whether the
-// blocks read are kept in the cache.
-func NewCursor(tables []*Table, fill bool) *Cursor {
-	return &Cursor{tables: tables, fill: fill}
+// NewCursor makes a cursor over tables that the caller keeps referenced. keep tells whether the
+// blocks read are kept in the cache; without it a row's bytes are good until the next move only.
+func NewCursor(tables []*Table, keep bool) *Cursor {
+	c := new(Cursor)
+	c.Reset(tables, keep)
+	return c
+}
+
+// Reset makes the cursor one over other tables, which stands nowhere. It keeps its memory.
+func (c *Cursor) Reset(tables []*Table, keep bool) {
+	c.tables, c.keep, c.open, c.row = tables, keep, false, nil
+	c.cursor.Reset(nil, keep)
 }
 
 // Seek implements record.Cursor.
-func (c *Cursor) Seek(k *record.Key, d record.Direction) {
+func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 	c.direction = d
 	switch {
 	case k != nil && d == record.Forward:
-		c.enter(search(c.tables, k.User), k)
+		return c.enter(search(c.tables, k.User), k)
 	case k != nil: // the last table that starts at or before the key
-		c.enter(sort.Search(len(c.tables), func(i int) bool {
+		return c.enter(sort.Search(len(c.tables), func(i int) bool {
 			return bytes.Compare(c.tables[i].Properties.Smallest, k.User) > 0
 		})-1, k)
 	case d == record.Forward:
-		c.enter(0, nil)
-	default:
-		c.enter(len(c.tables)-1, nil)
+		return c.enter(0, nil)
 	}
+	return c.enter(len(c.tables)-1, nil)
 }
 
 // enter seeks in a table and goes on to its neighbours until one has a row.
-func (c *Cursor) enter(i int, k *record.Key) {
+func (c *Cursor) enter(i int, k *record.Key) *record.Row {
 	for ; i >= 0 && i < len(c.tables); i = c.neighbour(i) {
-		if c.open == nil || c.at != i {
-			c.at, c.open = i, c.tables[i].Reader.NewCursor(c.fill)
+		if !c.open || c.at != i {
+			c.at, c.open = i, true
+			c.cursor.Reset(c.tables[i].Reader, c.keep)
 		}
-		c.open.Seek(k, c.direction)
-		if c.open.Row() != nil || c.open.Err() != nil {
-			return
+		c.row = c.cursor.Seek(k, c.direction)
+		if c.row != nil || c.cursor.Err() != nil {
+			return c.row
 		}
 		k = nil
 	}
-	c.open = nil
+	c.open, c.row = false, nil
+	return nil
 }
 
 func (c *Cursor) neighbour(i int) int {
@@ -65,25 +77,20 @@ func (c *Cursor) neighbour(i int) int {
 }
 
 // Step implements record.Cursor.
-func (c *Cursor) Step() {
-	c.open.Step()
-	if c.open.Row() == nil && c.open.Err() == nil {
-		c.enter(c.neighbour(c.at), nil)
+func (c *Cursor) Step() *record.Row {
+	if c.row = c.cursor.Step(); c.row == nil && c.cursor.Err() == nil {
+		return c.enter(c.neighbour(c.at), nil)
 	}
+	return c.row
 }
 
 // Row implements record.Cursor.
-func (c *Cursor) Row() *record.Row {
-	if c.open == nil {
-		return nil
-	}
-	return c.open.Row()
-}
+func (c *Cursor) Row() *record.Row { return c.row }
 
 // Err implements record.Cursor.
 func (c *Cursor) Err() error {
-	if c.open == nil {
+	if !c.open {
 		return nil
 	}
-	return c.open.Err()
+	return c.cursor.Err()
 }

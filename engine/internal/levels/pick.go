@@ -2,6 +2,7 @@ package levels
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 )
 
@@ -37,6 +38,10 @@ type Targets struct {
 	// Writing says that rows wait in memory, so that level 0 will grow and be compacted without more
 	// reasons. Until then garbage that this compaction rewrites anyway can wait for it.
 	Writing bool
+
+	// MaxCount is how many compactions may run at once, 0 for one. When it is more than one, one of them is kept for level 0, as
+	// writers wait for that.
+	MaxCount int
 }
 
 // Droppable says what is not needed any more.
@@ -67,27 +72,90 @@ func (p *Pick) Tables() []*Table { return slices.Concat(p.Inputs, p.Below) }
 // OfZero reports whether the pick takes all of level 0.
 func (p *Pick) OfZero() bool { return p.Level == 0 }
 
-// Pick chooses the next compaction, or nil if nothing is due. It never picks what would change
-// nothing: each kind of pick makes its own reason go away.
-func (s *Set) Pick(t Targets, d Droppable) *Pick {
-	level, score := 0, float64(len(s.Levels[0]))/float64(t.CompactCount)
-	target := t.LevelBytes
-	for l := 1; l < Count-1; l++ {
-		if full := float64(s.Bytes(l)) / float64(target); full > score {
-			level, score = l, full
+// running are the compactions that have not ended yet.
+type running []*Pick
+
+// meets reports whether a pick must wait for one of them: it reads or writes a level that the other does, where the other has keys.
+// So what a compaction found of the levels below its output stays true of its keys until it ends, and no two write
+// tables that overlap.
+func (r running) meets(p *Pick) bool {
+	smallest, largest := span(p.Tables())
+	return slices.ContainsFunc(r, func(other *Pick) bool {
+		if p.Level > other.Output || other.Level > p.Output {
+			return false
 		}
-		target *= levelRatio
+		from, to := span(other.Tables())
+		return p.OfZero() && other.OfZero() || bytes.Compare(smallest, to) <= 0 && bytes.Compare(from, largest) <= 0
+	})
+}
+
+// free gives a pick if it need not wait.
+func (r running) free(p *Pick) *Pick {
+	if p == nil || r.meets(p) {
+		return nil
 	}
-	switch {
-	case score >= 1 && level == 0:
-		return s.pickCount(t)
-	case score > 1:
-		return s.pickFull(level, t)
+	return p
+}
+
+// leaving is how many bytes of a level they will have taken away.
+func (r running) leaving(level int) (n uint64) {
+	for _, p := range r {
+		if p.Level == level && p.Output != level {
+			n += totalSize(p.Inputs)
+		}
 	}
-	if p := s.pickGarbage(t, d); p != nil {
+	return n
+}
+
+// onlyZero reports whether the compactions that may still begin are kept for level 0.
+func (r running) onlyZero(t Targets) bool {
+	deeper := 0
+	for _, p := range r {
+		if !p.OfZero() {
+			deeper++
+		}
+	}
+	return t.MaxCount > 1 && deeper >= t.MaxCount-1
+}
+
+// Pick chooses the next compaction, or nil if nothing is due that can run beside those that do. It never picks what would change
+// nothing: each kind of pick makes its own reason go away.
+func (s *Set) Pick(t Targets, d Droppable, beside ...*Pick) *Pick {
+	r := running(beside)
+	for _, level := range s.due(t, r) {
+		var p *Pick
+		switch {
+		case level == 0:
+			p = r.free(s.pickCount(t))
+		case !r.onlyZero(t):
+			p = s.pickFull(level, t, r)
+		}
+		if p != nil {
+			return p
+		}
+	}
+	if p := s.pickGarbage(t, d, r); p != nil || r.onlyZero(t) {
 		return p
 	}
-	return s.pickSmall(t)
+	return s.pickSmall(t, r)
+}
+
+// due are the levels that are over their targets, the most urgent first.
+func (s *Set) due(t Targets, r running) (due []int) {
+	var scores [Count]float64
+	scores[0] = float64(len(s.Levels[0])) / float64(t.CompactCount)
+	target := t.LevelBytes
+	for level := 1; level < Count-1; level++ {
+		scores[level] = (float64(s.Bytes(level)) - float64(r.leaving(level))) / float64(target)
+		target *= levelRatio
+	}
+	for level, score := range scores {
+		if score > 1 || score == 1 && level == 0 {
+			due = append(due, level)
+		}
+	}
+	slices.SortStableFunc(due, func(a, b int) int { return cmp.Compare(scores[b], scores[a]) })
+	return due
 }
 
 // PickAll compacts everything into the deepest level in use.
@@ -141,14 +209,20 @@ func span(tables []*Table) (smallest, largest []byte) {
 
 // pickFull moves down the table that drags in the least for its size (RocksDB's
 // kMinOverlappingRatio).
-func (s *Set) pickFull(level int, t Targets) *Pick {
+func (s *Set) pickFull(level int, t Targets, r running) *Pick {
 	var best *Pick
 	least := 0.0
 	for _, table := range s.Levels[level] {
-		p := s.down(ReasonSize, level, table)
+		p := r.free(s.down(ReasonSize, level, table))
+		if p == nil {
+			continue
+		}
 		if cost := float64(totalSize(p.Below)) / float64(table.Size+1); best == nil || cost < least {
 			best, least = p, cost
 		}
+	}
+	if best == nil {
+		return nil
 	}
 	// A small table had better be merged with its neighbours below than moved among them.
 	best.Move = len(best.Below) == 0 && best.Inputs[0].Size >= t.TableBytes/2
@@ -163,28 +237,35 @@ func (s *Set) down(reason string, level int, table *Table) *Pick {
 }
 
 // pickGarbage takes the table with the most rows that can go, if they are a good part of it.
-func (s *Set) pickGarbage(t Targets, d Droppable) *Pick {
-	var worst *Table
-	at, most := 0, uint64(0)
+func (s *Set) pickGarbage(t Targets, d Droppable, r running) *Pick {
+	var worst *Pick
+	most := uint64(0)
 	for level, tables := range s.Levels {
 		for _, table := range tables {
 			if t.Writing && s.rewrittenSoon(level, table) {
 				continue
 			}
-			if n := s.droppableRows(level, table, d); n > most && n*garbagePart >= table.Properties.Rows {
-				worst, at, most = table, level, n
+			n := s.droppableRows(level, table, d)
+			if n <= most || n*garbagePart < table.Properties.Rows || level > 0 && r.onlyZero(t) {
+				continue
+			}
+			if p := r.free(s.garbageOf(level, table)); p != nil {
+				worst, most = p, n
 			}
 		}
 	}
+	return worst
+}
+
+// garbageOf rids a table of its garbage.
+func (s *Set) garbageOf(level int, t *Table) *Pick {
 	switch {
-	case worst == nil:
-		return nil
-	case at == 0:
+	case level == 0:
 		return s.pickZero(ReasonGarbage)
-	case at == Count-1 || !s.overlapsFrom(at+1, worst):
-		return &Pick{Reason: ReasonGarbage, Level: at, Output: at, Inputs: []*Table{worst}}
+	case level == Count-1 || !s.overlapsFrom(level+1, t):
+		return &Pick{Reason: ReasonGarbage, Level: level, Output: level, Inputs: []*Table{t}}
 	}
-	return s.down(ReasonGarbage, at, worst)
+	return s.down(ReasonGarbage, level, t)
 }
 
 // rewrittenSoon reports whether the next compaction of level 0 has a table among its inputs.
@@ -242,7 +323,7 @@ func (s *Set) WaitsForSnapshot(d Droppable) bool {
 }
 
 // pickSmall merges a run of small neighbours within their level.
-func (s *Set) pickSmall(t Targets) *Pick {
+func (s *Set) pickSmall(t Targets, r running) *Pick {
 	for level := 1; level < Count; level++ {
 		tables := s.Levels[level]
 		for start := 0; start < len(tables); {
@@ -251,7 +332,9 @@ func (s *Set) pickSmall(t Targets) *Pick {
 				end++
 			}
 			if end-start >= smallRun {
-				return &Pick{Reason: ReasonSmall, Level: level, Output: level, Inputs: tables[start:end:end]}
+				if p := r.free(&Pick{Reason: ReasonSmall, Level: level, Output: level, Inputs: tables[start:end:end]}); p != nil {
+					return p
+				}
 			}
 			start = end + 1
 		}

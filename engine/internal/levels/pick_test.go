@@ -180,3 +180,50 @@ func TestTablesAreReleasedOnceAfterTheirLastSet(t *testing.T) {
 		t.Fatalf("released %v", released)
 	}
 }
+
+// TestPicksBesideThoseThatRun begins with what a set asks for, then asks again while that runs, until nothing more can.
+func TestPicksBesideThoseThatRun(t *testing.T) {
+	all := Droppable{Version: 100, ExpiryMillis: 100, OldestSnapshot: 100}
+	level0 := []string{"0:a-z/100", "0:a-z/100", "0:a-z/100", "0:a-z/100"}
+	for _, c := range []struct {
+		name   string
+		count  int
+		tables []string
+		want   string
+	}{
+		{"one at a time", 1, append([]string{"3:a-c/100 g30@7"}, level0...), "count 0>1 2 move"},
+		{"level 0, and garbage far below it", 2, append([]string{"3:a-c/100 g30@7"}, level0...), "count 0>1 2 move; garbage 3>3 1"},
+		{"not what level 0 goes into", 2, append([]string{"1:a-c/100 g30@7"}, level0...), "count 0>1 5 4 3 2 + 1"},
+		{"beside its keys", 2, []string{"0:a-c/100", "0:a-c/100", "0:a-c/100", "0:a-c/100", "1:a-d/100", "1:e-f/100 g30@7"},
+			"count 0>1 4 3 2 1 + 5; garbage 1>1 6"},
+		{"one is kept for level 0", 2, []string{"1:a-c/600", "1:d-f/600", "1:g-h/600"}, "size 1>2 1 move"},
+		{"two that do not overlap", 3, []string{"1:a-c/600", "1:d-f/600", "1:g-h/1100", "2:a-f/100"}, "size 1>2 3 move; size 1>2 1 + 4"},
+		{"what runs makes room", 3, []string{"1:a-c/600", "1:d-f/600"}, "size 1>2 1 move"},
+		{"both into one table below wait for each other", 3, []string{"1:a-c/1200", "1:d-f/1200", "2:b-e/100"}, "size 1>2 1 + 3"},
+		{"a level and the next one", 3, []string{"1:a-b/1200", "2:m-n/11000"}, "size 1>2 1 move; size 2>3 2 move"},
+		{"not in the same keys", 3, []string{"1:a-b/1200", "2:a-c/200", "2:b1-n/11000"}, "size 1>2 1 + 2"},
+	} {
+		s := build(t, c.tables...)
+		targets := Targets{CompactCount: 4, LevelBytes: 1 << 20, TableBytes: 256 << 10, MaxCount: c.count}
+		var running []*Pick
+		var got []string
+		for len(running) < c.count {
+			p := s.Pick(targets, all, running...)
+			if p == nil {
+				break
+			}
+			running, got = append(running, p), append(got, describe(p))
+		}
+		if text := strings.Join(got, "; "); text != c.want {
+			t.Errorf("%s: %s, want %s", c.name, text, c.want)
+		}
+	}
+}
+
+func TestNothingBeginsBesideACompactionOfEverything(t *testing.T) {
+	all := Droppable{Version: 100, ExpiryMillis: 100, OldestSnapshot: 100}
+	s := build(t, "0:a-b/100", "0:a-b/100", "1:c-d/5000", "3:e-f/100 g90@7")
+	if p := s.Pick(Targets{CompactCount: 2, LevelBytes: 1 << 20, TableBytes: 256 << 10, MaxCount: 3}, all, s.PickAll()); p != nil {
+		t.Error(describe(p))
+	}
+}

@@ -142,6 +142,18 @@ func (s *Set) Overlapping(level int, smallest, largest []byte) []*Table {
 	return tables[start:end:end]
 }
 
+// Within gives the tables of a level below 0 whose ranges meet [start, end), where nil is no end.
+func (s *Set) Within(level int, start, end []byte) []*Table {
+	tables := s.Levels[level]
+	first, last := search(tables, start), len(tables)
+	if end != nil {
+		last = sort.Search(len(tables), func(i int) bool {
+			return bytes.Compare(tables[i].Properties.Smallest, end) >= 0
+		})
+	}
+	return tables[first:max(first, last):max(first, last)]
+}
+
 // CoveredFrom reports whether a table at a level or deeper may hold a user key.
 func (s *Set) CoveredFrom(level int, user []byte) bool {
 	for ; level < Count; level++ {
@@ -158,8 +170,26 @@ func (s *Set) CoveredFrom(level int, user []byte) bool {
 	return false
 }
 
+// EmptyBelow reports whether no level deeper than one has tables.
+func (s *Set) EmptyBelow(level int) bool {
+	for _, tables := range s.Levels[level+1:] {
+		if len(tables) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // Bytes is the size of all tables of a level.
 func (s *Set) Bytes(level int) uint64 { return totalSize(s.Levels[level]) }
+
+// TotalBytes is the size of all tables.
+func (s *Set) TotalBytes() (n uint64) {
+	for level := range s.Levels {
+		n += s.Bytes(level)
+	}
+	return n
+}
 
 func totalSize(tables []*Table) (n uint64) {
 	for _, t := range tables {

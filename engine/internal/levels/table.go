@@ -26,6 +26,11 @@ func (t *Table) Covers(user []byte) bool {
 	return bytes.Compare(t.Properties.Smallest, user) <= 0 && bytes.Compare(user, t.Properties.Largest) <= 0
 }
 
+// Meets reports whether the table's range meets [start, end), where nil is no end.
+func (t *Table) Meets(start, end []byte) bool {
+	return (end == nil || bytes.Compare(t.Properties.Smallest, end) < 0) && bytes.Compare(t.Properties.Largest, start) >= 0
+}
+
 // overlaps reports whether the table's range meets [smallest, largest].
 func (t *Table) overlaps(smallest, largest []byte) bool {
 	return bytes.Compare(t.Properties.Smallest, largest) <= 0 && bytes.Compare(smallest, t.Properties.Largest) <= 0

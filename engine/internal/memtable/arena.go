@@ -8,10 +8,10 @@ const (
 	nodesPerChunk = 1 << nodeChunkBits
 	nodeBytes     = 24
 
-	// maxDataChunkBytes is also the size from which adopting a batch's buffer is worth an
-	// allocation of its own.
+	// A fresh chunk is cleared and then filled: at maxDataChunkBytes it is still in the processor's cache then. A quarter of
+	// that is also the size from which adopting a batch's buffer is worth an allocation of its own.
 	minDataChunkBytes = 16 << 10
-	maxDataChunkBytes = 1 << 20
+	maxDataChunkBytes = 256 << 10
 )
 
 // none is the reference of no row. Rows have references from 1 on, in the order of their sequences.
@@ -20,14 +20,17 @@ const none = uint32(0)
 // node is one row's place, time and neighbour. Only older is written after the row can be found.
 type node struct {
 	version uint64
-	chunk   uint32 // where its bytes are; firstRow is or-ed in
-	offset  uint32 // within the chunk
-	hash    uint32 // of its key
-	older   atomic.Uint32
+	chunk   uint32        // where its bytes are; firstRow is or-ed in
+	offset  uint32        // within the chunk
+	hash    uint32        // of its key
+	older   atomic.Uint32 // replaced is or-ed in
 }
 
 // firstRow marks, in a node's chunk, the row that brought its key into the memtable.
 const firstRow = uint32(1) << 31
+
+// replaced marks, in the link of the row that brought its key, that it is not the newest one any more.
+const replaced = uint32(1) << 31
 
 type nodeChunk [nodesPerChunk]node
 

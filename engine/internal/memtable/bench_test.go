@@ -62,6 +62,30 @@ func BenchmarkGet(b *testing.B) {
 	}
 }
 
+// BenchmarkFlush is what a flush of 64 MiB does to memory: it sorts all keys and walks over them.
+func BenchmarkFlush(b *testing.B) {
+	for _, keys := range []string{"sorted", "new", "again"} {
+		b.Run("keys="+keys, func(b *testing.B) {
+			random := rand.New(rand.NewPCG(1, 1))
+			const rows = 350_000
+			m, value := New(rows), make([]byte, 100)
+			for i := range uint64(rows) {
+				n := map[string]uint64{"sorted": i, "new": random.Uint64N(1e12), "again": random.Uint64N(rows / 3)}[keys]
+				m.Add(AppendRow(nil, record.Put, fmt.Appendf(nil, "user%012d", n), value, 0), []Ref{{0, i + 1}}, i+1)
+			}
+			b.ResetTimer()
+			for b.Loop() {
+				m.order.Store(&order{})
+				c := m.NewCursor()
+				for c.Seek(nil, record.Forward); c.Row() != nil; {
+					c.Step()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
+		})
+	}
+}
+
 // benchFill makes a memtable as full as the engine lets one get, with random keys.
 func benchFill(random *rand.Rand) (m *Memtable, rows int) {
 	const full = 45_000

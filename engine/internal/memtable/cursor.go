@@ -10,9 +10,11 @@ type Cursor struct {
 	direction record.Direction
 	old       int      // entries of the order's parts before the place where the cursor stands
 	recent    int      //
+	ahead     int      // entries of old whose rows were looked at
 	at        uint32   // a row, or none when the cursor stands nowhere
 	newer     []uint32 // Backward: the rows of its key before it, newest first; they have no links back
 	row       record.Row
+	seen      byte // keeps looks from being left out
 }
 
 var _ record.Cursor = (*Cursor)(nil)
@@ -20,8 +22,11 @@ var _ record.Cursor = (*Cursor)(nil)
 // NewCursor makes a cursor that stands nowhere.
 func (m *Memtable) NewCursor() *Cursor { return &Cursor{memtable: m} }
 
+// Reset makes the cursor one of another memtable, or of none, which stands nowhere. It keeps its memory.
+func (c *Cursor) Reset(m *Memtable) { *c = Cursor{memtable: m, newer: c.newer[:0]} }
+
 // Seek implements record.Cursor.
-func (c *Cursor) Seek(k *record.Key, d record.Direction) {
+func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 	c.direction = d
 	if c.order == nil {
 		c.order = c.memtable.ordered()
@@ -38,6 +43,29 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) {
 	default:
 		c.seekBackward(*k)
 	}
+	c.ahead = c.old + lookAhead
+	return c.Row()
+}
+
+// lookAhead is how many rows a long walk forwards looks at before it comes to them. The looks do not depend on each other, so
+// the processor waits for the memory of several at once; a short walk is spared them.
+const lookAhead = 32
+
+// look goes through the rows that come next.
+func (c *Cursor) look() {
+	m, next := c.memtable, c.order.old[c.old:]
+	x := m.index.Load()
+	for _, e := range next[:min(lookAhead, len(next))] {
+		n := m.arena.node(e.row)
+		c.seen += m.arena.row(n)[0]
+		if n.older.Load()&replaced == 0 || x == nil {
+			continue
+		}
+		if row := uint32(x.slots[x.first(e.hash)].Load()); row != none { // most often the newest row of the key
+			c.seen += m.arena.row(m.arena.node(row))[0]
+		}
+	}
+	c.ahead = c.old + lookAhead
 }
 
 // place goes before or behind a key.
@@ -92,6 +120,9 @@ func (c *Cursor) next() uint32 {
 		c.recent++
 		return m.newestOf(o.recent[c.recent-1])
 	case c.old < len(o.old):
+		if c.old >= c.ahead {
+			c.look()
+		}
 		c.old++
 		return m.newestOf(o.old[c.old-1])
 	}
@@ -125,7 +156,7 @@ func (c *Cursor) settleLast() {
 }
 
 // Step implements record.Cursor.
-func (c *Cursor) Step() {
+func (c *Cursor) Step() *record.Row {
 	switch {
 	case c.direction == record.Backward && len(c.newer) > 0:
 		c.settleLast()
@@ -134,10 +165,11 @@ func (c *Cursor) Step() {
 	default:
 		if row := c.memtable.older(c.at); row != none {
 			c.settle(row)
-			return
+			break
 		}
 		c.enter()
 	}
+	return c.Row()
 }
 
 func (c *Cursor) settle(row uint32) {

@@ -13,7 +13,8 @@
 //
 //  1. Add copies the batch's bytes into the current byte chunk in one move, or adopts them as a
 //     chunk of their own when they are large.
-//  2. It computes the hashes of all keys and looks at all their slots, so that the waits for memory overlap.
+//  2. It computes the hashes of all keys and looks at all their slots, so that the waits for memory overlap. As long as each key is behind
+//     all before it there is no index: the rows are sorted, and are searched (ascending.go).
 //  3. For each row a node is written with its place, version and hash; then the row is linked: to
 //     the newest row of its key, whose place in the index it takes, or as the first row of a new key.
 //  4. The number of linked rows is published, and by the engine the batch's last sequence: readers
@@ -35,8 +36,8 @@
 //	T2 whoever follows a link, or finds a row in the index or in an order, finds its node and its
 //	   bytes completely written.
 //	T3 a key that a reader's sequence covers is in the index that the reader finds, and in an order
-//	   made after that: the index is replaced by a larger one, and the number of rows
-//	   published, before the batch is.
+//	   made after that: the index is made, or replaced by a larger one, and the number of rows
+//	   published, before the batch is. Without an index it is among the ascending rows.
 //	T4 rows have nodes in the order of their sequences, without a gap: the place of a node tells the sequence.
 //	T5 codes of one base never order two keys the other way round than the keys themselves do.
 package memtable

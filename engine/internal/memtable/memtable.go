@@ -13,25 +13,28 @@ import (
 // safe for any number, also during Add.
 type Memtable struct {
 	arena arena
-	index atomic.Pointer[index]
+	index atomic.Pointer[index] // nil while keys ascend
 	order atomic.Pointer[order]
 	rows  atomic.Uint32 // how many are linked
 	least atomic.Uint64 // version; MaxVersion while empty
-	seed  maphash.Seed
+	// How many of the rows came with ascending keys, before there was an index.
+	ascending atomic.Uint32
+	searched  atomic.Bool // somebody looked for a key among them
+	seed      maphash.Seed
 
 	// Written by the first Add, before its rows are linked.
 	first uint64 // sequence of the first row
 
 	// Owned by the writer.
-	keys   int
-	hashes []uint32 // of the batch that is added
+	keys     int
+	expected int      // keys that the index has room for at once
+	hashes   []uint32 // of the batch that is added
 }
 
-// New makes an empty memtable, which has room for some keys before its index grows.
+// New makes an empty memtable. Once it has an index, that has room for some keys before it grows.
 func New(keys int) *Memtable {
-	m := &Memtable{seed: maphash.MakeSeed()}
+	m := &Memtable{seed: maphash.MakeSeed(), expected: keys}
 	m.least.Store(record.MaxVersion)
-	m.index.Store(newIndex(slotsFor(keys)))
 	m.order.Store(&order{})
 	m.arena.init()
 	return m
@@ -39,7 +42,11 @@ func New(keys int) *Memtable {
 
 // Bytes is how much memory the rows, their nodes, the index and the order use.
 func (m *Memtable) Bytes() int {
-	return int(m.arena.used.Load()) + m.index.Load().bytes() - minIndexSlots*slotBytes + m.order.Load().bytes()
+	bytes := int(m.arena.used.Load()) + m.order.Load().bytes()
+	if x := m.index.Load(); x != nil {
+		bytes += x.bytes() - minIndexSlots*slotBytes
+	}
+	return bytes
 }
 
 // Rows is how many rows there are.
@@ -64,6 +71,10 @@ func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
 	if m.arena.count == 0 {
 		m.first = first
 	}
+	ascends := m.index.Load() == nil && !m.searched.Load() && m.ascends(buf, rows)
+	if m.index.Load() == nil && !ascends {
+		m.makeIndex()
+	}
 	chunk, start, adopted := m.arena.addData(buf)
 	m.touch(buf, rows)
 	least := m.least.Load()
@@ -75,7 +86,15 @@ func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
 		row := m.arena.newNode()
 		n := m.arena.node(row)
 		n.version, n.chunk, n.offset, n.hash = r.Version, chunk, uint32(start+r.Offset), m.hashes[i]
-		m.insert(row, n)
+		if ascends {
+			n.chunk |= firstRow
+		} else {
+			m.insert(row, n)
+		}
+	}
+	if ascends {
+		m.keys = m.arena.count
+		m.ascending.Store(uint32(m.arena.count)) // T2
 	}
 	m.arena.used.Add(int64(len(buf) + nodeBytes*len(rows)))
 	m.rows.Store(uint32(m.arena.count))
@@ -90,7 +109,9 @@ func (m *Memtable) touch(buf []byte, rows []Ref) {
 	for _, r := range rows {
 		user, _ := rowKey(buf[r.Offset:])
 		hash := m.hash(user)
-		x.slots[x.first(hash)].Load()
+		if x != nil {
+			x.slots[x.first(hash)].Load()
+		}
 		m.hashes = append(m.hashes, hash)
 	}
 }
@@ -136,14 +157,18 @@ func (m *Memtable) link(row uint32, n *node, slot *atomic.Uint64) {
 	before := m.arena.node(newest)
 	if before.version <= n.version {
 		n.older.Store(newest)
+		if before.chunk&firstRow != 0 {
+			before.older.Store(before.older.Load() | replaced)
+		}
 		slot.Store(slotOf(n.hash, row)) // T2: linked only now
 		return
 	}
 	for {
-		next := before.older.Load()
+		link := before.older.Load()
+		next := link &^ replaced
 		if next == none || m.arena.node(next).version <= n.version {
 			n.older.Store(next)
-			before.older.Store(row) // T2: linked only now
+			before.older.Store(row | link&replaced) // T2: linked only now
 			return
 		}
 		before = m.arena.node(next)
@@ -158,6 +183,9 @@ func (m *Memtable) find(user []byte) uint32 { return m.newest(user, m.hash(user)
 // newest is find for who knows the hash of the key.
 func (m *Memtable) newest(user []byte, hash uint32) uint32 {
 	x := m.index.Load()
+	if x == nil {
+		return m.search(user)
+	}
 	for at := x.first(hash); ; at = x.after(at) {
 		slot := x.slots[at].Load()
 		row := uint32(slot)
@@ -167,7 +195,7 @@ func (m *Memtable) newest(user []byte, hash uint32) uint32 {
 	}
 }
 
-func (m *Memtable) older(row uint32) uint32 { return m.arena.node(row).older.Load() }
+func (m *Memtable) older(row uint32) uint32 { return m.arena.node(row).older.Load() &^ replaced }
 
 // user gives the key of a row.
 func (m *Memtable) user(row uint32) []byte {

@@ -34,6 +34,12 @@ func rowKey(b []byte) (key, rest []byte) {
 	return b[w:end:end], b[end:]
 }
 
+// RowKey gives the user key of the encoded row at the start of b.
+func RowKey(b []byte) []byte {
+	key, _ := rowKey(b)
+	return key
+}
+
 // decodeRow fills r from an encoded row. The bytes were written by AppendRow in this process.
 func decodeRow(b []byte, r *record.Row) {
 	key, rest := rowKey(b)

@@ -2,12 +2,20 @@ package merge
 
 import "github.com/lightning-db/lightning/engine/internal/record"
 
-// Cursor is the merge of its parts, which have no row in common.
+// Cursor is the merge of its parts, which have no row in common. The zero Cursor is ready for Reset.
 type Cursor struct {
 	parts     []record.Cursor
-	heap      []record.Cursor // those that have a row, the next one first
 	direction record.Direction
+	row       *record.Row   // of the part that stands first; nil at the end
+	first     record.Cursor // that part
+	others    []standing    // a heap of the others that have a row
 	err       error
+}
+
+// standing is a part with the row at which it stands.
+type standing struct {
+	part record.Cursor
+	row  *record.Row
 }
 
 var _ record.Cursor = (*Cursor)(nil)
@@ -20,48 +28,72 @@ func New(parts ...record.Cursor) record.Cursor {
 	return &Cursor{parts: parts}
 }
 
+// Reset makes the cursor one of other parts, which stands nowhere. It keeps its memory, but not parts.
+func (c *Cursor) Reset(parts []record.Cursor) {
+	clear(c.others[:cap(c.others)])
+	*c = Cursor{parts: parts, others: c.others[:0]}
+}
+
 // Seek implements record.Cursor.
-func (c *Cursor) Seek(k *record.Key, d record.Direction) {
-	c.direction, c.err, c.heap = d, nil, c.heap[:0]
+func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
+	c.direction, c.err, c.row, c.others = d, nil, nil, c.others[:0]
 	for _, p := range c.parts {
-		p.Seek(k, d)
-		if p.Row() != nil {
-			c.heap = append(c.heap, p)
+		if r := p.Seek(k, d); r != nil {
+			c.others = append(c.others, standing{p, r})
 		} else if !c.check(p) {
-			return
+			return nil
 		}
 	}
-	for i := len(c.heap)/2 - 1; i >= 0; i-- {
+	for i := len(c.others)/2 - 1; i >= 0; i-- {
 		c.sink(i)
 	}
+	return c.take()
 }
 
 // check ends the walk if a part failed (G1).
 func (c *Cursor) check(p record.Cursor) bool {
 	if err := p.Err(); err != nil {
-		c.err, c.heap = err, c.heap[:0]
+		c.err, c.row, c.others = err, nil, c.others[:0]
 	}
 	return c.err == nil
 }
 
-// Step implements record.Cursor.
-func (c *Cursor) Step() {
-	top := c.heap[0]
-	top.Step()
-	if top.Row() == nil {
-		if !c.check(top) {
-			return
-		}
-		last := len(c.heap) - 1
-		c.heap[0] = c.heap[last]
-		c.heap = c.heap[:last]
+// take makes the next of the others the first part.
+func (c *Cursor) take() *record.Row {
+	last := len(c.others) - 1
+	if last < 0 {
+		c.first, c.row = nil, nil
+		return nil
 	}
+	c.first, c.row = c.others[0].part, c.others[0].row
+	c.others[0] = c.others[last]
+	c.others = c.others[:last]
 	c.sink(0)
+	return c.row
 }
 
-// before reports whether part a comes before part b in the direction of the walk.
-func (c *Cursor) before(a, b record.Cursor) bool {
-	order := record.Compare(a.Row().Key, b.Row().Key)
+// Step implements record.Cursor. The part that stood first mostly does again: that takes one comparison, and none if
+// no other part has a row.
+func (c *Cursor) Step() *record.Row {
+	c.row = c.first.Step()
+	switch {
+	case c.row == nil:
+		if !c.check(c.first) {
+			return nil
+		}
+		return c.take()
+	case len(c.others) > 0 && c.before(c.others[0].row, c.row):
+		next := c.others[0]
+		c.others[0] = standing{c.first, c.row}
+		c.first, c.row = next.part, next.row
+		c.sink(0)
+	}
+	return c.row
+}
+
+// before reports whether row a comes before row b in the direction of the walk.
+func (c *Cursor) before(a, b *record.Row) bool {
+	order := record.Compare(a.Key, b.Key)
 	if c.direction == record.Backward {
 		return order > 0
 	}
@@ -71,26 +103,21 @@ func (c *Cursor) before(a, b record.Cursor) bool {
 func (c *Cursor) sink(i int) {
 	for {
 		least := i
-		for child := 2*i + 1; child <= 2*i+2 && child < len(c.heap); child++ {
-			if c.before(c.heap[child], c.heap[least]) {
+		for child := 2*i + 1; child <= 2*i+2 && child < len(c.others); child++ {
+			if c.before(c.others[child].row, c.others[least].row) {
 				least = child
 			}
 		}
 		if least == i {
 			return
 		}
-		c.heap[i], c.heap[least] = c.heap[least], c.heap[i]
+		c.others[i], c.others[least] = c.others[least], c.others[i]
 		i = least
 	}
 }
 
 // Row implements record.Cursor.
-func (c *Cursor) Row() *record.Row {
-	if len(c.heap) == 0 {
-		return nil
-	}
-	return c.heap[0].Row()
-}
+func (c *Cursor) Row() *record.Row { return c.row }
 
 // Err implements record.Cursor.
 func (c *Cursor) Err() error { return c.err }

@@ -28,7 +28,7 @@ func (l *list) move(at int) {
 	}
 }
 
-func (l *list) Seek(k *record.Key, d record.Direction) {
+func (l *list) Seek(k *record.Key, d record.Direction) *record.Row {
 	l.direction = d
 	at := len(l.rows)
 	if k != nil {
@@ -40,14 +40,16 @@ func (l *list) Seek(k *record.Key, d record.Direction) {
 		at--
 	}
 	l.move(at)
+	return l.Row()
 }
 
-func (l *list) Step() {
+func (l *list) Step() *record.Row {
 	if l.direction == record.Backward {
 		l.move(l.at - 1)
 	} else {
 		l.move(l.at + 1)
 	}
+	return l.Row()
 }
 
 func (l *list) Row() *record.Row {

@@ -71,10 +71,12 @@ const (
 // Cursor walks rows in the order O1. It is for one goroutine.
 type Cursor interface {
 	// Seek goes to the first row at or after k (Forward) or the last row before k (Backward). A
-	// nil k stands for the end that the direction starts from. It fixes the direction of Step.
-	Seek(k *Key, d Direction)
-	// Step goes on in the direction of the last Seek. It must not be called at the end.
-	Step()
+	// nil k stands for the end that the direction starts from. It fixes the direction of Step. It
+	// returns what Row does then.
+	Seek(k *Key, d Direction) *Row
+	// Step goes on in the direction of the last Seek. It must not be called at the end. It returns
+	// what Row does then.
+	Step() *Row
 	// Row is the current row, valid until the next move, or nil at the end and after an error.
 	Row() *Row
 	// Err is the error that ended the walk, if one did.

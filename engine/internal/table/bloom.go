@@ -1,9 +1,7 @@
 package table
 
 import (
-	"encoding/binary"
-	"math/bits"
-
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
@@ -15,33 +13,6 @@ const (
 	filterBitsPerKey = 10
 	filterProbes     = 7
 )
-
-// Constants of the hash: odd numbers with as many ones as zeros, from wyhash.
-const (
-	hashA = 0xa0761d6478bd642f
-	hashB = 0xe7037ed1a0b428db
-	hashC = 0x8ebc6af09c88c6e3
-)
-
-// hashKey is part of the table format: the filter is made of it.
-func hashKey(key []byte) uint64 {
-	h := uint64(len(key)) ^ hashA
-	for len(key) >= 8 {
-		h = mix(h^binary.LittleEndian.Uint64(key), hashB)
-		key = key[8:]
-	}
-	if len(key) > 0 {
-		var tail [8]byte
-		copy(tail[:], key)
-		h = mix(h^binary.LittleEndian.Uint64(tail[:]), hashC)
-	}
-	return mix(h^hashC, hashA)
-}
-
-func mix(a, b uint64) uint64 {
-	high, low := bits.Mul64(a, b)
-	return high ^ low
-}
 
 // buildFilter makes a filter of the hashes of all user keys.
 func buildFilter(hashes []uint64) []byte {
@@ -64,7 +35,7 @@ func buildFilter(hashes []uint64) []byte {
 func filterGroup(filter []byte, h uint64) (group []byte, probe uint64) {
 	groups := uint64(len(filter) / filterGroupBytes)
 	at := (h >> 32) * groups >> 32 * filterGroupBytes
-	return filter[at : at+filterGroupBytes], mix(h, hashB)
+	return filter[at : at+filterGroupBytes], keyhash.Again(h)
 }
 
 // mayContain is false only for keys that are not in the table.

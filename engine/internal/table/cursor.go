@@ -4,163 +4,152 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/record"
 )
 
-// The three depths of a table's tree.
-const (
-	depthTop = iota
-	depthIndex
-	depthData
-	depths
-)
-
-// Cursor walks a table. It keeps one block of each depth.
+// Cursor walks a table. It has one block at a time. The zero Cursor is ready for Reset.
 type Cursor struct {
 	reader    *Reader
-	fill      bool // whether blocks go into the cache
+	keep      bool // whether blocks go into the cache
 	direction record.Direction
-	at        [depths]blockCursor
-	handles   [depths]handle // of the blocks, for errors
+	at        int    // which block
+	block     *block // nil at the end
+	index     int    // of the row in it
+	plain     bool   // the block's rows have all the same kind, and no expiry
+	row       record.Row
+	key       []byte // what row.User is
 	err       error
-	keys      [depths][inlineKeyBytes]byte // where the cursors' keys begin their life
+	ahead     readAhead
 }
-
-// inlineKeyBytes saves three allocations a point read for keys up to it.
-const inlineKeyBytes = 64
 
 var _ record.Cursor = (*Cursor)(nil)
 
-// NewCursor makes a cursor that stands nowhere. fill tells whether the blocks it reads are kept
-// in the cache; a walk over everything had better not.
-func (r *Reader) NewCursor(fill bool) *Cursor {
-	c := &Cursor{reader: r, fill: fill}
-	for i := range c.at {
-		c.at[i].key = c.keys[i][:0]
-	}
-	c.at[depthTop].enter(r.top)
+// NewCursor makes a cursor that stands nowhere. keep tells whether the blocks it reads are kept
+// in the cache; a walk over everything had better not. Without it a row's bytes are good until the next move only.
+func (r *Reader) NewCursor(keep bool) *Cursor {
+	c := new(Cursor)
+	c.Reset(r, keep)
+	return c
+}
+
+// Reset makes the cursor one of another table, which stands nowhere. It keeps its memory.
+func (c *Cursor) Reset(r *Reader, keep bool) {
+	c.reader, c.keep, c.block, c.err = r, keep, nil, nil
+	c.row = record.Row{}
+	c.ahead.reset()
+}
+
+// Singly makes the cursor read block by block, so that a fault of the disk costs no block but its own.
+func (c *Cursor) Singly() *Cursor {
+	c.ahead.singly = true
 	return c
 }
 
 // Row implements record.Cursor.
 func (c *Cursor) Row() *record.Row {
-	if c.err != nil {
+	if c.block == nil {
 		return nil
 	}
-	return c.at[depthData].current()
+	return &c.row
 }
 
 // Err implements record.Cursor.
 func (c *Cursor) Err() error { return c.err }
 
 // Seek implements record.Cursor.
-func (c *Cursor) Seek(k *record.Key, d record.Direction) {
+func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 	c.direction, c.err = d, nil
-	c.at[depthTop].enter(c.reader.top)
-	c.at[depthData].valid = false
+	x := c.reader.index
 	switch {
+	case k == nil && d == record.Forward:
+		return c.enter(0, 0)
 	case k == nil:
-		c.edge(depthTop)
-	case c.descend(*k):
-		if d == record.Backward && !c.at[depthData].stepBack() {
-			c.turn(depthData)
-		}
-	case d == record.Backward && c.err == nil: // every row is before k
-		c.at[depthTop].enter(c.reader.top)
-		c.edge(depthTop)
+		return c.enter(x.count-1, -1)
 	}
-	c.check(depthData)
+	n := x.find(k)
+	if !c.load(n) {
+		return nil
+	}
+	i, _ := c.block.seek(k)
+	if d == record.Backward {
+		return c.settleBack(i - 1)
+	}
+	if i == c.block.count {
+		return c.enter(n+1, 0)
+	}
+	return c.settle(i)
 }
 
-// descend goes to the first row at or after k. An index row bears the last key of its block, so
-// the block that an index finds holds the row.
-func (c *Cursor) descend(k record.Key) bool {
-	for depth := depthTop; ; depth++ {
-		if !c.at[depth].seek(k) {
-			c.check(depth)
-			if c.err == nil && depth > depthTop {
-				c.err = c.reader.malformed(c.handles[depth], "index")
-			}
-			return false
-		}
-		if depth == depthData {
-			return true
-		}
-		if !c.load(depth + 1) {
-			return false
-		}
+// enter goes to a row of a block; -1 is the last one.
+func (c *Cursor) enter(n, i int) *record.Row {
+	if n < 0 || n == c.reader.index.count {
+		c.block = nil
+		return nil
 	}
+	if !c.load(n) {
+		return nil
+	}
+	if i < 0 {
+		i = c.block.count - 1
+	}
+	return c.settle(i)
 }
 
-// edge goes down to the first or last row below the block at a depth.
-func (c *Cursor) edge(depth int) bool {
-	for ; ; depth++ {
-		ok := false
-		if c.direction == record.Backward {
-			ok = c.at[depth].last()
-		} else {
-			ok = c.at[depth].first()
-		}
-		if !ok || depth == depthData {
-			c.check(depth)
-			return ok
-		}
-		if !c.load(depth + 1) {
-			return false
-		}
+// settleBack goes to a row, or to the last one of the block before if the row is -1.
+func (c *Cursor) settleBack(i int) *record.Row {
+	if i < 0 {
+		return c.enter(c.at-1, -1)
 	}
-}
-
-// turn goes to the near edge of the neighbour of the block at a depth.
-func (c *Cursor) turn(depth int) bool {
-	switch {
-	case depth == depthTop || c.err != nil:
-		return false
-	case c.move(depth - 1):
-		return c.load(depth) && c.edge(depth)
-	}
-	return c.turn(depth - 1)
-}
-
-// move goes one row on within the block at a depth.
-func (c *Cursor) move(depth int) bool {
-	ok := false
-	if c.direction == record.Backward {
-		ok = c.at[depth].stepBack()
-	} else {
-		ok = c.at[depth].step()
-	}
-	if !ok {
-		c.check(depth)
-	}
-	return ok
+	return c.settle(i)
 }
 
 // Step implements record.Cursor.
-func (c *Cursor) Step() {
-	if !c.move(depthData) && c.err == nil {
-		c.turn(depthData)
+func (c *Cursor) Step() *record.Row {
+	if c.direction == record.Backward {
+		return c.settleBack(c.index - 1)
+	}
+	b, i := c.block, c.index+1
+	if i == b.count {
+		return c.enter(c.at+1, 0)
+	}
+	c.index = i
+	// Of the key before, what this one shares with the first of the group is there already.
+	shared := len(b.prefix) + int(b.shared.get(b.data, i))
+	start, end := b.starts.get(b.data, i), b.starts.get(b.data, i+1)
+	c.key = append(c.key[:shared], b.data[start:end]...)
+	c.fill(i)
+	return &c.row
+}
+
+// settle goes to any row of the block.
+func (c *Cursor) settle(i int) *record.Row {
+	c.index = i
+	c.key = c.block.whole(c.key[:0], c.block.data, i)
+	c.fill(i)
+	return &c.row
+}
+
+// fill sets the current row, except what is the same for all rows of the block.
+func (c *Cursor) fill(i int) {
+	b, row := c.block, &c.row
+	row.User = c.key
+	row.Version, row.Sequence = b.version.get(b.data, i), b.sequence.get(b.data, i)
+	start, end := b.values.get(b.data, i), b.values.get(b.data, i+1)
+	row.Value = b.data[start:end:end]
+	if !c.plain {
+		row.Kind, row.Expiry = record.Kind(b.kind.get(b.data, i)), b.expiry.get(b.data, i)
 	}
 }
 
-// load reads the block that the row at the depth above names.
-func (c *Cursor) load(depth int) bool {
-	c.at[depth].valid = false
-	h, ok := parseHandle(c.at[depth-1].row.Value)
-	if !ok {
-		c.err = c.reader.malformed(c.handles[depth-1], "block handle")
+// load makes a block the current one.
+func (c *Cursor) load(n int) bool {
+	if c.block != nil && c.at == n {
+		return true
+	}
+	b, err := c.ahead.block(c.reader, n, c.keep, c.direction)
+	if c.at, c.block = n, b; err != nil {
+		c.block, c.err = nil, err
 		return false
 	}
-	b, err := c.reader.block(h, c.fill)
-	if err != nil {
-		c.err = err
-		return false
+	if c.plain = b.kind.constant() && b.expiry.constant(); c.plain {
+		c.row.Kind, c.row.Expiry = record.Kind(b.kind.base), b.expiry.base
 	}
-	c.handles[depth] = h
-	c.at[depth].enter(b)
 	return true
-}
-
-// check turns a malformed row into the cursor's error.
-func (c *Cursor) check(depth int) {
-	if c.at[depth].bad && c.err == nil {
-		c.err = c.reader.malformed(c.handles[depth], "row")
-	}
 }

@@ -3,13 +3,16 @@
 // It is not a set of tables: levels, deletion and which version wins are the engine's. The format
 // is specified in docs/formats/table.md. The life of a table:
 //
-//  1. NewWriter takes an empty file; Add appends rows in order into a data block; a full block is
-//     compressed if that pays, gets its checksum and goes to the file; its last key goes into
-//     the index.
+//  1. NewWriter takes an empty file; Add appends rows in order into a data block. A full block is laid out in
+//     columns, compressed if that pays, gets its checksum and goes to the file; what separates it
+//     from the next one goes into the index.
 //  2. Finish writes index, filter, properties and footer, and syncs the file.
-//  3. Open reads footer, properties, filter and top index, which stay in memory.
-//  4. Get asks the filter, walks top index, index block and data block; NewCursor walks rows in
-//     both directions. Blocks come from the cache or from the disk, then with all checks.
+//  3. Open reads footer, index, filter and properties, which stay in memory, outside of any cache.
+//  4. Get asks the filter, finds the one data block by the index, and the row in it by a binary search: without
+//     an object, without decoding what is before the row. NewCursor walks rows in both directions. Blocks come from the cache or from the
+//     disk, then with all checks.
+//
+// A block is checked whole when it comes from the disk. From then on its rows are read without checks that could fail.
 //
 // Goroutines: none. A Reader is safe for concurrent use, a Writer and a Cursor are for one
 // goroutine. Locks: none but the cache's.

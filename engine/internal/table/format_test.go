@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -21,26 +22,47 @@ func goldenRows() []record.Row {
 	}
 }
 
-func goldenS2Rows() []record.Row {
+func goldenPackedRows() []record.Row {
 	return []record.Row{{Key: record.Key{User: []byte("k"), Version: 1, Sequence: 1}, Kind: record.Put, Value: bytes.Repeat([]byte("ab"), 300)}}
 }
 
-func TestFormatIsThatOfTheDocument(t *testing.T) {
-	fs := vfs.NewMem()
-	writeTable(t, fs, "t", 7, goldenRows(), 1024)
-	got, err := vfs.ReadFile(fs, "t")
-	if err != nil {
-		t.Fatal(err)
+// goldenManyRows take a block each: their values do not fit beside another one.
+func goldenManyRows() (rows []record.Row) {
+	for i, k := range []record.Key{
+		{User: []byte("app"), Version: 1, Sequence: 1},
+		{User: []byte("apple"), Version: 9, Sequence: 3},
+		{User: []byte("apple"), Version: 7, Sequence: 2},
+		{User: []byte("apricot"), Version: 4, Sequence: 4},
+	} {
+		rows = append(rows, record.Row{Key: k, Kind: record.Put, Value: []byte("0123456789" + string(rune('a'+i)))})
 	}
-	if want := testkit.Golden(t, "table.hex"); !bytes.Equal(got, want) {
-		t.Fatalf("written as\n%x\nwant\n%x", got, want)
+	return rows
+}
+
+func TestFormatIsThatOfTheDocument(t *testing.T) {
+	for name, golden := range map[string]struct {
+		rows       []record.Row
+		blockBytes int
+	}{"table.hex": {goldenRows(), 1024}, "table-blocks.hex": {goldenManyRows(), 20}} {
+		fs := vfs.NewMem()
+		writeTable(t, fs, "t", 7, golden.rows, golden.blockBytes)
+		got, err := vfs.ReadFile(fs, "t")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := testkit.Golden(t, name); !bytes.Equal(got, want) {
+			t.Errorf("%s: written as\n%x\nwant\n%x", name, got, want)
+		}
 	}
 }
 
-// TestTablesOfTheFormatAreRead also reads a compressed block; how exactly the library compresses
+// TestTablesOfTheFormatAreRead also reads compressed blocks; how exactly the library compresses
 // is not part of the format.
 func TestTablesOfTheFormatAreRead(t *testing.T) {
-	for name, rows := range map[string][]record.Row{"table.hex": goldenRows(), "table-s2.hex": goldenS2Rows()} {
+	for name, rows := range map[string][]record.Row{
+		"table.hex": goldenRows(), "table-blocks.hex": goldenManyRows(),
+		"table-s2.hex": goldenPackedRows(), "table-zstd.hex": goldenPackedRows(),
+	} {
 		fs := vfs.NewMem()
 		f, _ := fs.Create("t")
 		if _, err := f.Write(testkit.Golden(t, name)); err != nil {
@@ -66,12 +88,12 @@ func TestFilterKnowsAllItsKeysAndFewOthers(t *testing.T) {
 	}
 	const n = 20_000
 	for i := range n {
-		hashes = append(hashes, hashKey(key(i)))
+		hashes = append(hashes, keyhash.Of(key(i)))
 	}
 	filter := buildFilter(hashes)
 	wrong := 0
 	for i := range 2 * n {
-		perhaps := mayContain(filter, hashKey(key(i)))
+		perhaps := mayContain(filter, keyhash.Of(key(i)))
 		if i < n && !perhaps {
 			t.Fatalf("key %d is denied", i)
 		}

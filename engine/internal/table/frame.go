@@ -7,8 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 
-	"github.com/klauspost/compress/s2"
-
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -19,14 +17,8 @@ import (
 // a right block in a wrong place is found out too.
 const frameBytes = 5
 
-// Types of blocks.
-const (
-	typePlain = 0
-	typeS2    = 1
-)
-
 // maxBlockBytes bounds a block before compression: one row of the largest key and value, which
-// has a block of its own, or a filter or top index of the largest table.
+// has a block of its own, or a filter or index of the largest table.
 const maxBlockBytes = 66 << 20
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -39,21 +31,8 @@ type handle struct {
 	raw    uint32
 }
 
-func (h handle) append(b []byte) []byte {
-	b = binary.AppendUvarint(b, h.offset)
-	b = binary.AppendUvarint(b, uint64(h.stored))
-	return binary.AppendUvarint(b, uint64(h.raw))
-}
-
-func parseHandle(b []byte) (h handle, ok bool) {
-	offset, w := binary.Uvarint(b)
-	if w <= 0 {
-		return h, false
-	}
-	stored, b, ok1 := takeLength(b[w:])
-	raw, b, ok2 := takeLength(b)
-	return handle{offset, uint32(stored), uint32(raw)}, ok1 && ok2 && len(b) == 0
-}
+// end is where the next frame begins.
+func (h handle) end() uint64 { return h.offset + uint64(h.stored) + frameBytes }
 
 func frameSum(payloadAndType []byte, offset, number uint64) uint32 {
 	var place [16]byte
@@ -62,36 +41,13 @@ func frameSum(payloadAndType []byte, offset, number uint64) uint32 {
 	return crc32.Update(crc32.Checksum(payloadAndType, castagnoli), castagnoli, place[:])
 }
 
-// appendFrame frames raw at an offset of a file. Compression must save an eighth, or reading the
-// block would cost more than it saves.
-func appendFrame(dst, raw []byte, offset, number uint64, compress bool) ([]byte, handle) {
+// appendFrame frames raw, compressed by c, at an offset of a file.
+func appendFrame(dst, raw []byte, offset, number uint64, c *compressor) ([]byte, handle) {
 	start := len(dst)
-	kind := byte(typePlain)
-	if compress {
-		dst = appendS2(dst, raw)
-		if len(dst)-start <= len(raw)-len(raw)/8 {
-			kind = typeS2
-		} else {
-			dst = dst[:start]
-		}
-	}
-	if kind == typePlain {
-		dst = append(dst, raw...)
-	}
+	dst, kind := c.compress(dst, raw)
 	h := handle{offset: offset, stored: uint32(len(dst) - start), raw: uint32(len(raw))}
 	dst = append(dst, kind)
 	return binary.LittleEndian.AppendUint32(dst, frameSum(dst[start:], offset, number)), h
-}
-
-func appendS2(dst, raw []byte) []byte {
-	most := s2.MaxEncodedLen(len(raw))
-	if most < 0 {
-		return append(dst, raw...)
-	}
-	if cap(dst)-len(dst) < most {
-		dst = append(make([]byte, 0, len(dst)+most), dst...)
-	}
-	return dst[:len(dst)+len(s2.Encode(dst[len(dst):len(dst)+most], raw))]
 }
 
 // source is an open file with what its checks need.
@@ -102,45 +58,59 @@ type source struct {
 	size   int64
 }
 
-// read gives the payload of a block after all checks (B1).
-func (s *source) read(h handle) ([]byte, error) {
-	end := h.offset + uint64(h.stored) + frameBytes
-	if h.offset > uint64(s.size) || end > uint64(s.size) || h.raw > maxBlockBytes {
-		return nil, corrupt.Shape(s.name, int64(h.offset), "block handle",
+// check makes sure that a block can be where its handle says.
+func (s *source) check(h handle) error {
+	if h.offset > uint64(s.size) || h.end() > uint64(s.size) || h.raw > maxBlockBytes {
+		return corrupt.Shape(s.name, int64(h.offset), "block handle",
 			fmt.Sprintf("at most %d bytes in a file of %d", maxBlockBytes, s.size),
-			fmt.Sprintf("%d bytes to %d", h.raw, end))
+			fmt.Sprintf("%d bytes to %d", h.raw, h.end()))
 	}
-	frame := make([]byte, h.stored+frameBytes)
-	if err := s.readAt(frame, int64(h.offset)); err != nil {
+	return nil
+}
+
+// read gives a block after all checks (B1), in memory of its own.
+func (s *source) read(h handle) ([]byte, error) {
+	if err := s.check(h); err != nil {
 		return nil, err
 	}
+	frame := takeFrame(int(h.stored) + frameBytes)
+	defer frame.give()
+	if err := s.readAt(frame.bytes, int64(h.offset)); err != nil {
+		return nil, err
+	}
+	return s.open(nil, frame.bytes, h)
+}
+
+// open checks a frame and gives the block in it, decompressed or copied into dst if that has room.
+func (s *source) open(dst, frame []byte, h handle) ([]byte, error) {
 	body := frame[:h.stored+1]
 	expected := binary.LittleEndian.Uint32(frame[h.stored+1:])
 	if found := frameSum(body, h.offset, s.number); found != expected && !seededbug.Enabled(seededbug.EngineSkipChecksum) {
 		return nil, corrupt.Sum(s.name, int64(h.offset), "block", expected, found)
 	}
-	return s.unpack(body[:h.stored:h.stored], body[h.stored], h)
+	payload, kind := body[:h.stored], body[h.stored]
+	if kind > typeZstd {
+		return nil, corrupt.Shape(s.name, int64(h.offset), "block type", "0, 1 or 2", kind)
+	}
+	if announced(payload, kind) != int(h.raw) {
+		return nil, s.wrongLength(h)
+	}
+	if cap(dst) < int(h.raw) {
+		dst = make([]byte, h.raw) // B2: allocated only now
+	}
+	dst = dst[:h.raw:h.raw]
+	if kind == typePlain {
+		copy(dst, payload)
+		return dst, nil
+	}
+	if !unpack(dst, payload, kind) {
+		return nil, s.wrongLength(h)
+	}
+	return dst, nil
 }
 
-func (s *source) unpack(payload []byte, kind byte, h handle) ([]byte, error) {
-	found := len(payload)
-	switch kind {
-	case typePlain:
-		if h.raw == h.stored {
-			return payload, nil
-		}
-	case typeS2:
-		n, err := s2.DecodedLen(payload)
-		if err == nil && n == int(h.raw) { // B2: allocated only now
-			if raw, err := s2.Decode(make([]byte, n), payload); err == nil {
-				return raw, nil
-			}
-		}
-		found = n
-	default:
-		return nil, corrupt.Shape(s.name, int64(h.offset), "block type", "0 or 1", kind)
-	}
-	return nil, corrupt.Shape(s.name, int64(h.offset), "block length", h.raw, found)
+func (s *source) wrongLength(h handle) error {
+	return corrupt.Shape(s.name, int64(h.offset), "block length", h.raw, "a payload of another")
 }
 
 // readAt fills b. A file that ends too soon is damage, any other failure is the disk's.

@@ -1,10 +1,12 @@
 package table
 
 import (
+	"encoding/binary"
 	"errors"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -19,34 +21,26 @@ func FuzzBlock(f *testing.F) {
 	f.Add(append([]byte(nil), b.finish()...), []byte("apple"), uint64(200))
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0}, []byte{}, uint64(0))
 	f.Fuzz(func(t *testing.T, raw, user []byte, version uint64) {
-		parsed, err := parseBlock(raw)
+		b, err := parseBlock(raw)
 		if err != nil {
 			return
 		}
-		var c blockCursor
-		c.enter(parsed)
-		forward := 0
-		for ok := c.first(); ok; ok = c.step() {
-			forward++
+		var row record.Row
+		for i := range b.count {
+			b.fill(i, &row)
+			b.whole(nil, b.data, i)
 		}
-		if c.bad {
-			return
+		k := record.Key{User: user, Version: version}
+		if i, equal := b.seek(&k); i < 0 || i > b.count || equal && i == b.count {
+			t.Fatalf("row %d of %d", i, b.count)
 		}
-		backward := 0
-		for ok := c.last(); ok; ok = c.stepBack() {
-			backward++
-		}
-		if c.bad || forward != backward {
-			t.Fatalf("%d rows forward, %d backward", forward, backward)
-		}
-		c.seek(record.Key{User: user, Version: version})
-		c.seekBefore(record.Key{User: user, Version: version})
+		b.find(b.data, user, true)
 	})
 }
 
 // FuzzTable reads arbitrary bytes as a table: a CorruptionError or rows, no panic.
 func FuzzTable(f *testing.F) {
-	for _, rows := range [][]record.Row{goldenRows(), goldenS2Rows()} {
+	for _, rows := range [][]record.Row{goldenRows(), goldenPackedRows(), goldenManyRows()} {
 		fs := vfs.NewMem()
 		writeTable(f, fs, "t", 7, rows, 1024)
 		b, err := vfs.ReadFile(fs, "t")
@@ -84,31 +78,33 @@ func readTable(t *testing.T, b []byte) {
 		k := record.Key{User: []byte(user), Version: 250, Sequence: 100}
 		c.Seek(&k, record.Forward)
 		c.Seek(&k, record.Backward)
-		table.Get(k)
+		table.Get(&k, keyhash.Of(k.User), new(record.Row))
 	}
 }
 
 // FuzzTree reads arbitrary blocks, framed and with right checksums, as a table's tree: whatever
 // they say of each other, walks end, in a CorruptionError or with rows.
 func FuzzTree(f *testing.F) {
-	var data, index, top blockBuilder
-	for _, r := range goldenRows() {
+	var data blockBuilder
+	rows := goldenRows()
+	for _, r := range rows {
 		data.add(&r)
 	}
-	last := goldenRows()[3].Key
-	index.add(&record.Row{Key: last, Kind: record.Put, Value: handle{0, uint32(data.size()), uint32(data.size())}.append(nil)})
-	at := handle{uint64(data.size() + frameBytes), uint32(index.size()), uint32(index.size())}
-	top.add(&record.Row{Key: last, Kind: record.Put, Value: at.append(nil)})
-	f.Add(data.finish(), index.finish(), top.finish())
-	f.Fuzz(func(t *testing.T, data, index, top []byte) {
+	first := append([]byte(nil), data.finish()...)
+	var index indexBuilder
+	index.add(handle{0, uint32(len(first)), uint32(len(first))})
+	index.separate(&rows[1].Key, &rows[2].Key)
+	index.add(handle{uint64(len(first) + frameBytes), uint32(len(first)), uint32(len(first))})
+	f.Add(first, first, index.finish())
+	f.Fuzz(func(t *testing.T, first, second, index []byte) {
 		var b []byte
 		frame := func(raw []byte) (h handle) {
-			b, h = appendFrame(b, raw, uint64(len(b)), 7, false)
+			b, h = appendFrame(b, raw, uint64(len(b)), 7, &compressor{})
 			return h
 		}
-		frame(data)
-		frame(index)
-		foot := footer{number: 7, top: frame(top), filter: frame(buildFilter(nil))}
+		frame(first)
+		frame(second)
+		foot := footer{number: 7, index: frame(index), filter: frame(buildFilter(nil))}
 		p := Properties{Rows: 1, Keys: 1}
 		foot.properties = frame(p.append(nil))
 		readTable(t, foot.append(b))
@@ -119,7 +115,9 @@ func FuzzTree(f *testing.F) {
 func FuzzParts(f *testing.F) {
 	p := Properties{Rows: 4, Keys: 3, Smallest: []byte("a"), Largest: []byte("b")}
 	f.Add(p.append(nil))
-	f.Add(handle{1, 2, 3}.append(nil))
+	var x indexBuilder
+	x.add(handle{0, 2, 3})
+	f.Add(x.finish())
 	foot := footer{number: 7}
 	f.Add(foot.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -129,15 +127,26 @@ func FuzzParts(f *testing.F) {
 				t.Fatal("properties do not survive")
 			}
 		}
-		if h, ok := parseHandle(b); ok {
-			if again, ok := parseHandle(h.append(nil)); !ok || again != h {
-				t.Fatal("a handle does not survive")
+		if x, err := parseIndex(b, 1<<20); err == nil {
+			for i := range x.count {
+				x.handle(i)
+			}
+			if n := x.find(&record.Key{User: b, Version: 1}); n < 0 || n >= x.count {
+				t.Fatalf("block %d of %d", n, x.count)
 			}
 		}
 		parseFooter(b, "t", 0, 7)
 		s := source{name: "t", number: 7}
-		if len(b) > 6 {
-			s.unpack(b[1:], b[0], handle{stored: uint32(len(b) - 1), raw: uint32(b[1]) | uint32(b[2])<<8})
+		for _, kind := range []byte{typePlain, typeS2, typeZstd, typeSealed} {
+			raw := max(announced(b, kind), 0)
+			if raw > 1<<20 {
+				continue
+			}
+			body := append(append([]byte(nil), b...), kind)
+			framed := binary.LittleEndian.AppendUint32(body, frameSum(body, 0, 7))
+			if got, err := s.open(nil, framed, handle{stored: uint32(len(b)), raw: uint32(raw)}); err == nil && len(got) != raw {
+				t.Fatal("a block of another length")
+			}
 		}
 	})
 }

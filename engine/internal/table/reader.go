@@ -1,7 +1,6 @@
 package table
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/lightning-db/lightning/engine/internal/cache"
@@ -11,17 +10,23 @@ import (
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
-// Cache holds blocks of many tables; Reader keys them by file number, so it belongs to one store.
-type Cache = cache.Cache[*block]
+// Blocks is a cache of the blocks of many stores.
+type Blocks = cache.Cache[*block]
 
-// NewCache makes a cache of so many bytes; zero or fewer makes none.
-func NewCache(bytes int) *Cache { return cache.New[*block](bytes) }
+// NewBlocks makes a cache of so many bytes; zero or fewer hold nothing.
+func NewBlocks(bytes int) *Blocks { return cache.New[*block](bytes) }
+
+// Cache is one store's part of Blocks; Reader keys it by file number.
+type Cache = cache.Part[*block]
+
+// NewCache makes a cache of so many bytes for a store alone.
+func NewCache(bytes int) *Cache { return NewBlocks(bytes).Part(0) }
 
 // Reader reads one table. Safe for concurrent use.
 type Reader struct {
 	source     source
 	cache      *Cache
-	top        *block
+	index      *index
 	filter     []byte
 	properties Properties
 }
@@ -44,7 +49,7 @@ func (r *Reader) load() error {
 	}
 	r.source.size = size
 	if size < footerBytes {
-		return corrupt.Shape(r.source.name, 0, "length of file", "72 bytes or more", size)
+		return corrupt.Shape(r.source.name, 0, "length of file", "136 bytes or more", size)
 	}
 	var raw [footerBytes]byte
 	if err := r.source.readAt(raw[:], size-footerBytes); err != nil {
@@ -54,8 +59,12 @@ func (r *Reader) load() error {
 	if err != nil {
 		return err
 	}
-	if r.top, err = r.readBlock(f.top); err != nil {
+	tree, err := r.source.read(f.index)
+	if err != nil {
 		return err
+	}
+	if r.index, err = parseIndex(tree, f.index.offset); err != nil {
+		return r.malformed(f.index, "index")
 	}
 	if r.filter, err = r.source.read(f.filter); err != nil {
 		return err
@@ -80,6 +89,9 @@ func (r *Reader) Properties() *Properties { return &r.properties }
 // Size is the length of the file.
 func (r *Reader) Size() int64 { return r.source.size }
 
+// ResidentBytes is what the index and the filter take in memory as long as the table is open.
+func (r *Reader) ResidentBytes() int { return r.index.bytes() + len(r.filter) }
+
 // Close closes the file. Nobody may use the reader or its cursors any more.
 func (r *Reader) Close() error { return r.source.file.Close() }
 
@@ -87,7 +99,24 @@ func (r *Reader) malformed(h handle, what string) error {
 	return corrupt.Shape(r.source.name, int64(h.offset), what, "well-formed bytes", "malformed ones")
 }
 
-func (r *Reader) readBlock(h handle) (*block, error) {
+// place is where the cache has a block.
+func (r *Reader) place(h handle) cache.Place {
+	if seededbug.Enabled(seededbug.EngineCacheWithoutFile) {
+		return cache.Place{Offset: h.offset}
+	}
+	return cache.Place{File: r.source.number, Offset: h.offset}
+}
+
+// blockOverhead is about what a block takes in memory beside its bytes.
+const blockOverhead = 320
+
+// block gets a block from the cache, or from the disk, and keeps it.
+func (r *Reader) block(i int) (*block, error) {
+	h := r.index.handle(i)
+	place := r.place(h)
+	if b, ok := r.cache.Get(place); ok {
+		return b, nil
+	}
 	raw, err := r.source.read(h)
 	if err != nil {
 		return nil, err
@@ -96,44 +125,52 @@ func (r *Reader) readBlock(h handle) (*block, error) {
 	if err != nil {
 		return nil, r.malformed(h, "block")
 	}
+	r.cache.Add(place, b, len(raw)+blockOverhead)
 	return b, nil
 }
 
-// block gets a block from the cache or from the disk; fill tells whether to keep it.
-func (r *Reader) block(h handle, fill bool) (*block, error) {
-	place := cache.Place{File: r.source.number, Offset: h.offset}
-	if seededbug.Enabled(seededbug.EngineCacheWithoutFile) {
-		place.File = 0
+// MayContain asks the filter about the hash of a user key; false is certain.
+func (r *Reader) MayContain(hash uint64) bool { return mayContain(r.filter, hash) }
+
+// Get finds the newest row of a user key, whose hash the caller knows, with a version and a sequence not above at's. The
+// row's user key is at's; its value is immutable and belongs to nobody. row is for the answer, and is spoilt without one.
+func (r *Reader) Get(at *record.Key, hash uint64, row *record.Row) (ok bool, err error) {
+	if !mayContain(r.filter, hash) {
+		return false, nil
 	}
-	if b, ok := r.cache.Get(place); ok {
-		return b, nil
+	k := record.Key{User: at.User, Version: at.Version, Sequence: record.MaxSequence}
+	n := r.index.find(&k)
+	b, err := r.block(n)
+	if err != nil {
+		return false, err
 	}
-	b, err := r.readBlock(h)
-	if err == nil && fill {
-		r.cache.Add(place, b, len(b.rows)+len(b.restarts)+64)
+	i, equal := b.seek(&k)
+	for {
+		if i == b.count { // the key's rows may go on in the next block
+			if n++; n == r.index.count || !r.index.spans(n, at.User) {
+				return false, nil
+			}
+			if b, err = r.block(n); err != nil {
+				return false, err
+			}
+			i, equal = 0, b.keys.isAt(b.data, 0, at.User)
+		}
+		if !equal {
+			return false, nil
+		}
+		if b.sequence.get(b.data, i) <= at.Sequence {
+			b.fill(i, row)
+			row.User = at.User
+			return true, nil
+		}
+		if i++; i < b.count {
+			equal = b.keys.isAt(b.data, i, at.User)
+		}
 	}
-	return b, err
 }
 
-// MayContain asks the filter; false is certain.
-func (r *Reader) MayContain(user []byte) bool { return mayContain(r.filter, hashKey(user)) }
-
-// Get finds the newest row of a user key with a version and a sequence not above at's. The row's
-// bytes are immutable and belong to nobody.
-func (r *Reader) Get(at record.Key) (row record.Row, ok bool, err error) {
-	if !r.MayContain(at.User) {
-		return row, false, nil
-	}
-	c := r.NewCursor(true)
-	k := record.Key{User: at.User, Version: at.Version, Sequence: record.MaxSequence}
-	for c.Seek(&k, record.Forward); c.Row() != nil; c.Step() {
-		found := c.Row()
-		if !bytes.Equal(found.User, at.User) {
-			break
-		}
-		if found.Sequence <= at.Sequence {
-			return *found, true, nil
-		}
-	}
-	return row, false, c.Err()
+// isAt reports whether key i is a user key.
+func (k *keys) isAt(data []byte, i int, user []byte) bool {
+	rest, _, ok := k.cut(user)
+	return ok && k.compare(data, i, rest) == 0
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -42,11 +43,16 @@ func randomRows(r *rand.Rand, n int) []record.Row {
 
 func writeTable(t testing.TB, fs vfs.FS, name string, number uint64, rows []record.Row, blockBytes int) Properties {
 	t.Helper()
+	return writeTableWith(t, fs, name, number, rows, Options{BlockBytes: blockBytes, Compression: S2})
+}
+
+func writeTableWith(t testing.TB, fs vfs.FS, name string, number uint64, rows []record.Row, o Options) Properties {
+	t.Helper()
 	f, err := fs.Create(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := NewWriter(f, number, blockBytes)
+	w := NewWriter(f, number, o)
 	for i := range rows {
 		if err := w.Add(&rows[i]); err != nil {
 			t.Fatal(err)
@@ -83,7 +89,8 @@ func TestEveryRowIsFoundInBothDirections(t *testing.T) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		rows := randomRows(r, 1+r.IntN(3000))
 		fs := vfs.NewMem()
-		writeTable(t, fs, "t", 7, rows, 1024)
+		o := Options{BlockBytes: []int{64, 1024, 8192}[r.IntN(3)], Compression: Compression(r.IntN(4))}
+		writeTableWith(t, fs, "t", 7, rows, o)
 		table, err := openTable(fs, "t", 7, NewCache(r.IntN(2)*1<<20))
 		if err != nil {
 			t.Fatal(err)
@@ -176,7 +183,8 @@ func checkGet(t *testing.T, seed uint64, table *Reader, rows []record.Row, k rec
 			break
 		}
 	}
-	got, ok, err := table.Get(k)
+	var got record.Row
+	ok, err := table.Get(&k, keyhash.Of(k.User), &got)
 	if err != nil || ok != (want != nil) || ok && !sameRow(&got, want) {
 		t.Fatalf("seed %d: Get(%q@%d) differs: %v %v", seed, k.User, k.Version, ok, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 )
 
@@ -22,13 +23,15 @@ func (r *Reader) Verify(ctx context.Context) error {
 	var before *record.Key
 	var last record.Key
 	c := fresh.NewCursor(false)
-	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
-		row := c.Row()
+	for row := c.Seek(nil, record.Forward); row != nil; row = c.Step() {
 		if before != nil && record.Compare(*before, row.Key) >= 0 {
-			return fresh.malformed(c.handles[depthData], "order of rows")
+			return fresh.malformed(fresh.index.handle(c.at), "order of rows")
 		}
-		if !fresh.MayContain(row.User) {
-			return fresh.malformed(c.handles[depthData], "filter")
+		if fresh.index.find(&row.Key) != c.at {
+			return fresh.malformed(fresh.index.handle(c.at), "index")
+		}
+		if !fresh.MayContain(keyhash.Of(row.User)) {
+			return fresh.malformed(fresh.index.handle(c.at), "filter")
 		}
 		if before == nil {
 			found.Smallest = append([]byte(nil), row.User...)

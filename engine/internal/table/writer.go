@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -16,20 +17,25 @@ const writeBytes = 256 << 10
 // errOrder says that a caller added rows out of order: our bug, found before it reaches a disk.
 var errOrder = errors.New("rows added out of order")
 
+// Options are those of one table.
+type Options struct {
+	BlockBytes  int // where data blocks are cut, before compression
+	Compression Compression
+}
+
 // Writer makes one table. It does not close its file.
 type Writer struct {
-	file       vfs.File
-	number     uint64
-	blockBytes int
+	file    vfs.File
+	number  uint64
+	options Options
 
 	data   blockBuilder
-	index  blockBuilder // of the data blocks since the last index block
-	top    blockBuilder // of the index blocks
-	later  [][]byte     // index blocks, which are written behind the data
-	ends   []record.Key // last key of each of them
+	index  indexBuilder
+	packed compressor // of data blocks
 	hashes []uint64
-	last   record.Key // last row added; its User is lastUser
+	last   record.Key // last row added; its User is user
 	user   []byte
+	cut    bool // the next row begins a block
 
 	properties Properties
 	offset     uint64 // of the end of out in the file
@@ -37,10 +43,9 @@ type Writer struct {
 	err        error  // first failure; nothing works after it
 }
 
-// NewWriter starts a table in an empty file, whose number is part of its checksums. blockBytes is
-// where data blocks are cut.
-func NewWriter(file vfs.File, number uint64, blockBytes int) *Writer {
-	return &Writer{file: file, number: number, blockBytes: blockBytes}
+// NewWriter starts a table in an empty file, whose number is part of its checksums.
+func NewWriter(file vfs.File, number uint64, o Options) *Writer {
+	return &Writer{file: file, number: number, options: o, packed: compressor{mode: o.Compression}}
 }
 
 // Add appends a row, which must follow the one before in the order O1. It copies what it keeps.
@@ -59,17 +64,21 @@ func (w *Writer) Add(r *record.Row) error {
 		w.properties.Smallest = append([]byte(nil), r.User...)
 	}
 	// A large row gets a block of its own: reading its neighbours must not read it.
-	if w.data.rows > 0 && w.data.size()+len(r.User)+len(r.Value) > w.blockBytes {
+	if rows := w.data.rows(); rows > 0 && (w.data.size()+len(r.User)+len(r.Value) > w.options.BlockBytes || rows == maxBlockRows) {
 		w.cutData()
+	}
+	if w.cut {
+		w.index.separate(before, &r.Key)
+		w.cut = false
 	}
 	w.properties.note(r, before)
 	if before == nil || string(before.User) != string(r.User) {
-		w.hashes = append(w.hashes, hashKey(r.User))
+		w.hashes = append(w.hashes, keyhash.Of(r.User))
 	}
 	w.data.add(r)
 	w.user = append(w.user[:0], r.User...)
 	w.last = record.Key{User: w.user, Version: r.Version, Sequence: r.Sequence}
-	if w.data.size() > w.blockBytes {
+	if w.data.size() > w.options.BlockBytes {
 		w.cutData() // nothing has room behind it, and Size is to know what it takes when it is compressed
 	}
 	return w.err
@@ -81,27 +90,16 @@ func (w *Writer) Size() int {
 }
 
 func (w *Writer) cutData() {
-	h := w.frame(w.data.finish(), true)
+	w.index.add(w.frame(w.data.finish(), &w.packed))
 	w.data.reset()
-	w.index.add(&record.Row{Key: w.last, Kind: record.Put, Value: h.append(nil)})
-	if w.index.size() >= w.blockBytes {
-		w.cutIndex()
-	}
-}
-
-func (w *Writer) cutIndex() {
-	w.later = append(w.later, append([]byte(nil), w.index.finish()...))
-	end := w.last
-	end.User = append([]byte(nil), end.User...)
-	w.ends = append(w.ends, end)
-	w.index.reset()
+	w.cut = true
 }
 
 // frame adds a block to the file.
-func (w *Writer) frame(raw []byte, compress bool) handle {
+func (w *Writer) frame(raw []byte, c *compressor) handle {
 	start := len(w.out)
 	var h handle
-	w.out, h = appendFrame(w.out, raw, w.offset, w.number, compress)
+	w.out, h = appendFrame(w.out, raw, w.offset, w.number, c)
 	w.offset += uint64(len(w.out) - start)
 	if len(w.out) >= writeBytes {
 		w.flush()
@@ -121,22 +119,15 @@ func (w *Writer) flush() {
 // Finish completes and syncs the file. At least one row was added. It returns the table's
 // properties and the length of the file.
 func (w *Writer) Finish() (Properties, uint64, error) {
-	if w.data.rows > 0 {
+	if w.data.rows() > 0 {
 		w.cutData()
 	}
-	if w.index.rows > 0 {
-		w.cutIndex()
-	}
-	var f footer
-	for i, raw := range w.later {
-		h := w.frame(raw, true)
-		w.top.add(&record.Row{Key: w.ends[i], Kind: record.Put, Value: h.append(nil)})
-	}
-	f.number = w.number
-	f.top = w.frame(w.top.finish(), true)
-	f.filter = w.frame(buildFilter(w.hashes), false)
+	plain, packed := &compressor{}, &compressor{mode: S2}
+	f := footer{number: w.number}
+	f.index = w.frame(w.index.finish(), packed)
+	f.filter = w.frame(buildFilter(w.hashes), plain)
 	w.properties.Largest = append([]byte(nil), w.user...)
-	f.properties = w.frame(w.properties.append(nil), false)
+	f.properties = w.frame(w.properties.append(nil), plain)
 	w.out = f.append(w.out)
 	w.offset += footerBytes
 	w.flush()

@@ -19,6 +19,9 @@ type Batch struct {
 
 	Refs []memtable.Ref // rows in Rows, in order and without gaps; versions are not zero
 	Rows []byte
+
+	// Deletes says that all rows are tombstones, which may use the room that is kept for such. It is not written.
+	Deletes bool
 }
 
 // Flags of a payload.

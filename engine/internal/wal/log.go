@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -51,8 +50,8 @@ const (
 	gatherBytes = 64 << 10
 	// waitBytes is where writers wait for who writes.
 	waitBytes = 4 << 20
-	// keepBytes bounds a buffer that is kept.
-	keepBytes = 4 << 20
+	// keepBytes bounds a buffer that is kept: one that grew to waitBytes and a batch more.
+	keepBytes = waitBytes * 3 / 2
 )
 
 // Log is the log of one store. Reserve and Append are for one goroutine at a time, the appender; everything
@@ -76,6 +75,7 @@ type Log struct {
 	unsaved bool  // something is written and not synced
 
 	counts counters
+	failed atomic.Pointer[error] // the first failure; stored under mu
 
 	// mu is a leaf. No I/O is done under it.
 	mu struct {
@@ -85,7 +85,6 @@ type Log struct {
 		last     uint64 // number of the last batch
 		state    any    // after it
 		done     uint64 // the last batch that nobody waits for any more
-		failed   error  // the first failure
 		leading  bool   // somebody writes, or begins a segment
 		waiting  []*Waiter
 		ready    []*Waiter  // an empty list
@@ -124,7 +123,7 @@ func Create(o Options, r *Replayed, next uint64) (*Log, error) {
 	l.mu.last, l.mu.done = next-1, next-1
 	s, err := l.newSegment(next)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.Close(false))
 	}
 	l.use(s)
 	return l, nil
@@ -140,12 +139,16 @@ func (l *Log) use(s *segment) {
 }
 
 // Reserve makes sure that the log has room for a batch, so that Append cannot fail. It begins a new segment when
-// the batch does not fit into this one. After ErrFull the batch is refused and the log is as it was.
+// the batch does not fit into this one. After ErrFull the batch is refused and the log is as it was. There is always room for some
+// batches of deletes behind the others, as they are what may make room.
 func (l *Log) Reserve(b *Batch) error {
 	if err := l.Failed(); err != nil {
 		return err
 	}
 	need := recordBytes(b.maxBytes())
+	if !b.Deletes {
+		need += l.kept()
+	}
 	if l.end+need+sealBytes > l.options.SegmentBytes && l.end > dataStart {
 		if err := l.rotate(); err != nil {
 			return err
@@ -155,12 +158,15 @@ func (l *Log) Reserve(b *Batch) error {
 	return l.refuse(l.current.fill(l.end+need+sealBytes, l.options.SegmentBytes))
 }
 
+// kept is how much of a segment is for batches of deletes alone: some hundreds of them.
+func (l *Log) kept() int64 { return min(64<<10, l.options.SegmentBytes/8) }
+
 // refuse makes an error of the appender ErrFull, if the disk is full, or the failure of the log.
 func (l *Log) refuse(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT):
+	case vfs.NoRoom(err):
 		return fmt.Errorf("%w: %w", ErrFull, err)
 	}
 	return l.fail(err)
@@ -184,7 +190,7 @@ func (l *Log) Append(b *Batch, state any) int {
 // rotate ends the segment and begins the next one, as who leads:
 //
 //  1. what was appended is written and, except in the mode Never, synced;
-//  2. a free file, or a new one, gets a header, which is durable;
+//  2. a free file, or a new one, gets a header, which is durable, and the room that is kept for deletes;
 //  3. the seal, which names the new segment, is written and, except in the mode Never, synced.
 //
 // After a crash before 3 nobody looks for the new segment. A full disk stops it at 2, with nothing changed.
@@ -287,9 +293,8 @@ func (l *Log) Close(remove bool) error {
 	if remove {
 		l.mu.done = l.mu.last
 	}
-	if l.mu.failed == nil {
-		l.mu.failed = ErrClosed
-	}
+	closed := ErrClosed
+	l.failed.CompareAndSwap(nil, &closed)
 	l.mu.Unlock()
 	var failed error
 	for _, f := range files {

@@ -14,6 +14,8 @@ type Start struct {
 	Segment uint64 // the first that is needed, if any is; all of a lower number are not
 	Used    bool   // some segment is needed
 	Batch   uint64 // the last that is in tables
+
+	ReadOnly bool // files that were being made are not removed
 }
 
 // Replayed is what a replay found.
@@ -98,7 +100,7 @@ func (r *replay) list() error {
 	}
 	r.found = make(map[uint64]*foundSegment)
 	for _, name := range names {
-		if strings.HasSuffix(name, Suffix+temporarySuffix) {
+		if strings.HasSuffix(name, Suffix+temporarySuffix) && !r.start.ReadOnly {
 			if err := r.fs.Remove(r.dir + "/" + name); err != nil {
 				return fmt.Errorf("remove leftover %s: %w", name, err)
 			}

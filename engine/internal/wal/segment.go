@@ -125,8 +125,11 @@ func (l *Log) newSegment(first uint64) (*segment, error) {
 	f, ok := l.takeFree()
 	if !ok {
 		f, err := l.createFile(s.encode())
+		if err != nil {
+			return nil, err
+		}
 		s.file = f
-		return s, err
+		return s, l.fillKept(s)
 	}
 	_, err := f.handle.WriteAt(s.encode(), 0)
 	if err == nil {
@@ -136,7 +139,18 @@ func (l *Log) newSegment(first uint64) (*segment, error) {
 		return nil, errors.Join(fmt.Errorf("write header of %s: %w", f.name, err), f.handle.Close())
 	}
 	s.file = f
-	return s, nil
+	return s, l.fillKept(s)
+}
+
+// fillKept makes the room in a new segment that is kept for deletes. A file for which there is not so much waits for a time when there is.
+func (l *Log) fillKept(s *segment) error {
+	err := s.fill(dataStart+l.kept()+sealBytes, dataStart)
+	if err != nil {
+		l.mu.Lock()
+		l.mu.free = append(l.mu.free, s.file)
+		l.mu.Unlock()
+	}
+	return err
 }
 
 func (l *Log) drawIdentity(id *identity) error {

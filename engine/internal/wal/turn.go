@@ -35,7 +35,7 @@ func (l *Log) mayGather() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := len(l.mu.buffer)
-	return l.mu.failed == nil && (n < gatherBytes || l.mu.leading && n < waitBytes)
+	return l.Failed() == nil && (n < gatherBytes || l.mu.leading && n < waitBytes)
 }
 
 // Sync makes all that was appended durable, in every mode.
@@ -52,13 +52,14 @@ func (l *Log) Sync() error {
 // await waits until a batch is done, the log has failed, or the caller has to lead: then it must call handOver.
 func (l *Log) await(number uint64, w *Waiter) (leads bool, err error) {
 	l.mu.Lock()
+	failed := l.Failed()
 	switch {
 	case l.mu.done >= number:
 		l.mu.Unlock()
 		return false, nil
-	case l.mu.failed != nil:
-		defer l.mu.Unlock()
-		return false, l.mu.failed
+	case failed != nil:
+		l.mu.Unlock()
+		return false, failed
 	case !l.mu.leading:
 		l.mu.leading = true
 		l.mu.Unlock()
@@ -81,10 +82,11 @@ func (l *Log) handOver() {
 	ready, rest := l.mu.ready[:0], l.mu.waiting[:0]
 	l.mu.ready = nil
 	var next *Waiter
+	failed := l.Failed()
 	for _, w := range l.mu.waiting {
 		switch {
-		case l.mu.failed != nil && w.number > l.mu.done:
-			w.err = l.mu.failed
+		case failed != nil && w.number > l.mu.done:
+			w.err = failed
 			ready = append(ready, w)
 		case w.number <= l.mu.done:
 			ready = append(ready, w)
@@ -112,8 +114,8 @@ func (l *Log) handOver() {
 // turn writes what has gathered and, if it shall, syncs all that was ever written. Only who leads calls it.
 func (l *Log) turn(sync bool) error {
 	l.mu.Lock()
-	buffer, last, state, failed := l.mu.buffer, l.mu.last, l.mu.state, l.mu.failed
-	if failed != nil {
+	buffer, last, state := l.mu.buffer, l.mu.last, l.mu.state
+	if failed := l.Failed(); failed != nil {
 		l.mu.Unlock()
 		return failed
 	}
@@ -188,15 +190,14 @@ func (l *Log) syncOlder() error {
 func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mu.failed == nil {
-		l.mu.failed = err
-	}
-	return l.mu.failed
+	l.failed.CompareAndSwap(nil, &err)
+	return l.Failed()
 }
 
 // Failed is the first failure, or nil.
 func (l *Log) Failed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mu.failed
+	if err := l.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }

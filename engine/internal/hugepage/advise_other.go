@@ -1,0 +1,10 @@
+//go:build !linux
+
+package hugepage
+
+func advise([]byte) {}
+
+func mapMemory(int) []byte { return nil }
+
+func dropMemory([]byte)  {}
+func unmapMemory([]byte) {}
