@@ -57,6 +57,13 @@
 //
 // Since the transaction's snapshot is open, no newer row is dropped but for a still newer one, and no newer tombstone at all.
 //
+// # Column families
+//
+// In a store that is made with Options.Families every key has the prefix of its family's id (package family). Everything below
+// the interface sees one tree of keys, so batches, transactions, flushes, checkpoints and crashes are atomic across families without
+// further ado. Which families there are is rows of that tree. DropFamily marks such a row and flushes; from then on
+// flushes and compactions leave the rows out, and the compaction loop rewrites every table that may have some.
+//
 // # Expiry
 //
 // With Options.Clock a row is absent from the millisecond of its expiry on, for every read. Each batch carries the time into the
@@ -121,7 +128,7 @@
 //
 // # Locks
 //
-// Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
+// Order: families.change, DB.write, DB.install, DB.mu; families.mu, snapshots.mu, the cache's and the log's are leaves, too. DB.write is
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
 // written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
 // DB.mu. Readers take none. The lock DB.write of another

@@ -142,6 +142,10 @@ type Options struct {
 	// Bounds 1 s to 1 year.
 	ScrubInterval time.Duration
 
+	// Families makes a store of column families: every key is in one of them (CreateFamily), and Batch.Put and Tx.Put without a
+	// family are refused. A store is made with families or without, for good: Open refuses the other setting with ErrFamilies.
+	Families bool
+
 	// Clock is the time by which rows with an expiry are absent: at once for reads, and in time for the disk. It is for a store
 	// that is used alone. Without one, the default, expired rows are shown, and dropped by the horizon that batches carry.
 	// SystemClock is the machine's. A clock that goes back makes the store's time stand until it is where it was.

@@ -102,6 +102,7 @@ type Tx struct {
 	snapshot Snapshot
 	buffers  *txn.Buffers // nil while there is nothing to remember
 	err      error        // the first error of a write: the transaction cannot commit
+	families []*Family    // that it wrote to
 	done     bool
 	since    uint64 // up to this sequence there is no conflict
 	head     bool   // what is set aside is for this one
@@ -184,7 +185,18 @@ func (t *Tx) checkSize(more int) error {
 // Put sets a key. Key and value are copied. An expiry of zero means never, as in Batch.Put. After an error of Put or
 // Delete the transaction cannot commit: Commit returns it again.
 func (t *Tx) Put(key, value []byte, expiryMillis uint64) error {
+	if err := t.checkRaw(); err != nil {
+		return err
+	}
 	return t.write(record.Put, key, value, expiryMillis)
+}
+
+// checkRaw refuses a key without a family in a store that has some.
+func (t *Tx) checkRaw() error {
+	if t.db.options.Families {
+		return fmt.Errorf("key without a column family, use Tx.In: %w", ErrFamilies)
+	}
+	return nil
 }
 
 // PutTTL is Put of a row that lives for so long from now on. It needs Options.Clock.
@@ -197,7 +209,12 @@ func (t *Tx) PutTTL(key, value []byte, ttl time.Duration) error {
 }
 
 // Delete makes a key absent.
-func (t *Tx) Delete(key []byte) error { return t.write(record.Delete, key, nil, 0) }
+func (t *Tx) Delete(key []byte) error {
+	if err := t.checkRaw(); err != nil {
+		return err
+	}
+	return t.write(record.Delete, key, nil, 0)
+}
 
 func (t *Tx) write(kind record.Kind, key, value []byte, expiryMillis uint64) error {
 	if t.done {
