@@ -253,7 +253,7 @@ func TestReadersFindWhatIsVisibleWhileRowsComeAndGo(t *testing.T) {
 		})
 	}
 	random := rand.New(rand.NewPCG(seed, 99))
-	for n := range writes {
+	for n := 0; n < writes || r.cache.hits.Sum() < writes; n++ { // until readers had their turns, too
 		r.write(random)
 		if n%8 == 0 {
 			runtime.Gosched()
@@ -267,11 +267,7 @@ func TestReadersFindWhatIsVisibleWhileRowsComeAndGo(t *testing.T) {
 	}
 	done.Store(true)
 	readers.Wait()
-	st := r.cache.Stats()
-	if st.Hits == 0 || st.Filled == 0 {
-		t.Fatalf("nothing was tested: %+v", st)
-	}
-	t.Logf("seed %d: %+v", seed, st)
+	t.Logf("seed %d: %+v", seed, r.cache.Stats())
 }
 
 // RW4.
