@@ -182,26 +182,6 @@ func ExampleDB_Checkpoint() {
 	// Output: true <nil> <nil>
 }
 
-// Update runs a function again when another transaction was faster.
-func ExampleDB_Update() {
-	db, done := opened("a")
-	defer done()
-
-	err := db.Update(context.Background(), engine.TxOptions{Isolation: engine.Serializable}, func(tx *engine.Tx) error {
-		row, found, err := tx.Get([]byte("a"))
-		if err != nil || !found {
-			return err
-		}
-		return tx.Put([]byte("b"), row.Value, 0)
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	row, found, err := db.Get([]byte("b"), engine.MaxVersion)
-	fmt.Println(found, string(row.Value), err)
-	// Output: true value 0 <nil>
-}
-
 // Events tell what the store does, on a goroutine of their own.
 func ExampleOptions_events() {
 	dir, remove := temporary()
