@@ -30,7 +30,7 @@ type Compression uint8
 // The ways to compress. Tables of all of them can lie side by side.
 const (
 	// CompressionAdaptive is S2, and on the last level, where most of the data is and stays, Zstd where samples say that it saves
-	// an eighth more: about 40 % on text and documents. Reading a block then takes four times as long, if it is not in the cache.
+	// an eighth more: a quarter to a third on text and documents. Reading a block that is not in the cache then takes two to three times as long.
 	CompressionAdaptive Compression = iota
 	// CompressionNone is none.
 	CompressionNone
