@@ -48,6 +48,9 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	if err := db.reserveMemoryLocked(b); err != nil {
 		return 0, err
 	}
+	if err := db.checkFamiliesLocked(b); err != nil {
+		return 0, err
+	}
 	if b.guard != nil {
 		if err := b.guard.validateLocked(); err != nil {
 			return 0, err
@@ -57,6 +60,9 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	next := db.afterLocked(b)
 	if err := db.reserveLocked(b, next); err != nil {
 		return 0, err
+	}
+	if b.drops != nil {
+		b.drops.dropped.Store(true)
 	}
 	adopted := db.addLocked(b, next)
 	db.appendLocked(b, next)

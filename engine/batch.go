@@ -21,7 +21,10 @@ type Batch struct {
 	room        int   // of the buffer that the store kept
 	puts        int   // rows that are no tombstones
 	waiter      wal.Waiter
-	guard       *Tx // decides whether the batch may be applied; nil for any
+	raw         bool      // some key has no family
+	families    []*Family // of the other ones
+	drops       *Family   // that the batch removes
+	guard       *Tx       // decides whether the batch may be applied; nil for any
 }
 
 // NewBatch makes an empty batch.
@@ -32,11 +35,15 @@ func (db *DB) NewBatch() *Batch { return &Batch{} }
 // of its own: who reads judges. Version 0 stands for the last version of the store plus one, the
 // same for all such rows of the batch. Of rows with the same key and version the later one counts.
 func (b *Batch) Put(key, value []byte, v Version, expiryMillis uint64) {
+	b.raw = true
 	b.add(record.Put, key, value, v, expiryMillis)
 }
 
 // Delete makes a key absent from version v on. Version 0 is as in Put.
-func (b *Batch) Delete(key []byte, v Version) { b.add(record.Delete, key, nil, v, 0) }
+func (b *Batch) Delete(key []byte, v Version) {
+	b.raw = true
+	b.add(record.Delete, key, nil, v, 0)
+}
 
 func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
 	if b.err != nil {
@@ -96,7 +103,7 @@ const rowOverheadBytes = 48
 
 // Reset empties the batch.
 func (b *Batch) Reset() {
-	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], waiter: b.waiter, room: b.room}
+	*b = Batch{buf: b.buf[:0], rows: b.rows[:0], families: b.families[:0], waiter: b.waiter, room: b.room}
 }
 
 // maxRoomBytes bounds what a batch takes before it has rows.

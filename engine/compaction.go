@@ -29,6 +29,9 @@ func (db *DB) pick(s *levels.Set, running []*levels.Pick) *levels.Pick {
 	db.snapshots.awaited.Store(true) // before the look, so that a Close in between is not missed
 	d := db.droppable()
 	db.snapshots.awaited.Store(s.WaitsForSnapshot(d))
+	if p := db.pickSwept(s, running); p != nil {
+		return p
+	}
 	return s.Pick(db.targets(), d, running...)
 }
 
@@ -80,7 +83,8 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	}
 	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
-	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output)}
+	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output),
+		dropped: db.families.dropped.Load()}
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
 	paced := p.OfZero() || db.options.CompactionCount == 1
@@ -116,7 +120,11 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	db.counts.compactedBytes.Add(totalBytes(tables))
 	db.options.Logger.Debug("compacted", "dir", db.dir, "reason", p.Reason, "level", p.Level,
 		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", at.rows)
-	return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor})
+	err = db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor})
+	if err == nil {
+		db.sweepInstalled(out.dropped, tables)
+	}
+	return err
 }
 
 func rowsOf(tables []*levels.Table) (n uint64) {

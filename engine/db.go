@@ -46,6 +46,7 @@ type DB struct {
 	events   events
 
 	snapshots snapshots
+	families  families
 	pending   pending // rows that the log is to make visible
 
 	// write is held by the one writer: Apply, and whoever rotates the memtable. It may wait for

@@ -57,6 +57,13 @@
 //
 // Since the transaction's snapshot is open, no newer row is dropped but for a still newer one, and no newer tombstone at all.
 //
+// # Column families
+//
+// In a store that is made with Options.Families every key has the prefix of its family's id (package family). Everything below
+// the interface sees one tree of keys, so batches, transactions, flushes, checkpoints and crashes are atomic across families without
+// further ado. Which families there are is rows of that tree. DropFamily marks such a row and flushes; from then on
+// flushes and compactions leave the rows out, and the compaction loop rewrites every table that may have some.
+//
 // # Expiry
 //
 // With Options.Clock a row is absent from the millisecond of its expiry on, for every read. Each batch carries the time into the
@@ -95,12 +102,21 @@
 // final whatever it says. What the log had written when a write or sync of it fails, nobody knows: the batches that
 // wait get the FailedError, are not visible, and the next Open may find them.
 //
+// # Looking after a store
+//
+// Options.ReadOnly opens a store without changing anything; readers share LOCK and keep a writer out. Verify ends at the first damage, Scrub
+// names all of it, slowly if it should, also in the background. Repair makes a store that opens of a damaged one and lists what is lost
+// (package salvage). Metrics are figures, Options.Events tells what happens as it happens: through a queue, so that
+// the store waits for no listener. Profiles are options for a purpose. Package inspect shows what is in a file. docs/engine.md
+// is about running all this.
+//
 // # Files
 //
 //	LOCK          held while the store is open
 //	MANIFEST      the state: docs/formats/manifest.md
 //	000012.table  a table: docs/formats/table.md
 //	000001.log    a segment of the log, while the store is open or after a crash: docs/formats/wal.md
+//	repair, lost  directories: a repair on its way, and what one has replaced
 //
 // # Goroutines
 //
@@ -108,6 +124,9 @@
 //   - compactLoop, likewise: picks compactions, and removes files that no reader needs any more. Each compaction has a goroutine of
 //     its own, which the loop starts and awaits; no more than Options.CompactionCount.
 //   - syncLoop, likewise, with LogInterval: syncs the log.
+//   - scrubLoop, likewise, with Options.ScrubBytesPerSecond: has the store read once in Options.ScrubInterval, by a goroutine for each scrub,
+//     which it awaits.
+//   - eventLoop, with Options.Events: hands events out. It ends last, after what the other loops told.
 //   - expireLoop, likewise, with Options.Clock: wakes the compaction once a minute.
 //
 // Snapshots and iterators have none, and neither has the log: its callers lead in turns.
@@ -121,7 +140,7 @@
 //
 // # Locks
 //
-// Order: DB.write, DB.install, DB.mu; snapshots.mu, the cache's and the log's are leaves, too. DB.write is
+// Order: families.change, DB.write, DB.install, DB.mu; families.mu, snapshots.mu, the cache's and the log's are leaves, too. DB.write is
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
 // written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
 // DB.mu. Readers take none. The lock DB.write of another

@@ -66,7 +66,7 @@ func (db *DB) flush(s *sealed) (err error) {
 	v := db.acquire()
 	defer v.unref()
 	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
-	out := &outputs{db: db, filter: retain.New(rules)}
+	out := &outputs{db: db, filter: retain.New(rules), dropped: db.families.dropped.Load()}
 	c := s.memory.NewCursor()
 	at, all := stride{}, float64(s.memory.Rows())
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
@@ -111,6 +111,7 @@ func (db *DB) flush(s *sealed) (err error) {
 	if err != nil {
 		return err
 	}
+	db.sweepInstalled(out.dropped, tables)
 	db.counts.flushes.Add(1)
 	if log != nil {
 		db.releaseLog(log)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/walk"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
@@ -20,7 +21,8 @@ type IteratorOptions struct {
 // and Prev leave it so until the next seek.
 type Iterator struct {
 	db        *DB
-	walk      *walk      // nil once closed, and when there is nothing to walk over
+	view      *view
+	walk      *walk.Walk // nil once closed, and when there is nothing to walk over
 	at        record.Key // User unused: the version and sequence to read at
 	bounded   bool       // there is an end
 	err       error
@@ -48,7 +50,13 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 		return
 	}
 	it.bounded = o.End != nil
-	it.walk = takeWalk(v, o.Start, o.End)
+	it.view, it.walk = v, walk.Take(o.Start, o.End)
+	it.walk.AddMemory(v.memory)
+	for _, s := range v.sealed {
+		it.walk.AddMemory(s.memory)
+	}
+	it.walk.AddTables(v.set)
+	it.walk.Begin()
 }
 
 // First goes to the first key.
@@ -61,9 +69,9 @@ func (it *Iterator) Last() bool {
 	}
 	it.direction = record.Backward
 	if it.bounded {
-		return it.findBackward(it.walk.seekFirstOf(it.walk.end, record.Backward))
+		return it.findBackward(it.walk.SeekFirstOf(it.walk.End, record.Backward))
 	}
-	return it.findBackward(it.walk.cursor.Seek(nil, record.Backward))
+	return it.findBackward(it.walk.Cursor.Seek(nil, record.Backward))
 }
 
 // SeekGE goes to the first key at or after a key.
@@ -71,11 +79,11 @@ func (it *Iterator) SeekGE(key []byte) bool {
 	if it.err != nil {
 		return false
 	}
-	if bytes.Compare(key, it.walk.start) < 0 {
-		key = it.walk.start
+	if bytes.Compare(key, it.walk.Start) < 0 {
+		key = it.walk.Start
 	}
 	it.direction = record.Forward
-	return it.findForward(it.walk.seekFirstOf(key, record.Forward))
+	return it.findForward(it.walk.SeekFirstOf(key, record.Forward))
 }
 
 // SeekLT goes to the last key before a key.
@@ -83,11 +91,11 @@ func (it *Iterator) SeekLT(key []byte) bool {
 	if it.err != nil {
 		return false
 	}
-	if it.bounded && bytes.Compare(key, it.walk.end) > 0 {
-		key = it.walk.end
+	if it.bounded && bytes.Compare(key, it.walk.End) > 0 {
+		key = it.walk.End
 	}
 	it.direction = record.Backward
-	return it.findBackward(it.walk.seekFirstOf(key, record.Backward))
+	return it.findBackward(it.walk.SeekFirstOf(key, record.Backward))
 }
 
 // Next goes to the next key.
@@ -98,9 +106,9 @@ func (it *Iterator) Next() bool {
 	if it.direction == record.Backward {
 		// The cursor stands before all rows of the current key.
 		it.direction = record.Forward
-		return it.findForward(it.walk.seekLastOfKey())
+		return it.findForward(it.walk.SeekLastOfKey())
 	}
-	return it.findForward(it.walk.skipKey())
+	return it.findForward(it.walk.SkipKey())
 }
 
 // findForward finds, from a row on, the first key that has a row to show. The cursor stands at the row.
@@ -109,27 +117,27 @@ func (it *Iterator) findForward(r *record.Row) bool {
 	it.valid = false
 	for r != nil {
 		switch {
-		case it.bounded && bytes.Compare(r.User, w.end) >= 0 &&
-			!(seededbug.Enabled(seededbug.EngineEndInclusive) && bytes.Equal(r.User, w.end)):
+		case it.bounded && bytes.Compare(r.User, w.End) >= 0 &&
+			!(seededbug.Enabled(seededbug.EngineEndInclusive) && bytes.Equal(r.User, w.End)):
 			return false
 		case r.Version > it.at.Version || r.Sequence > it.at.Sequence:
-			r = w.cursor.Step()
+			r = w.Cursor.Step()
 			continue
 		}
-		w.key = append(w.key[:0], r.User...)
+		w.Key = append(w.Key[:0], r.User...)
 		if r.Kind == record.Put && !it.db.expired(r.Expiry) {
 			it.show(r, r.Value)
 			return true
 		}
-		r = w.skipKey()
+		r = w.SkipKey()
 	}
-	it.err = w.cursor.Err()
+	it.err = w.Cursor.Err()
 	return false
 }
 
 // show makes a row current. Its value is valid until the cursor moves or for longer.
 func (it *Iterator) show(r *record.Row, value []byte) {
-	it.row.Key, it.row.Value = it.walk.key, value
+	it.row.Key, it.row.Value = it.walk.Key, value
 	it.row.Version, it.row.ExpiryMillis = Version(r.Version), r.Expiry
 	it.valid = true
 }
@@ -142,9 +150,9 @@ func (it *Iterator) Prev() bool {
 	w := it.walk
 	if it.direction == record.Forward {
 		it.direction = record.Backward
-		return it.findBackward(w.seekFirstOf(w.key, record.Backward))
+		return it.findBackward(w.SeekFirstOf(w.Key, record.Backward))
 	}
-	return it.findBackward(w.cursor.Row())
+	return it.findBackward(w.Cursor.Row())
 }
 
 // findBackward finds, from a row back, the last key that has a row to show. Backward the
@@ -153,13 +161,13 @@ func (it *Iterator) findBackward(r *record.Row) bool {
 	w := it.walk
 	it.valid = false
 	for r != nil && !it.valid {
-		if bytes.Compare(r.User, w.start) < 0 {
+		if bytes.Compare(r.User, w.Start) < 0 {
 			return false
 		}
-		w.key = append(w.key[:0], r.User...)
+		w.Key = append(w.Key[:0], r.User...)
 		r = it.newestBackward(r)
 	}
-	if it.err = w.cursor.Err(); it.err != nil {
+	if it.err = w.Cursor.Err(); it.err != nil {
 		it.valid = false // a newer row may be missing
 	}
 	return it.valid
@@ -169,10 +177,10 @@ func (it *Iterator) findBackward(r *record.Row) bool {
 // seen, if that is not a tombstone. It gives the row at which the cursor stands then.
 func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 	w := it.walk
-	for ; r != nil && bytes.Equal(r.User, w.key); r = w.cursor.Step() {
+	for ; r != nil && bytes.Equal(r.User, w.Key); r = w.Cursor.Step() {
 		if r.Version <= it.at.Version && r.Sequence <= it.at.Sequence {
-			w.value = append(w.value[:0], r.Value...)
-			it.show(r, w.value)
+			w.Value = append(w.Value[:0], r.Value...)
+			it.show(r, w.Value)
 			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry)
 		}
 	}
@@ -192,8 +200,9 @@ func (it *Iterator) Err() error { return it.err }
 func (it *Iterator) Close() error {
 	err := it.err
 	if it.walk != nil {
-		it.walk.give()
-		it.walk, it.valid = nil, false
+		it.walk.Give()
+		it.view.unref()
+		it.view, it.walk, it.valid = nil, nil, false
 		it.err = ErrClosed
 	}
 	return err

@@ -62,7 +62,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db.events.start(o.Events)
 	if o.ReadOnly {
-		if err := db.readLog(); err != nil {
+		if err := errors.Join(db.readLog(), db.loadFamilies()); err != nil {
 			db.abort()
 			return nil, fmt.Errorf("open engine: %w", err)
 		}
@@ -75,7 +75,11 @@ func Open(dir string, o Options) (*DB, error) {
 	db.loops.Add(2)
 	go db.flushLoop()
 	go db.compactLoop()
-	if err := db.openLog(); err != nil {
+	err = db.openLog()
+	if err == nil {
+		err = db.loadFamilies()
+	}
+	if err != nil {
 		db.abort()
 		return nil, fmt.Errorf("open engine: %w", err)
 	}
@@ -131,6 +135,9 @@ func (db *DB) load() error {
 			return err
 		}
 	}
+	if state.Families != db.options.Families {
+		return fmt.Errorf("%s: store with column families: %v, Options.Families: %v: %w", db.dir, state.Families, db.options.Families, ErrFamilies)
+	}
 	set, err := db.openTables(state)
 	if err != nil {
 		return err
@@ -179,7 +186,7 @@ func (db *DB) create() (*manifest.State, error) {
 	if db.options.ReadOnly {
 		return nil, fmt.Errorf("%s: %w", db.dir, ErrNoStore)
 	}
-	state := &manifest.State{NextFile: 1}
+	state := &manifest.State{NextFile: 1, Families: db.options.Families}
 	return state, manifest.Store(db.options.FS, db.dir, state)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lightning-db/lightning/engine/internal/family"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
@@ -18,8 +19,9 @@ import (
 type outputs struct {
 	db       *DB
 	filter   *retain.Filter
-	cutBytes int  // 0 for one table
-	last     bool // no deeper level has tables
+	cutBytes int             // 0 for one table
+	last     bool            // no deeper level has tables
+	dropped  *family.Dropped // whose rows are left out
 
 	made   []uint64 // numbers of all files
 	file   vfs.File
@@ -31,6 +33,9 @@ type outputs struct {
 
 // add writes a row if it is needed.
 func (o *outputs) add(r *record.Row) error {
+	if o.dropped.Covers(r.User) {
+		return nil
+	}
 	row := *r
 	if !o.filter.Keep(&row) {
 		return nil

@@ -47,7 +47,7 @@ func Repair(ctx context.Context, dir string, o Options) (*RepairReport, error) {
 		return nil, err
 	}
 	report, err := salvage.Run(ctx, salvage.Options{
-		FS: o.FS, Dir: dir, BlockBytes: o.BlockBytes, TableBytes: o.TableBytes, LevelBytes: o.LevelBytes,
+		FS: o.FS, Dir: dir, Families: o.Families, BlockBytes: o.BlockBytes, TableBytes: o.TableBytes, LevelBytes: o.LevelBytes,
 		Progress: func(file string) { o.Logger.Info("repair", "dir", dir, "file", file) },
 	})
 	if err = errors.Join(err, lock.Close()); err != nil {

@@ -448,3 +448,30 @@ func TestRepairIsForStoresThatNobodyHasOpen(t *testing.T) {
 	}
 	mustClose(t, db)
 }
+
+func TestAStoreWithFamiliesIsRepairedAsOne(t *testing.T) {
+	disk := vfs.NewMem()
+	o := small(disk)
+	o.Families = true
+	db := mustOpen(t, "db", o)
+	f, err := db.CreateFamily("users", FamilyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, db, func(b *Batch) { b.In(f).Put([]byte("k"), []byte("v"), 0) })
+	mustClose(t, db)
+	if err := disk.Remove("db/MANIFEST"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Repair(t.Context(), "db", o); err != nil {
+		t.Fatal(err)
+	}
+	db = mustOpen(t, "db", o)
+	defer mustClose(t, db)
+	if f, err = db.Family("users"); err != nil {
+		t.Fatal(err)
+	}
+	if row, ok, err := f.Get([]byte("k")); err != nil || !ok || string(row.Value) != "v" {
+		t.Fatal(row, ok, err)
+	}
+}

@@ -102,6 +102,7 @@ type Tx struct {
 	snapshot Snapshot
 	buffers  *txn.Buffers // nil while there is nothing to remember
 	err      error        // the first error of a write: the transaction cannot commit
+	families []*Family    // that it wrote to
 	done     bool
 	since    uint64 // up to this sequence there is no conflict
 	head     bool   // what is set aside is for this one
@@ -137,24 +138,41 @@ func (t *Tx) Get(key []byte) (Row, bool, error) {
 // transaction does not write it.
 func (t *Tx) GetForUpdate(key []byte) (Row, bool, error) { return t.get(key, true) }
 
+// GetInto is Get into memory of the caller's, as DB.GetInto: the row's value is dst[:0] with the value appended, and its key is
+// key itself.
+func (t *Tx) GetInto(dst, key []byte) (Row, bool, error) {
+	if w, own, err := t.look(key, t.options.Isolation == Serializable); own || err != nil {
+		row, ok := t.ownRow(w)
+		row.Key, row.Value = key, append(dst[:0], row.Value...)
+		return row, ok && err == nil, err
+	}
+	return t.snapshot.GetInto(dst, key, MaxVersion)
+}
+
 func (t *Tx) get(key []byte, checked bool) (Row, bool, error) {
+	if w, own, err := t.look(key, checked); own || err != nil {
+		row, ok := t.ownRow(w)
+		row.Key, row.Value = append([]byte{}, row.Key...), append([]byte{}, row.Value...)
+		return row, ok && err == nil, err
+	}
+	return t.snapshot.Get(key, MaxVersion)
+}
+
+// look gives the transaction's own write of a key, if there is one. Otherwise it notes the read if it is to be checked.
+func (t *Tx) look(key []byte, checked bool) (w txn.Write, own bool, err error) {
 	if t.done {
-		return Row{}, false, ErrTxDone
+		return w, false, ErrTxDone
 	}
 	if t.buffers != nil {
-		if w, ok := t.buffers.Writes.Get(key); ok {
-			row, ok := t.ownRow(w)
-			row.Key, row.Value = append([]byte{}, row.Key...), append([]byte{}, row.Value...)
-			return row, ok, nil
+		if w, own = t.buffers.Writes.Get(key); own {
+			return w, true, nil
 		}
 	}
 	if checked {
 		t.remember().Reads.Add(key)
-		if err := t.checkSize(0); err != nil {
-			return Row{}, false, err
-		}
+		err = t.checkSize(0)
 	}
-	return t.snapshot.Get(key, MaxVersion)
+	return w, false, err
 }
 
 // ownRow is what a write of the transaction shows.
@@ -184,7 +202,18 @@ func (t *Tx) checkSize(more int) error {
 // Put sets a key. Key and value are copied. An expiry of zero means never, as in Batch.Put. After an error of Put or
 // Delete the transaction cannot commit: Commit returns it again.
 func (t *Tx) Put(key, value []byte, expiryMillis uint64) error {
+	if err := t.checkRaw(); err != nil {
+		return err
+	}
 	return t.write(record.Put, key, value, expiryMillis)
+}
+
+// checkRaw refuses a key without a family in a store that has some.
+func (t *Tx) checkRaw() error {
+	if t.db.options.Families {
+		return fmt.Errorf("key without a column family, use Tx.In: %w", ErrFamilies)
+	}
+	return nil
 }
 
 // PutTTL is Put of a row that lives for so long from now on. It needs Options.Clock.
@@ -197,7 +226,12 @@ func (t *Tx) PutTTL(key, value []byte, ttl time.Duration) error {
 }
 
 // Delete makes a key absent.
-func (t *Tx) Delete(key []byte) error { return t.write(record.Delete, key, nil, 0) }
+func (t *Tx) Delete(key []byte) error {
+	if err := t.checkRaw(); err != nil {
+		return err
+	}
+	return t.write(record.Delete, key, nil, 0)
+}
 
 func (t *Tx) write(kind record.Kind, key, value []byte, expiryMillis uint64) error {
 	if t.done {

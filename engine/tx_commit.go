@@ -30,7 +30,7 @@ func (t *Tx) commit() error {
 		return nil
 	}
 	b := t.buffers
-	batch := Batch{buf: b.Row[:0], rows: b.Rows[:0], guard: t}
+	batch := Batch{buf: b.Row[:0], rows: b.Rows[:0], families: t.families, guard: t}
 	for i := range b.Writes.Len() {
 		w := b.Writes.At(i)
 		batch.add(w.Kind, w.Key, w.Value, 0, w.Expiry)

@@ -76,7 +76,7 @@ func exitCodeOfStore(err error) int {
 		return exitDenied
 	case errors.Is(err, store.ErrUnhealthy):
 		return exitCondition
-	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, inspect.ErrUnknown):
+	case errors.Is(err, engine.ErrTooLarge), errors.Is(err, engine.ErrFamilies), errors.Is(err, inspect.ErrUnknown):
 		return exitUsage
 	}
 	return exitUnexpected

@@ -209,3 +209,28 @@ func TestStoreCompactsAndMeasures(t *testing.T) {
 		t.Errorf("bench left %s: %v", made, err)
 	}
 }
+
+func TestStoreVerbsReadStoresWithFamilies(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	db, err := engine.Open(dir, engine.Options{Families: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := db.CreateFamily("users", engine.FamilyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := db.NewBatch()
+	b.In(f).Put([]byte("anna"), []byte("v"), 0)
+	if err := db.Apply(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := &shell{}
+	expectAnswer(t, s.do("store", "scan", dir), "anna\tv\n")
+	expectAnswer(t, s.do("store", "check", dir), "0 damaged files")
+	expectAnswer(t, s.do("store", "compact", dir), "compacted")
+	expectAnswer(t, s.do("store", "put", dir, "k", "v"), "without a column family", "exit 2")
+}

@@ -45,6 +45,7 @@ type State struct {
 	LogSegment                    uint64
 	Unordered                     bool
 	TableCount                    int
+	Families                      bool // keys begin with the prefix of a column family
 }
 
 // Retained says that the store was last written with Options.RetainVersions, or never.
@@ -60,6 +61,7 @@ func Manifest(dir string) (*State, error) {
 		Index: m.PositionIndex, Term: m.PositionTerm, LastVersion: m.LastVersion, LastBatch: m.LastBatch, LastSequence: m.LastSequence,
 		NextFile: m.NextFile, Floor: m.Floor, HorizonVersion: m.HorizonVersion, HorizonMillis: m.HorizonExpiry,
 		LogUsed: m.LogUsed, LogSegment: m.LogSegment, Unordered: m.Unordered, TableCount: len(m.Tables),
+		Families: m.Families,
 	}, nil
 }
 

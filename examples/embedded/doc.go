@@ -1,15 +1,15 @@
-// Command embedded keeps a list of notes in a directory, without any server. With -addr the same
-// code keeps them in a cluster.
+// Command embedded counts words in a directory, with the engine and nothing else: no server, no network, one small program.
 //
-//	go run ./examples/embedded -dir /tmp/notes "buy milk"
-//	go run ./examples/embedded -addr 127.0.0.1:8379 "buy milk"    # with lightning-node dev running
+//	go run ./examples/embedded -dir /tmp/words the cat saw the dog
+//	go run ./examples/embedded -dir /tmp/words -top 3
 //
-// It is not a note keeper: it shows that code which takes an api.KV runs on both. The life of a
-// note is the function add.
+// It is not a word counter for large texts: it shows what a program does that embeds the engine. The life of a
+// call is run: open with a profile, count in a transaction, walk over a snapshot, close. Its test
+// holds the stripped program to 5 MB.
 //
 // # Goroutines
 //
-// Those of the engine or of the client; closing them ends them.
+// Those of the engine; closing it ends them.
 //
 // # Locks
 //

@@ -1,90 +1,86 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 
-	"github.com/lightning-db/lightning/api"
-	"github.com/lightning-db/lightning/client"
 	"github.com/lightning-db/lightning/engine"
 )
 
 func main() {
-	dir := flag.String("dir", "notes", "directory of the notes")
-	address := flag.String("addr", "", "gRPC address of a node: keep the notes in its cluster instead")
+	dir := flag.String("dir", "words", "directory of the counts")
+	top := flag.Int("top", 10, "how many words to show")
 	flag.Parse()
-	if err := run(context.Background(), *dir, *address, flag.Args(), os.Stdout); err != nil {
+	if err := run(context.Background(), *dir, *top, flag.Args(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "embedded:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, dir, address string, notes []string, out io.Writer) error {
-	kv, closeStore, err := open(dir, address)
+func run(ctx context.Context, dir string, top int, words []string, out io.Writer) error {
+	db, err := engine.Open(dir, engine.LowMemory.Options())
 	if err != nil {
 		return err
 	}
-	for _, text := range notes {
-		if err == nil {
-			err = add(ctx, kv, text)
-		}
-	}
+	err = count(ctx, db, words)
 	if err == nil {
-		err = list(ctx, kv, out)
+		err = show(db, top, out)
 	}
-	return errors.Join(err, closeStore())
+	return errors.Join(err, db.Close())
 }
 
-// open gives a store in the cluster or in a directory, and what closes it.
-func open(dir, address string) (api.KV, func() error, error) {
-	if address != "" {
-		db, err := client.New(client.Options{Addresses: []string{address}})
-		if err != nil {
-			return nil, nil, err
+// count adds all the words or none, whoever else counts at the same time.
+func count(ctx context.Context, db *engine.DB, words []string) error {
+	return db.Update(ctx, engine.TxOptions{}, func(tx *engine.Tx) error {
+		for _, word := range words {
+			row, found, err := tx.Get([]byte(word))
+			if err != nil {
+				return err
+			}
+			n := 0
+			if found {
+				if n, err = strconv.Atoi(string(row.Value)); err != nil {
+					return fmt.Errorf("count of %q: %w", word, err)
+				}
+			}
+			if err := tx.Put([]byte(word), strconv.AppendInt(nil, int64(n+1), 10), 0); err != nil {
+				return err
+			}
 		}
-		return db, db.Close, nil
-	}
-	db, err := engine.Open(dir, engine.Options{})
-	if err != nil {
-		return nil, nil, err
-	}
-	// A note is on disk when add returns. A program with many writes a second sets an interval.
-	kv := client.Embedded(db, client.EmbeddedOptions{FlushWrites: true})
-	return kv, func() error { return errors.Join(kv.Close(), db.Close()) }, nil
+		return nil
+	})
 }
 
-// add writes a note and counts it, both or neither. The hash tag {notes} keeps the keys together
-// on one shard, which a batch in a cluster needs.
-func add(ctx context.Context, kv api.KV, text string) error {
-	for {
-		count, err := kv.Get(ctx, 0, []byte("{notes}count"))
-		if err != nil {
-			return err
-		}
-		result, err := kv.Apply(ctx, api.Batch{Ops: []api.Op{
-			{
-				Kind: api.OpIncrement, Key: []byte("{notes}count"), Delta: 1,
-				Condition: api.Condition{Kind: api.ConditionVersion, Version: count.Version},
-			},
-			{Kind: api.OpPut, Key: fmt.Appendf(nil, "{notes}note/%s", count.Value), Value: []byte(text)},
-		}})
-		if err != nil || result.Applied {
-			return err
-		}
-		// Somebody else added one meanwhile.
+// show prints the most frequent words.
+func show(db *engine.DB, top int, out io.Writer) error {
+	type entry struct {
+		word  string
+		count int
 	}
-}
-
-func list(ctx context.Context, kv api.KV, out io.Writer) error {
-	for item, err := range kv.Scan(ctx, api.PrefixRange([]byte("{notes}note/"))) {
+	var all []entry
+	s := db.Snapshot()
+	defer s.Close()
+	it := s.NewIterator(engine.IteratorOptions{})
+	for ok := it.First(); ok; ok = it.Next() {
+		n, err := strconv.Atoi(string(it.Row().Value))
 		if err != nil {
-			return err
+			return errors.Join(fmt.Errorf("count of %q: %w", it.Row().Key, err), it.Close())
 		}
-		if _, err := fmt.Fprintf(out, "%s\n", item.Value); err != nil {
+		all = append(all, entry{string(it.Row().Key), n})
+	}
+	if err := it.Close(); err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b entry) int { return cmp.Compare(b.count, a.count) })
+	for _, e := range all[:min(top, len(all))] {
+		if _, err := fmt.Fprintf(out, "%6d %s\n", e.count, e.word); err != nil {
 			return err
 		}
 	}

@@ -68,7 +68,8 @@ func lines(before string, all []string) string {
 }
 
 func (v *verbs) repair() *cobra.Command {
-	return &cobra.Command{
+	var families bool
+	cmd := &cobra.Command{
 		Use:   "repair DIR",
 		Short: "Make a damaged store open again, and list what is lost",
 		Long: "Keep every row of a damaged store that its checksum allows to read, rebuild the manifest if it is lost, and list what is\n" +
@@ -83,7 +84,7 @@ func (v *verbs) repair() *cobra.Command {
 				return err
 			}
 			count, end := v.Progress("files")
-			o := engine.Options{Logger: counting(count)}
+			o := engine.Options{Logger: counting(count), Families: families}
 			report, err := engine.Repair(cmd.Context(), args[0], o)
 			end()
 			if err != nil {
@@ -92,6 +93,8 @@ func (v *verbs) repair() *cobra.Command {
 			return v.printRepair(args[0], report)
 		},
 	}
+	cmd.Flags().BoolVar(&families, "families", false, "the store has column families, if the manifest that says so is lost")
+	return cmd
 }
 
 func (v *verbs) printRepair(dir string, r *engine.RepairReport) error {
@@ -150,8 +153,7 @@ func (v *verbs) compact() *cobra.Command {
 			}
 			count, end := v.Progress("")
 			var before, after atomic.Uint64
-			o := engine.Balanced.Options()
-			o.RetainVersions = retained(args[0])
+			o := as(args[0], engine.Balanced.Options())
 			o.Events = func(e engine.Event) {
 				if e.Kind == engine.EventTableCreated {
 					count(0, int(e.Bytes))

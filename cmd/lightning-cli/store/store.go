@@ -87,7 +87,8 @@ func (v *verbs) bytes(text string) ([]byte, error) {
 
 // read opens a store for a verb that changes nothing.
 func (v *verbs) read(dir string, use func(*engine.DB) error) error {
-	return with(dir, engine.Options{ReadOnly: true, RetainVersions: retained(dir)}, use)
+	o := as(dir, engine.Options{ReadOnly: true})
+	return with(dir, o, use)
 }
 
 // write opens a store that exists for a verb that changes it. Versions are kept if they were.
@@ -95,9 +96,15 @@ func (v *verbs) write(dir string, use func(*engine.DB) error) error {
 	if err := writable(dir); err != nil {
 		return err
 	}
-	o := engine.Balanced.Options()
-	o.RetainVersions = retained(dir)
-	return with(dir, o, use)
+	return with(dir, as(dir, engine.Balanced.Options()), use)
+}
+
+// as makes options those with which the store was last written, where that matters.
+func as(dir string, o engine.Options) engine.Options {
+	if s, err := inspect.Manifest(dir); err == nil && s != nil {
+		o.RetainVersions, o.Families = s.Retained(), s.Families
+	}
+	return o
 }
 
 // retained tells whether the store keeps versions. Where that cannot be read, Open will say why.

@@ -59,7 +59,7 @@ func TestALongScanDoesNotPushOutWhatIsReadOften(t *testing.T) {
 					}
 				}
 			}
-			for i := range 20_000 {
+			for i := range 5_000 {
 				add(p, Place{2, uint64(i)}, i, 8<<10)
 			}
 			left := 0
@@ -172,8 +172,8 @@ func TestResizeDropsAtOnceWhatDoesNotFit(t *testing.T) {
 	c := New[int](64 << 20)
 	p := c.Part(1)
 	fill := func() {
-		for i := range 20_000 {
-			p.Add(Place{1, uint64(i)}, i, 8<<10)
+		for i := range 2_500 {
+			p.Add(Place{1, uint64(i)}, i, 64<<10)
 		}
 	}
 	fill()
@@ -206,7 +206,7 @@ func TestReadersWritersAndResizesSideBySide(t *testing.T) {
 		workers.Go(func() {
 			random := rand.New(rand.NewPCG(seed, uint64(worker)))
 			p := c.Part(uint64(worker % 2))
-			for i := range 20_000 {
+			for i := range 5_000 {
 				at := Place{uint64(worker%2)*100 + random.Uint64N(10), random.Uint64N(200)}
 				if got, ok := p.Get(at); ok && got != at {
 					t.Errorf("%v under %v", got, at)
@@ -250,7 +250,7 @@ func TestTheIndexFindsWhatAMapFinds(t *testing.T) {
 	random := seeded(t)
 	x := newIndex[int](8)
 	model := map[address]*entry[int]{}
-	for range 20_000 {
+	for range 5_000 {
 		a := address{1, Place{1, random.Uint64N(300)}}
 		h := a.Offset * 0x9e3779b97f4a7c15 >> 60 // homes are few, so that entries push each other away
 		switch e := model[a]; {

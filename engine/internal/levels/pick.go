@@ -77,7 +77,7 @@ type running []*Pick
 
 // meets reports whether a pick must wait for one of them: it reads or writes a level that the other does, where the other has keys.
 // So what a compaction found of the levels below its output stays true of its keys until it ends, and no two write
-// tables that overlap.
+// tables that overlap (L3).
 func (r running) meets(p *Pick) bool {
 	smallest, largest := span(p.Tables())
 	return slices.ContainsFunc(r, func(other *Pick) bool {

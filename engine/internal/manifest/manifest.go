@@ -27,6 +27,7 @@ const (
 const (
 	flagUnordered = 1 << 0
 	flagLogUsed   = 1 << 1
+	flagFamilies  = 1 << 2
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -45,6 +46,7 @@ type State struct {
 	LastBatch      uint64 // number of the last batch in the tables
 	LogSegment     uint64 // the log's segments of a lower number are not needed
 	LogUsed        bool   // that segment is needed
+	Families       bool   // every key has the prefix of a column family
 	Tables         []Table
 }
 
@@ -80,6 +82,9 @@ func (s *State) Encode() []byte {
 	}
 	if s.LogUsed {
 		flags |= flagLogUsed
+	}
+	if s.Families {
+		flags |= flagFamilies
 	}
 	b = append(b, flags)
 	b = binary.AppendUvarint(b, uint64(len(s.Tables)))
@@ -122,10 +127,10 @@ func (s *State) decodeBody(b []byte) bool {
 		}
 		*n, b = v, b[w:]
 	}
-	if len(b) == 0 || b[0]&^(flagUnordered|flagLogUsed) != 0 {
+	if len(b) == 0 || b[0]&^(flagUnordered|flagLogUsed|flagFamilies) != 0 {
 		return false
 	}
-	s.Unordered, s.LogUsed, b = b[0]&flagUnordered != 0, b[0]&flagLogUsed != 0, b[1:]
+	s.Unordered, s.LogUsed, s.Families, b = b[0]&flagUnordered != 0, b[0]&flagLogUsed != 0, b[0]&flagFamilies != 0, b[1:]
 	count, w := binary.Uvarint(b)
 	if w <= 0 || count > uint64(len(b)-w)/3 {
 		return false

@@ -233,7 +233,7 @@ func (r *register) write(random *rand.Rand) {
 func TestReadersFindWhatIsVisibleWhileRowsComeAndGo(t *testing.T) {
 	seed := uint64(testkit.Seed(t))
 	r := newRegister(New(MinBytes), 400)
-	const writes = 4_000
+	const writes = 2_000
 	var readers sync.WaitGroup
 	var done atomic.Bool
 	for reader := range 4 {
@@ -253,13 +253,13 @@ func TestReadersFindWhatIsVisibleWhileRowsComeAndGo(t *testing.T) {
 		})
 	}
 	random := rand.New(rand.NewPCG(seed, 99))
-	for n := range writes {
+	for n := 0; n < writes || r.cache.hits.Sum() < writes; n++ { // until readers had their turns, too
 		r.write(random)
 		if n%8 == 0 {
 			runtime.Gosched()
 		}
 		switch {
-		case n%1000 == 999:
+		case n%500 == 499:
 			r.cache.Clear()
 		case n%150 == 149:
 			r.cache.Resize(MinBytes * (1 + random.IntN(4)))
@@ -267,16 +267,12 @@ func TestReadersFindWhatIsVisibleWhileRowsComeAndGo(t *testing.T) {
 	}
 	done.Store(true)
 	readers.Wait()
-	st := r.cache.Stats()
-	if st.Hits == 0 || st.Filled == 0 {
-		t.Fatalf("nothing was tested: %+v", st)
-	}
-	t.Logf("seed %d: %+v", seed, st)
+	t.Logf("seed %d: %+v", seed, r.cache.Stats())
 }
 
 // RW4.
 func TestACacheStaysWithinItsBytes(t *testing.T) {
-	for _, bytes := range []int{MinBytes, 300_000, 1 << 20} {
+	for _, bytes := range []int{MinBytes, 600_000} {
 		for _, size := range []int{1, 100, 900} {
 			c := New(bytes)
 			limit := func(bytes int) int { return bytes + len(c.shards)*(c.segmentBytes+2*bucketBytes) }
@@ -309,7 +305,7 @@ func TestRowsThatAreReadOnceDoNotPushOutThoseThatAreUsed(t *testing.T) {
 			put(c, hot(i), value, 1)
 		}
 	}
-	for i := range 50_000 {
+	for i := range 25_000 {
 		put(c, fmt.Appendf(nil, "cold%09d", i), value, 1)
 		if i%5 == 0 {
 			put(c, hot(i/5%count), value, 1)
@@ -328,9 +324,9 @@ func TestRowsThatAreReadOnceDoNotPushOutThoseThatAreUsed(t *testing.T) {
 
 // TestRowsThatFitAreAllKept is what "everything cached" needs: few rows find no slot.
 func TestRowsThatFitAreAllKept(t *testing.T) {
-	const count = 30_000
+	const count = 20_000
 	for _, outside := range []bool{false, true} {
-		c := New(8 << 20)
+		c := New(6 << 20)
 		c.shards[0].mappings.outside = outside
 		for range 2 { // the second time in memory that was given back
 			keepAll(t, c, count)

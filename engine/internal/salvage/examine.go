@@ -54,6 +54,7 @@ func (r *repair) readManifest() error {
 		return err
 	}
 	r.report.ManifestRebuilt = true
+	r.base.Families = r.Families
 	r.report.Damage = append(r.report.Damage, Damage{File: manifest.Name, Err: err, Lost: true})
 	return nil
 }

@@ -18,6 +18,8 @@ type Options struct {
 	FS                                 vfs.FS
 	Dir                                string
 	BlockBytes, TableBytes, LevelBytes int
+	// Families is whether the store has column families, where no manifest says so.
+	Families bool
 	// Progress is told the name of each file when it is read or made.
 	Progress func(file string)
 }

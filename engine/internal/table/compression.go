@@ -1,8 +1,6 @@
 package table
 
 import (
-	"sync"
-
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
@@ -112,26 +110,34 @@ func appendS2(dst, raw []byte) []byte {
 	return dst[:len(dst)+len(s2.Encode(dst[len(dst):len(dst)+most], raw))]
 }
 
-// zstdEncoder is made when it is first needed. It has a window for blocks, and no goroutines.
-var zstdEncoder = sync.OnceValue(func() *zstd.Encoder {
+// The encoder and the decoder are made, and made ready, when the program begins: they keep what they work with in channels, and one that is
+// first used inside a bubble of testing/synctest would belong to that.
+var (
+	zstdEncoder = newZstdEncoder()
+	zstdDecoder = newZstdDecoder()
+)
+
+// newZstdEncoder makes one with a window for blocks, and without goroutines.
+func newZstdEncoder() *zstd.Encoder {
 	e, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(2), zstd.WithEncoderCRC(false), zstd.WithWindowSize(64<<10),
 		zstd.WithLowerEncoderMem(true), zstd.WithSingleSegment(true), zstd.WithEncoderLevel(zstd.SpeedDefault))
 	if err != nil {
 		panic(err) // the options are wrong
 	}
+	e.EncodeAll([]byte{0}, nil) // makes the channel
 	return e
-})
+}
 
-var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+func newZstdDecoder() *zstd.Decoder {
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderLowmem(true),
 		zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxMemory(maxBlockBytes))
 	if err != nil {
 		panic(err) // the options are wrong
 	}
 	return d
-})
+}
 
-func appendZstd(dst, raw []byte) []byte { return zstdEncoder().EncodeAll(raw, dst) }
+func appendZstd(dst, raw []byte) []byte { return zstdEncoder.EncodeAll(raw, dst) }
 
 // unpack decompresses a payload into dst, which has the length that it must get.
 func unpack(dst, payload []byte, kind byte) bool {
@@ -140,7 +146,7 @@ func unpack(dst, payload []byte, kind byte) bool {
 		_, err := s2.Decode(dst, payload)
 		return err == nil
 	case typeZstd:
-		raw, err := zstdDecoder().DecodeAll(payload, dst[:0:len(dst)])
+		raw, err := zstdDecoder.DecodeAll(payload, dst[:0:len(dst)])
 		return err == nil && len(raw) == len(dst)
 	}
 	return false

@@ -19,8 +19,9 @@ const (
 // readAhead gets the blocks of one cursor. Who goes through a table has the next ones read together, and those that are
 // not kept take no memory of their own.
 type readAhead struct {
-	next int // the block that comes next if the walk goes on
-	run  int // how many in a row came from the disk
+	next   int // the block that comes next if the walk goes on
+	run    int // how many blocks the walk has gone over
+	missed int // how many of the last ones came from the disk, without one between them that did not
 
 	singly bool // nothing is read that was not asked for
 
@@ -33,14 +34,15 @@ type readAhead struct {
 }
 
 func (a *readAhead) reset() {
-	a.next, a.run, a.bytes, a.want = -1, 0, a.bytes[:0], minAheadBytes
+	a.next, a.run, a.missed, a.bytes, a.want = -1, 0, 0, a.bytes[:0], minAheadBytes
 }
 
 // block gives a block of a table.
 func (a *readAhead) block(r *Reader, n int, keep bool, d record.Direction) (*block, error) {
 	if n != a.next {
-		a.run, a.want = 0, minAheadBytes
+		a.run, a.missed, a.want = 0, 0, minAheadBytes
 	}
+	a.run++
 	a.next = n + 1
 	if d == record.Backward {
 		a.next = n - 1
@@ -48,9 +50,10 @@ func (a *readAhead) block(r *Reader, n int, keep bool, d record.Direction) (*blo
 	h := r.index.handle(n)
 	place := r.place(h)
 	if b, ok := r.cache.Get(place); ok {
+		a.missed, a.want = 0, minAheadBytes // the next ones may be in the cache, too
 		return b, nil
 	}
-	a.run++
+	a.missed++
 	frame, err := a.frame(r, n, h, d)
 	if err != nil {
 		return nil, err
@@ -98,7 +101,7 @@ func (a *readAhead) frame(r *Reader, n int, h handle, d record.Direction) ([]byt
 		return nil, err
 	}
 	end := h.end()
-	if a.run > aheadAfter && d == record.Forward && !a.singly {
+	if a.missed > aheadAfter && d == record.Forward && !a.singly {
 		end = max(end, min(h.offset+uint64(a.want), r.index.handle(r.index.count-1).end()))
 		a.want = min(2*a.want, maxAheadBytes)
 	}

@@ -1,0 +1,12 @@
+// Package walk is the insides of an iterator: cursors over all places where rows may be, and memory for keys, used by one
+// iterator after the other.
+//
+// It does not know which rows an iterator shows. The life of a walk:
+//
+//  1. Take gives one, most often one that was used before, with its memory.
+//  2. AddMemory and AddTables make a cursor of each place that may have rows in the range; Begin merges them, if they are several.
+//  3. The iterator moves Cursor, directly and by SeekFirstOf, SeekLastOfKey and SkipKey.
+//  4. Give lets go of tables, memtables and blocks, and keeps the walk for the next iterator.
+//
+// Goroutines: none; a walk is for one goroutine. Locks: none.
+package walk
