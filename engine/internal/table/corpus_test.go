@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -19,9 +19,13 @@ func corpora(b *testing.B) map[string][]record.Row {
 	all := map[string][]record.Row{
 		"json": documents(), "random": rowsOf(random(8<<20), 1000), "bench": benchRows(70_000),
 	}
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		b.Fatal(err)
+	}
 	var source bytes.Buffer
 	for _, dir := range []string{"net", "go", "cmd/compile/internal/ssa"} {
-		filepath.WalkDir(filepath.Join(runtime.GOROOT(), "src", dir), func(path string, _ os.DirEntry, err error) error {
+		filepath.WalkDir(filepath.Join(strings.TrimSpace(string(root)), "src", dir), func(path string, _ os.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, ".go") && source.Len() < 8<<20 {
 				text, _ := os.ReadFile(path)
 				source.Write(text)
