@@ -191,6 +191,15 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// OutsideHeapBytes is how much of the caches of such a store, without a Runtime, lies outside Go's heap at most. The collector
+// does not see it: who gives that a limit (debug.SetMemoryLimit) takes it off.
+func (o Options) OutsideHeapBytes() int {
+	if bytes := o.withDefaults().rowCacheBytes(); bytes >= rowcache.OutsideBytes {
+		return bytes
+	}
+	return 0
+}
+
 // rowCacheBytes is what the cache of rows gets. What it is too small for is left to blocks.
 func (o Options) rowCacheBytes() int {
 	if o.RowCacheBytes < rowcache.MinBytes {

@@ -83,7 +83,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.PprofSocket, "pprof-socket", "", "path of a Unix socket, of mode 0600, that serves the runtime's profiles under /debug/pprof/; they may show keys and values (default: none)")
 	fs.Var(&c.MemoryLimit, "memory-limit", "memory that the process is to stay below, such as 1GiB: for the collector, and divided among memtables, caches and requests; a value of 64 MiB by RESP needs 280MiB (default: GOMEMLIMIT, and no division)")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's)")
-	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of block cache for each shard (default: the engine's)")
+	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of the caches of blocks and rows for each shard (default: the engine's)")
 	fs.DurationVar(&c.HeartbeatTimeout, "heartbeat-timeout", 500*time.Millisecond, "silence after which a follower stands for election; 300ms on quiet networks, 1s on noisy ones")
 	fs.Uint64Var(&c.SnapshotThreshold, "raft-snapshot-threshold", 8192, "entries after which a group may flush and cut its log")
 	fs.Uint64Var(&c.TrailingLogs, "raft-trailing-logs", 65536, "entries kept at most behind the cut for followers that lag; those that lack more get a snapshot")

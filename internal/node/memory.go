@@ -75,9 +75,20 @@ func (c Config) share(part float64, usual int) int {
 // limitMemory tells the collector to keep the process below --memory-limit. Without the flag GOMEMLIMIT decides.
 func (c Config) limitMemory() {
 	if c.MemoryLimit > 0 {
-		debug.SetMemoryLimit(int64(float64(c.MemoryLimit) * collectorShare))
+		debug.SetMemoryLimit(c.collectorLimit())
 	}
 }
+
+// collectorLimit leaves out the caches that the collector does not see. It stays at an eighth of the limit at least: caches
+// that are as large as that by their own flag are more than the limit has room for.
+func (c Config) collectorLimit() int64 {
+	limit := float64(c.MemoryLimit) * collectorShare
+	outside := float64(c.engineOptions().OutsideHeapBytes() * c.shardsExpected())
+	return int64(max(limit-outside, limit/8))
+}
+
+// shardsExpected is how many shards a node of this cluster holds at least.
+func (c Config) shardsExpected() int { return max(3, c.Shards, c.BootstrapExpect) }
 
 // engineOptions divides the engines' share of the memory limit among as many shards as a node of this cluster is
 // expected to hold. What is set by its own flag stays as it is, and the engine's defaults are not exceeded.
@@ -92,7 +103,7 @@ func (c Config) engineOptions() engine.Options {
 		maxMemtableBytes = 16 << 20
 		maxCacheBytes    = 64 << 20
 	)
-	share := int(float64(c.MemoryLimit)*engineShare) / max(3, c.Shards, c.BootstrapExpect)
+	share := int(float64(c.MemoryLimit)*engineShare) / c.shardsExpected()
 	if o.MemtableBytes == 0 {
 		o.MemtableBytes = min(maxMemtableBytes, max(minMemtableBytes, share/2/memtables))
 	}

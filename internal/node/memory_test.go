@@ -49,3 +49,19 @@ func TestRoomForRequestsIsAShareOfTheMemoryLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCollectorIsToldOfNoMoreThanIsLeftBesideTheCachesOutsideTheHeap(t *testing.T) {
+	usual := Config{MemoryLimit: 10 << 30}
+	large := Config{MemoryLimit: 10 << 30, CacheBytes: 1 << 30}
+	if got := usual.collectorLimit(); got != 8<<30 {
+		t.Errorf("%d without large caches", got)
+	}
+	// Five eighths of each shard's cache are rows.
+	if got, want := large.collectorLimit(), int64(8<<30-3*(5<<27)); got != want {
+		t.Errorf("%d beside caches of 1 GiB, want %d", got, want)
+	}
+	large.CacheBytes = 8 << 30
+	if got := large.collectorLimit(); got != 1<<30 {
+		t.Errorf("%d beside caches that are larger than the limit", got)
+	}
+}

@@ -65,7 +65,7 @@ func New(bytes int) *Cache {
 		for s.chunk = 1; 2*s.chunkBytes() <= min(maxChunkBytes, bytes/count/segmentShare); {
 			s.chunk *= 2
 		}
-		s.mappings = &mappings{outside: bytes >= outsideBytes}
+		s.mappings = &mappings{outside: bytes >= OutsideBytes}
 		// Every method that looks at rows also uses the cache after that, so none is under way when nobody can reach it (HP2).
 		runtime.AddCleanup(c, (*mappings).unmap, s.mappings)
 		s.begin()

@@ -7,9 +7,9 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/hugepage"
 )
 
-// outsideBytes is from where on a cache lies outside Go's heap, where the collector would let garbage of the same size gather beside
+// OutsideBytes is from where on a cache lies outside Go's heap, where the collector would let garbage of the same size gather beside
 // it. Below, it counts as what debug.SetMemoryLimit bounds.
-const outsideBytes = 64 << 20
+const OutsideBytes = 64 << 20
 
 // mappings are the memory of a shard outside Go's heap. They end with the cache.
 type mappings struct {
