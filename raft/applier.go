@@ -20,6 +20,8 @@ type applier struct {
 	machine StateMachine
 	fail    func(error)
 	failed  func() bool
+	// dropPassed deletes what a snapshot has made worthless of the log.
+	dropPassed func() error
 
 	// applied is written by the library's state machine goroutine and read by anyone.
 	applied   atomic.Uint64
@@ -38,8 +40,8 @@ type appliedWaiter struct {
 // refused is the result of an entry that was not applied because the group had failed.
 type refused struct{}
 
-func newApplier(machine StateMachine, fail func(error), failed func() bool) *applier {
-	a := &applier{machine: machine, fail: fail, failed: failed, waiters: make(map[*appliedWaiter]struct{})}
+func newApplier(machine StateMachine, log *guardedLog, fail func(error), failed func() bool) *applier {
+	a := &applier{machine: machine, fail: fail, failed: failed, dropPassed: log.dropPassed, waiters: make(map[*appliedWaiter]struct{})}
 	a.applied.Store(uint64(machine.Durable().Index))
 	return a
 }
@@ -176,6 +178,11 @@ func (a *applier) Restore(source io.ReadCloser) error {
 			r.state.Index, r.state.Term, got.Index, got.Term)
 		a.fail(err)
 		return err
+	}
+	// The library waits on its main loop, so that nobody adds to the log meanwhile. It goes on to remember where
+	// the log ended, which is why the guarded log knows of cuts of what is not there.
+	if err := a.dropPassed(); err != nil {
+		return fmt.Errorf("drop the log below the snapshot at index %d: %w", r.state.Index, err)
 	}
 	a.installed.Add(1)
 	a.advance(uint64(r.state.Index))

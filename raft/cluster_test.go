@@ -36,6 +36,7 @@ type testCluster struct {
 	// preferred names the node that should lead a group; nil for none.
 	preferred func(GroupID) string
 	stall     time.Duration // HostOptions.StallLimit
+	onApply   func([]Entry) // on every node; nil for none
 }
 
 // testNode is one node: its disks outlive its runs.
@@ -148,6 +149,7 @@ func (n *testNode) startGroup(id GroupID) error {
 	if err != nil {
 		return err
 	}
+	m.onApply = n.cluster.onApply
 	var preferred api.NodeID
 	if n.cluster.preferred != nil {
 		preferred = api.NodeID(n.cluster.preferred(id))

@@ -98,4 +98,7 @@
 //     was in no later term when it was made. So the leader of its term has all of these entries (RM12).
 //   - R16: the membership that a replica works with is that of the last entry of its log that sets one: a snapshot
 //     is put in place only behind the end of the log, or where the log is at odds with it and is cut before.
+//   - R17: a log reaches at least as far as the state machine's durable state, or is empty: one that ends below a snapshot
+//     goes when that is put in place, nothing below comes back, and no earlier state takes the place of the one
+//     that has what went.
 package raft

@@ -108,7 +108,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.storeEarly()
-	g.applier = newApplier(o.StateMachine, g.fail, g.failed)
+	g.applier = newApplier(o.StateMachine, g.log, g.fail, g.failed)
 	g.snapshots = newSnapshotStore(o.StateMachine, h.opts.FS, staging, g.log)
 	if err := g.startInstance(); err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -61,9 +61,9 @@ type earlyWrites struct {
 // stalled reports whether a write has been going on for longer than a heartbeat timeout.
 func (g *guardedLog) stalled() bool { return g.writes.stalled.Load() }
 
-// failed reports err to the group, unless it only says that something is absent or closed.
+// failed reports err to the group, unless it only says that something is absent, closed or held already.
 func (g *guardedLog) failed(err error) bool {
-	if err == nil || errors.Is(err, hraft.ErrLogNotFound) || isKeyNotFound(err) || errors.Is(err, fs.ErrClosed) {
+	if err == nil || errors.Is(err, hraft.ErrLogNotFound) || errors.Is(err, errStateHolds) || isKeyNotFound(err) || errors.Is(err, fs.ErrClosed) {
 		return false
 	}
 	g.fail(err)
@@ -110,7 +110,7 @@ func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.
 
 // StoreLogs implements hraft.LogStore.
 func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
-	err := g.checkGap(entries)
+	err := g.checkPlace(entries)
 	if err == nil {
 		if g.mayStoreEarly(entries) {
 			err = g.storeEarly(entries)
@@ -124,16 +124,49 @@ func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	return err
 }
 
-// checkGap lets entries leave a gap only if the state machine holds what is missing.
-func (g *guardedLog) checkGap(entries []*hraft.Log) error {
+var errStateHolds = errors.New("the state machine holds the entries, and the log does not reach that far any more")
+
+// checkPlace lets entries leave a gap only if the state machine holds what is missing, and refuses those that it holds
+// (R17). Such ones come late, to a log that was dropped meanwhile, and are no failure; in a log that goes on behind
+// the state machine's end they would replace what is committed.
+func (g *guardedLog) checkPlace(entries []*hraft.Log) error {
 	last, err := g.store.LastIndex()
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	if first := entries[0].Index; first > last+1 && first > uint64(g.durable())+1 {
-		return fmt.Errorf("store entry %d: the log ends at %d and the state machine at %d", first, last, g.durable())
+	first, durable := entries[0].Index, uint64(g.durable())
+	switch {
+	case first <= durable && last < durable && !seededbug.Enabled(seededbug.RaftStoreBelowSnapshot):
+		return errStateHolds
+	case first <= durable && last >= durable:
+		return fmt.Errorf("replace entry %d: the state machine holds up to %d", first, durable)
+	case first > last+1 && first > durable+1:
+		return fmt.Errorf("store entry %d: the log ends at %d and the state machine at %d", first, last, durable)
 	}
 	return nil
+}
+
+// dropPassed deletes a log that ends below the state machine's durable state (R17).
+func (g *guardedLog) dropPassed() error {
+	err := g.writes.run(func() error { return dropBelow(g.store, uint64(g.durable())) })
+	g.failed(err)
+	return err
+}
+
+// dropBelow deletes a log that ends below a committed entry, which the state machine holds with all before it. Such a
+// log may have entries that others were committed in the place of: nothing shows that, because the log does not reach the
+// entry at which it could be compared. A leader sends what its log has, with its commit index, until
+// it has stored the first entry of its term, and a follower that lacks the committed ones would apply them.
+func dropBelow(store LogStore, index uint64) error {
+	first, err := store.FirstIndex()
+	if err != nil {
+		return err
+	}
+	last, err := store.LastIndex()
+	if err != nil || last == 0 || last >= index || seededbug.Enabled(seededbug.RaftKeepLogBelowSnapshot) {
+		return err
+	}
+	return store.DeleteRange(first, last)
 }
 
 // DeleteRange implements hraft.LogStore. A prefix may go further than the state machine, which
@@ -156,17 +189,25 @@ func (g *guardedLog) cut(start, end uint64) error {
 	return g.deleteRange(start, end, last, end)
 }
 
-func (g *guardedLog) deleteRange(start, end, last, tail uint64) (err error) {
+// deleteRange deletes a prefix up to what the state machine holds, or a suffix of what it does not. A prefix may be all
+// of the log, if the state machine holds that.
+func (g *guardedLog) deleteRange(start, end, last, tail uint64) error {
+	first, err := g.store.FirstIndex()
+	if err != nil {
+		return err
+	}
 	durable := uint64(g.durable())
-	if seededbug.Enabled(seededbug.RaftCutBeyondDurable) {
+	if start <= first && seededbug.Enabled(seededbug.RaftCutBeyondDurable) {
 		durable = max(durable, end) // the bug: what the state machine holds in memory only is cut as well
 	}
 	switch {
-	case end <= durable, end < last: // a prefix that is not needed any more
+	case first == 0 || end < first || start > last: // nothing is there; the library may remember a log that was dropped
+		return nil
+	case start <= first && (end < last || end <= durable): // a prefix that is not needed any more
 		if end = g.unpinned(min(end, durable, tail)); end < start {
 			return nil
 		}
-	case start > durable: // a suffix that conflicts with the leader's
+	case end >= last && start > durable: // a suffix that conflicts with the leader's
 	default:
 		err := fmt.Errorf("delete entries %d to %d: the state machine holds up to %d", start, end, durable)
 		g.fail(err)

@@ -246,8 +246,15 @@ func (g *Group) unlessHeld(index uint64) error {
 // Passed implements mux.Owner.
 func (i *instance) Passed(previous uint64) (index, term uint64) {
 	state := i.group.opts.StateMachine.Durable()
+	if state.Index <= 1 || uint64(state.Index) <= previous {
+		return 0, 0
+	}
 	first, err := i.group.store.FirstIndex()
-	if err != nil || state.Index <= 1 || uint64(state.Index) <= previous || first != 0 && first <= max(previous, 1) {
+	if err != nil {
+		return 0, 0
+	}
+	last, err := i.group.store.LastIndex()
+	if err != nil || first != 0 && first <= max(previous, 1) && last >= uint64(state.Index) {
 		return 0, 0
 	}
 	return uint64(state.Index), uint64(state.Term)

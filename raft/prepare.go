@@ -48,6 +48,9 @@ func (g *Group) prepare() error {
 	if err := g.dropConflict(uint64(state.Index), uint64(state.Term)); err != nil {
 		return err
 	}
+	if err := dropBelow(g.store, uint64(state.Index)); err != nil {
+		return err
+	}
 	if err := g.verifyLog(state, term); err != nil {
 		return err
 	}

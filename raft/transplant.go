@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -60,8 +61,8 @@ func (r *CheckpointReceiver) Finish() error { return r.finish() }
 func (r *CheckpointReceiver) Abandon() error { return r.abandon() }
 
 // Transplant calls install, which gives a replica that does not run another state of the same group. It
-// refuses a state that the replica's log does not continue.
-func (h *Host) Transplant(id GroupID, incarnation uint64, state State, install func() error) error {
+// refuses a state that the replica's log does not continue. held is where the state ends that is replaced.
+func (h *Host) Transplant(id GroupID, incarnation uint64, state State, held api.Index, install func() error) error {
 	if err := h.reserve(id); err != nil {
 		return err
 	}
@@ -70,7 +71,7 @@ func (h *Host) Transplant(id GroupID, incarnation uint64, state State, install f
 	if err != nil {
 		return fmt.Errorf("transplant group %s: %w", id, err)
 	}
-	if err = joinable(store, state); err == nil {
+	if err = joinable(store, state, held); err == nil {
 		err = install()
 	}
 	if err = errors.Join(err, store.Close()); err != nil {
@@ -79,8 +80,9 @@ func (h *Host) Transplant(id GroupID, incarnation uint64, state State, install f
 	return nil
 }
 
-// joinable makes sure that a log continues a state.
-func joinable(store LogStore, state State) error {
+// joinable makes sure that a log continues a state, and that both together have all that the replica has acknowledged:
+// what a log had below a snapshot was dropped with it (R17), and is in the state only.
+func joinable(store LogStore, state State, held api.Index) error {
 	first, err := store.FirstIndex()
 	if err != nil {
 		return err
@@ -91,6 +93,9 @@ func joinable(store LogStore, state State) error {
 	}
 	if last > uint64(state.Index) && first > uint64(state.Index)+1 {
 		return fmt.Errorf("the log begins at entry %d, the state ends at %d", first, state.Index)
+	}
+	if state.Index < held && last < uint64(held) {
+		return fmt.Errorf("the log ends at entry %d, the state at %d, and the replica had reached %d: it has to wait for a later state", last, state.Index, held)
 	}
 	term, err := store.GetUint64([]byte(keyCurrentTerm))
 	if err != nil {

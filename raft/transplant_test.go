@@ -21,7 +21,7 @@ func TestALogContinuesAStateItReachesBackTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := joinable(log, State{Index: 30, Term: 2}); err == nil {
+	if err := joinable(log, State{Index: 30, Term: 2}, 0); err == nil {
 		t.Error("a log without a term, which has forgotten its votes, continues a state")
 	}
 	if err := log.SetUint64([]byte(keyCurrentTerm), 2); err != nil {
@@ -32,11 +32,11 @@ func TestALogContinuesAStateItReachesBackTo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := joinable(log, State{Index: 9, Term: 2}); err == nil || !strings.Contains(err.Error(), "begins at entry 11") {
+	if err := joinable(log, State{Index: 9, Term: 2}, 0); err == nil || !strings.Contains(err.Error(), "begins at entry 11") {
 		t.Errorf("a state that ends before the log begins: %v", err)
 	}
 	for _, s := range []State{{Index: 10, Term: 1}, {Index: 15, Term: 2}, {Index: 20, Term: 2}, {Index: 30, Term: 5}} {
-		if err := joinable(log, s); err != nil {
+		if err := joinable(log, s, 0); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
 		if term, err := log.GetUint64([]byte(keyCurrentTerm)); err != nil || term < uint64(s.Term) {

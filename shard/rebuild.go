@@ -157,7 +157,7 @@ func Rebuild(host *raft.Host, o Options, r Replacement) error {
 	if err != nil {
 		return err
 	}
-	err = host.Transplant(raft.GroupID(o.ID), o.Incarnation, r.state, func() error {
+	err = host.Transplant(raft.GroupID(o.ID), o.Incarnation, r.state, m.Durable().Index, func() error {
 		return m.replace(o.Dir+"/"+receivedName, r.sum)
 	})
 	if err = errors.Join(err, m.close()); err != nil {

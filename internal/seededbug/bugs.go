@@ -11,6 +11,10 @@ const (
 	RaftReadyWithoutTick Bug = "raft-ready-without-tick"
 	// RaftCutBeyondDurable cuts entries from the log that the state machine holds in memory only.
 	RaftCutBeyondDurable Bug = "raft-cut-beyond-durable"
+	// RaftKeepLogBelowSnapshot keeps a log that ends below the snapshot which is put in place.
+	RaftKeepLogBelowSnapshot Bug = "raft-keep-log-below-snapshot"
+	// RaftStoreBelowSnapshot stores entries again that are below the snapshot in place.
+	RaftStoreBelowSnapshot Bug = "raft-store-below-snapshot"
 	// RaftInstallUnverified puts a snapshot in place whose files are not what was sent.
 	RaftInstallUnverified Bug = "raft-install-unverified"
 	// MuxHeartbeatFastPath hands heartbeats to the library beside its main loop.
@@ -135,6 +139,8 @@ var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
 	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
 	{RaftCutBeyondDurable, "raft", "TestNothingIsCutThatTheStateMachineNeeds"},
+	{RaftKeepLogBelowSnapshot, "raft", "TestWhatAReplicaHadBelowItsSnapshotReachesNobody"},
+	{RaftStoreBelowSnapshot, "raft", "TestNothingBelowTheStateIsStoredAgain"},
 	{RaftInstallUnverified, "raft", "TestNoDamagedSnapshotIsAccepted"},
 	{MuxHeartbeatFastPath, "raft/mux", "TestHeartbeatsWaitForTheMainLoop"},
 	{MuxCommitBeyondMessage, "raft", "TestAFollowerCommitsNothingThatItsLeaderDidNotSend"},

@@ -84,7 +84,7 @@ type LogOwner interface {
 	// when all of it is. When it has grown, Transport.Durable is called.
 	Durable() uint64
 	// Passed is the entry at which the state machine's durable state ends, and its term, if the log does not
-	// reach back to the entry previous, which lies before it; 0 otherwise.
+	// reach from the entry previous, which lies before it, to that one; 0 otherwise.
 	Passed(previous uint64) (index, term uint64)
 }
 
