@@ -176,7 +176,7 @@ func TestABlockThatReadsTooMuchDoesNothing(t *testing.T) {
 		t.Fatal(got)
 	}
 	all(t, c, in, "MULTI", "SET k 1", "GET big", "GET big")
-	if got := all(t, c, in, "EXEC"); !strings.HasPrefix(got, "-ERR the stored values that the batch returns or keeps are together over the limit") {
+	if got := all(t, c, in, "EXEC"); !strings.HasPrefix(got, "-ERR a stored value that the batch returns or keeps is over the limit") {
 		t.Fatalf("%.100q", got)
 	}
 	if got := all(t, c, in, "GET k"); got != "$-1\r\n" {
