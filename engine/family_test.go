@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lightning-db/lightning/engine/internal/family"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -248,17 +249,7 @@ func TestADroppedFamilyGivesItsSpaceBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rowsOfGone := func() (n int) {
-		for _, table := range tablesIn(db) {
-			c := table.Reader.NewCursor(false)
-			for row := c.Seek(nil, false); row != nil; row = c.Step() {
-				if strings.HasPrefix(string(row.User), string(gone.prefix)) {
-					n++
-				}
-			}
-		}
-		return n
-	}
+	rowsOfGone := func() int { return rowsInTables(db, gone) }
 	if err := db.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -284,6 +275,83 @@ func TestADroppedFamilyGivesItsSpaceBack(t *testing.T) {
 		t.Fatal(ok, err)
 	}
 	mustClose(t, db)
+}
+
+// TestADropThatFoundNoRoomIsSweptWhenThereIsRoom also has an older drop, whose entry is forgotten meanwhile.
+func TestADropThatFoundNoRoomIsSweptWhenThereIsRoom(t *testing.T) {
+	for _, reopen := range []bool{false, true} {
+		disk := &limited{FS: vfs.NewMem(), limit: 1 << 40}
+		o := small(disk)
+		o.Families = true
+		db := mustOpen(t, "db", o)
+		first, second := mustCreate(t, db, "first"), mustCreate(t, db, "second")
+		for _, f := range []*Family{first, second} {
+			for i := range 100 {
+				apply(t, db, func(b *Batch) { b.In(f).Put(fmt.Appendf(nil, "%d", i), []byte("v"), 0) })
+			}
+		}
+		if err := errors.Join(db.Flush(), db.DropFamily("first"), db.Compact(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		disk.resize(0)
+		if err := db.DropFamily("second"); !errors.Is(err, ErrDiskFull) {
+			t.Fatal(err)
+		}
+		disk.resize(1 << 40)
+		mustCreate(t, db, "third")
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if reopen {
+			mustClose(t, db)
+			db = mustOpen(t, "db", o)
+		}
+		testkit.Eventually(t, time.Minute, func() bool { return rowsInTables(db, second) == 0 }, "rows of a dropped family stay")
+		mustClose(t, db)
+	}
+}
+
+// TestEntriesStayWhileATableComesIn is the moment at which a compaction that began before a drop has replaced its inputs, and its
+// output is not listed yet.
+func TestEntriesStayWhileATableComesIn(t *testing.T) {
+	o := small(vfs.NewMem())
+	o.Families = true
+	db := mustOpen(t, "db", o)
+	gone := mustCreate(t, db, "gone")
+	if err := db.DropFamily("gone"); err != nil {
+		t.Fatal(err)
+	}
+	entry := func() bool {
+		_, ok, err := db.Get(family.Key(gone.id), MaxVersion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	db.tablesCome()
+	mustCreate(t, db, "meanwhile")
+	if !entry() {
+		t.Error("the entry is gone while rows of the family may come")
+	}
+	db.tablesCame(edit{dropped: db.families.dropped.Load()})
+	mustCreate(t, db, "after")
+	if entry() {
+		t.Error("the entry stays")
+	}
+	mustClose(t, db)
+}
+
+// rowsInTables counts the rows of a family on the disk.
+func rowsInTables(db *DB, f *Family) (n int) {
+	for _, table := range tablesIn(db) {
+		c := table.Reader.NewCursor(false)
+		for row := c.Seek(nil, false); row != nil; row = c.Step() {
+			if strings.HasPrefix(string(row.User), string(f.prefix)) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 func TestAStoreIsOneOfFamiliesOrNone(t *testing.T) {

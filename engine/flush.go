@@ -90,6 +90,7 @@ func (db *DB) flush(s *sealed) (err error) {
 	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
 		flushed: s,
+		dropped: out.dropped,
 		state: func(m *manifest.State) {
 			a := s.applied
 			if seededbug.Enabled(seededbug.EngineFlushTellsPresent) {
@@ -111,7 +112,6 @@ func (db *DB) flush(s *sealed) (err error) {
 	if err != nil {
 		return err
 	}
-	db.sweepInstalled(out.dropped, tables)
 	db.counts.flushes.Add(1)
 	if log != nil {
 		db.releaseLog(log)
