@@ -44,7 +44,8 @@ func (db *DB) droppable() levels.Droppable {
 	}
 	if db.options.RetainVersions {
 		d.Version = db.durable.Load().HorizonVersion
-		d.Unordered = db.applied.Load().unordered
+	}
+	if d.Unordered = db.unordered(); d.Unordered {
 		d.MemoryVersion = db.view.Load().leastVersionInMemory()
 	}
 	return d
