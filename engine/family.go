@@ -66,7 +66,7 @@ type families struct {
 	// mu is a leaf.
 	mu     sync.Mutex
 	sweep  map[*levels.Table]bool // tables that may have rows of dropped families
-	coming bool                   // that an edit is being installed, whose tables are not looked at yet
+	coming *edit                  // is being installed, and its tables are not looked at yet
 }
 
 // Name is the name of the family.
@@ -259,27 +259,33 @@ func (db *DB) sweepTablesLocked(dropped *family.Dropped, tables []*levels.Table)
 }
 
 // tablesCome is called before the view has the tables of an edit. Until tablesCame nothing counts as swept: the inputs of a compaction
-// are gone then, and what it made of them, before it knew of a drop, is not listed.
-func (db *DB) tablesCome() {
+// are gone then, and what it made of them, if it began before a drop, is not listed.
+func (db *DB) tablesCome(e edit) {
 	db.families.mu.Lock()
 	defer db.families.mu.Unlock()
-	db.families.coming = true
+	db.families.coming = &e
 }
 
 // tablesCame looks again at tables whose making began before a family was dropped.
 func (db *DB) tablesCame(e edit) {
 	db.families.mu.Lock()
 	defer db.families.mu.Unlock()
-	db.families.coming = false
+	db.families.coming = nil
 	now := db.families.dropped.Load() // after the view has the tables: who drops a family later finds them there
 	if now == e.dropped {
 		return
 	}
+	db.sweepTablesLocked(now, e.made())
+}
+
+// made are the new tables. One that only moves is in both lists.
+func (e edit) made() (tables []*levels.Table) {
 	for _, p := range e.add {
-		if !slices.Contains(e.remove, p.Table) { // one that only moves is listed if it must
-			db.sweepTablesLocked(now, []*levels.Table{p.Table})
+		if !slices.Contains(e.remove, p.Table) {
+			tables = append(tables, p.Table)
 		}
 	}
+	return tables
 }
 
 // pickSwept picks a compaction that rewrites one of those tables.
@@ -320,9 +326,10 @@ func (db *DB) forgetSwept(b *Batch) {
 		return
 	}
 	db.families.mu.Lock()
-	left := db.families.coming || db.leftToSweepLocked() > 0
+	coming := db.families.coming
+	left := db.leftToSweepLocked()
 	db.families.mu.Unlock()
-	if left {
+	if left > 0 || coming != nil && coming.dropped != dropped && len(coming.made()) > 0 {
 		return
 	}
 	_ = db.entries(func(e family.Entry) error { // an entry that cannot be read stays

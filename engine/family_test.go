@@ -9,9 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lightning-db/lightning/engine/internal/family"
+	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -235,46 +237,51 @@ func (r *familyRun) checkOne(s *Snapshot, f *Family, rows map[string]string) {
 
 // TestADroppedFamilyGivesItsSpaceBack drops one of two families with equally many rows, while others write.
 func TestADroppedFamilyGivesItsSpaceBack(t *testing.T) {
-	o := small(vfs.NewMem())
-	o.Families = true
-	db := mustOpen(t, "db", o)
-	kept, gone := mustCreate(t, db, "kept"), mustCreate(t, db, "gone")
-	const count = 4000
-	for i := range count {
-		b := db.NewBatch()
-		for _, f := range []*Family{kept, gone} {
-			b.In(f).Put(fmt.Appendf(nil, "%06d", i*7919%count), make([]byte, 64), 0)
+	synctest.Test(t, func(t *testing.T) {
+		o := small(vfs.NewMem())
+		o.Families = true
+		db := mustOpen(t, "db", o)
+		kept, gone := mustCreate(t, db, "kept"), mustCreate(t, db, "gone")
+		const count = 4000
+		for i := range count {
+			b := db.NewBatch()
+			for _, f := range []*Family{kept, gone} {
+				b.In(f).Put(fmt.Appendf(nil, "%06d", i*7919%count), make([]byte, 64), 0)
+			}
+			if err := db.Apply(b); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if err := db.Apply(b); err != nil {
+		rowsOfGone := func() int { return rowsInTables(db, gone) }
+		if err := db.Flush(); err != nil {
 			t.Fatal(err)
 		}
-	}
-	rowsOfGone := func() int { return rowsInTables(db, gone) }
-	if err := db.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	if n := rowsOfGone(); n < count {
-		t.Fatalf("%d rows of the family are on the disk", n)
-	}
-	if err := db.DropFamily("gone"); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, time.Minute, func() bool { return rowsOfGone() == 0 }, "rows of a dropped family stay")
-	again := mustCreate(t, db, "gone")
-	if _, ok, err := again.Get([]byte("000001")); ok || err != nil || again.id == gone.id {
-		t.Fatalf("a new family of the same name has a row of the old one: %v %v, id %d", ok, err, again.id)
-	}
-	if _, ok, err := db.Get([]byte{0, byte(gone.id)}, MaxVersion); ok || err != nil {
-		t.Fatalf("the entry of the dropped family is left: %v %v", ok, err)
-	}
-	mustClose(t, db)
-	db = mustOpen(t, "db", o)
-	if f, err := db.Family("kept"); err != nil {
-		t.Fatal(err)
-	} else if _, ok, err := f.Get([]byte("000001")); !ok || err != nil {
-		t.Fatal(ok, err)
-	}
-	mustClose(t, db)
+		if n := rowsOfGone(); n < count {
+			t.Fatalf("%d rows of the family are on the disk", n)
+		}
+		if err := db.DropFamily("gone"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // for the compactions
+		if n := rowsOfGone(); n != 0 {
+			t.Fatalf("%d rows of a dropped family stay", n)
+		}
+		again := mustCreate(t, db, "gone")
+		if _, ok, err := again.Get([]byte("000001")); ok || err != nil || again.id == gone.id {
+			t.Fatalf("a new family of the same name has a row of the old one: %v %v, id %d", ok, err, again.id)
+		}
+		if _, ok, err := db.Get([]byte{0, byte(gone.id)}, MaxVersion); ok || err != nil {
+			t.Fatalf("the entry of the dropped family is left: %v %v", ok, err)
+		}
+		mustClose(t, db)
+		db = mustOpen(t, "db", o)
+		if f, err := db.Family("kept"); err != nil {
+			t.Fatal(err)
+		} else if _, ok, err := f.Get([]byte("000001")); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		mustClose(t, db)
+	})
 }
 
 // TestADropThatFoundNoRoomIsSweptWhenThereIsRoom also has an older drop, whose entry is forgotten meanwhile.
@@ -328,16 +335,19 @@ func TestEntriesStayWhileATableComesIn(t *testing.T) {
 		}
 		return ok
 	}
-	db.tablesCome()
+	before := edit{add: []levels.Placed{{Table: &levels.Table{}}}} // made before the drop
+	db.tablesCome(before)
 	mustCreate(t, db, "meanwhile")
 	if !entry() {
 		t.Error("the entry is gone while rows of the family may come")
 	}
-	db.tablesCame(edit{dropped: db.families.dropped.Load()})
+	db.tablesCame(edit{})
+	db.tablesCome(edit{add: before.add, dropped: db.families.dropped.Load()})
 	mustCreate(t, db, "after")
 	if entry() {
 		t.Error("the entry stays")
 	}
+	db.tablesCame(edit{})
 	mustClose(t, db)
 }
 

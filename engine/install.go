@@ -56,7 +56,7 @@ func (db *DB) installEdit(e edit) error {
 		p.Table.Obsolete.Store(false) // a table that only moved is in both lists
 	}
 	db.durable.Store(&state)
-	db.tablesCome()
+	db.tablesCome(e)
 	db.mu.Lock()
 	old := db.replaceViewLocked(func(v *view) *view {
 		left := v.sealed
