@@ -353,11 +353,18 @@ func TestEntriesStayWhileATableComesIn(t *testing.T) {
 
 // rowsInTables counts the rows of a family on the disk.
 func rowsInTables(db *DB, f *Family) (n int) {
-	for _, table := range tablesIn(db) {
-		c := table.Reader.NewCursor(false)
-		for row := c.Seek(nil, false); row != nil; row = c.Step() {
-			if strings.HasPrefix(string(row.User), string(f.prefix)) {
-				n++
+	v := db.acquire() // or a compaction closes the tables
+	defer v.unref()
+	for _, tables := range v.set.Levels {
+		for _, table := range tables {
+			c := table.Reader.NewCursor(false)
+			for row := c.Seek(nil, false); row != nil; row = c.Step() {
+				if strings.HasPrefix(string(row.User), string(f.prefix)) {
+					n++
+				}
+			}
+			if err := c.Err(); err != nil {
+				panic(err)
 			}
 		}
 	}
