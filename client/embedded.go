@@ -18,14 +18,16 @@ var _ api.KV = (*embedded)(nil)
 // EmbeddedOptions says how an embedded store is used. The zero value is usable.
 type EmbeddedOptions struct {
 	// FlushWrites makes every Apply return only when what it wrote is on disk. Calls that wait at
-	// the same time share one flush. The engine has no log yet, so each flush writes a table of
-	// its own, which compaction has to merge later: right for a few dozen writes a second.
-	// Default off: a crash of the machine or of the process loses what was not flushed.
+	// the same time share one sync of the engine's log: open it with engine.LogInterval or
+	// engine.LogNever, which leave the sync to the store. With engine.LogAlways every write is
+	// synced in any case, one after the other. Without a log each flush writes a table
+	// of its own, which compaction has to merge later: right for a few dozen writes a second.
+	// Default off: a crash loses what engine.Options.Log says.
 	FlushWrites bool
 
-	// FlushInterval writes what has changed to disk that often, so that a crash loses no more
-	// than that. Default 0: only when the engine's memory is full, by engine.DB.Flush, and by
-	// Close. It is not needed with FlushWrites.
+	// FlushInterval makes what has changed durable that often, by the log if there is one, so that
+	// a crash loses no more than that. Default 0: as the engine does by itself, by
+	// engine.DB.Flush, and by Close. It is not needed with FlushWrites.
 	FlushInterval time.Duration
 
 	// Clock gives versions their time and decides what has expired; nil is the machine's.
@@ -51,7 +53,8 @@ type embedded struct {
 		// writing is the version of the write under way, 0 when there is none.
 		writing api.Version
 	}
-	// applied counts the batches that reached the engine. Written under write.
+	// applied counts the batches that the engine was given: one that failed may be in its log.
+	// Written under write.
 	applied atomic.Uint64
 
 	// write makes evaluating a batch and applying what comes of it one step. Nothing else is
@@ -62,7 +65,7 @@ type embedded struct {
 		batch   *engine.Batch
 	}
 
-	// flush makes callers share flushes. The engine's locks come after it.
+	// flush makes callers share syncs. The engine's locks come after it.
 	flush struct {
 		sync.Mutex
 		upTo uint64 // batches that are durable
@@ -79,7 +82,7 @@ type embedded struct {
 // while it is open; of a session that began before, it refuses requests with api.ErrReleased.
 //
 // The engine must be used through this store only while it is open, and must have been opened
-// without RetainVersions. It stays the caller's: Close of the store flushes it and does not close it.
+// without RetainVersions. It stays the caller's: Close of the store makes it durable and does not close it.
 // Its rows are those of docs/formats/keys.md.
 func Embedded(db *engine.DB, o EmbeddedOptions) api.KV {
 	if o.Clock == nil {
@@ -139,7 +142,7 @@ func (e *embedded) Close() error {
 	e.stop()
 	e.loops.Wait()
 	if err := e.flushTo(e.applied.Load()); err != nil && !errors.Is(err, engine.ErrClosed) {
-		return err // a closed engine has been flushed
+		return err // a closed engine is durable
 	}
 	return nil
 }
@@ -166,7 +169,7 @@ func (e *embedded) flushTo(batches uint64) error {
 		return nil
 	}
 	upTo := e.applied.Load()
-	if err := e.db.Flush(); err != nil {
+	if err := e.db.Sync(); err != nil {
 		return engineError(err)
 	}
 	e.flush.upTo = upTo

@@ -22,12 +22,15 @@ type box struct {
 	disk *vfs.Mem
 	time *clock.Manual
 	opts client.EmbeddedOptions
+	log  engine.LogMode
 	db   *engine.DB
 	api.KV
 }
 
-func openBox(t *testing.T, o client.EmbeddedOptions) *box {
-	b := &box{t: t, disk: vfs.NewMem(), time: clock.NewManual(time.UnixMilli(1_000_000)), opts: o}
+func openBox(t *testing.T, o client.EmbeddedOptions) *box { return openBoxLogged(t, o, engine.LogOff) }
+
+func openBoxLogged(t *testing.T, o client.EmbeddedOptions, log engine.LogMode) *box {
+	b := &box{t: t, disk: vfs.NewMem(), time: clock.NewManual(time.UnixMilli(1_000_000)), opts: o, log: log}
 	b.opts.Clock = b.time
 	b.open()
 	t.Cleanup(b.close)
@@ -36,7 +39,7 @@ func openBox(t *testing.T, o client.EmbeddedOptions) *box {
 
 func (b *box) open() {
 	b.t.Helper()
-	db, err := engine.Open("/db", engine.Options{FS: b.disk, MemtableBytes: 64 << 10})
+	db, err := engine.Open("/db", engine.Options{FS: b.disk, MemtableBytes: 64 << 10, Log: b.log})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -98,7 +101,13 @@ func TestAnEmbeddedStoreKeepsWhatWasFlushed(t *testing.T) {
 }
 
 func TestFlushedWritesSurviveACrash(t *testing.T) {
-	b := openBox(t, client.EmbeddedOptions{FlushWrites: true})
+	for _, log := range []engine.LogMode{engine.LogOff, engine.LogAlways, engine.LogInterval, engine.LogNever} {
+		t.Run(fmt.Sprint(log), func(t *testing.T) { flushedWritesSurviveACrash(t, log) })
+	}
+}
+
+func flushedWritesSurviveACrash(t *testing.T, log engine.LogMode) {
+	b := openBoxLogged(t, client.EmbeddedOptions{FlushWrites: true}, log)
 	done := make(chan error, 40)
 	for range cap(done) {
 		go func() {
@@ -112,7 +121,9 @@ func TestFlushedWritesSurviveACrash(t *testing.T) {
 		}
 	}
 	m := b.db.Metrics()
-	t.Logf("%d writes, %d flushes", m.Batches, m.Flushes)
+	if log != engine.LogOff && (m.Flushes > 0 || m.Log.Syncs == 0) {
+		t.Errorf("%d writes, %d flushes, %d syncs of the log, which alone is to be synced", m.Batches, m.Flushes, m.Log.Syncs)
+	}
 	b.crash()
 	if got := string(b.get("count").Value); got != "40" {
 		t.Errorf("count is %q after a crash, want 40", got)
@@ -259,8 +270,14 @@ func TestAnEmbeddedStoreHasTheClustersErrors(t *testing.T) {
 }
 
 func TestAFailedDiskIsSaid(t *testing.T) {
+	for _, log := range []engine.LogMode{engine.LogOff, engine.LogAlways, engine.LogInterval, engine.LogNever} {
+		t.Run(fmt.Sprint(log), func(t *testing.T) { aFailedDiskIsSaid(t, log) })
+	}
+}
+
+func aFailedDiskIsSaid(t *testing.T, log engine.LogMode) {
 	rules := vfs.NewRules()
-	db, err := engine.Open("/db", engine.Options{FS: vfs.NewFault(vfs.NewMem(), rules)})
+	db, err := engine.Open("/db", engine.Options{FS: vfs.NewFault(vfs.NewMem(), rules), Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -120,10 +120,11 @@ func (e *embedded) evaluateLocked(b *api.Batch) (_ api.Result, refusal *api.Erro
 	}
 	// Reads never judge by an earlier time than this again, so the engine may drop what has expired.
 	batch.SetHorizon(engine.Horizon{ExpiryMillis: run.Version.Millis()})
-	if err := e.db.Apply(batch); err != nil {
+	err = e.db.Apply(batch)
+	e.applied.Add(1)
+	if err != nil {
 		return api.Result{}, nil, engineError(err)
 	}
-	e.applied.Add(1)
 	return result, nil, nil
 }
 

@@ -276,12 +276,12 @@ func ExampleEmbedded() {
 		return
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	db, err := engine.Open(dir, engine.Options{})
+	db, err := engine.Open(dir, engine.Options{Log: engine.LogNever}) // FlushWrites syncs it, once for all who wait
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	kv := client.Embedded(db, client.EmbeddedOptions{FlushInterval: time.Second})
+	kv := client.Embedded(db, client.EmbeddedOptions{FlushWrites: true})
 	sum, err := client.Increment(context.Background(), kv, 0, []byte("visits"), 1)
 	fmt.Println(sum, err)
 	fmt.Println(kv.Close(), db.Close())

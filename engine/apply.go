@@ -45,9 +45,6 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 	if err := db.makeRoomLocked(b); err != nil {
 		return 0, err
 	}
-	if err := db.reserveMemoryLocked(b); err != nil {
-		return 0, err
-	}
 	if err := db.checkFamiliesLocked(b); err != nil {
 		return 0, err
 	}
@@ -56,9 +53,13 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 			return 0, err
 		}
 	}
+	if err := db.reserveMemoryLocked(b); err != nil {
+		return 0, err
+	}
 	db.stampLocked(b)
 	next := db.afterLocked(b)
 	if err := db.reserveLocked(b, next); err != nil {
+		db.giveMemoryLocked(b)
 		return 0, err
 	}
 	if b.drops != nil {

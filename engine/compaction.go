@@ -44,7 +44,8 @@ func (db *DB) droppable() levels.Droppable {
 	}
 	if db.options.RetainVersions {
 		d.Version = db.durable.Load().HorizonVersion
-		d.Unordered = db.applied.Load().unordered
+	}
+	if d.Unordered = db.unordered(); d.Unordered {
 		d.MemoryVersion = db.view.Load().leastVersionInMemory()
 	}
 	return d
@@ -120,11 +121,7 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	db.counts.compactedBytes.Add(totalBytes(tables))
 	db.options.Logger.Debug("compacted", "dir", db.dir, "reason", p.Reason, "level", p.Level,
 		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", at.rows)
-	err = db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor})
-	if err == nil {
-		db.sweepInstalled(out.dropped, tables)
-	}
-	return err
+	return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor, dropped: out.dropped})
 }
 
 func rowsOf(tables []*levels.Table) (n uint64) {

@@ -81,7 +81,8 @@ type DB struct {
 		full     full          // whether there was room on the disk for them
 		asked    uint64        // calls that wait for a flush
 		stopping bool          // Close has begun
-		detached bool          // the loops have ended: files are not this store's to remove
+		ended    bool          // the loops have ended, so no flush is to come
+		detached bool          // Close is done with the disk: files are not this store's to remove
 		changed  chan struct{} // closed, and replaced, when any of this or the view changes
 		released []*levels.Table
 	}
@@ -182,10 +183,14 @@ func (db *DB) Close() error {
 	db.mu.Unlock()
 	close(db.stop)
 	db.loops.Wait() // the flush loop ends when all is flushed, or cannot be
+	db.mu.Lock()
+	db.mu.ended = true
+	db.notifyLocked()
+	db.mu.Unlock()
 	if err == nil {
 		err = db.flushedTo(target)
 	}
-	if db.options.Clock != nil && err == nil {
+	if db.options.Clock != nil && !db.options.ReadOnly && err == nil {
 		err = db.installEdit(edit{state: db.raiseExpiry}) // also what reads have found expired since the last batch
 	}
 	if logErr := db.closeLog(err == nil); err == nil {
@@ -223,6 +228,7 @@ func (db *DB) abort() {
 	db.mu.Unlock()
 	close(db.stop)
 	db.loops.Wait()
+	_ = db.closeLog(false) // its files are left to the next Open
 	if err := db.letGo(); err != nil {
 		db.options.Logger.Warn("lock of engine not released", "dir", db.dir, "error", err)
 	}

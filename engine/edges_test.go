@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -149,6 +150,35 @@ func TestStoreThatForgotVersionsSaysSoWhenItMayRetainThem(t *testing.T) {
 		t.Fatalf("read of a kept version: %v %v", ok, err)
 	}
 	mustClose(t, db)
+}
+
+// TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore has a tombstone far down that hides a row written after it with a
+// lower version: it stays until that row is gone, whatever the options are by then.
+func TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := small(vfs.NewMem())
+		o.RetainVersions = true
+		db := mustOpen(t, "db", o)
+		apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("ten"), 10, 0) })
+		apply(t, db, func(b *Batch) { b.Delete([]byte("k"), 20) })
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("fifteen"), 15, 0) })
+		mustClose(t, db)
+		o.RetainVersions = false
+		db = mustOpen(t, "db", o)
+		defer mustClose(t, db)
+		synctest.Wait() // for the compactions that are due
+		expectAbsent(t, db, "k")
+		if err := db.Compact(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		expectAbsent(t, db, "k")
+		if n := rowsOf(tablesIn(db)); n != 0 {
+			t.Fatalf("%d rows of a deleted key are left", n)
+		}
+	})
 }
 
 func TestEverythingAfterCloseIsRefused(t *testing.T) {

@@ -56,12 +56,17 @@ type families struct {
 	// change is held over the whole of a creation or a drop. It is taken before DB.write.
 	change sync.Mutex
 
+	// pending is a batch, of which it is known that a drop is in it or before it, and that found no room to be durable; 0 for none.
+	// Stored under change.
+	pending atomic.Uint64
+
 	live    atomic.Pointer[map[string]*Family] // never changed; stored under change
 	dropped atomic.Pointer[family.Dropped]     // those whose rows nobody needs, after a crash neither
 
 	// mu is a leaf.
-	mu    sync.Mutex
-	sweep map[*levels.Table]bool // tables that may have rows of dropped families
+	mu     sync.Mutex
+	sweep  map[*levels.Table]bool // tables that may have rows of dropped families
+	coming *edit                  // is being installed, and its tables are not looked at yet
 }
 
 // Name is the name of the family.
@@ -77,7 +82,7 @@ func (db *DB) CreateFamily(name string, o FamilyOptions) (*Family, error) {
 		return nil, err
 	}
 	db.families.change.Lock()
-	defer db.families.change.Unlock()
+	defer db.familiesChanged()
 	live := *db.families.live.Load()
 	if live[name] != nil {
 		return nil, fmt.Errorf("create column family: %w", ErrFamilyExists)
@@ -154,10 +159,11 @@ func (db *DB) Families() []*Family {
 
 // DropFamily removes a family with all that it has. From then on reads and writes of it fail with ErrNoFamily, those of
 // older snapshots and transactions, too; iterators go on until they are closed. When it returns the drop is durable, which costs
-// a flush. Compactions give the space back soon after. The name may be used again at once.
+// a flush. Compactions give the space back soon after. The name may be used again at once. After ErrDiskFull of the flush the family is
+// gone all the same, and its space is given back when there is room for a later flush.
 func (db *DB) DropFamily(name string) error {
 	db.families.change.Lock()
-	defer db.families.change.Unlock()
+	defer db.familiesChanged()
 	f, err := db.Family(name)
 	if err != nil {
 		return err
@@ -175,9 +181,31 @@ func (db *DB) DropFamily(name string) error {
 	db.families.live.Store(&next)
 	// Only now nobody can see the rows, and after the flush a crash cannot bring the family back without some of them.
 	if err := db.Flush(); err != nil {
+		db.families.pending.Store(db.applied.Load().batch)
 		return err
 	}
 	return db.loadDropped()
+}
+
+// familiesChanged ends a change.
+func (db *DB) familiesChanged() {
+	db.families.change.Unlock()
+	if db.families.pending.Load() != 0 {
+		db.wakeCompaction() // finishDrops may have found a change under way
+	}
+}
+
+// finishDrops has the rows of those families swept whose drop is durable only now. Compactions begin with it, and it waits
+// for nobody.
+func (db *DB) finishDrops() {
+	batch := db.families.pending.Load()
+	if batch == 0 || db.durable.Load().LastBatch < batch || !db.families.change.TryLock() {
+		return
+	}
+	defer db.families.change.Unlock()
+	if err := db.loadDropped(); err != nil {
+		db.options.Logger.Warn("rows of dropped column families not found yet", "dir", db.dir, "error", err)
+	}
 }
 
 // loadDropped reads which families were dropped, and has every table rewritten that may have rows of them. Entries of
@@ -193,6 +221,7 @@ func (db *DB) loadDropped() error {
 	if err != nil {
 		return err
 	}
+	db.families.pending.Store(0)
 	dropped := family.NewDropped(ids)
 	db.families.dropped.Store(dropped) // before the tables are listed: those to come are made with it, or looked at again
 	if dropped == nil {
@@ -214,6 +243,10 @@ func (db *DB) loadDropped() error {
 func (db *DB) sweepTables(dropped *family.Dropped, tables []*levels.Table) {
 	db.families.mu.Lock()
 	defer db.families.mu.Unlock()
+	db.sweepTablesLocked(dropped, tables)
+}
+
+func (db *DB) sweepTablesLocked(dropped *family.Dropped, tables []*levels.Table) {
 	for _, t := range tables {
 		if !dropped.Meets(t.Properties.Smallest, t.Properties.Largest) {
 			continue
@@ -225,15 +258,39 @@ func (db *DB) sweepTables(dropped *family.Dropped, tables []*levels.Table) {
 	}
 }
 
-// sweepInstalled looks again at tables whose making began before a family was dropped.
-func (db *DB) sweepInstalled(madeWithout *family.Dropped, tables []*levels.Table) {
-	if now := db.families.dropped.Load(); now != madeWithout {
-		db.sweepTables(now, tables)
+// tablesCome is called before the view has the tables of an edit. Until tablesCame nothing counts as swept: the inputs of a compaction
+// are gone then, and what it made of them, if it began before a drop, is not listed.
+func (db *DB) tablesCome(e edit) {
+	db.families.mu.Lock()
+	defer db.families.mu.Unlock()
+	db.families.coming = &e
+}
+
+// tablesCame looks again at tables whose making began before a family was dropped.
+func (db *DB) tablesCame(e edit) {
+	db.families.mu.Lock()
+	defer db.families.mu.Unlock()
+	db.families.coming = nil
+	now := db.families.dropped.Load() // after the view has the tables: who drops a family later finds them there
+	if now == e.dropped {
+		return
 	}
+	db.sweepTablesLocked(now, e.made())
+}
+
+// made are the new tables. One that only moves is in both lists.
+func (e edit) made() (tables []*levels.Table) {
+	for _, p := range e.add {
+		if !slices.Contains(e.remove, p.Table) {
+			tables = append(tables, p.Table)
+		}
+	}
+	return tables
 }
 
 // pickSwept picks a compaction that rewrites one of those tables.
 func (db *DB) pickSwept(s *levels.Set, running []*levels.Pick) *levels.Pick {
+	db.finishDrops()
 	db.families.mu.Lock()
 	defer db.families.mu.Unlock()
 	if len(db.families.sweep) == 0 {
@@ -269,13 +326,14 @@ func (db *DB) forgetSwept(b *Batch) {
 		return
 	}
 	db.families.mu.Lock()
+	coming := db.families.coming
 	left := db.leftToSweepLocked()
 	db.families.mu.Unlock()
-	if left > 0 {
+	if left > 0 || coming != nil && coming.dropped != dropped && len(coming.made()) > 0 {
 		return
 	}
 	_ = db.entries(func(e family.Entry) error { // an entry that cannot be read stays
-		if e.Dropped {
+		if e.Dropped && dropped.Covers(family.Prefix(e.ID)) { // others wait for finishDrops
 			b.add(record.Delete, family.Key(e.ID), nil, 0, 0)
 		}
 		return nil

@@ -90,6 +90,7 @@ func (db *DB) flush(s *sealed) (err error) {
 	err = db.installEdit(edit{
 		add:     placeAt(0, tables),
 		flushed: s,
+		dropped: out.dropped,
 		state: func(m *manifest.State) {
 			a := s.applied
 			if seededbug.Enabled(seededbug.EngineFlushTellsPresent) {
@@ -111,7 +112,6 @@ func (db *DB) flush(s *sealed) (err error) {
 	if err != nil {
 		return err
 	}
-	db.sweepInstalled(out.dropped, tables)
 	db.counts.flushes.Add(1)
 	if log != nil {
 		db.releaseLog(log)
@@ -135,14 +135,22 @@ func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.
 	}
 	if !db.options.RetainVersions {
 		r.Version = record.MaxVersion
-		return r
 	}
-	if db.applied.Load().unordered {
+	if db.unordered() {
 		r.Hides = func(user []byte, version uint64) bool {
 			return covered(user) || db.lowerElsewhere(user, version, inputs)
 		}
 	}
 	return r
+}
+
+// unordered reports whether the store may hold a row that is newer than one of a higher version. Such rows stay when
+// Options.RetainVersions, which allows them, is off at a later opening.
+func (db *DB) unordered() bool {
+	if seededbug.Enabled(seededbug.EngineForgetUnordered) && !db.options.RetainVersions {
+		return false
+	}
+	return db.applied.Load().unordered
 }
 
 // lowerElsewhere reports whether a newer row of a lower version may exist: only in a store whose

@@ -110,6 +110,10 @@ func (db *DB) awaitRoom(room func() bool) (err error) {
 func (db *DB) flushedTo(number uint64) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	return db.flushedToLocked(number)
+}
+
+func (db *DB) flushedToLocked(number uint64) error {
 	if db.mu.flushed >= number {
 		return nil
 	}
@@ -119,7 +123,8 @@ func (db *DB) flushedTo(number uint64) error {
 	return asFull(db.mu.full.flush)
 }
 
-// awaitFlushed waits until a rotation is durable. On a full disk it has the flush tried again, and returns ErrDiskFull if that fails, too.
+// awaitFlushed waits until a rotation is durable. On a full disk it has the flush tried again, and returns ErrDiskFull if that
+// fails, too, or the store is closed meanwhile.
 func (db *DB) awaitFlushed(number uint64) (err error) {
 	db.mu.Lock()
 	failures := db.mu.full.failures
@@ -128,8 +133,8 @@ func (db *DB) awaitFlushed(number uint64) (err error) {
 	db.mu.Unlock()
 	db.wakeCompaction()
 	waited := db.await(context.Background(), func() bool {
-		if db.mu.flushed >= number {
-			err = nil
+		if db.mu.ended || db.mu.flushed >= number {
+			err = db.flushedToLocked(number)
 			return true
 		}
 		err = db.fullLocked()

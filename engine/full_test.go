@@ -375,3 +375,19 @@ func TestCloseOnAFullDiskSaysSoAndLeavesTheLog(t *testing.T) {
 	expectValue(t, db, "k", "v")
 	mustClose(t, db)
 }
+
+// TestAFlushThatComesTooLateOnAFullDiskEnds lets Close end between the two halves of a Flush.
+func TestAFlushThatComesTooLateOnAFullDiskEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &limited{FS: vfs.NewMem(), limit: 1 << 40}
+		db := mustOpen(t, "db", small(disk))
+		apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("v"), 0, 0) })
+		disk.resize(0)
+		if err := db.Close(); !errors.Is(err, ErrDiskFull) {
+			t.Fatal(err)
+		}
+		if err := db.awaitFlushed(db.write.rotated); !errors.Is(err, ErrDiskFull) {
+			t.Fatal(err)
+		}
+	})
+}

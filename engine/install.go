@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/lightning-db/lightning/engine/internal/family"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -15,6 +16,7 @@ type edit struct {
 	add     []levels.Placed
 	flushed *sealed // the memtable whose rows are in add, if any
 	state   func(*manifest.State)
+	dropped *family.Dropped // what the making of add left out
 }
 
 // installEdit makes an edit durable, then visible. After an error nothing has changed for readers; the
@@ -54,6 +56,7 @@ func (db *DB) installEdit(e edit) error {
 		p.Table.Obsolete.Store(false) // a table that only moved is in both lists
 	}
 	db.durable.Store(&state)
+	db.tablesCome(e)
 	db.mu.Lock()
 	old := db.replaceViewLocked(func(v *view) *view {
 		left := v.sealed
@@ -65,6 +68,7 @@ func (db *DB) installEdit(e edit) error {
 		return newView(v.memory, left, set)
 	})
 	db.mu.Unlock()
+	db.tablesCame(e)
 	old.retire()
 	db.wakeCompaction()
 	return nil

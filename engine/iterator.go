@@ -190,7 +190,7 @@ func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 // Valid reports whether there is a current row.
 func (it *Iterator) Valid() bool { return it.valid }
 
-// Row is the current row. Its bytes are read-only and good until the next move.
+// Row is the current row. Its bytes are read-only and good until the next move or Close.
 func (it *Iterator) Row() Row { return it.row }
 
 // Err is the error that ended the walk, or nil.

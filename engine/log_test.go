@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/engine/internal/wal"
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -421,5 +422,52 @@ func TestALoggedPutAllocatesLittle(t *testing.T) {
 			t.Errorf("mode %d: %v allocations for a put", mode, n)
 		}
 		mustClose(t, db)
+	}
+}
+
+// counted counts the files open for updates: those of a log.
+type counted struct {
+	vfs.FS
+	open atomic.Int64
+}
+
+type countedFile struct {
+	vfs.UpdatedFile
+	fs *counted
+}
+
+func (c *counted) Update(name string) (vfs.UpdatedFile, error) {
+	f, err := c.FS.Update(name)
+	if err != nil {
+		return nil, err
+	}
+	c.open.Add(1)
+	return countedFile{f, c}, nil
+}
+
+func (f countedFile) Close() error {
+	f.fs.open.Add(-1)
+	return f.UpdatedFile.Close()
+}
+
+// TestAnOpeningThatFailsBehindItsLogClosesIt has a family whose rows need the clock that the second opening lacks.
+func TestAnOpeningThatFailsBehindItsLogClosesIt(t *testing.T) {
+	disk := &counted{FS: vfs.NewMem()}
+	o := withLog(disk, LogAlways)
+	o.Families, o.Clock = true, clock.Real{}
+	db := mustOpen(t, "db", o)
+	if _, err := db.CreateFamily("a", FamilyOptions{TTL: time.Second}); err != nil {
+		t.Fatal(err)
+	}
+	if disk.open.Load() == 0 {
+		t.Fatal("an open store has no log")
+	}
+	mustClose(t, db)
+	o.Clock = nil
+	if _, err := Open("db", o); !errors.Is(err, ErrNoClock) {
+		t.Fatal(err)
+	}
+	if n := disk.open.Load(); n != 0 {
+		t.Fatalf("%d files of the log are open", n)
 	}
 }

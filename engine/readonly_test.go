@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -207,4 +208,14 @@ func testPermissionByFault(t *testing.T) {
 			t.Errorf("%v without permission: %v", op, err)
 		}
 	}
+}
+
+func TestAStoreOpenForReadingClosesAlsoWithAClock(t *testing.T) {
+	o := small(vfs.NewMem())
+	o.Clock = clock.Real{}
+	db := mustOpen(t, "db", o)
+	apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("v"), 0, 0) })
+	mustClose(t, db)
+	o.ReadOnly = true
+	mustClose(t, mustOpen(t, "db", o))
 }

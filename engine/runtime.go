@@ -70,6 +70,7 @@ type Runtime struct {
 	mu struct {
 		sync.Mutex
 		cacheBytes, rowBytes int
+		rowPart              float64           // of the caches, that rows were given at first
 		rows                 []*rowcache.Cache // of the open stores
 		count                int               // of open stores
 	}
@@ -86,6 +87,9 @@ func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 func newRuntime(o RuntimeOptions) *Runtime {
 	r := &Runtime{blocks: table.NewBlocks(o.CacheBytes - o.RowCacheBytes)}
 	r.mu.cacheBytes, r.mu.rowBytes = o.CacheBytes, o.RowCacheBytes
+	if o.CacheBytes > 0 {
+		r.mu.rowPart = float64(o.RowCacheBytes) / float64(o.CacheBytes)
+	}
 	r.memory.SetLimit(int64(o.MemtableBytes))
 	r.compactions.SetLimit(o.CompactionCount)
 	r.writes.SetLimit(o.CompactionBytesPerSecond)
@@ -140,16 +144,13 @@ func (r *Runtime) resizeRowsLocked(share int) {
 	}
 }
 
-// SetCacheBytes changes the bound of the caches, and gives back at once what is beyond it. Blocks and rows keep their
-// proportion. Stores that were opened without room for a cache of rows get none.
+// SetCacheBytes changes the bound of the caches, and gives back at once what is beyond it. Blocks and rows keep the proportion
+// that RuntimeOptions gave them, also after a bound of zero. Stores that were opened without room for a cache of rows get none.
 func (r *Runtime) SetCacheBytes(bytes int) {
 	bytes = max(bytes, 0)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rows := 0
-	if r.mu.cacheBytes > 0 {
-		rows = int(float64(bytes) * (float64(r.mu.rowBytes) / float64(r.mu.cacheBytes)))
-	}
+	rows := int(float64(bytes) * r.mu.rowPart)
 	if len(r.mu.rows) > 0 {
 		r.resizeRowsLocked(rows / len(r.mu.rows))
 	}
@@ -242,6 +243,13 @@ func (db *DB) reserveMemoryLocked(b *Batch) error {
 		err = db.failure() // for which the wait has ended
 	}
 	return err
+}
+
+// giveMemoryLocked gives back what was reserved for a batch that is refused.
+func (db *DB) giveMemoryLocked(b *Batch) {
+	if db.options.Runtime != nil {
+		db.memory.Give(int64(b.Bytes()))
+	}
 }
 
 // sealLocked seals the memtable for the sake of all stores, if that needs no wait for a flush.

@@ -96,3 +96,18 @@ func TestTheBackgroundScrubsAsOftenAsItIsTold(t *testing.T) {
 		mustClose(t, db)
 	})
 }
+
+func TestCloseEndsAScrubThatTakesLongerThanItsInterval(t *testing.T) {
+	s := newStoreOf(t, 1, 5)
+	synctest.Test(t, func(t *testing.T) {
+		o := small(s.disk)
+		o.ScrubBytesPerSecond, o.ScrubInterval = 1, time.Minute
+		db := mustOpen(t, "db", o)
+		<-time.After(time.Hour)
+		start := time.Now()
+		mustClose(t, db)
+		if took := time.Since(start); took > 0 { // of the test's clock
+			t.Fatalf("Close took %v", took)
+		}
+	})
+}

@@ -255,8 +255,8 @@ func (it *TxIterator) settle() bool {
 // Valid reports whether there is a current row.
 func (it *TxIterator) Valid() bool { return it.valid && !it.tx.done }
 
-// Row is the current row. Its bytes are read-only and good until the next move, and until the transaction ends. A row that the
-// transaction has written itself has Version 0.
+// Row is the current row. Its bytes are read-only and good until the next move or Close, and until the transaction
+// ends. A row that the transaction has written itself has Version 0.
 func (it *TxIterator) Row() Row { return it.row }
 
 // Err is the error that ended the walk, or nil.

@@ -210,7 +210,13 @@ func (db *DB) scrubLoop() {
 			timer.Stop()
 			return
 		case <-timer.C:
-			<-done // a pass that takes longer than the interval is followed by the next one at once
+		}
+		select {
+		case <-db.stop:
+			cancel()
+			<-done
+			return
+		case <-done: // a pass that takes longer than the interval is followed by the next one at once
 		}
 	}
 }

@@ -48,7 +48,7 @@ func open(dir, address string) (api.KV, func() error, error) {
 		}
 		return db, db.Close, nil
 	}
-	// A note is on disk when add returns: the log is synced for each write, once for all who wait.
+	// A note is on disk when add returns: the log is synced for each write.
 	db, err := engine.Open(dir, engine.Options{Log: engine.LogAlways})
 	if err != nil {
 		return nil, nil, err

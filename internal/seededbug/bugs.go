@@ -55,6 +55,8 @@ const (
 	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
 	EngineForgetSnapshots Bug = "engine-forget-snapshots"
+	// EngineForgetUnordered takes versions for ordered when they are not retained any more.
+	EngineForgetUnordered Bug = "engine-forget-unordered"
 	// EngineExpireEarly drops a value a millisecond before the horizon has reached its expiry.
 	EngineExpireEarly Bug = "engine-expire-early"
 	// EngineReadNextVersion shows a read the row of the version behind its own.
@@ -161,6 +163,7 @@ var Claims = []Claim{
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineForgetUnordered, "engine", "TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore"},
 	{EngineExpireEarly, "engine", "TestAValueIsKeptUntilTheHorizonHasReachedItsExpiry"},
 	{EngineReadNextVersion, "engine", "TestVersionsAreReadAtTheirTimeDownToTheHorizon"},
 	{EngineOldestFirst, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},

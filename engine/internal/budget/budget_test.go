@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,6 +169,42 @@ func TestNobodyWaitsForAStoreThatHasLeft(t *testing.T) {
 			t.Fatalf("%d bytes are held after one who left went on", held(&m))
 		}
 	})
+}
+
+// BG2: who leaves may be in the middle of telling what it holds, and the last word must be that it holds nothing.
+func TestWhatIsCountedBesideALeaveIsGivenBack(t *testing.T) {
+	for name, tell := range map[string]func(*Member, int64){
+		"sealed":   (*Member).Sealed,
+		"fills":    (*Member).Fills,
+		"reserved": func(b *Member, n int64) { _ = b.Reserve(n, func() (bool, error) { return false, nil }) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for round := range 300 {
+				var m Memory
+				b := m.Join(func() bool { return false })
+				var w sync.WaitGroup
+				var stop, begun atomic.Bool
+				w.Go(func() {
+					for i := int64(0); !stop.Load(); i++ {
+						tell(b, i%2+1)
+						begun.Store(true)
+					}
+				})
+				for !begun.Load() {
+					runtime.Gosched()
+				}
+				for range round % 300 {
+					b.left.Load()
+				}
+				b.Leave()
+				stop.Store(true)
+				w.Wait()
+				if filling, sealed := m.Held(); filling != 0 || sealed != 0 {
+					t.Fatalf("round %d: %d filling, %d sealed are held by nobody", round, filling, sealed)
+				}
+			}
+		})
+	}
 }
 
 func TestABatchLargerThanTheLimitGetsInWhenNothingElseIsThere(t *testing.T) {

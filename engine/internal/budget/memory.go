@@ -128,6 +128,23 @@ func (b *Member) add(bytes int64) {
 	}
 	b.filling.Add(bytes)
 	b.memory.filling.Add(bytes)
+	b.leaveNothing()
+}
+
+// Give gives back what was reserved for a batch that is not added.
+func (b *Member) Give(bytes int64) {
+	b.add(-bytes)
+	b.memory.wake()
+}
+
+// leaveNothing gives back what was counted beside Leave, which may have come too late for it to see.
+func (b *Member) leaveNothing() {
+	if !b.left.Load() {
+		return
+	}
+	b.memory.filling.Add(-b.filling.Swap(0))
+	b.memory.sealed.Add(-b.sealed.Swap(0))
+	b.memory.wake()
 }
 
 // sealLargest has the memtable sealed that holds most, or the next one if that is busy.
@@ -163,6 +180,7 @@ func (m *Memory) sealLargest(own *Member, sealOwn func() (bool, error)) error {
 func (b *Member) Fills(bytes int64) {
 	if !b.left.Load() {
 		b.memory.filling.Add(bytes - b.filling.Swap(bytes))
+		b.leaveNothing()
 	}
 }
 
@@ -174,6 +192,7 @@ func (b *Member) Sealed(bytes int64) {
 	if before := b.sealed.Swap(bytes); before != bytes {
 		b.memory.sealed.Add(bytes - before)
 		b.memory.wake()
+		b.leaveNothing()
 	}
 }
 
