@@ -66,6 +66,9 @@ func (db *DB) stage(b *Batch) (number uint64, err error) {
 		b.drops.dropped.Store(true)
 	}
 	adopted := db.addLocked(b, next)
+	if db.filling.Load() {
+		db.filling.Store(false)
+	}
 	db.appendLocked(b, next)
 	b.consumed(adopted)
 	return next.batch, nil
@@ -155,6 +158,7 @@ func (db *DB) makeRoomLocked(b *Batch) error {
 	case bytes <= db.options.MemtableBytes:
 		return db.paceWriterLocked(bytes, b.puts == 0)
 	}
+	db.filling.Store(true)
 	return db.rotateLocked()
 }
 

@@ -56,9 +56,10 @@ func (db *DB) droppable() levels.Droppable {
 // two of four. A store at rest keeps to CompactCount.
 func (db *DB) targets() levels.Targets {
 	o, v := db.options, db.view.Load()
+	filling := db.filling.Load() // before a look at the memtable, which has rows when this ends
 	t := levels.Targets{
 		CompactCount: o.CompactCount, LevelBytes: uint64(o.LevelBytes), TableBytes: uint64(o.TableBytes),
-		Writing: !v.memory.Empty() || len(v.sealed) > 0, MaxCount: o.CompactionCount,
+		Writing: filling || !v.memory.Empty() || len(v.sealed) > 0, MaxCount: o.CompactionCount,
 	}
 	if t.Writing {
 		t.CompactCount = (o.CompactCount + o.StopCount) / 2

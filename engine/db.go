@@ -45,6 +45,10 @@ type DB struct {
 	counts   counters
 	events   events
 
+	// filling says that a batch has sealed the memtable and its rows are to come into the next one. It stays until the
+	// next batch if that one was refused after all.
+	filling atomic.Bool
+
 	snapshots snapshots
 	families  families
 	pending   pending // rows that the log is to make visible
