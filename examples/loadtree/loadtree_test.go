@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -78,7 +79,7 @@ func TestATreeComesBackAsItWas(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	for _, want := range []string{
-		"6 regular files", "refused zz/large, 8388609 bytes: ERR the value is over the limit",
+		"6 regular files", fmt.Sprintf("refused zz/large, %d bytes: ERR the value is over the limit", api.MaxValueBytes+1),
 		"loaded  5 files", "5 of 5 paths found, 0 missing, 0 extra", "5 of 5 files with equal SHA-256",
 		"net/http/ lists 3 keys in order",
 	} {
