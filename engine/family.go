@@ -122,17 +122,32 @@ func (db *DB) checkFamily(name string, o FamilyOptions) error {
 	return nil
 }
 
-// nextFamily gives an id that no family ever had.
+// nextFamily gives an id that no family ever had. A repair may have lost the row that says so, or some of the entries: an id that an
+// entry or a row still has is never given again.
 func (db *DB) nextFamily() (uint64, error) {
+	next := uint64(family.Catalog + 1)
 	row, ok, err := db.Get(family.NextKey(), MaxVersion)
-	if err != nil || !ok {
-		return family.Catalog + 1, err
+	if err != nil {
+		return 0, err
 	}
-	id, ok := family.DecodeID(row.Value)
-	if !ok {
-		return 0, corrupt.Shape(manifest.Name, 0, "next column family", "an id", "something else")
+	if ok {
+		if next, ok = family.DecodeID(row.Value); !ok {
+			return 0, corrupt.Shape(manifest.Name, 0, "next column family", "an id", "something else")
+		}
 	}
-	return id, nil
+	if err := db.entries(func(e family.Entry) error { next = max(next, e.ID+1); return nil }); err != nil {
+		return 0, err
+	}
+	s := db.Snapshot()
+	defer s.Close()
+	it := s.NewIterator(IteratorOptions{})
+	defer it.Close()
+	if it.Last() {
+		if id, ok := family.IDOf(it.Row().Key); ok {
+			next = max(next, id+1)
+		}
+	}
+	return next, it.Err()
 }
 
 // Family gives a family by its name.

@@ -16,7 +16,7 @@
 //  3. A lane takes the first requests that only read as one read, then the first that write as one
 //     list, and so on, each after the one before it. So a request sees what those before it did.
 //  4. Writes get a request id each and go to the leader in one call. Whatever is to be sent again
-//     keeps its place and its id, because a shard executes nothing behind what it refuses for now.
+//     keeps its place and its id, because a shard executes nothing behind what it has refused.
 //  5. A read whose values are too large to be held with the others is left undone with what is behind it
 //     in its lane; the caller sends what it has and runs these one by one.
 //

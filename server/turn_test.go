@@ -150,7 +150,7 @@ func TestALateShardDelaysNoOtherShard(t *testing.T) {
 	}
 }
 
-// V6: what a shard refuses for now keeps everything behind it waiting, under the same request ids.
+// V6: what a shard has refused for a while keeps everything behind it waiting, under the same request ids.
 func TestRetriesKeepTheOrderAndTheIDsOfATurn(t *testing.T) {
 	for _, node := range []api.NodeID{"a", "b"} { // a leads
 		c := newCluster(t, 1, nil)

@@ -23,6 +23,24 @@ func Prefix(id uint64) []byte {
 	return append([]byte{byte(shortIDs + len(raw) - 1)}, raw...)
 }
 
+// IDOf is the id of the family that a key is of; false if it is of none.
+func IDOf(key []byte) (id uint64, ok bool) {
+	if len(key) == 0 {
+		return 0, false
+	}
+	if key[0] < shortIDs {
+		return uint64(key[0]), true
+	}
+	n := int(key[0]) - shortIDs + 1
+	if n > 8 || len(key) < 1+n {
+		return 0, false
+	}
+	for _, b := range key[1 : 1+n] {
+		id = id<<8 | uint64(b)
+	}
+	return id, true
+}
+
 // End is the first key behind all keys with a prefix.
 func End(prefix []byte) []byte {
 	end := bytes.Clone(prefix)

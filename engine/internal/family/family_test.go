@@ -18,6 +18,9 @@ func TestPrefixesSortAsIDsAndNoneBeginsAnother(t *testing.T) {
 	for _, a := range ids {
 		for _, b := range ids {
 			pa, pb := Prefix(a), Prefix(b)
+			if id, ok := IDOf(append(bytes.Clone(pa), "key"...)); id != a || !ok {
+				t.Fatalf("a key with prefix %x is of %d, %v; want %d", pa, id, ok, a)
+			}
 			if a != b && bytes.HasPrefix(pa, pb) || (a < b) != (bytes.Compare(pa, pb) < 0) {
 				t.Fatalf("%d has prefix %x, %d has %x", a, pa, b, pb)
 			}
