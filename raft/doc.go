@@ -47,7 +47,8 @@
 //
 // # The life of a leadership
 //
-//  1. The library says that the election is won; leadLoop asks the voters for their clocks, and goes
+//  1. The preferred replica of a group that has just been started stands before the others do (see silence.go).
+//     The library says that an election is won; leadLoop asks the voters for their clocks, and goes
 //     on if a majority agrees with this node's (see clockcheck.go).
 //  2. It proposes a tick of the state machine's. When it is applied, the replica is ready.
 //  3. Every two seconds it asks for the clocks again. If its own is off it is not ready any more and

@@ -21,6 +21,9 @@ import (
 // This is advice about when to look, no more: the library still finds by itself that it has heard
 // nothing for that long, and a majority must grant a pre-vote before anything changes.
 //
+// A group that has just been started has no leader, and its preferred replica looks first: it then leads
+// from the beginning, and needs not be given the leadership seconds later (spread.go).
+//
 // What is counted are looks of this process and not time, so that a node that stood still for a
 // while first hears what waits for it.
 
@@ -31,6 +34,9 @@ const (
 	// silenceLimit is one and a half heartbeat timeouts: more than what a fsync on a busy disk costs
 	// a follower that hears heartbeats only between two writes.
 	silenceLimit = looksPerTimeout * 3 / 2
+	// firstLooks is what the preferred replica gives others to be heard of after a start: less than the one heartbeat
+	// timeout after which the first of them stands, and more than the starts of nodes lie apart.
+	firstLooks = looksPerTimeout / 2
 	// suspicionLooks is for how long a hint counts.
 	suspicionLooks = 4 * looksPerTimeout
 )
@@ -76,22 +82,32 @@ func (h *Host) watchLoop() {
 func (g *Group) listen(now uint64) {
 	i := g.current.Load()
 	leader, _ := i.raft.LeaderWithID()
-	if leader == "" || i.raft.State() != hraft.Follower {
+	contact := i.raft.LastContact()
+	first := leader == "" && contact.IsZero() && g.Preferred()
+	if i.raft.State() != hraft.Follower || leader == "" && !first {
 		g.silence = silence{}
 		return
 	}
-	limit, node := silenceLimit, nodeOf(leader)
-	// A follower has nothing to ask of its leader, but a stream that breaks tells it first.
-	g.host.mux.Connected(node)
-	if x := g.suspected.Load(); x != nil && x.node == node && now < x.until {
-		limit = g.host.opts.Timing.leaseLooks()
+	limit := firstLooks
+	if !first {
+		limit = g.looksAt(nodeOf(leader), now)
 	}
-	if g.silence.look(i.raft.LastContact(), limit) {
+	if g.silence.look(contact, limit) {
 		select {
 		case i.hints <- struct{}{}:
 		default:
 		}
 	}
+}
+
+// looksAt is how many looks the leader, which is on node, may be silent for.
+func (g *Group) looksAt(node api.NodeID, now uint64) int {
+	// A follower has nothing to ask of its leader, but a stream that breaks tells it first.
+	g.host.mux.Connected(node)
+	if x := g.suspected.Load(); x != nil && x.node == node && now < x.until {
+		return g.host.opts.Timing.leaseLooks()
+	}
+	return silenceLimit
 }
 
 // look reports, once per silence, that nothing was heard at limit looks after the latest contact.
