@@ -184,12 +184,13 @@ func readCounter(t *testing.T, c *cluster.Cluster, key string) int64 {
 	t.Helper()
 	r := workload.DialRESP(c.Nodes[0].RESP, nil)
 	defer r.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	out, err := r.Perform(ctx, history.Input{Kind: history.Read, Key: key})
-	if err != nil {
-		t.Fatalf("read %s: %v", key, err)
-	}
+	var out history.Output
+	cluster.Eventually(t, recovery, "read "+key, func() (err error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		out, err = r.Perform(ctx, history.Input{Kind: history.Read, Key: key})
+		return err
+	})
 	if out.Found && strconv.FormatInt(out.Number, 10) != out.Value {
 		t.Fatalf("%s is %q", key, out.Value)
 	}

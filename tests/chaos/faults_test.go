@@ -132,7 +132,7 @@ func endSlowness(s *stage) {
 func failSyncs(s *stage) {
 	in := s.leader.FailSyncs()
 	defer in.End()
-	if code := s.leader.WaitExit(recovery); code != exitStorage {
+	if code := s.leader.WaitExit(2 * recovery); code != exitStorage {
 		s.t.Errorf("%s ended with code %d after a failed sync, want %d:\n%s", s.leader.Name, code, exitStorage, s.leader.LogTail(2000))
 	}
 	if in.Hits() == 0 {
@@ -145,7 +145,7 @@ const exitStorage = 6
 
 func fillDisk(s *stage) {
 	cluster.FillDisk(s.t, s.dirs[s.leader.Index], 0)
-	if code := s.leader.WaitExit(recovery); code != exitStorage {
+	if code := s.leader.WaitExit(2 * recovery); code != exitStorage {
 		s.t.Errorf("%s ended with code %d on a full disk, want %d:\n%s", s.leader.Name, code, exitStorage, s.leader.LogTail(2000))
 	}
 }

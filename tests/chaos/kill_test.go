@@ -2,10 +2,13 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -87,11 +90,11 @@ func verifyAcknowledged(t *testing.T, c *cluster.Cluster, acked map[string]strin
 		t.Fatal("nothing was acknowledged")
 	}
 	for _, n := range c.Nodes {
-		found, err := scanAll(n, "kill/")
-		if err != nil {
-			t.Errorf("scan through %s: %v", n.Name, err)
-			continue
-		}
+		var found map[string]string
+		cluster.Eventually(t, 2*recovery, "a scan through "+n.Name, func() (err error) {
+			found, err = scanAll(n, "kill/")
+			return err
+		})
 		missing := 0
 		for key, value := range acked {
 			got, ok := found[key]
@@ -113,9 +116,14 @@ func sampleByRESP(t *testing.T, c *cluster.Cluster, acked map[string]string) {
 	clients := respStores(c, nil)
 	for key, value := range acked { // map order is the sample
 		store := clients[left%len(clients)].(*workload.RESP)
-		if got, err := store.Client.Get(t.Context(), key).Result(); err != nil || got != value {
-			t.Errorf("GET %s through RESP: %q, %v", key, got, err)
-		}
+		cluster.Eventually(t, recovery, "GET "+key+" through RESP", func() error {
+			got, err := store.Client.Get(t.Context(), key).Result()
+			if err == nil && got != value || errors.Is(err, redis.Nil) {
+				t.Errorf("GET %s through RESP: %q, %v", key, got, err)
+				err = nil
+			}
+			return err
+		})
 		if left--; left == 0 {
 			break
 		}

@@ -26,7 +26,7 @@ type Options struct {
 	Dir func(i int) string
 	// LogDir is where the logs go; default: a temporary directory.
 	LogDir string
-	// ReadyWithin is how long all nodes may take until they are ready; default 30 s.
+	// ReadyWithin is how long all nodes may take until they are ready; default a minute.
 	ReadyWithin time.Duration
 	// Alone starts a single node without --join and --bootstrap-expect.
 	Alone bool
@@ -39,7 +39,7 @@ func (o Options) withDefaults() Options {
 		o.Nodes = 3
 	}
 	if o.ReadyWithin == 0 {
-		o.ReadyWithin = 30 * time.Second
+		o.ReadyWithin = time.Minute
 	}
 	return o
 }
@@ -140,8 +140,8 @@ func (c *Cluster) startAll(limit time.Duration) {
 }
 
 const (
-	// settleWithin is enough for leaders to hand over to the preferred nodes, about 3 s after they
-	// became ready.
+	// settleWithin is enough for leaders to hand over to the preferred nodes, six heartbeat timeouts after
+	// they became ready, where those did not win the first election.
 	settleWithin = 15 * time.Second
 	// catchUp is how long a new leader's shard time may be ahead of the clock, and some more.
 	catchUp = 600 * time.Millisecond
@@ -191,7 +191,7 @@ func (c *Cluster) KillAll() {
 		n.Signal(syscall.SIGKILL)
 	}
 	for _, n := range c.Nodes {
-		n.WaitExit(10 * time.Second)
+		n.WaitExit(exitLimit)
 	}
 }
 
@@ -202,7 +202,7 @@ func (c *Cluster) StopAll() {
 		n.Signal(syscall.SIGTERM)
 	}
 	for _, n := range c.Nodes {
-		if code := n.WaitExit(20 * time.Second); code != 0 {
+		if code := n.WaitExit(exitLimit); code != 0 {
 			c.t.Errorf("%s: exit code %d after SIGTERM\n%s", n.Name, code, n.LogTail(2000))
 		}
 	}
@@ -236,7 +236,7 @@ func (c *Cluster) cleanup() {
 		n.Signal(syscall.SIGKILL)
 	}
 	for _, n := range c.Nodes {
-		n.WaitExit(10 * time.Second)
+		n.WaitExit(exitLimit)
 	}
 	if c.network != nil {
 		c.network.remove()

@@ -132,7 +132,7 @@ func (n *Node) Signal(s syscall.Signal) {
 func (n *Node) Kill() {
 	n.t.Helper()
 	n.Signal(syscall.SIGKILL)
-	n.WaitExit(10 * time.Second)
+	n.WaitExit(exitLimit)
 }
 
 // Pause stops the process in its tracks; Resume lets it go on.
@@ -152,11 +152,14 @@ func (n *Node) answers() bool {
 	return n.mu.process != nil && !n.mu.process.isDone() && !n.mu.paused
 }
 
+// exitLimit is ten times what a node takes to end or to become ready on a busy machine.
+const exitLimit = time.Minute
+
 // Stop asks the process to end and returns its exit code.
 func (n *Node) Stop() int {
 	n.t.Helper()
 	n.Signal(syscall.SIGTERM)
-	return n.WaitExit(20 * time.Second)
+	return n.WaitExit(exitLimit)
 }
 
 // WaitExit waits for the end of the process and returns its exit code, -1 when a signal ended it.
@@ -195,7 +198,7 @@ func (n *Node) Stacks() string {
 func (n *Node) Restart() {
 	n.t.Helper()
 	n.Run()
-	n.WaitReady(30 * time.Second)
+	n.WaitReady(exitLimit)
 }
 
 // Ready asks /readyz.

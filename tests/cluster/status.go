@@ -39,6 +39,16 @@ func (n *Node) Status(ctx context.Context) (*pb.StatusResponse, error) {
 	return status, nil
 }
 
+// MustStatus is Status, asked for until the node answers.
+func (n *Node) MustStatus() (status *pb.StatusResponse) {
+	n.t.Helper()
+	Eventually(n.t, time.Minute, "status of "+n.Name, func() (err error) {
+		status, err = n.Status(context.Background())
+		return err
+	})
+	return status
+}
+
 // Leaders maps each shard to the node that leads it: of those that say so of themselves, the one
 // with the highest term. Nodes that do not answer are left out.
 func (c *Cluster) Leaders(ctx context.Context) map[uint64]*Node {
@@ -123,7 +133,7 @@ func (c *Cluster) shards(ctx context.Context) ([]uint64, error) {
 func (c *Cluster) Table() *router.Table {
 	c.t.Helper()
 	var table *router.Table
-	Eventually(c.t, 10*time.Second, "a cluster map", func() error {
+	Eventually(c.t, time.Minute, "a cluster map", func() error {
 		for _, n := range c.Running() {
 			status, err := n.Status(context.Background())
 			if err != nil {

@@ -45,7 +45,7 @@ type attacker struct {
 
 // dial opens a connection that stays until the attack is over.
 func (a *attacker) dial(address string) net.Conn {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		a.t.Errorf("connect to %s: %v", address, err)
 		return nil

@@ -134,7 +134,7 @@ func hugeLengths(a *attacker) {
 	a.many(400, a.node.RESP, func(i int, conn net.Conn) {
 		_, _ = conn.Write([]byte(headers[i%len(headers)]))
 		reply := make([]byte, 256)
-		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetReadDeadline(time.Now().Add(patience))
 		if n, err := conn.Read(reply); err != nil || !strings.HasPrefix(string(reply[:n]), "-ERR Protocol error") {
 			a.t.Errorf("%q: %q, %v", headers[i%len(headers)], reply[:n], err)
 		}

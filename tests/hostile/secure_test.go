@@ -24,7 +24,7 @@ func TestHostileStrangersHarmNobody(t *testing.T) {
 	if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := cluster.Start(t, cluster.Options{Args: []string{"--password-file", file}})
+	c := cluster.Start(t, cluster.Options{Args: append([]string{"--password-file", file}, cluster.Patient...)})
 	withstand(t, c.Nodes[0], password, []attack{
 		{"guesses of the password", 100, "a count for each address that guesses", guesses},
 		{"large commands of strangers", 150, "a stranger's command has at most some KiB", strangers},
@@ -34,7 +34,7 @@ func TestHostileStrangersHarmNobody(t *testing.T) {
 
 // elsewhere connects from another address of loopback.
 func (a *attacker) elsewhere(i int) *wire.Conn {
-	d := net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}}
+	d := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%200))}}
 	conn, err := d.Dial("tcp", a.node.RESP)
 	if err != nil {
 		a.t.Errorf("connect: %v", err)

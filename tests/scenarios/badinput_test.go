@@ -167,7 +167,7 @@ func nonsenseByRESP(t *testing.T, c *cluster.Cluster) {
 
 func respConn(t *testing.T, address string) net.Conn {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, recovery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func respConn(t *testing.T, address string) net.Conn {
 
 func readSome(t *testing.T, conn net.Conn) []byte {
 	t.Helper()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(recovery))
 	buf := make([]byte, 4096)
 	n, _ := conn.Read(buf)
 	return buf[:n]
@@ -225,15 +225,18 @@ func garbageOnEveryPort(t *testing.T, c *cluster.Cluster) {
 		_ = packets.Close()
 	}
 	for _, n := range c.Nodes {
-		status, err := n.Status(t.Context())
-		if err != nil || len(status.GetMap().GetNodes()) != 3 {
-			t.Errorf("%s sees %d nodes: %v", n.Name, len(status.GetMap().GetNodes()), err)
-		}
-		for _, peer := range status.GetNodes() {
-			if peer.Liveness != "alive" {
-				t.Errorf("%s sees %s as %s after garbage on the gossip port", n.Name, peer.NodeId, peer.Liveness)
+		cluster.Eventually(t, recovery, n.Name+" sees three nodes alive after garbage on the gossip port", func() error {
+			status, err := n.Status(t.Context())
+			if err != nil || len(status.GetMap().GetNodes()) != 3 {
+				return fmt.Errorf("%d nodes: %w", len(status.GetMap().GetNodes()), err)
 			}
-		}
+			for _, peer := range status.GetNodes() {
+				if peer.Liveness != "alive" {
+					return fmt.Errorf("%s is %s", peer.NodeId, peer.Liveness)
+				}
+			}
+			return nil
+		})
 	}
 }
 

@@ -70,7 +70,7 @@ func TestFollowerFarBehindCatchesUpWithinTheMemoryLimit(t *testing.T) {
 		t.Errorf("it has caught up by %d snapshots, one is enough and needed", snapshots)
 	}
 	makeOnlyCandidate(t, c, l, behind, shards[0])
-	missing := verifyAll(t, behind, l.stop())
+	missing := verify(t, behind, l.stop())
 	report.Add("follower behind", "%d MB behind, written in %.0fs; caught up in %.1fs by %d snapshots while 32 writers had %d writes acknowledged (p50 %.1f ms, p99 %.1f ms; before %.1f, %.1f); "+
 		"%d lost; limit 1 GiB (kernel enforces it: %t), peaks in MiB: %s", wrote>>20, filled.Seconds(), took.Seconds(), snapshots, meanwhile.Acked,
 		millis(meanwhile.P50), millis(meanwhile.P99), millis(before.P50), millis(before.P99), missing, limited, peaks(t))
@@ -117,37 +117,6 @@ func watchPeaks(t *testing.T, c *cluster.Cluster) func(*testing.T) string {
 		}
 		return strings.Join(list, ", ")
 	}
-}
-
-// verifyAll is verify, a few at once: a long run has a million writes to read back.
-func verifyAll(t *testing.T, n *cluster.Node, acked map[string]string) int {
-	t.Helper()
-	const readers = 8
-	parts := make([]map[string]string, readers)
-	next := 0
-	for key, value := range acked {
-		if parts[next%readers] == nil {
-			parts[next%readers] = make(map[string]string)
-		}
-		parts[next%readers][key] = value
-		next++
-	}
-	var missing atomic.Int64
-	var reading sync.WaitGroup
-	for _, part := range parts {
-		client := redisClient(t, n)
-		reading.Go(func() {
-			for key, want := range part {
-				got, err := client.Get(t.Context(), key).Result()
-				if (err != nil || got != want) && missing.Add(1) <= 5 {
-					t.Errorf("acknowledged %s through %s: %d bytes instead of %d, %v", key, n.Name, len(got), len(want), err)
-				}
-			}
-		})
-	}
-	reading.Wait()
-	say(t, "%d acknowledged writes read back through %s, %d missing", len(acked), n.Name, missing.Load())
-	return int(missing.Load())
 }
 
 // limitMemory makes the kernel enforce the limit where it can.

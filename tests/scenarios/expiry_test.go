@@ -22,7 +22,7 @@ import (
 
 var (
 	expiryKeys   = flag.Int("expiry.keys", 100_000, "how many keys expire")
-	expiryWithin = flag.Duration("expiry.within", 10*time.Second, "the time in which they all do")
+	expiryWithin = flag.Duration("expiry.within", 6*time.Second, "the time in which they all do")
 )
 
 const (
@@ -30,7 +30,7 @@ const (
 	expiryReaders  = 16
 	expiryInterval = 40 * time.Millisecond // between two reads of one reader
 	// quiet is how long reads are measured at least before the first key expires.
-	quiet = 5 * time.Second
+	quiet = 3 * time.Second
 	// mayBeEarly: shard time is never behind the leader's clock when a read is judged, and may be ahead: by half
 	// a second after a change of leaders, and by as much as the clocks of two nodes differ.
 	mayBeEarly = time.Second
@@ -40,7 +40,7 @@ const (
 // the while, those whose time has just come or is about to come, and those that stay. None may be readable after
 // its expiry, and none may be gone before.
 func TestKeysThatExpireTogetherAreGoneOnTime(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{})
+	c := cluster.Start(t, cluster.Options{Args: cluster.Patient})
 	e := &expiring{t: t, c: c, table: c.Table(), keys: *expiryKeys, stays: *expiryKeys / 10, within: *expiryWithin}
 	e.load()
 	e.measureClock()

@@ -15,10 +15,7 @@ func TestKnownNameWithEmptyDirectoryIsRefused(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{})
 	l := startLoad(t, c, 4, 0, c.Nodes...)
 	lost := c.Nodes[1]
-	before, err := lost.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := lost.MustStatus()
 	lost.Kill()
 	if err := os.RemoveAll(lost.Dir); err != nil {
 		t.Fatal(err)
@@ -39,10 +36,7 @@ func TestKnownNameWithEmptyDirectoryIsRefused(t *testing.T) {
 	mustServe(t, "without the lost one", c.Others(lost))
 	acked := l.stop()
 	verify(t, c.Nodes[0], acked)
-	after, err := c.Nodes[0].Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := c.Nodes[0].MustStatus()
 	for _, n := range after.GetMap().GetNodes() {
 		if n.Name == lost.Name && n.Id != before.NodeId {
 			t.Errorf("the map gave the name %s to the stranger %s", n.Name, n.Id)

@@ -37,9 +37,9 @@ func TestThreeNodesAnswerPingWithinTenSeconds(t *testing.T) {
 func TestOneNodeAloneIsAClusterThatToleratesNoFailure(t *testing.T) {
 	c := cluster.Start(t, cluster.Options{Nodes: 1, Alone: true})
 	mustServe(t, "alone", c.Nodes)
-	status, err := c.Nodes[0].Status(t.Context())
-	if err != nil || status.FailuresTolerated != 0 || len(status.GetMap().GetNodes()) != 1 {
-		t.Errorf("status: %v, %v", status, err)
+	status := c.Nodes[0].MustStatus()
+	if status.FailuresTolerated != 0 || len(status.GetMap().GetNodes()) != 1 {
+		t.Errorf("status: %v", status)
 	}
 }
 

@@ -55,7 +55,13 @@ func TestFollowerBehindTheLogCatchesUpBySnapshot(t *testing.T) {
 // is killed and the third comes back, whose log is older, so that only n can win.
 func makeOnlyCandidate(t *testing.T, c *cluster.Cluster, l *load, n *cluster.Node, shard uint64) {
 	t.Helper()
-	leader := c.Leaders(t.Context())[shard]
+	var leader *cluster.Node
+	cluster.Eventually(t, recovery, "a leader", func() error {
+		if leader = c.Leaders(t.Context())[shard]; leader == nil {
+			return fmt.Errorf("none")
+		}
+		return nil
+	})
 	if leader == n {
 		return
 	}

@@ -3,6 +3,8 @@ package security
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -64,14 +66,17 @@ func TestWhoIsNoNodeOfThisClusterSpeaksNoRaft(t *testing.T) {
 		{"a node of another cluster's id", show(ca, "lightning", certs.Node), []string{"lightning-cluster", "another"}, codes.PermissionDenied, "not to another", true},
 		{"a node", show(ca, "lightning", certs.Node), []string{"lightning-cluster", id}, codes.InvalidArgument, "", false},
 	} {
-		cluster.Wait(context.Background(), 1100*time.Millisecond) // refusals are logged once a second
-		err := raftCall(dial(t, n.GRPC, who.config), who.pairs...)
-		if status.Code(err) != who.code || !strings.Contains(err.Error(), who.message) {
-			t.Errorf("%s: %v, want %v and %q", who.name, err, who.code, who.message)
-		}
-		if who.logged && !strings.Contains(n.LogTail(4000), who.message) {
-			t.Errorf("%s: the log does not say %q", who.name, who.message)
-		}
+		conn := dial(t, n.GRPC, who.config)
+		cluster.Eventually(t, limit, fmt.Sprintf("%s: the log says %q", who.name, who.message), func() error {
+			err := raftCall(conn, who.pairs...)
+			if status.Code(err) != who.code || !strings.Contains(err.Error(), who.message) {
+				t.Errorf("%s: %v, want %v and %q", who.name, err, who.code, who.message)
+			} else if who.logged && !strings.Contains(n.LogTail(1<<20), who.message) {
+				cluster.Wait(t.Context(), 200*time.Millisecond) // refusals are logged once a second
+				return errors.New("it does not")
+			}
+			return nil
+		})
 	}
 	plain, err := cluster.Dial(n.GRPC)
 	if err != nil {
@@ -108,16 +113,18 @@ func TestANodeDoesNotJoinWithTheCredentialsOfAnother(t *testing.T) {
 		}).Nodes[0]
 		stranger.Name = "stranger"
 		stranger.Run("--name", "stranger")
-		cluster.Wait(context.Background(), 4*time.Second)
+		cluster.Eventually(t, limit, fmt.Sprintf("%s: the node says %q", name, who.says), func() error {
+			if !strings.Contains(stranger.LogTail(1<<20), who.says) {
+				return errors.New("it does not")
+			}
+			return nil
+		})
+		cluster.Wait(t.Context(), 2*time.Second) // more than a node takes that is let in
 		if err := stranger.Ready(context.Background()); err == nil {
 			t.Errorf("%s: the node became ready", name)
 		}
-		if !strings.Contains(stranger.LogTail(1<<20), who.says) {
-			t.Errorf("%s: the node does not say %q", name, who.says)
-		}
-		st, err := c.Nodes[0].Status(context.Background())
-		if err != nil || len(st.GetMap().GetNodes()) != 3 {
-			t.Errorf("%s: %d nodes in the map, %v", name, len(st.GetMap().GetNodes()), err)
+		if known := len(c.Nodes[0].MustStatus().GetMap().GetNodes()); known != 3 {
+			t.Errorf("%s: %d nodes in the map", name, known)
 		}
 		stranger.Kill()
 	}

@@ -193,11 +193,7 @@ func TestStrangersAreRefusedByEveryMethod(t *testing.T) {
 // clusterID is what a client of the cluster can learn.
 func clusterID(t *testing.T, n *cluster.Node) string {
 	t.Helper()
-	st, err := n.Status(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return st.GetMap().GetClusterId()
+	return n.MustStatus().GetMap().GetClusterId()
 }
 
 // openCommands are what a Redis client may say before AUTH.
@@ -226,7 +222,7 @@ func TestStrangersAreRefusedByEveryCommand(t *testing.T) {
 		}
 	}
 	t.Logf("%d commands, 2 ports: %d refused", len(table), refused)
-	if err := known.Set(ctx, "k", "v", 0).Err(); err != nil {
+	if err := known.Set(t.Context(), "k", "v", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/lightning-db/lightning/tests/cluster"
 	"github.com/lightning-db/lightning/tests/wire"
@@ -150,7 +149,7 @@ func compareScript(t *testing.T, kind string, lines []string, before, script []b
 // recite sends everything at once and reads until the sentinel's reply or the end of the connection.
 func recite(t *testing.T, address string, before, script []byte) []wire.Value {
 	t.Helper()
-	c, err := wire.Dial(address, 10*time.Second)
+	c, err := wire.Dial(address, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
