@@ -55,7 +55,7 @@ func numbered(size int) []byte {
 }
 
 func TestAValueIsWrittenAndReadPieceByPiece(t *testing.T) {
-	for _, size := range []int{0, 1, api.MaxInlineBytes, api.MaxInlineBytes + 1, api.MaxWholeBytes, api.MaxValueBytes} {
+	for _, size := range []int{0, 1, api.MaxInlineBytes, api.MaxInlineBytes + 1, api.MaxWholeBytes, 2 * api.MaxWholeBytes} {
 		c := newCluster(t, 1, nil)
 		value, key := numbered(size), []byte("k")
 		for _, node := range []api.NodeID{"a", "b"} { // a leads
@@ -173,9 +173,9 @@ func TestTwoTriesOfOneLargeRequestEndInOneAnswer(t *testing.T) {
 	}
 }
 
-// Sixteen clients put values of the largest size at once: what the node has taken from them and not yet given to
-// the shard is bounded, and so is what the gate counts.
-func TestWritersOfTheLargestValuesHoldBoundedMemory(t *testing.T) {
+// Sixteen clients put large values at once, one of them the largest: what the node has taken from them and not yet
+// given to the shard is bounded, and so is what the gate counts.
+func TestWritersOfLargeValuesHoldBoundedMemory(t *testing.T) {
 	const writers = 16
 	c := newCluster(t, 1, nil)
 	s := c.servers["b"]
@@ -190,10 +190,14 @@ func TestWritersOfTheLargestValuesHoldBoundedMemory(t *testing.T) {
 		return nil
 	}
 	piece := numbered(api.MaxPartBytes)
+	sizes, total := []int{api.MaxValueBytes}, int64(api.MaxValueBytes)
+	for len(sizes) < writers {
+		sizes, total = append(sizes, api.MaxWholeBytes), total+api.MaxWholeBytes
+	}
 	var g errgroup.Group
 	for w := range writers {
 		g.Go(func() error {
-			left := api.MaxValueBytes
+			left := sizes[w]
 			_, err := s.PutValue(t.Context(), Put{Key: []byte{'k', byte(w)}}, func() ([]byte, error) {
 				if left == 0 {
 					return nil, io.EOF
@@ -208,7 +212,7 @@ func TestWritersOfTheLargestValuesHoldBoundedMemory(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if staged.Load() != writers*api.MaxValueBytes || most.Load() > writers*maxPutBytes || counted.Load() > writers*(maxPutBytes+2) {
+	if staged.Load() != total || most.Load() > writers*maxPutBytes || counted.Load() > writers*(maxPutBytes+2) {
 		t.Errorf("%d bytes arrived, %d were held, %d counted; a put holds %d", staged.Load(), most.Load(), counted.Load(), maxPutBytes)
 	}
 	wantNothingHeld(t, s)
