@@ -36,11 +36,14 @@ func TestANodeHandsAllItsGroupsOverAtOnceAndGoesOnServing(t *testing.T) {
 		c.write(id, "a", "1")
 	}
 	var n *testNode
-	for _, name := range c.names {
-		if c.nodes[name].led() > 16/3 {
-			n = c.nodes[name]
+	testkit.Eventually(t, patience, func() bool {
+		for _, name := range c.names {
+			if c.nodes[name].led() > 16/3 {
+				n = c.nodes[name]
+			}
 		}
-	}
+		return n != nil
+	}, "no node leads a third of the groups")
 	if err := n.host.HandOver(within(t, patience)); err != nil {
 		t.Fatal(err)
 	}

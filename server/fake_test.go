@@ -474,6 +474,9 @@ type cluster struct {
 var nodeNames = []api.NodeID{"a", "b", "c"}
 
 // newCluster makes shards of equal arcs; shard i is led by node i mod 3, all nodes hold all.
+// patient are the options of tests whose values take long to pass on a busy machine.
+func patient(o *Options) { o.Timeout, o.AttemptTimeout = 4*time.Minute, time.Minute }
+
 func newCluster(t *testing.T, shards int, change func(*Options)) *cluster {
 	t.Helper()
 	c := &cluster{

@@ -68,7 +68,7 @@ func TestWhatIsOverALimitIsRefusedFirst(t *testing.T) {
 }
 
 func TestLargestAllowedIsTaken(t *testing.T) {
-	c := newCluster(t, 1, nil)
+	c := newCluster(t, 1, patient)
 	op := api.Op{Kind: api.OpPut, Key: bytes.Repeat([]byte("k"), api.MaxKeyBytes), Value: make([]byte, api.MaxValueBytes)}
 	if _, err := c.servers["b"].Apply(t.Context(), api.Batch{Ops: []api.Op{op}}); err != nil { // forwarded to a
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestMultiGetReadsAllShardsInTheOrderAsked(t *testing.T) {
 }
 
 func TestMultiGetOfLargeValuesGoesInSteps(t *testing.T) {
-	c := newCluster(t, 1, nil)
+	c := newCluster(t, 1, patient)
 	value := strings.Repeat("v", 3<<20)
 	var keys [][]byte
 	for i := range 15 {

@@ -56,7 +56,7 @@ func numbered(size int) []byte {
 
 func TestAValueIsWrittenAndReadPieceByPiece(t *testing.T) {
 	for _, size := range []int{0, 1, api.MaxInlineBytes, api.MaxInlineBytes + 1, api.MaxWholeBytes, 2 * api.MaxWholeBytes} {
-		c := newCluster(t, 1, nil)
+		c := newCluster(t, 1, patient)
 		value, key := numbered(size), []byte("k")
 		for _, node := range []api.NodeID{"a", "b"} { // a leads
 			res, err := c.servers[node].PutValue(t.Context(), Put{Key: key}, inPiecesOf(value, 100_000))
@@ -104,7 +104,7 @@ func TestAValueThatIsNotThereHasNoPieces(t *testing.T) {
 }
 
 func TestAValueOverTheLimitIsRefusedWhileItComes(t *testing.T) {
-	c := newCluster(t, 1, nil)
+	c := newCluster(t, 1, patient)
 	came := 0
 	next := inPiecesOf(make([]byte, api.MaxValueBytes+api.MaxInlineBytes), api.MaxPartBytes)
 	_, err := c.servers["b"].PutValue(t.Context(), Put{Key: []byte("k")}, func() ([]byte, error) {
@@ -177,7 +177,7 @@ func TestTwoTriesOfOneLargeRequestEndInOneAnswer(t *testing.T) {
 // given to the shard is bounded, and so is what the gate counts.
 func TestWritersOfLargeValuesHoldBoundedMemory(t *testing.T) {
 	const writers = 16
-	c := newCluster(t, 1, nil)
+	c := newCluster(t, 1, patient)
 	s := c.servers["b"]
 	var taken, staged, most, counted atomic.Int64
 	c.groups[1].discard = true
