@@ -206,6 +206,14 @@ func (h *Host) remove(g *Group) {
 	}
 }
 
+// Group finds a group that runs here.
+func (h *Host) Group(id GroupID) (*Group, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.mu.groups[id]
+	return g, g != nil
+}
+
 // appendGroups adds the groups that run to list.
 func (h *Host) appendGroups(list []*Group) []*Group {
 	h.mu.Lock()

@@ -213,6 +213,9 @@ func (s *Shard) trouble(stopped error) string {
 	}
 }
 
+// DiskBytes is the size of the engine's tables.
+func (s *Shard) DiskBytes() uint64 { return s.machine.diskBytes() }
+
 // Flush makes everything applied so far durable in the engine.
 func (s *Shard) Flush() error { return s.machine.Flush() }
 
