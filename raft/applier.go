@@ -164,7 +164,11 @@ func (a *applier) Snapshot() (hraft.FSMSnapshot, error) {
 	if a.failed() {
 		return nil, errGroupFailed
 	}
-	return &localSnapshot{machine: a.machine, applied: api.Index(a.applied.Load()), fail: a.fail}, nil
+	installed := a.installed.Load()
+	return &localSnapshot{
+		machine: a.machine, applied: api.Index(a.applied.Load()), fail: a.fail,
+		overtaken: func() bool { return a.installed.Load() != installed },
+	}, nil
 }
 
 // Restore implements hraft.FSM: it installs a snapshot that was received.
@@ -194,7 +198,9 @@ func (a *applier) Restore(source io.ReadCloser) error {
 	// The library waits on its main loop, so that nobody adds to the log meanwhile. It goes on to remember where
 	// the log ended, which is why the guarded log knows of cuts of what is not there.
 	if err := a.dropPassed(); err != nil {
-		return fmt.Errorf("drop the log below the snapshot at index %d: %w", r.state.Index, err)
+		err = fmt.Errorf("drop the log below the snapshot at index %d: %w", r.state.Index, err)
+		a.fail(err) // the machine has the snapshot, and the library would go on without it
+		return err
 	}
 	a.installed.Add(1)
 	a.newest.Store(&r.state.Configuration)

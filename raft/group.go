@@ -18,9 +18,9 @@ import (
 type GroupOptions struct {
 	ID          GroupID
 	Incarnation uint64
-	// Voters is the configuration that the group is born with, the same on each of them. It is
-	// used only when the log and the state machine are empty and this replica is one of them;
-	// any other empty replica waits until a leader sends it entries or a snapshot.
+	// Voters is the configuration that the group is born with, the same on each of them and for as long as the
+	// group lives. It is used only when the log and the state machine are empty and this replica is one of them;
+	// any other empty replica waits until a leader sends it entries or a snapshot (R19).
 	Voters []ReplicaID
 	// StateMachine is not closed with the group.
 	StateMachine StateMachine
@@ -129,6 +129,7 @@ func (g *Group) startInstance() error {
 	if err := g.prepare(); err != nil {
 		return err
 	}
+	g.snapshots.restart()
 	i, err := newInstance(g)
 	if err != nil {
 		return err

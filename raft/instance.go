@@ -9,6 +9,7 @@ import (
 
 	hraft "github.com/hashicorp/raft"
 
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft/mux"
 )
 
@@ -179,6 +180,12 @@ func (i *instance) Leads(term uint64) bool {
 
 // Electing implements mux.Owner.
 func (i *instance) Electing() bool { return i.published() && i.raft.State() == hraft.Candidate }
+
+// MayVote implements mux.Owner. The library would vote for anybody while it knows no member (R19).
+func (i *instance) MayVote() bool {
+	last, _ := i.group.store.LastIndex() // held in memory
+	return last > 0 || i.group.opts.StateMachine.Durable().Index > 0 || seededbug.Enabled(seededbug.RaftEmptyVotes)
+}
 
 // published reports whether the library's constructor has returned. Its goroutines run before.
 func (i *instance) published() bool { return i.group.current.Load() == i }
