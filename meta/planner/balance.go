@@ -62,7 +62,7 @@ func (p *planning) able(s Shard) []api.NodeID {
 	var out []api.NodeID
 	for _, r := range s.Replicas {
 		n := p.nodes[r.Node]
-		if r.Voter && p.alive(r.Node) && n.Duty == Serving && !n.Full && (r.CaughtUp || r.Node == s.Leader) && !(replaced(s, r.Node) && len(s.Replicas) > p.want) {
+		if r.Voter && p.alive(r.Node) && n.Duty == Serving && !n.Full && (r.CaughtUp || r.Node == s.Leader) && !(p.replaced(s, r.Node) && len(s.Replicas) > p.want) {
 			out = append(out, r.Node)
 		}
 	}

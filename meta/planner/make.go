@@ -113,14 +113,18 @@ func (p *planning) alive(id api.NodeID) bool {
 	return known && n.Duty != Lost && n.Down == 0
 }
 
-// replaced reports whether another replica of the shard is to take id's place.
-func replaced(s Shard, id api.NodeID) bool {
-	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Replaces == id && r.Node != id })
+// replaced reports whether another replica of the shard, on a node that stays, is to take id's place.
+func (p *planning) replaced(s Shard, id api.NodeID) bool {
+	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return p.takesPlace(r, id) })
+}
+
+func (p *planning) takesPlace(r Replica, id api.NodeID) bool {
+	return r.Replaces == id && r.Node != id && !p.gone(r.Node) && p.nodes[r.Node].Duty != Decommissioning
 }
 
 // replacedByVoter reports whether the replica that takes id's place votes already.
-func replacedByVoter(s Shard, id api.NodeID) bool {
-	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Replaces == id && r.Node != id && r.Voter })
+func (p *planning) replacedByVoter(s Shard, id api.NodeID) bool {
+	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Voter && p.takesPlace(r, id) })
 }
 
 // outcome is where the replicas will be when what was begun is finished.
@@ -132,7 +136,7 @@ func (p *planning) outcome(s Shard) []api.NodeID {
 		}
 	}
 	for i := 0; i < len(out); {
-		if len(out) > p.want && replaced(s, out[i]) {
+		if len(out) > p.want && p.replaced(s, out[i]) {
 			out = slices.Delete(out, i, i+1)
 			continue
 		}
@@ -153,7 +157,7 @@ func (p *planning) need(s Shard) Reason {
 		leaving = leaving || p.nodes[r.Node].Duty == Decommissioning
 	}
 	switch {
-	case voters > p.want || voters < p.want && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return replacedByVoter(s, r.Node) }):
+	case voters > p.want || voters < p.want && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return p.replacedByVoter(s, r.Node) }):
 		return Surplus
 	case voters < p.enough:
 		return TooFew

@@ -62,13 +62,13 @@ func (p *planning) admit(i int, l Replica) {
 }
 
 // victim is the voter that is to leave a shard in which something is under way: one on a dead node
-// before the one that a new replica was meant to replace, before one whose node is to leave.
+// before the one that a new replica was meant to replace, before one whose node is to leave. Of equals it is not the leader.
 func (p *planning) victim(s Shard) api.NodeID {
 	rank := func(r Replica) int {
 		switch {
 		case p.gone(r.Node):
 			return 3
-		case replaced(s, r.Node):
+		case p.replaced(s, r.Node):
 			return 2
 		case p.nodes[r.Node].Duty == Decommissioning:
 			return 1
@@ -77,7 +77,7 @@ func (p *planning) victim(s Shard) api.NodeID {
 	}
 	best, bestRank := api.NodeID(""), 0
 	for _, r := range s.Replicas {
-		if k := rank(r); r.Voter && k > bestRank {
+		if k := rank(r); r.Voter && (k > bestRank || k == bestRank && best == s.Leader && k > 0) {
 			best, bestRank = r.Node, k
 		}
 	}
@@ -91,7 +91,7 @@ func (p *planning) removable(s Shard, id api.NodeID) bool {
 	if p.alive(id) {
 		healthy--
 	}
-	return healthy >= quorum(rest) && (rest >= quorum(p.want) || replacedByVoter(s, id))
+	return healthy >= quorum(rest) && (rest >= quorum(p.want) || p.replacedByVoter(s, id))
 }
 
 // shed takes a voter out of a shard with too many.
@@ -178,7 +178,7 @@ func (p *planning) lastWhy() Reason { return p.plan.Blocked[len(p.plan.Blocked)-
 func (p *planning) underWay(domain string) bool {
 	return slices.ContainsFunc(p.view.Shards, func(s Shard) bool {
 		return slices.ContainsFunc(s.Replicas, func(r Replica) bool {
-			return r.Voter && p.gone(r.Node) && p.domain(r.Node) == domain && replaced(s, r.Node)
+			return r.Voter && p.gone(r.Node) && p.domain(r.Node) == domain && p.replaced(s, r.Node)
 		})
 	})
 }

@@ -22,6 +22,7 @@ type simulation struct {
 	// learned is how long each learner has been at it.
 	learned map[string]int
 	steps   int
+	named   int // nodes so far, so that no name comes twice
 }
 
 func nodeID(i int) api.NodeID { return api.NodeID(fmt.Sprintf("node-%02d", i)) }
@@ -37,6 +38,7 @@ func newSimulation(t testing.TB, rng *rand.Rand, nodes, zones, shards, replicati
 }
 
 func (s *simulation) addNode(i, zones int) {
+	s.named = i + 1
 	n := Node{ID: nodeID(i)}
 	if zones > 0 {
 		n.Zone = string(rune('a' + i%zones))
@@ -270,7 +272,7 @@ func (s *simulation) checkEven() {
 		}
 	}
 	if len(status.UnderReplicated)+len(status.Changing)+len(status.DeadUnreplaced) > 0 {
-		s.t.Fatalf("not settled: %+v", status)
+		s.t.Fatalf("not settled: %+v\n%+v\n%+v\n%s", status, Make(s.view), s.view.Shards, draw(s.view))
 	}
 }
 
@@ -294,7 +296,7 @@ func (s *simulation) trouble(zones int) {
 		n.Duty = []Duty{Serving, Draining, Serving}[s.rng.IntN(3)]
 	case 4:
 		if len(s.view.Nodes) < 12 {
-			s.addNode(20+s.steps, zones)
+			s.addNode(s.named, zones)
 		}
 	case 5:
 		if len(s.view.Nodes) > s.view.Replication+1 && down == 0 {
@@ -309,10 +311,13 @@ func (s *simulation) trouble(zones int) {
 	}
 }
 
+// runs is how many lives are tried; a life takes a millisecond.
+const runs = 1000
+
 // TestClustersSettleWhateverHappens runs whole lives of clusters.
 func TestClustersSettleWhateverHappens(t *testing.T) {
 	seed := testkit.Seed(t)
-	for i := range 300 {
+	for i := range runs {
 		t.Run(fmt.Sprint(i), func(t *testing.T) { life(t, testkit.NewRand(seed+int64(i))) })
 		if t.Failed() {
 			return
@@ -336,8 +341,8 @@ func life(t *testing.T, rng *rand.Rand) {
 			n.Duty = Serving
 		}
 	}
-	for i := 0; len(s.view.Nodes) < 2*s.view.Replication; i++ { // room for those whose node is to leave
-		s.addNode(90+i, zones)
+	for len(s.view.Nodes) < 2*s.view.Replication { // room for those whose node is to leave
+		s.addNode(s.named, zones)
 	}
 	s.settle()
 	s.checkEven()
