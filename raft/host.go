@@ -109,8 +109,10 @@ type Host struct {
 	failOnce sync.Once
 	wg       sync.WaitGroup // the call of OnFailure, watchLoop and reclaimLoop
 
-	looks atomic.Uint64 // of watchLoop
-	stop  chan struct{} // closed by Close
+	looks    atomic.Uint64 // of watchLoop
+	draining atomic.Bool
+	avoided  atomic.Pointer[map[api.NodeID]bool] // nodes that should lead nothing
+	stop     chan struct{}                       // closed by Close
 
 	// mu is a leaf.
 	mu struct {

@@ -20,7 +20,8 @@ type instance struct {
 	transport *mux.Transport
 	local     string // this replica's id
 
-	hints chan struct{} // capacity 1: look whether the leader is silent
+	hints  chan struct{} // capacity 1: look whether the leader is silent
+	wishes chan struct{} // capacity 1: look whether another should lead
 	// transferFailed, of capacity 1, says that this replica was to give the leadership away.
 	transferFailed chan struct{}
 	progress       progress
@@ -49,7 +50,7 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
-		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
+		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), wishes: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
 		granted:  make(map[hraft.ServerID]bool),
 		inflight: make(chan inflightProposal, maxInflightProposals),
 		stop:     make(chan struct{}), stopped: make(chan struct{}),

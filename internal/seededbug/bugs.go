@@ -27,6 +27,8 @@ const (
 	MuxCountBeforeDurable Bug = "mux-count-before-durable"
 	// RaftEmptyVotes lets a replica that holds nothing of its group vote.
 	RaftEmptyVotes Bug = "raft-empty-votes"
+	// NodeDeleteUnconfirmed lets a node delete a replica as soon as the map does not list it.
+	NodeDeleteUnconfirmed Bug = "node-delete-unconfirmed"
 	// RaftEarlyAlone lets the only voter of a group commit what its log has not synced.
 	RaftEarlyAlone Bug = "raft-early-alone"
 	// MetaForgetRemoved lets a node that was taken out of the cluster register again.
@@ -155,6 +157,7 @@ var Claims = []Claim{
 	{MuxAnswerBeforeDurable, "raft/mux", "TestAFollowerSaysYesOnlyToWhatItsLogHolds"},
 	{MuxCountBeforeDurable, "raft/mux", "TestALeaderCountsOnlyWhatItsOwnLogHolds"},
 	{RaftEmptyVotes, "raft", "TestAnEmptyReplicaDoesNotVote"},
+	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
 	{MetaForgetRemoved, "meta", "TestARemovedNodeIsRefusedForEver"},
 	{MetaRemoveHolder, "meta", "TestANodeThatHoldsAReplicaStaysInTheMap"},
