@@ -246,4 +246,3 @@ func evaluatePreferLeader(s *peerv1.MetaState, c *peerv1.MetaPreferLeader) *peer
 func free(n *pb.Node) {
 	n.Name = fmt.Sprintf("%s-lost-%d", n.Name, n.Ordinal)
 }
-

@@ -279,3 +279,32 @@ func texts(nodes []api.NodeID) []string {
 	}
 	return out
 }
+
+// Leads reports whether this replica leads the group and has applied what earlier leaders committed.
+func (m *Meta) Leads() bool { return m.group.IsReadyLeader() }
+
+// Change proposes a command. What the map refuses is an error that says why.
+func (m *Meta) Change(ctx context.Context, c *peerv1.MetaCommand) (*peerv1.MetaResult, error) {
+	r, err := m.propose(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return r, Refusal(c, r)
+}
+
+// Refusal is the error of a command that the map refused, nil for one that it took.
+func Refusal(c *peerv1.MetaCommand, r *peerv1.MetaResult) error {
+	switch r.GetCode() {
+	case peerv1.MetaCode_META_CODE_OK:
+		return nil
+	case peerv1.MetaCode_META_CODE_CONFLICT:
+		return api.Errorf(api.CodeUnavailable, "the cluster map does not allow %s now: another change comes first, or the nodes are not in the state for it", opName(c))
+	case peerv1.MetaCode_META_CODE_UNKNOWN:
+		return api.Errorf(api.CodeInvalid, "the cluster map does not have the node, shard or replica that %s names", opName(c))
+	case peerv1.MetaCode_META_CODE_REMOVED:
+		return api.Errorf(api.CodeInvalid, "the node is lost or was taken out of the cluster, for ever")
+	case peerv1.MetaCode_META_CODE_FULL:
+		return api.Errorf(api.CodeOverloaded, "the cluster map holds as much as it may")
+	}
+	return api.Errorf(api.CodeInvalid, "the cluster map refuses %s: %s", opName(c), r.GetCode())
+}

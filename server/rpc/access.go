@@ -57,6 +57,12 @@ var methods = map[string]caller{
 	pb.Cluster_GetMap_FullMethodName: clients,
 	pb.Cluster_Status_FullMethodName: clients,
 
+	pb.Admin_SetNodeState_FullMethodName:   clients,
+	pb.Admin_MoveReplica_FullMethodName:    clients,
+	pb.Admin_TransferLeader_FullMethodName: clients,
+	pb.Admin_SetRebalance_FullMethodName:   clients,
+	pb.Admin_ClusterStatus_FullMethodName:  clients,
+
 	peerv1.Forward_Apply_FullMethodName:     nodes,
 	peerv1.Forward_Get_FullMethodName:       nodes,
 	peerv1.Forward_Reads_FullMethodName:     nodes,
