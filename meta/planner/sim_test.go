@@ -328,7 +328,7 @@ func TestClustersSettleWhateverHappens(t *testing.T) {
 func life(t *testing.T, rng *rand.Rand) {
 	zones := []int{0, 0, 2, 3, 5}[rng.IntN(5)]
 	s := newSimulation(t, rng, 3+rng.IntN(7), zones, 1+rng.IntN(16), []int{1, 3, 3, 5}[rng.IntN(4)])
-	for range 40 {
+	for range 25 {
 		if rng.IntN(3) == 0 {
 			s.trouble(zones)
 		}

@@ -17,8 +17,8 @@ type Status struct {
 	Changing []api.ShardID
 	// DeadUnreplaced are nodes that are dead beyond the limit and still members of shards.
 	DeadUnreplaced []api.NodeID
-	// LeaderImbalance is the most shards that a node leads beyond its share, by that share but at least
-	// by one shard: 0 when all lead alike.
+	// LeaderImbalance is 1 when all nodes lead their shares; else 1 and what the worst of them leads beyond
+	// its share, by that share or by one shard, whichever is more.
 	LeaderImbalance float64
 	// Replicas and Leaders say what each node holds and leads, and should.
 	Replicas, Leaders []placement.Stand
@@ -50,9 +50,10 @@ func Report(v View) Status {
 		out.DeadUnreplaced = append(out.DeadUnreplaced, id)
 	}
 	slices.Sort(out.DeadUnreplaced)
+	out.LeaderImbalance = 1
 	for _, l := range out.Leaders {
 		over := float64(l.Replicas) - float64(l.Share)/1000
-		out.LeaderImbalance = max(out.LeaderImbalance, over/max(1, float64(l.Share)/1000))
+		out.LeaderImbalance = max(out.LeaderImbalance, 1+over/max(1, float64(l.Share)/1000))
 	}
 	return out
 }
