@@ -152,6 +152,10 @@ func (m *Master) moveReplica(ctx context.Context, r *pb.MoveReplicaRequest) (*pb
 	holds := func(n *pb.Node) bool {
 		return slices.ContainsFunc(s.Replicas, func(x *pb.Replica) bool { return x.NodeId == n.Id })
 	}
+	begun := func(x *pb.Replica) bool { return x.NodeId == to.Id && x.Replaces == from.Id }
+	if slices.ContainsFunc(s.Replicas, begun) { // the order comes again
+		return &pb.MoveReplicaResponse{Revision: m.o.Map.Map().GetRevision()}, nil
+	}
 	if !holds(from) || holds(to) {
 		return nil, api.Errorf(api.CodeInvalid, "shard %d must have a replica on %s and none on %s", s.Id, from.Name, to.Name)
 	}
