@@ -11,6 +11,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/raft"
 )
@@ -195,6 +196,10 @@ func (s *Shard) Status() *pb.ReplicaStatus {
 		Trouble: s.trouble(g.Err), WritesStopped: s.halted.Load(),
 	}
 }
+
+// EngineMetrics are figures about the replica's engine, which begin anew when a snapshot is installed; false once the
+// replica is closed.
+func (s *Shard) EngineMetrics() (engine.Metrics, bool) { return s.machine.metrics() }
 
 // trouble is what an operator has to know of this replica, empty when it is well.
 func (s *Shard) trouble(stopped error) string {

@@ -178,6 +178,7 @@ func (n *node) assemble() error {
 	metrics.Add(n.security.collectors()...)
 	metrics.Add(logCollectors(n.storage)...)
 	metrics.Add(n.replicas.rebuilds.collectors()...)
+	metrics.Add(engineCollector{n.replicas.all})
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
