@@ -277,7 +277,8 @@ func (i *instance) awaitCaughtUp(ctx context.Context, r ReplicaID) error {
 		select {
 		case <-look.C:
 		case <-round.C:
-			return api.Errorf(api.CodeUnavailable, "group %s: %s: %w: entry %d has not reached it within %s", i.group.id, r, errLearnerBehind, target, t.ElectionTimeout)
+			a, _ := i.progress.of(id)
+			return api.Errorf(api.CodeUnavailable, "group %s: %s: %w: its log ends at %d, entry %d has not reached it within %s", i.group.id, r, errLearnerBehind, a.lastLog, target, t.ElectionTimeout)
 		case <-ctx.Done():
 			return api.Errorf(api.CodeExpired, "group %s: wait for %s to catch up: %w", i.group.id, r, ctx.Err())
 		case <-i.stop:
