@@ -110,6 +110,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g.log.tail = tail{entries: h.opts.Timing.TrailingLogs, bytes: h.tailBytes}
 	g.log.stored, g.log.end = g.onStored, g.durableEnd
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
+	g.log.writes.looks.Store(h.looks.Load()) // a write before the first look is not as old as the host
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.storeEarly()
 	g.applier = newApplier(o.StateMachine, g.log, g.fail, g.failed)
