@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"context"
 	"testing"
 
 	hraft "github.com/hashicorp/raft"
@@ -39,5 +40,44 @@ func TestAnEmptyReplicaDoesNotVote(t *testing.T) {
 	c.converge(7, "k", "1")
 	if !c.nodes["n4"].groups[7].current.Load().MayVote() {
 		t.Error("a replica that has caught up may not vote")
+	}
+}
+
+// TestARemovedReplicaDoesNotVote (R20, RM1): another incarnation has taken its place on the node, and knows nothing of the
+// votes that it gave. Who asks for the old one gets no answer from the new one, and the old one does not come back.
+func TestARemovedReplicaDoesNotVote(t *testing.T) {
+	c := newTestCluster(t, 4, func(c *testCluster) { c.founders = 3 })
+	c.write(7, "k", "1")
+	c.addLearner("n4")
+	c.promote("n4")
+	old, n4 := replicaOn("n4"), c.nodes["n4"]
+	c.remove("n4", 2)
+	if err := n4.groups[7].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n4.host.Discard(7, old.Incarnation); err != nil {
+		t.Fatal(err)
+	}
+	if err := n4.startGroup(7); err == nil {
+		t.Fatal("a discarded replica was started again")
+	}
+	fresh := ReplicaID{Node: "n4", Incarnation: 2}
+	m, err := openTestMachine(n4.disk, "machine-fresh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := n4.host.Start(GroupOptions{ID: 7, Incarnation: 2, StateMachine: m, Tick: func() []byte { return []byte("tick=n4") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n4.groups[7], n4.machines[7] = g, m
+	c.order("add the new one", func(ctx context.Context, g *Group) (api.Index, error) { return g.AddLearner(ctx, fresh, 0) })
+	testkit.Eventually(t, patience, func() bool { return m.get("k") == "1" }, "the new one gets nothing")
+	lead := c.leader(7, "n1", "n2", "n3").groups[7].current.Load()
+	header := hraft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1#1"), Addr: []byte("n1#1")}
+	var vote hraft.RequestVoteResponse
+	request := &hraft.RequestVoteRequest{RPCHeader: header, Candidate: []byte("n1#1"), Term: 50, LastLogIndex: 1000, LastLogTerm: 49, LeadershipTransfer: true}
+	if err := lead.transport.RequestVote("", hraft.ServerAddress(old.String()), request, &vote); err == nil || vote.Granted {
+		t.Errorf("the removed replica has answered a candidate: granted %t", vote.Granted)
 	}
 }

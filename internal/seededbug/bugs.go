@@ -27,6 +27,8 @@ const (
 	MuxCountBeforeDurable Bug = "mux-count-before-durable"
 	// RaftEmptyVotes lets a replica that holds nothing of its group vote.
 	RaftEmptyVotes Bug = "raft-empty-votes"
+	// MuxAnyIncarnation lets a replica vote and answer for a removed one whose place it has.
+	MuxAnyIncarnation Bug = "mux-any-incarnation"
 	// NodeDeleteUnconfirmed lets a node delete a replica as soon as the map does not list it.
 	NodeDeleteUnconfirmed Bug = "node-delete-unconfirmed"
 	// RaftEarlyAlone lets the only voter of a group commit what its log has not synced.
@@ -157,6 +159,7 @@ var Claims = []Claim{
 	{MuxAnswerBeforeDurable, "raft/mux", "TestAFollowerSaysYesOnlyToWhatItsLogHolds"},
 	{MuxCountBeforeDurable, "raft/mux", "TestALeaderCountsOnlyWhatItsOwnLogHolds"},
 	{RaftEmptyVotes, "raft", "TestAnEmptyReplicaDoesNotVote"},
+	{MuxAnyIncarnation, "raft", "TestARemovedReplicaDoesNotVote"},
 	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
 	{MetaForgetRemoved, "meta", "TestARemovedNodeIsRefusedForEver"},
