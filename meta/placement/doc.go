@@ -35,6 +35,7 @@
 //     one, and so do the numbers of first replicas.
 //   - L5: when no move is left, each node is within its bounds: one replica or a tenth of its share.
 //   - L6: no zone holds more replicas of a group than it must.
-//   - L7: moves come to an end. Growth moves the new node's share and no other replica, removal moves
-//     what was on the node and at most one more for each node.
+//   - L7: moves come to an end. Growth moves the new node's share and no other replica, where nodes are
+//     equal and zones even. Removal moves what was on the node, and for balance, without zones, at most a
+//     quarter as many and one for each node.
 package placement
