@@ -145,7 +145,7 @@ func (r *replicas) mark(f *fencedReplica) error {
 
 // rebuild rebuilds one replica and opens it. Until it is open nobody else is to open it.
 func (r *replicas) rebuild(ctx context.Context, o shard.Options) error {
-	replacement, err := shard.FetchReplacement(ctx, r.self, o)
+	replacement, err := shard.FetchReplacement(ctx, r.self, o, r.nodesWith(r.current.Load(), o.ID))
 	_, isOpen := r.shard(o.ID)
 	switch {
 	case errors.Is(err, shard.ErrNotFenced) && !isOpen:

@@ -204,7 +204,7 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 	ctx, cancel := context.WithTimeout(ctx, confirmLimit)
 	defer cancel()
 	var problems []error
-	for _, node := range r.whoMayLead(m, k.shard) {
+	for _, node := range r.nodesWith(m, k.shard) {
 		members, err := r.members(ctx, node, raft.GroupID(k.shard))
 		if err != nil {
 			problems = append(problems, fmt.Errorf("node %s: %w", node, err))
@@ -223,10 +223,10 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 	return fmt.Errorf("no node that leads shard %d has answered: %w", k.shard, errors.Join(problems...))
 }
 
-// whoMayLead are the nodes with a replica of a shard, this one last.
-func (r *replicas) whoMayLead(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
+// nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
+func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range m.Shards {
+	for _, s := range m.GetShards() {
 		if s.Id != uint64(id) {
 			continue
 		}

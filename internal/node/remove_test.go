@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,5 +164,14 @@ func TestAReplicaThatLostItsDiskIsNotOpened(t *testing.T) {
 	f.mustFollow(m, false)
 	if len(f.opens()) != 1 || f.status()[0].Trouble != "" {
 		t.Errorf("a learner was not opened: %v", f.status())
+	}
+}
+
+func TestAFencedReplicaAsksTheNodesThatHaveTheShardNow(t *testing.T) {
+	f := newFollowing(t, t.TempDir())
+	m := mapOf(&pb.Replica{NodeId: "a", Incarnation: 1}, &pb.Replica{NodeId: "d", Incarnation: 4}, &pb.Replica{NodeId: "e", Incarnation: 5})
+	f.current.Store(m)
+	if got := f.nodesWith(f.current.Load(), 7); !slices.Equal(got, []api.NodeID{"d", "e", f.self}) {
+		t.Errorf("it asks %v", got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,6 +40,8 @@ type replicas struct {
 	onFailure func(error)
 
 	rebuilds rebuilds // counters
+
+	current atomic.Pointer[pb.ClusterMap] // that follow was given last
 
 	// mu is a leaf: no I/O is done while it is held.
 	mu struct {
@@ -75,6 +78,7 @@ func (r *replicas) all() []*shard.Shard {
 // follow makes the replicas of this node those that m gives to it. It is called from one goroutine. What cannot be done
 // now, because a leader has to be asked that does not answer, is pending: follow is called again.
 func (r *replicas) follow(ctx context.Context, m *pb.ClusterMap) (pending bool, err error) {
+	r.current.Store(m)
 	here, err := r.inventory()
 	if err != nil {
 		return true, err
