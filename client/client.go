@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"google.golang.org/grpc"
+
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/session"
@@ -74,6 +76,15 @@ func (c *Client) Status(ctx context.Context) (*pb.StatusResponse, error) {
 		return err
 	})
 	return response, err
+}
+
+// Admin gives an order of an operator to a node, which passes it on to the master. It may be given more than
+// once before it is answered.
+func (c *Client) Admin(ctx context.Context, order func(context.Context, pb.AdminClient, ...grpc.CallOption) error) error {
+	op := &operation{name: "admin", seedsFirst: true}
+	return c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
+		return order(ctx, to.admin, o...)
+	})
 }
 
 // Close ends the connections. Calls in flight may finish the attempt that they are in and are

@@ -49,6 +49,7 @@ type connection struct {
 	grpc    *grpc.ClientConn
 	kv      pb.KVClient
 	cluster pb.ClusterClient
+	admin   pb.AdminClient
 
 	clock        clock.Clock
 	suspectUntil atomic.Int64 // milliseconds since the epoch, 0 when there is no suspicion
@@ -119,7 +120,7 @@ func (cs *connections) open(address string) (*connection, error) {
 	}
 	conn := &connection{
 		address: address, grpc: g, clock: cs.opts.Clock,
-		kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g),
+		kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g), admin: pb.NewAdminClient(g),
 	}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	return conn, nil

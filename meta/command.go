@@ -9,11 +9,21 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 )
 
-// commandVersion is the evaluation version of every command so far.
-const commandVersion = 1
+// commandVersion is the newest evaluation version that this node knows.
+const commandVersion = 2
+
+// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it.
+func versionOf(c *peerv1.MetaCommand) uint32 {
+	switch c.GetOp().(type) {
+	case *peerv1.MetaCommand_Tick, *peerv1.MetaCommand_Init, *peerv1.MetaCommand_RegisterNode, *peerv1.MetaCommand_CreateShards:
+		return 1
+	}
+	return 2
+}
 
 const (
 	// maxNodes bounds the map, which every node holds and fetches whole.
@@ -26,7 +36,7 @@ const (
 )
 
 func encodeCommand(c *peerv1.MetaCommand) ([]byte, error) {
-	c.Version = commandVersion
+	c.Version = versionOf(c)
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
 	if err != nil {
 		return nil, fmt.Errorf("encode meta command: %w", err)
@@ -41,8 +51,8 @@ func decodeCommand(data []byte) (*peerv1.MetaCommand, error) {
 	if err := proto.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("decode meta command: %w", err)
 	}
-	if c.GetVersion() != commandVersion || c.GetOp() == nil {
-		return nil, fmt.Errorf("meta command of version %d is unknown to this version of the node, which knows version %d", c.GetVersion(), commandVersion)
+	if c.GetOp() == nil || c.GetVersion() != versionOf(&c) {
+		return nil, fmt.Errorf("meta command of version %d is unknown to this version of the node, which knows versions up to %d", c.GetVersion(), commandVersion)
 	}
 	return &c, nil
 }
@@ -58,8 +68,10 @@ func evaluate(s *peerv1.MetaState, c *peerv1.MetaCommand) *peerv1.MetaResult {
 		r = evaluateRegisterNode(s, op.RegisterNode)
 	case *peerv1.MetaCommand_CreateShards:
 		r = evaluateCreateShards(s, op.CreateShards)
-	default: // a tick
+	case *peerv1.MetaCommand_Tick:
 		r = result(peerv1.MetaCode_META_CODE_OK)
+	default:
+		r = evaluateChange(s, c)
 	}
 	r.Revision = s.GetMap().GetRevision()
 	return r
@@ -90,10 +102,18 @@ func evaluateRegisterNode(s *peerv1.MetaState, c *peerv1.MetaRegisterNode) *peer
 		return result(peerv1.MetaCode_META_CODE_WRONG_CLUSTER)
 	case c.GetNode().GetId() == "" || c.GetNode().GetName() == "":
 		return result(peerv1.MetaCode_META_CODE_INVALID)
+	case slices.Contains(s.Map.RemovedNodeIds, c.GetNode().GetId()) && !seededbug.Enabled(seededbug.MetaForgetRemoved),
+		nodeOf(s, c.GetNode().GetId()).GetState() == pb.NodeState_NODE_STATE_LOST:
+		return result(peerv1.MetaCode_META_CODE_REMOVED)
 	}
 	node := proto.CloneOf(c.GetNode())
+	node.State = nodeOf(s, node.Id).GetState() // the operators' word, not the node's
 	for _, n := range s.Map.Nodes {
 		if n.Name == node.Name && n.Id != node.Id {
+			if n.State == pb.NodeState_NODE_STATE_LOST && len(s.Map.Nodes) < maxNodes {
+				free(n)
+				continue
+			}
 			return &peerv1.MetaResult{Code: peerv1.MetaCode_META_CODE_KNOWN_NAME, HolderId: n.Id}
 		}
 	}
@@ -133,7 +153,9 @@ func evaluateCreateShards(s *peerv1.MetaState, c *peerv1.MetaCreateShards) *peer
 		shard := &pb.Shard{Id: s.LastShardId, StartSlot: n.GetStartSlot(), EndSlot: n.GetEndSlot(), Epoch: firstEpoch}
 		for _, id := range n.GetNodeIds() {
 			shard.Replicas = append(shard.Replicas, &pb.Replica{NodeId: id, Incarnation: firstIncarnation})
+			shard.Founders = append(shard.Founders, &pb.Replica{NodeId: id, Incarnation: firstIncarnation})
 		}
+		shard.LastIncarnation, shard.PreferredLeader = firstIncarnation, n.GetNodeIds()[0]
 		s.Map.Shards = append(s.Map.Shards, shard)
 	}
 	s.Map.Revision++

@@ -1,8 +1,8 @@
 // Package meta holds the cluster map: a replicated state machine, the group that replicates it, and
 // the ways for every node to follow and to change it.
 //
-// It is not the master's control loop: nothing here moves replicas or judges who is dead. It makes the
-// first map and registers nodes. What is said by gossip never becomes a part of the map by itself.
+// It is not the master's control loop: package meta/master is. Nothing here judges who is dead or plans a move; it makes
+// the first map, registers nodes, and holds what the master and the operators decide. What is said by gossip never becomes a part of the map by itself.
 //
 // # The life of a map
 //
@@ -14,9 +14,11 @@
 //     that another node has.
 //  4. When all founders are registered the leader places the shards and proposes CreateShards, once.
 //     From then on the lead loop has nothing to do and ends.
-//  5. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
+//  5. The master changes the map in halves of steps: a replica is added as a learner, settled when it votes, marked
+//     as leaving, and dropped when its group has let it go. Operators change the states of nodes.
+//  6. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
 //     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
-//  6. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
+//  7. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
 //
 // The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
 // applied again from the Raft log after a crash.
@@ -43,7 +45,12 @@
 //     revisions.
 //   - M3: the state file is replaced as a whole and moves forward, except by Install.
 //   - M4: after a crash during Install the old state is there or the new one.
-//   - M5: shards tile the slots, live on distinct registered nodes, and are created once.
+//   - M5: shards tile the slots, the replicas of one live on distinct nodes of the map, and shards are created once.
 //   - M6: the revision of a Follower's map only grows, and its map is of the node's own cluster.
 //   - M7: ordinals and shard ids are given out once and never again; a name belongs to one node at a time.
+//   - M8: a node that was taken out held nothing, and never comes back.
+//   - M9: each replica of a shard has an incarnation that no other replica of it ever had. The founders, who alone
+//     begin the log of a group, never change.
+//   - M10: a replica that votes and is not leaving stays in every shard, and there is one learner at most.
+//   - M11: a command is proposed only when every node of the map knows its evaluation version.
 package meta

@@ -44,7 +44,11 @@ func registerCommand(cluster string, n *pb.Node) *peerv1.MetaCommand {
 
 func shardsCommand(nodes ...api.NodeID) *peerv1.MetaCommand {
 	var c peerv1.MetaCreateShards
-	for _, s := range placement.Shards("C", nodes, len(nodes)) {
+	described := make([]placement.Node, len(nodes))
+	for i, id := range nodes {
+		described[i].ID = id
+	}
+	for _, s := range placement.Shards("C", placement.DefaultReplication, described, len(nodes)) {
 		c.Shards = append(c.Shards, &peerv1.MetaNewShard{StartSlot: s.Arc.Start, EndSlot: s.Arc.End, NodeIds: texts(s.Replicas)})
 	}
 	return &peerv1.MetaCommand{Op: &peerv1.MetaCommand_CreateShards{CreateShards: &c}}

@@ -159,6 +159,8 @@ func registration(r *peerv1.MetaResult, cluster string, node *pb.Node) error {
 		return nil
 	case peerv1.MetaCode_META_CODE_KNOWN_NAME:
 		return &KnownNameError{Name: node.GetName(), OldID: api.NodeID(r.GetHolderId())}
+	case peerv1.MetaCode_META_CODE_REMOVED:
+		return &RemovedNodeError{Name: node.GetName(), ID: api.NodeID(node.GetId())}
 	case peerv1.MetaCode_META_CODE_WRONG_CLUSTER:
 		return &WrongClusterError{Cluster: cluster}
 	case peerv1.MetaCode_META_CODE_NOT_INITIALISED:
@@ -170,6 +172,9 @@ func registration(r *peerv1.MetaResult, cluster string, node *pb.Node) error {
 }
 
 func (m *Meta) propose(ctx context.Context, c *peerv1.MetaCommand) (*peerv1.MetaResult, error) {
+	if err := everyoneKnows(m.Map(), c); err != nil {
+		return nil, err
+	}
 	data, err := encodeCommand(c)
 	if err != nil {
 		return nil, err
@@ -220,19 +225,35 @@ func (m *Meta) lead(ctx context.Context) (missing []api.NodeID, err error) {
 			ClusterId: m.cluster.ID, FounderIds: texts(m.cluster.Founders), ShardCount: uint32(m.cluster.Shards),
 		}}})
 	}
+	var founders []placement.Node
 	for _, founder := range m.cluster.Founders {
-		if !slices.ContainsFunc(current.GetNodes(), func(n *pb.Node) bool { return n.GetId() == string(founder) }) {
+		at := slices.IndexFunc(current.GetNodes(), func(n *pb.Node) bool { return n.GetId() == string(founder) })
+		if at < 0 {
 			missing = append(missing, founder)
+			continue
 		}
+		n := current.GetNodes()[at]
+		founders = append(founders, placement.Node{ID: founder, Zone: n.GetZone(), Weight: int(n.GetWeight())})
 	}
 	if len(missing) > 0 {
 		return missing, nil
 	}
 	var create peerv1.MetaCreateShards
-	for _, s := range placement.Shards(m.cluster.ID, m.cluster.Founders, m.cluster.Shards) {
+	for _, s := range placement.Shards(m.cluster.ID, placement.DefaultReplication, founders, m.cluster.Shards) {
 		create.Shards = append(create.Shards, &peerv1.MetaNewShard{StartSlot: s.Arc.Start, EndSlot: s.Arc.End, NodeIds: texts(s.Replicas)})
 	}
 	return nil, m.command(ctx, &peerv1.MetaCommand{Op: &peerv1.MetaCommand_CreateShards{CreateShards: &create}})
+}
+
+// everyoneKnows refuses a command that some node of the map cannot evaluate: its replica of the map would stop (M11).
+func everyoneKnows(current *pb.ClusterMap, c *peerv1.MetaCommand) error {
+	want := versionOf(c)
+	for _, n := range current.GetNodes() {
+		if max(n.GetCommandVersion(), 1) < want && n.GetState() != pb.NodeState_NODE_STATE_LOST {
+			return api.Errorf(api.CodeUnavailable, "node %s runs a version that does not know the command %s: upgrade it first", n.GetName(), opName(c))
+		}
+	}
+	return nil
 }
 
 // command proposes what must succeed.
@@ -257,4 +278,33 @@ func texts(nodes []api.NodeID) []string {
 		out[i] = string(n)
 	}
 	return out
+}
+
+// Leads reports whether this replica leads the group and has applied what earlier leaders committed.
+func (m *Meta) Leads() bool { return m.group.IsReadyLeader() }
+
+// Change proposes a command. What the map refuses is an error that says why.
+func (m *Meta) Change(ctx context.Context, c *peerv1.MetaCommand) (*peerv1.MetaResult, error) {
+	r, err := m.propose(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return r, Refusal(c, r)
+}
+
+// Refusal is the error of a command that the map refused, nil for one that it took.
+func Refusal(c *peerv1.MetaCommand, r *peerv1.MetaResult) error {
+	switch r.GetCode() {
+	case peerv1.MetaCode_META_CODE_OK:
+		return nil
+	case peerv1.MetaCode_META_CODE_CONFLICT:
+		return api.Errorf(api.CodeUnavailable, "the cluster map does not allow %s now: another change comes first, or the nodes are not in the state for it", opName(c))
+	case peerv1.MetaCode_META_CODE_UNKNOWN:
+		return api.Errorf(api.CodeInvalid, "the cluster map does not have the node, shard or replica that %s names", opName(c))
+	case peerv1.MetaCode_META_CODE_REMOVED:
+		return api.Errorf(api.CodeInvalid, "the node is lost or was taken out of the cluster, for ever")
+	case peerv1.MetaCode_META_CODE_FULL:
+		return api.Errorf(api.CodeOverloaded, "the cluster map holds as much as it may")
+	}
+	return api.Errorf(api.CodeInvalid, "the cluster map refuses %s: %s", opName(c), r.GetCode())
 }

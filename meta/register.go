@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
@@ -51,6 +53,8 @@ func (f *Follower) registerHere(ctx context.Context, cluster string, node *pb.No
 // changed. A *KnownNameError ends it for good; a peer of another cluster does not, since gossip may
 // show such peers beside ours. Start must have been called.
 func (f *Follower) Register(ctx context.Context, node *pb.Node) error {
+	node = proto.CloneOf(node)
+	node.CommandVersion = commandVersion
 	last := errors.New("no peer is known")
 	for {
 		err := f.registerAnywhere(ctx, node)
@@ -72,7 +76,8 @@ func (f *Follower) Register(ctx context.Context, node *pb.Node) error {
 
 func refused(err error) bool {
 	var known *KnownNameError
-	return errors.As(err, &known)
+	var removed *RemovedNodeError
+	return errors.As(err, &known) || errors.As(err, &removed)
 }
 
 // registerAnywhere asks each node once, those that others name as the leader first.

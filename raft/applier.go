@@ -26,6 +26,8 @@ type applier struct {
 	// applied is written by the library's state machine goroutine and read by anyone.
 	applied   atomic.Uint64
 	installed atomic.Uint64 // snapshots
+	// newest is the membership of the last entry applied that sets one, written before applied is.
+	newest atomic.Pointer[Configuration]
 
 	// mu is a leaf.
 	mu      sync.Mutex
@@ -42,9 +44,14 @@ type refused struct{}
 
 func newApplier(machine StateMachine, log *guardedLog, fail func(error), failed func() bool) *applier {
 	a := &applier{machine: machine, fail: fail, failed: failed, dropPassed: log.dropPassed, waiters: make(map[*appliedWaiter]struct{})}
-	a.applied.Store(uint64(machine.Durable().Index))
+	state := machine.Durable()
+	a.newest.Store(&state.Configuration)
+	a.applied.Store(uint64(state.Index))
 	return a
 }
+
+// members is the membership as of what is applied.
+func (a *applier) members() Configuration { return *a.newest.Load() }
 
 // ApplyBatch implements hraft.BatchingFSM.
 func (a *applier) ApplyBatch(logs []*hraft.Log) []any {
@@ -66,6 +73,11 @@ func (a *applier) ApplyBatch(logs []*hraft.Log) []any {
 		return refuseAll(results)
 	}
 	if len(entries) > 0 {
+		for _, e := range entries {
+			if e.Configuration != nil {
+				a.newest.Store(e.Configuration)
+			}
+		}
 		a.advance(logs[len(logs)-1].Index)
 	}
 	return results
@@ -152,7 +164,11 @@ func (a *applier) Snapshot() (hraft.FSMSnapshot, error) {
 	if a.failed() {
 		return nil, errGroupFailed
 	}
-	return &localSnapshot{machine: a.machine, applied: api.Index(a.applied.Load()), fail: a.fail}, nil
+	installed := a.installed.Load()
+	return &localSnapshot{
+		machine: a.machine, applied: api.Index(a.applied.Load()), fail: a.fail,
+		overtaken: func() bool { return a.installed.Load() != installed },
+	}, nil
 }
 
 // Restore implements hraft.FSM: it installs a snapshot that was received.
@@ -182,9 +198,12 @@ func (a *applier) Restore(source io.ReadCloser) error {
 	// The library waits on its main loop, so that nobody adds to the log meanwhile. It goes on to remember where
 	// the log ended, which is why the guarded log knows of cuts of what is not there.
 	if err := a.dropPassed(); err != nil {
-		return fmt.Errorf("drop the log below the snapshot at index %d: %w", r.state.Index, err)
+		err = fmt.Errorf("drop the log below the snapshot at index %d: %w", r.state.Index, err)
+		a.fail(err) // the machine has the snapshot, and the library would go on without it
+		return err
 	}
 	a.installed.Add(1)
+	a.newest.Store(&r.state.Configuration)
 	a.advance(uint64(r.state.Index))
 	return nil
 }

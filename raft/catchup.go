@@ -189,8 +189,8 @@ func (p *progress) of(replica string) (answered, bool) {
 	return a, ok
 }
 
-// successors are the other voters that are connected and have answered within a heartbeat timeout,
-// the one whose log ends last first.
+// successors are the other voters that are connected and have answered within a heartbeat timeout, the one whose log
+// ends last first, and those that are to be avoided last.
 func (i *instance) successors() []string {
 	type candidate struct {
 		id      string
@@ -205,7 +205,10 @@ func (i *instance) successors() []string {
 			list = append(list, candidate{string(s.ID), a.lastLog})
 		}
 	}
-	slices.SortStableFunc(list, func(a, b candidate) int { return cmp.Compare(b.lastLog, a.lastLog) })
+	slices.SortStableFunc(list, func(a, b candidate) int {
+		avoids := func(c candidate) bool { return i.group.host.avoids(nodeOf(hraft.ServerAddress(c.id))) }
+		return cmp.Or(-boolFirst(avoids(a), avoids(b)), cmp.Compare(b.lastLog, a.lastLog))
+	})
 	ids := make([]string, len(list))
 	for k, c := range list {
 		ids[k] = c.id

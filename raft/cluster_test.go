@@ -37,6 +37,7 @@ type testCluster struct {
 	preferred func(GroupID) string
 	stall     time.Duration // HostOptions.StallLimit
 	onApply   func([]Entry) // on every node; nil for none
+	founders  int           // how many nodes the groups are born on; 0 for all
 }
 
 // testNode is one node: its disks outlive its runs.
@@ -86,11 +87,17 @@ func newTestCluster(t testing.TB, size int, configure ...func(*testCluster)) *te
 
 func (c *testCluster) voters() []ReplicaID {
 	var voters []ReplicaID
-	for _, name := range c.names {
-		voters = append(voters, ReplicaID{Node: api.NodeID(name), Incarnation: 1})
+	names := c.names
+	if c.founders > 0 {
+		names = names[:c.founders]
+	}
+	for _, name := range names {
+		voters = append(voters, replicaOn(name))
 	}
 	return voters
 }
+
+func replicaOn(name string) ReplicaID { return ReplicaID{Node: api.NodeID(name), Incarnation: 1} }
 
 func (n *testNode) start() {
 	n.cluster.t.Helper()

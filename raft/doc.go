@@ -59,6 +59,13 @@
 //     writes.go). Followers notice a silent leader by looks that the host counts (see silence.go); each
 //     asks for pre-votes until the other has noticed as well.
 //
+// # The life of a member
+//
+//  1. The leader adds it as a learner: it gets a snapshot or entries, and does not count (see members.go).
+//  2. When it has caught up, the leader makes it a voter.
+//  3. The leader removes it. A leader that is to go gives its office away before.
+//  4. Once the membership without it is committed, its node closes it and discards it (see discard.go).
+//
 // # Goroutines
 //
 //   - superviseLoop and readLoop, per Group: started by startGroup, end at Group.Close.
@@ -99,7 +106,14 @@
 //     was in no later term when it was made. So the leader of its term has all of these entries (RM12).
 //   - R16: the membership that a replica works with is that of the last entry of its log that sets one: a snapshot
 //     is put in place only behind the end of the log, or where the log is at odds with it and is cut before.
-//   - R17: a log reaches at least as far as the state machine's durable state, or is empty: one that ends below a snapshot
-//     goes when that is put in place, nothing below comes back, and no earlier state takes the place of the one
-//     that has what went.
+//   - R17: when a replica runs, its log reaches at least as far as the state machine's durable state, or is empty: one
+//     that ends below a snapshot goes when that is put in place, or at the next start if a crash came between, nothing
+//     below comes back, no earlier state takes the place of the one that has what went, and the library never
+//     takes an earlier snapshot for the last one.
+//   - R18: a change of the members is proposed for the committed membership that it was judged by, and for no other: a
+//     learner votes only once it has caught up, enough voters remain, and a majority of those that there will be
+//     answers. An order says what shall be, so that it can be given again.
+//   - R19: a replica that holds nothing of its group does not vote, and is not elected. Only the founders of a group
+//     begin with its members; any other empty replica waits for a leader.
+//   - R20: a replica that was discarded never runs again: its log is forgotten durably before anything else of it is.
 package raft

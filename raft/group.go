@@ -18,9 +18,9 @@ import (
 type GroupOptions struct {
 	ID          GroupID
 	Incarnation uint64
-	// Voters is the configuration that the group is born with, the same on each of them. It is
-	// used only when the log and the state machine are empty and this replica is one of them;
-	// any other empty replica waits until a leader sends it entries or a snapshot.
+	// Voters is the configuration that the group is born with, the same on each of them and for as long as the
+	// group lives. It is used only when the log and the state machine are empty and this replica is one of them;
+	// any other empty replica waits until a leader sends it entries or a snapshot (R19).
 	Voters []ReplicaID
 	// StateMachine is not closed with the group.
 	StateMachine StateMachine
@@ -28,7 +28,8 @@ type GroupOptions struct {
 	// when a tick of its own term is applied: then its commit index is the group's, and every
 	// later one belongs to an entry that the state machine sees.
 	Tick func() []byte
-	// PreferredLeader is the node that should lead while nothing speaks against it; empty for none.
+	// PreferredLeader is the node that should lead while nothing speaks against it; empty for none. See
+	// Group.SetPreferredLeader.
 	PreferredLeader api.NodeID
 	// OnLeader is told each time this replica becomes ready to lead. It may block for a while:
 	// it runs on a goroutine of the group, not of the library. Optional.
@@ -62,6 +63,8 @@ type Group struct {
 
 	bytesKept int64 // of the log when it was cut last; owned by reclaimLoop
 
+	preferred atomic.Pointer[api.NodeID]
+
 	// silence is watchLoop's, spread and doubts leadLoop's; see silence.go, spread.go and clockcheck.go.
 	silence   silence
 	spread    spread
@@ -93,6 +96,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	}
 	g.logger = h.opts.Logger.With("group", uint64(o.ID), "replica", g.replica.String())
 	g.reads.wake = make(chan struct{}, 1)
+	g.preferred.Store(&o.PreferredLeader)
 	staging := fmt.Sprintf("%s/staging/%s-%d", h.opts.Dir, o.ID, o.Incarnation)
 	if err := errors.Join(h.opts.FS.RemoveAll(staging), h.opts.FS.MkdirAll(staging)); err != nil {
 		return nil, fmt.Errorf("empty staging directory: %w", err)
@@ -106,6 +110,7 @@ func startGroup(h *Host, o GroupOptions) (*Group, error) {
 	g.log.tail = tail{entries: h.opts.Timing.TrailingLogs, bytes: h.tailBytes}
 	g.log.stored, g.log.end = g.onStored, g.durableEnd
 	g.log.writes.stuck = uint64(h.opts.StallLimit * looksPerTimeout / h.opts.Timing.HeartbeatTimeout)
+	g.log.writes.looks.Store(h.looks.Load()) // a write before the first look is not as old as the host
 	g.log.writes.onStuck = func() { g.fail(&StalledError{Group: g.id, For: h.opts.StallLimit}) }
 	g.storeEarly()
 	g.applier = newApplier(o.StateMachine, g.log, g.fail, g.failed)
@@ -129,6 +134,7 @@ func (g *Group) startInstance() error {
 	if err := g.prepare(); err != nil {
 		return err
 	}
+	g.snapshots.restart()
 	i, err := newInstance(g)
 	if err != nil {
 		return err

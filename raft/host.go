@@ -109,8 +109,10 @@ type Host struct {
 	failOnce sync.Once
 	wg       sync.WaitGroup // the call of OnFailure, watchLoop and reclaimLoop
 
-	looks atomic.Uint64 // of watchLoop
-	stop  chan struct{} // closed by Close
+	looks    atomic.Uint64 // of watchLoop
+	draining atomic.Bool
+	avoided  atomic.Pointer[map[api.NodeID]bool] // nodes that should lead nothing
+	stop     chan struct{}                       // closed by Close
 
 	// mu is a leaf.
 	mu struct {
@@ -204,6 +206,14 @@ func (h *Host) remove(g *Group) {
 	if h.mu.groups[g.id] == g {
 		delete(h.mu.groups, g.id)
 	}
+}
+
+// Group finds a group that runs here.
+func (h *Host) Group(id GroupID) (*Group, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.mu.groups[id]
+	return g, g != nil
 }
 
 // appendGroups adds the groups that run to list.

@@ -9,6 +9,7 @@ import (
 
 	hraft "github.com/hashicorp/raft"
 
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/raft/mux"
 )
 
@@ -19,7 +20,8 @@ type instance struct {
 	transport *mux.Transport
 	local     string // this replica's id
 
-	hints chan struct{} // capacity 1: look whether the leader is silent
+	hints  chan struct{} // capacity 1: look whether the leader is silent
+	wishes chan struct{} // capacity 1: look whether another should lead
 	// transferFailed, of capacity 1, says that this replica was to give the leadership away.
 	transferFailed chan struct{}
 	progress       progress
@@ -48,7 +50,7 @@ var errLibraryEnded = errors.New("hashicorp/raft did not start: the log failed")
 
 func newInstance(g *Group) (*instance, error) {
 	i := &instance{
-		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
+		group: g, local: g.replica.String(), hints: make(chan struct{}, 1), wishes: make(chan struct{}, 1), transferFailed: make(chan struct{}, 1),
 		granted:  make(map[hraft.ServerID]bool),
 		inflight: make(chan inflightProposal, maxInflightProposals),
 		stop:     make(chan struct{}), stopped: make(chan struct{}),
@@ -179,6 +181,12 @@ func (i *instance) Leads(term uint64) bool {
 
 // Electing implements mux.Owner.
 func (i *instance) Electing() bool { return i.published() && i.raft.State() == hraft.Candidate }
+
+// MayVote implements mux.Owner. The library would vote for anybody while it knows no member (R19).
+func (i *instance) MayVote() bool {
+	last, _ := i.group.store.LastIndex() // held in memory
+	return last > 0 || i.group.opts.StateMachine.Durable().Index > 0 || seededbug.Enabled(seededbug.RaftEmptyVotes)
+}
 
 // published reports whether the library's constructor has returned. Its goroutines run before.
 func (i *instance) published() bool { return i.group.current.Load() == i }

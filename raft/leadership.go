@@ -64,6 +64,8 @@ func (i *instance) leadLoop() {
 			i.onClocks(&l, round)
 		case err := <-l.handedOver:
 			i.onHandedOver(&l, err)
+		case <-i.wishes:
+			i.onWish(&l)
 		case <-l.look:
 			i.onLook(&l)
 		case err := <-l.giving:

@@ -110,9 +110,9 @@ func (g *Group) verifyLog(state State, term uint64) error {
 // log store is gone then, so are the votes, and the entries that it acknowledged.
 const bornDir = "born"
 
-func (g *Group) bornName() string {
-	return fmt.Sprintf("%s-%d", g.id, g.replica.Incarnation)
-}
+func (g *Group) bornName() string { return bornName(g.id, g.replica.Incarnation) }
+
+func bornName(id GroupID, incarnation uint64) string { return fmt.Sprintf("%s-%d", id, incarnation) }
 
 // refuseForgotten is asked when neither the log nor the state machine holds anything.
 func (g *Group) refuseForgotten() error {

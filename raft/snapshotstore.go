@@ -36,6 +36,10 @@ type snapshotStore struct {
 		sequence uint64
 		staged   map[position]*receivedSnapshot // complete, not yet taken by a sink
 		received map[string]*receivedSnapshot   // taken, not yet opened, by sink id
+		// installing says that the library puts a staged snapshot in place; ending counts the local ones that
+		// are flushed and of which the library has not taken note yet.
+		installing bool
+		ending     int
 	}
 }
 
@@ -87,6 +91,7 @@ func (s *snapshotStore) Open(id string) (*hraft.SnapshotMeta, io.ReadCloser, err
 	delete(s.mu.received, id)
 	s.mu.Unlock()
 	if r == nil {
+		s.installEnds()
 		return nil, nil, fmt.Errorf("snapshot %s is not here", id)
 	}
 	return snapshotMeta(id, r.state, 0), r, nil
@@ -228,15 +233,55 @@ var errSnapshotOvertaken = errors.New("the log has reached the snapshot's last e
 // Create implements hraft.SnapshotStore. The library calls it for a staged snapshot on its main loop, where nothing is
 // added to the log until the snapshot is in place. So this is where its log is looked at last (R16).
 func (s *snapshotStore) Create(_ hraft.SnapshotVersion, index, term uint64, _ hraft.Configuration, _ uint64, _ hraft.Transport) (hraft.SnapshotSink, error) {
+	k := &snapshotSink{store: s, id: s.nextName("sink"), at: position{index, term}}
 	s.mu.Lock()
-	staged := s.mu.staged[position{index, term}] != nil
-	s.mu.Unlock()
-	if staged {
-		if last, err := s.log.LastIndex(); err != nil || last >= index {
-			return nil, errors.Join(err, errSnapshotOvertaken)
-		}
+	defer s.mu.Unlock()
+	if s.mu.staged[k.at] == nil {
+		return k, nil
 	}
-	return &snapshotSink{store: s, id: s.nextName("sink"), at: position{index, term}}, nil
+	if last, err := s.log.LastIndex(); err != nil || last >= index {
+		return nil, errors.Join(err, errSnapshotOvertaken)
+	}
+	if s.mu.ending > 0 {
+		return nil, errSnapshotMeets
+	}
+	s.mu.installing = true
+	return k, nil
+}
+
+// The library remembers the snapshot that it took note of last, in whatever order it did. So a local one must not end
+// once a later one is being put in place: the library would take itself for as far as the former, and claim
+// entries that it does not have (R17).
+var errSnapshotMeets = errors.New("a local snapshot ends at this moment; the leader tries again")
+
+// restart forgets what an instance of the library that has ended was about to do.
+func (s *snapshotStore) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.installing, s.mu.ending = false, 0
+}
+
+func (s *snapshotStore) installEnds() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.installing = false
+}
+
+// end lets a local snapshot end, unless one was put in place since it was taken, or is being put in place.
+func (s *snapshotStore) end(installed func() bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.installing || installed() {
+		return false
+	}
+	s.mu.ending++
+	return true
+}
+
+func (s *snapshotStore) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.ending = max(s.mu.ending-1, 0)
 }
 
 // snapshotSink implements hraft.SnapshotSink.
@@ -265,8 +310,10 @@ func (k *snapshotSink) Close() error {
 	defer k.store.mu.Unlock()
 	r := k.store.mu.staged[k.at]
 	if r == nil {
+		k.store.mu.installing = false
 		return fmt.Errorf("no snapshot at index %d of term %d is staged", k.at.index, k.at.term)
 	}
+	r.installEnds = k.store.installEnds
 	r.taken.Store(true)
 	delete(k.store.mu.staged, k.at)
 	k.store.mu.received[k.id] = r
@@ -274,7 +321,14 @@ func (k *snapshotSink) Close() error {
 }
 
 // Cancel implements hraft.SnapshotSink.
-func (k *snapshotSink) Cancel() error { return nil }
+func (k *snapshotSink) Cancel() error {
+	k.store.mu.Lock()
+	defer k.store.mu.Unlock()
+	if k.store.mu.staged[k.at] != nil {
+		k.store.mu.installing = false
+	}
+	return nil
+}
 
 // receivedSnapshot is a complete snapshot in a staging directory. The library passes it to the
 // state machine adapter as a reader; nobody reads it.
@@ -283,6 +337,8 @@ type receivedSnapshot struct {
 	dir   string
 	state State
 	taken atomic.Bool // by a sink: the library closes it
+	// installEnds is set by the sink.
+	installEnds func()
 }
 
 var errNotReadable = errors.New("a received snapshot is installed, not read")
@@ -291,13 +347,21 @@ var errNotReadable = errors.New("a received snapshot is installed, not read")
 func (r *receivedSnapshot) Read([]byte) (int, error) { return 0, errNotReadable }
 
 // Close implements io.Closer: what the machine did not consume goes away.
-func (r *receivedSnapshot) Close() error { return r.fs.RemoveAll(r.dir) }
+func (r *receivedSnapshot) Close() error {
+	if r.installEnds != nil {
+		r.installEnds()
+	}
+	return r.fs.RemoveAll(r.dir)
+}
 
 // localSnapshot implements hraft.FSMSnapshot: persisting it is flushing the machine.
 type localSnapshot struct {
 	machine StateMachine
 	applied api.Index // when it was taken
 	fail    func(error)
+	// overtaken reports whether a snapshot was put in place since it was taken.
+	overtaken func() bool
+	store     *snapshotStore // set once it ends
 }
 
 // Persist implements hraft.FSMSnapshot. When it returns nil the library cuts its log up to
@@ -315,9 +379,18 @@ func (l *localSnapshot) Persist(sink hraft.SnapshotSink) error {
 	if durable := l.machine.Durable().Index; durable < l.applied {
 		return fmt.Errorf("state machine flushed up to %d, applied was %d", durable, l.applied)
 	}
-	k.flushed = true
+	if !k.store.end(l.overtaken) {
+		return errSnapshotPassed
+	}
+	l.store, k.flushed = k.store, true
 	return nil
 }
 
-// Release implements hraft.FSMSnapshot.
-func (l *localSnapshot) Release() {}
+var errSnapshotPassed = errors.New("the leader's snapshot has taken the place of what was flushed")
+
+// Release implements hraft.FSMSnapshot. By then the library has taken note of the snapshot.
+func (l *localSnapshot) Release() {
+	if l.store != nil {
+		l.store.ended()
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	hraft "github.com/hashicorp/raft"
+
+	"github.com/lightning-db/lightning/api"
 )
 
 // Keeping leaderships where they belong.
@@ -34,13 +36,63 @@ type spread struct {
 
 // preferredElsewhere reports whether another node should lead.
 func (g *Group) preferredElsewhere() bool {
-	return g.opts.PreferredLeader != "" && g.opts.PreferredLeader != g.replica.Node
+	preferred := *g.preferred.Load()
+	return preferred != "" && preferred != g.replica.Node || g.host.draining.Load()
+}
+
+// SetPreferredLeader names the node that should lead from now on, empty for none.
+func (g *Group) SetPreferredLeader(node api.NodeID) {
+	if *g.preferred.Swap(&node) == node {
+		return
+	}
+	g.wish()
+}
+
+// SetDraining says whether this node leads only what nobody else can: it gives away what it leads, and what it is
+// elected for later, each time to the most caught-up voter that answers.
+func (h *Host) SetDraining(draining bool) {
+	if h.draining.Swap(draining) == draining {
+		return
+	}
+	for _, g := range h.appendGroups(nil) {
+		g.wish()
+	}
+}
+
+// Avoid names nodes that should not be given leaderships while another can lead.
+func (h *Host) Avoid(nodes []api.NodeID) {
+	avoided := make(map[api.NodeID]bool, len(nodes))
+	for _, n := range nodes {
+		avoided[n] = true
+	}
+	h.avoided.Store(&avoided)
+}
+
+func (h *Host) avoids(node api.NodeID) bool {
+	avoided := h.avoided.Load()
+	return avoided != nil && (*avoided)[node]
+}
+
+// wish has a leader look again whether it should be another.
+func (g *Group) wish() {
+	select {
+	case g.current.Load().wishes <- struct{}{}:
+	default:
+	}
+}
+
+// onWish begins to look, if nothing is being given away already.
+func (i *instance) onWish(l *leadership) {
+	if i.group.readyTerm.Load() == l.term && l.term != 0 && l.giving == nil {
+		i.startLooking(l)
+	}
 }
 
 // startLooking begins with the looks of a replica that is ready and is not the preferred one.
 func (i *instance) startLooking(l *leadership) {
 	g := i.group
 	if !g.preferredElsewhere() {
+		l.look = nil
 		return
 	}
 	s := &g.spread
@@ -57,13 +109,17 @@ func (i *instance) startLooking(l *leadership) {
 // onLook gives the leadership away when the preferred voter was fit for long enough.
 func (i *instance) onLook(l *leadership) {
 	g := i.group
+	l.look = nil
+	if !g.preferredElsewhere() {
+		return
+	}
 	l.look = time.After(g.host.opts.Timing.HeartbeatTimeout)
 	target, fit := i.fitPreferred(l)
 	if !fit {
 		l.fitFor = 0
 		return
 	}
-	if l.fitFor++; l.fitFor < g.spread.patience {
+	if l.fitFor++; l.fitFor < g.spread.patience && !g.host.draining.Load() {
 		return
 	}
 	l.look = nil
@@ -88,8 +144,18 @@ func (i *instance) fitPreferred(l *leadership) (target string, fit bool) {
 	if g.readyTerm.Load() != l.term || l.clockOff || l.handedOver != nil || i.Stalled() || len(i.inflight) > cap(i.inflight)/4 {
 		return "", false
 	}
+	preferred := *g.preferred.Load()
+	if g.host.draining.Load() {
+		preferred = ""
+		if best := i.successors(); len(best) > 0 {
+			preferred = nodeOf(hraft.ServerAddress(best[0]))
+		}
+	}
+	if g.host.avoids(preferred) {
+		return "", false
+	}
 	for _, s := range i.raft.GetConfiguration().Configuration().Servers {
-		if s.Suffrage != hraft.Voter || nodeOf(s.Address) != g.opts.PreferredLeader {
+		if s.Suffrage != hraft.Voter || nodeOf(s.Address) != preferred {
 			continue
 		}
 		a, ok := i.healthy(string(s.ID))
@@ -102,4 +168,4 @@ func (i *instance) fitPreferred(l *leadership) (target string, fit bool) {
 }
 
 // Preferred reports whether this replica is the one that should lead its group.
-func (g *Group) Preferred() bool { return g.opts.PreferredLeader == g.replica.Node }
+func (g *Group) Preferred() bool { return *g.preferred.Load() == g.replica.Node }

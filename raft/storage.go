@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	hraft "github.com/hashicorp/raft"
@@ -53,6 +54,11 @@ type Storage interface {
 	// Open opens the log of one replica, creating an empty one if there is none. A replica's
 	// log must be closed before it is opened again.
 	Open(g GroupID, incarnation uint64) (LogStore, error)
+	// Drop forgets the log of a replica, which must be closed, for good. When it returns that is durable: Open
+	// refuses this replica from then on. It may be repeated.
+	Drop(g GroupID, incarnation uint64) error
+	// Dropped reports whether Open refuses a replica because of that.
+	Dropped(g GroupID, incarnation uint64) (bool, error)
 	// Close closes what is still open.
 	Close() error
 }
@@ -120,6 +126,25 @@ func (s *NodeStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
 		return s.meta.Open(g, incarnation)
 	}
 	return s.shared.View(uint64(g), incarnation)
+}
+
+// Drop implements Storage.
+func (s *NodeStorage) Drop(g GroupID, incarnation uint64) error {
+	if g == MetaGroup {
+		return s.meta.Drop(g, incarnation)
+	}
+	if s.shared.Dropped(uint64(g), incarnation) {
+		return nil
+	}
+	return s.shared.Drop(uint64(g), incarnation)
+}
+
+// Dropped implements Storage.
+func (s *NodeStorage) Dropped(g GroupID, incarnation uint64) (bool, error) {
+	if g == MetaGroup {
+		return s.meta.Dropped(g, incarnation)
+	}
+	return s.shared.Dropped(uint64(g), incarnation), nil
 }
 
 // Close implements Storage.
@@ -198,6 +223,9 @@ func (s *BoltStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
 	if s.open[name] != nil {
 		return nil, fmt.Errorf("open raft log %s: it is open already", name)
 	}
+	if dropped, err := s.Dropped(g, incarnation); dropped || err != nil {
+		return nil, errors.Join(fmt.Errorf("open raft log %s: the replica was dropped", name), err)
+	}
 	l, err := boltlog.Open(s.opts.Dir+"/"+name, s.opts.CacheBytes)
 	if err != nil {
 		return nil, fmt.Errorf("open raft log %s: %w", name, err)
@@ -209,6 +237,36 @@ func (s *BoltStorage) Open(g GroupID, incarnation uint64) (LogStore, error) {
 	stored := &storedLog{Log: l, storage: s, name: name}
 	s.open[name] = stored
 	return stored, nil
+}
+
+// droppedSuffix ends the name of a directory, an empty one, that says that a replica was dropped. One for each
+// incarnation stays: the group that has its log here is the only one of its kind.
+const droppedSuffix = ".dropped"
+
+// Drop implements Storage.
+func (s *BoltStorage) Drop(g GroupID, incarnation uint64) error {
+	name := fmt.Sprintf("%s-%d.db", g, incarnation)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[name] != nil {
+		return fmt.Errorf("drop raft log %s: it is open", name)
+	}
+	if err := s.opts.FS.MkdirAll(s.opts.Dir + "/" + name + droppedSuffix); err != nil {
+		return fmt.Errorf("drop raft log %s: %w", name, err)
+	}
+	if err := errors.Join(s.opts.FS.RemoveAll(s.opts.Dir+"/"+name), s.opts.FS.SyncDir(s.opts.Dir)); err != nil {
+		return fmt.Errorf("drop raft log %s: %w", name, err)
+	}
+	return nil
+}
+
+// Dropped implements Storage.
+func (s *BoltStorage) Dropped(g GroupID, incarnation uint64) (bool, error) {
+	names, err := s.opts.FS.List(s.opts.Dir)
+	if err != nil {
+		return false, fmt.Errorf("list raft logs: %w", err)
+	}
+	return slices.Contains(names, fmt.Sprintf("%s-%d.db", g, incarnation)+droppedSuffix), nil
 }
 
 // Close implements io.Closer.

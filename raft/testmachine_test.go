@@ -21,6 +21,7 @@ type testMachine struct {
 	durable State
 	fail    error                 // of the next Apply
 	onApply func(entries []Entry) // called before applying, without the lock
+	onFlush func()                // called before flushing, without the lock
 }
 
 type testState struct {
@@ -108,6 +109,12 @@ func (m *testMachine) encode() (State, []byte) {
 }
 
 func (m *testMachine) Flush() error {
+	m.mu.Lock()
+	onFlush := m.onFlush
+	m.mu.Unlock()
+	if onFlush != nil {
+		onFlush()
+	}
 	state, b := m.encode()
 	if err := vfs.WriteFileAtomic(m.fs, m.dir, testStateFile, b); err != nil {
 		return err

@@ -23,7 +23,30 @@ func (g *Group) TransferLeadership(ctx context.Context) error {
 	if len(successors) == 0 {
 		return api.Errorf(api.CodeUnavailable, "group %s has no other voter that is connected and answers", g.id)
 	}
-	result, ok := i.transfer(successors[0])
+	return g.transferTo(ctx, i, successors[0])
+}
+
+// TransferLeadershipTo gives the leadership to the voter on a node, if that is connected and has just answered, and
+// returns when this replica does not lead any more. NOT_LEADER if it does not lead; nothing is done
+// if that is its own node.
+func (g *Group) TransferLeadershipTo(ctx context.Context, node api.NodeID) error {
+	i := g.current.Load()
+	switch {
+	case i.raft.State() != hraft.Leader:
+		return g.notLeader("group %s is led elsewhere", g.id)
+	case node == g.replica.Node:
+		return nil
+	}
+	for _, id := range i.successors() {
+		if nodeOf(hraft.ServerAddress(id)) == node {
+			return g.transferTo(ctx, i, id)
+		}
+	}
+	return api.Errorf(api.CodeUnavailable, "group %s has no voter on node %s that is connected and answers", g.id, node)
+}
+
+func (g *Group) transferTo(ctx context.Context, i *instance, target string) error {
+	result, ok := i.transfer(target)
 	if !ok {
 		return g.unwell()
 	}

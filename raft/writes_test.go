@@ -144,3 +144,21 @@ func TestALeaderWhoseSyncsStallLosesItsOffice(t *testing.T) {
 	}
 	c.converge(7, "a", "3")
 }
+
+// TestAGroupThatIsOpenedLateIsNotStalled: the first writes of a group begin when it is opened, not when its host was.
+func TestAGroupThatIsOpenedLateIsNotStalled(t *testing.T) {
+	c := newTestCluster(t, 1)
+	n := c.nodes["n1"]
+	const late = 1 << 20
+	n.host.looks.Add(late)
+	if err := n.startGroup(8); err != nil {
+		t.Fatal(err)
+	}
+	g, ok := n.host.Group(8)
+	if !ok {
+		t.Fatal("the group is not open")
+	}
+	if looks := g.log.writes.looks.Load(); looks < late {
+		t.Errorf("writes of the new group begin at look %d of %d", looks, n.host.looks.Load())
+	}
+}

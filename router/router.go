@@ -82,16 +82,15 @@ func (r *Router) Leader(shard api.ShardID) (api.NodeID, bool) {
 // SetLeader remembers a hint. A node that holds no replica of the shard is ignored, and so is
 // an empty one: it would not be a better first try than any replica.
 func (r *Router) SetLeader(shard api.ShardID, leader api.NodeID) {
-	t := r.table.Load()
+	r.leaders.Lock()
+	defer r.leaders.Unlock()
+	t := r.table.Load() // under the lock: a newer table forgets what it does not have after it is stored
 	if t == nil {
 		return
 	}
-	if s, ok := t.Shard(shard); !ok || !s.hasReplicaOn(leader) {
-		return
+	if s, ok := t.Shard(shard); ok && s.hasReplicaOn(leader) {
+		r.leaders.byShard[shard] = leader
 	}
-	r.leaders.Lock()
-	defer r.leaders.Unlock()
-	r.leaders.byShard[shard] = leader
 }
 
 // ForgetLeader drops the hint after it proved wrong.

@@ -38,7 +38,7 @@ type Shard struct {
 	Replicas []Replica
 }
 
-// Replica is one member of a shard.
+// Replica is one member of a shard that can lead it: neither learning nor leaving.
 type Replica struct {
 	Node        api.NodeID
 	Incarnation uint64
@@ -121,6 +121,9 @@ func (t *Table) addShards(shards []*pb.Shard) error {
 			covered++
 		}
 		for _, r := range s.GetReplicas() {
+			if r.GetLearner() || r.GetLeaving() {
+				continue // it cannot lead, or soon is gone
+			}
 			shard.Replicas = append(shard.Replicas, Replica{Node: api.NodeID(r.GetNodeId()), Incarnation: r.GetIncarnation()})
 		}
 		t.byID[shard.ID] = i

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -146,7 +147,7 @@ func failuresTolerated(m *pb.ClusterMap, nodes []*pb.NodeStatus) uint32 {
 	}
 	groups := [][]*pb.Replica{m.MetaReplicas}
 	for _, sh := range m.Shards {
-		groups = append(groups, sh.Replicas)
+		groups = append(groups, votersOf(sh.Replicas))
 	}
 	tolerated := -1
 	for _, replicas := range groups {
@@ -165,4 +166,9 @@ func failuresTolerated(m *pb.ClusterMap, nodes []*pb.NodeStatus) uint32 {
 		}
 	}
 	return uint32(max(tolerated, 0))
+}
+
+// votersOf leaves out the replicas that do not count yet.
+func votersOf(replicas []*pb.Replica) []*pb.Replica {
+	return slices.DeleteFunc(slices.Clone(replicas), func(r *pb.Replica) bool { return r.Learner })
 }

@@ -275,6 +275,14 @@ func (c *cluster) digestsAgree() {
 	}
 }
 
+// donors are the nodes of a shard whose replicas never moved.
+func donors(o Options) (nodes []api.NodeID) {
+	for _, v := range o.Voters {
+		nodes = append(nodes, v.Node)
+	}
+	return nodes
+}
+
 // rebuild fetches a replacement for a fenced replica and opens it again.
 func (n *node) rebuild() {
 	t := n.c.t
@@ -283,7 +291,7 @@ func (n *node) rebuild() {
 	var r Replacement
 	testkit.Eventually(t, patience, func() (ok bool) {
 		var err error
-		if r, err = FetchReplacement(n.c.context(), n.id, o); err != nil {
+		if r, err = FetchReplacement(n.c.context(), n.id, o, donors(o)); err != nil {
 			t.Log(err)
 		}
 		return err == nil
@@ -378,7 +386,7 @@ func TestAFencedReplicaThatCouldNotWriteSoWritesItLater(t *testing.T) {
 	if err := odd.shard.MarkFenced(); !errors.Is(err, syscall.ENOSPC) || !odd.shard.Fenced() {
 		t.Fatalf("fenced is %t, %v", odd.shard.Fenced(), err)
 	}
-	if _, err := FetchReplacement(c.context(), odd.id, odd.shard.options); !errors.Is(err, ErrNotFenced) {
+	if _, err := FetchReplacement(c.context(), odd.id, odd.shard.options, donors(odd.shard.options)); !errors.Is(err, ErrNotFenced) {
 		t.Fatalf("a replacement although the mark is missing: %v", err)
 	}
 	full.Store(false)
@@ -428,7 +436,7 @@ func TestAReplacementThatNoMajorityConfirmsIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.run(other.id, nil) // does not answer
-	if r, err := FetchReplacement(c.context(), odd.id, odd.shard.options); err == nil {
+	if r, err := FetchReplacement(c.context(), odd.id, odd.shard.options, donors(odd.shard.options)); err == nil {
 		t.Fatalf("one of three was believed: %+v", r)
 	}
 	if err := refuseFenced(odd.disk, odd.shard.options.Dir); !errors.Is(err, ErrFenced) {

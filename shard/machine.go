@@ -222,14 +222,19 @@ func (m *Machine) Install(dir string) error {
 	return nil
 }
 
-// diskBytes is the size of the engine's tables, 0 once it is closed.
-func (m *Machine) diskBytes() uint64 {
+// metrics are the engine's figures, false once it is closed.
+func (m *Machine) metrics() (engine.Metrics, bool) {
 	h, err := m.store.Acquire()
 	if err != nil {
-		return 0
+		return engine.Metrics{}, false
 	}
 	defer h.Release()
-	metrics := h.DB.Metrics()
+	return h.DB.Metrics(), true
+}
+
+// diskBytes is the size of the engine's tables, 0 once it is closed.
+func (m *Machine) diskBytes() uint64 {
+	metrics, _ := m.metrics()
 	return metrics.Bytes()
 }
 

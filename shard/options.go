@@ -14,8 +14,8 @@ import (
 	"github.com/lightning-db/lightning/router"
 )
 
-// Options are the settings of one replica of a shard. ID, Incarnation, Dir, Arc, Epoch and
-// Voters are required. Nothing in it may change while the shard is open.
+// Options are the settings of one replica of a shard. ID, Incarnation, Dir, Arc and Epoch
+// are required. Nothing in it may change while the shard is open.
 type Options struct {
 	// ID names the shard; the Raft group has the same number.
 	ID api.ShardID
@@ -28,7 +28,8 @@ type Options struct {
 	// Afterwards the shard's own state counts and these are not looked at.
 	Arc   router.Arc
 	Epoch api.Epoch
-	// Voters is the configuration that an empty group begins with.
+	// Voters is the configuration that an empty group begins with. Only a replica that is one of them begins it; any
+	// other that is empty waits for its leader. Empty for a shard that was not born with replicas.
 	Voters []raft.ReplicaID
 	// PreferredLeader is the node that should lead the shard while nothing speaks against it; empty
 	// for none.
@@ -98,9 +99,6 @@ func (o Options) Validate() error {
 	}
 	if o.Epoch == 0 {
 		problem("no epoch")
-	}
-	if len(o.Voters) == 0 {
-		problem("no voters")
 	}
 	if o.UpkeepInterval < 0 {
 		problem("upkeep interval %s is negative", o.UpkeepInterval)

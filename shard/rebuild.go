@@ -81,8 +81,8 @@ type Replacement struct {
 var ErrNotFenced = errors.New("the replica is not fenced")
 
 // FetchReplacement fetches a checkpoint for the replica of o on the node self, which is fenced, from the first
-// of the others that sends one which a majority confirms.
-func FetchReplacement(ctx context.Context, self api.NodeID, o Options) (Replacement, error) {
+// donor that sends one which a majority confirms. Donors are the nodes that have a replica of the shard now.
+func FetchReplacement(ctx context.Context, self api.NodeID, o Options, donors []api.NodeID) (Replacement, error) {
 	o = o.withDefaults()
 	switch err := refuseFenced(o.FS, o.Dir); {
 	case err == nil:
@@ -91,15 +91,18 @@ func FetchReplacement(ctx context.Context, self api.NodeID, o Options) (Replacem
 		return Replacement{}, fmt.Errorf("rebuild shard %d: %w", o.ID, err)
 	}
 	var problems []error
-	for _, v := range o.Voters {
-		if v.Node == self {
+	for _, donor := range donors {
+		if donor == self {
 			continue
 		}
-		r, err := fetchFrom(ctx, self, o, v.Node)
+		r, err := fetchFrom(ctx, self, o, donor)
 		if err == nil {
 			return r, nil
 		}
-		problems = append(problems, fmt.Errorf("from node %s: %w", v.Node, err))
+		problems = append(problems, fmt.Errorf("from node %s: %w", donor, err))
+	}
+	if len(problems) == 0 {
+		problems = append(problems, errors.New("the map gives no other node a replica of it"))
 	}
 	return Replacement{}, fmt.Errorf("rebuild shard %d: %w", o.ID, errors.Join(problems...))
 }

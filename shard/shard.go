@@ -11,6 +11,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/raft"
 )
@@ -196,6 +197,10 @@ func (s *Shard) Status() *pb.ReplicaStatus {
 	}
 }
 
+// EngineMetrics are figures about the replica's engine, which begin anew when a snapshot is installed; false once the
+// replica is closed.
+func (s *Shard) EngineMetrics() (engine.Metrics, bool) { return s.machine.metrics() }
+
 // trouble is what an operator has to know of this replica, empty when it is well.
 func (s *Shard) trouble(stopped error) string {
 	switch {
@@ -207,6 +212,9 @@ func (s *Shard) trouble(stopped error) string {
 		return s.group.ClockTrouble()
 	}
 }
+
+// DiskBytes is the size of the engine's tables.
+func (s *Shard) DiskBytes() uint64 { return s.machine.diskBytes() }
 
 // Flush makes everything applied so far durable in the engine.
 func (s *Shard) Flush() error { return s.machine.Flush() }

@@ -23,6 +23,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// NodeState is what the operators want of a node.
+type NodeState int32
+
+const (
+	// The node holds replicas and leads.
+	NodeState_NODE_STATE_ACTIVE NodeState = 0
+	// The node leads nothing and gets nothing new. Its replicas stay.
+	NodeState_NODE_STATE_DRAINING NodeState = 1
+	// The replicas move away; then the node leaves the map for ever.
+	NodeState_NODE_STATE_DECOMMISSIONING NodeState = 2
+	// The node will not come back: its replicas are made again elsewhere, and a new node may take its name.
+	NodeState_NODE_STATE_LOST NodeState = 3
+)
+
+// Enum value maps for NodeState.
+var (
+	NodeState_name = map[int32]string{
+		0: "NODE_STATE_ACTIVE",
+		1: "NODE_STATE_DRAINING",
+		2: "NODE_STATE_DECOMMISSIONING",
+		3: "NODE_STATE_LOST",
+	}
+	NodeState_value = map[string]int32{
+		"NODE_STATE_ACTIVE":          0,
+		"NODE_STATE_DRAINING":        1,
+		"NODE_STATE_DECOMMISSIONING": 2,
+		"NODE_STATE_LOST":            3,
+	}
+)
+
+func (x NodeState) Enum() *NodeState {
+	p := new(NodeState)
+	*p = x
+	return p
+}
+
+func (x NodeState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (NodeState) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_lightningv1_cluster_proto_enumTypes[0].Descriptor()
+}
+
+func (NodeState) Type() protoreflect.EnumType {
+	return &file_api_lightningv1_cluster_proto_enumTypes[0]
+}
+
+func (x NodeState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use NodeState.Descriptor instead.
+func (NodeState) EnumDescriptor() ([]byte, []int) {
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{0}
+}
+
 // Node is a member of the cluster.
 type Node struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -44,8 +101,14 @@ type Node struct {
 	Zone string `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
 	// The listener for cluster-aware Redis clients, empty when the node has none.
 	RespClusterAddress string `protobuf:"bytes,9,opt,name=resp_cluster_address,json=respClusterAddress,proto3" json:"resp_cluster_address,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// How much it may hold compared with others; 0 stands for 100.
+	Weight uint32 `protobuf:"varint,10,opt,name=weight,proto3" json:"weight,omitempty"`
+	// What the operators want of the node.
+	State NodeState `protobuf:"varint,11,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	// The newest version of the commands on the map that the node knows; 0 stands for 1.
+	CommandVersion uint32 `protobuf:"varint,12,opt,name=command_version,json=commandVersion,proto3" json:"command_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -141,13 +204,40 @@ func (x *Node) GetRespClusterAddress() string {
 	return ""
 }
 
+func (x *Node) GetWeight() uint32 {
+	if x != nil {
+		return x.Weight
+	}
+	return 0
+}
+
+func (x *Node) GetState() NodeState {
+	if x != nil {
+		return x.State
+	}
+	return NodeState_NODE_STATE_ACTIVE
+}
+
+func (x *Node) GetCommandVersion() uint32 {
+	if x != nil {
+		return x.CommandVersion
+	}
+	return 0
+}
+
 // Replica is one copy of a shard or of the map.
 type Replica struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The node that holds it.
 	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
 	// A replica that is made again after its disk was lost gets a new incarnation.
-	Incarnation   uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Whether it only receives the log until it has caught up.
+	Learner bool `protobuf:"varint,3,opt,name=learner,proto3" json:"learner,omitempty"`
+	// Whether it is being removed.
+	Leaving bool `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// The node whose replica goes when this one votes, empty for none.
+	Replaces      string `protobuf:"bytes,5,opt,name=replaces,proto3" json:"replaces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -196,6 +286,27 @@ func (x *Replica) GetIncarnation() uint64 {
 	return 0
 }
 
+func (x *Replica) GetLearner() bool {
+	if x != nil {
+		return x.Learner
+	}
+	return false
+}
+
+func (x *Replica) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
+}
+
+func (x *Replica) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
 // Shard owns an arc of slots and is one Raft group.
 type Shard struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -208,9 +319,15 @@ type Shard struct {
 	// Raised by every change of the arc.
 	Epoch uint64 `protobuf:"varint,4,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The members of its group.
-	Replicas      []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Replicas []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// The newest incarnation that a replica of the shard got. None is used again.
+	LastIncarnation uint64 `protobuf:"varint,6,opt,name=last_incarnation,json=lastIncarnation,proto3" json:"last_incarnation,omitempty"`
+	// The replicas that the group was born with. Only they may begin its log.
+	Founders []*Replica `protobuf:"bytes,7,rep,name=founders,proto3" json:"founders,omitempty"`
+	// The node that should lead, empty for any.
+	PreferredLeader string `protobuf:"bytes,8,opt,name=preferred_leader,json=preferredLeader,proto3" json:"preferred_leader,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Shard) Reset() {
@@ -278,6 +395,27 @@ func (x *Shard) GetReplicas() []*Replica {
 	return nil
 }
 
+func (x *Shard) GetLastIncarnation() uint64 {
+	if x != nil {
+		return x.LastIncarnation
+	}
+	return 0
+}
+
+func (x *Shard) GetFounders() []*Replica {
+	if x != nil {
+		return x.Founders
+	}
+	return nil
+}
+
+func (x *Shard) GetPreferredLeader() string {
+	if x != nil {
+		return x.PreferredLeader
+	}
+	return ""
+}
+
 // ClusterMap is who is there and which shard owns which slots.
 type ClusterMap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -290,9 +428,13 @@ type ClusterMap struct {
 	// In the order of their slots; together they own every slot once.
 	Shards []*Shard `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
 	// The replicas of the map itself.
-	MetaReplicas  []*Replica `protobuf:"bytes,5,rep,name=meta_replicas,json=metaReplicas,proto3" json:"meta_replicas,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	MetaReplicas []*Replica `protobuf:"bytes,5,rep,name=meta_replicas,json=metaReplicas,proto3" json:"meta_replicas,omitempty"`
+	// The nodes that were taken out of the cluster. They are refused for ever.
+	RemovedNodeIds []string `protobuf:"bytes,6,rep,name=removed_node_ids,json=removedNodeIds,proto3" json:"removed_node_ids,omitempty"`
+	// Whether replicas and leaders stay where they are unless a node needs it.
+	RebalancePaused bool `protobuf:"varint,7,opt,name=rebalance_paused,json=rebalancePaused,proto3" json:"rebalance_paused,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ClusterMap) Reset() {
@@ -358,6 +500,20 @@ func (x *ClusterMap) GetMetaReplicas() []*Replica {
 		return x.MetaReplicas
 	}
 	return nil
+}
+
+func (x *ClusterMap) GetRemovedNodeIds() []string {
+	if x != nil {
+		return x.RemovedNodeIds
+	}
+	return nil
+}
+
+func (x *ClusterMap) GetRebalancePaused() bool {
+	if x != nil {
+		return x.RebalancePaused
+	}
+	return false
 }
 
 // ShardLeader is who leads a shard as a node believes.
@@ -911,7 +1067,7 @@ var File_api_lightningv1_cluster_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\x9a\x02\n" +
+	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\x8a\x03\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -921,17 +1077,27 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\fhttp_address\x18\x06 \x01(\tR\vhttpAddress\x12%\n" +
 	"\x0egossip_address\x18\a \x01(\tR\rgossipAddress\x12\x12\n" +
 	"\x04zone\x18\b \x01(\tR\x04zone\x120\n" +
-	"\x14resp_cluster_address\x18\t \x01(\tR\x12respClusterAddress\"D\n" +
+	"\x14resp_cluster_address\x18\t \x01(\tR\x12respClusterAddress\x12\x16\n" +
+	"\x06weight\x18\n" +
+	" \x01(\rR\x06weight\x12-\n" +
+	"\x05state\x18\v \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\x12'\n" +
+	"\x0fcommand_version\x18\f \x01(\rR\x0ecommandVersion\"\x94\x01\n" +
 	"\aReplica\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
-	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\"\x9a\x01\n" +
+	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
+	"\alearner\x18\x03 \x01(\bR\alearner\x12\x18\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x1a\n" +
+	"\breplaces\x18\x05 \x01(\tR\breplaces\"\xa3\x02\n" +
 	"\x05Shard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
 	"start_slot\x18\x02 \x01(\rR\tstartSlot\x12\x19\n" +
 	"\bend_slot\x18\x03 \x01(\rR\aendSlot\x12\x14\n" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x121\n" +
-	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\"\xda\x01\n" +
+	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\x12)\n" +
+	"\x10last_incarnation\x18\x06 \x01(\x04R\x0flastIncarnation\x121\n" +
+	"\bfounders\x18\a \x03(\v2\x15.lightning.v1.ReplicaR\bfounders\x12)\n" +
+	"\x10preferred_leader\x18\b \x01(\tR\x0fpreferredLeader\"\xaf\x02\n" +
 	"\n" +
 	"ClusterMap\x12\x1d\n" +
 	"\n" +
@@ -939,7 +1105,9 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12(\n" +
 	"\x05nodes\x18\x03 \x03(\v2\x12.lightning.v1.NodeR\x05nodes\x12+\n" +
 	"\x06shards\x18\x04 \x03(\v2\x13.lightning.v1.ShardR\x06shards\x12:\n" +
-	"\rmeta_replicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\fmetaReplicas\"A\n" +
+	"\rmeta_replicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\fmetaReplicas\x12(\n" +
+	"\x10removed_node_ids\x18\x06 \x03(\tR\x0eremovedNodeIds\x12)\n" +
+	"\x10rebalance_paused\x18\a \x01(\bR\x0frebalancePaused\"A\n" +
 	"\vShardLeader\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"6\n" +
@@ -982,7 +1150,12 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\breplicas\x18\t \x03(\v2\x1b.lightning.v1.ReplicaStatusR\breplicas\x12.\n" +
 	"\x05nodes\x18\n" +
 	" \x03(\v2\x18.lightning.v1.NodeStatusR\x05nodes\x12-\n" +
-	"\x12failures_tolerated\x18\v \x01(\rR\x11failuresTolerated2\x93\x01\n" +
+	"\x12failures_tolerated\x18\v \x01(\rR\x11failuresTolerated*p\n" +
+	"\tNodeState\x12\x15\n" +
+	"\x11NODE_STATE_ACTIVE\x10\x00\x12\x17\n" +
+	"\x13NODE_STATE_DRAINING\x10\x01\x12\x1e\n" +
+	"\x1aNODE_STATE_DECOMMISSIONING\x10\x02\x12\x13\n" +
+	"\x0fNODE_STATE_LOST\x10\x032\x93\x01\n" +
 	"\aCluster\x12C\n" +
 	"\x06GetMap\x12\x1b.lightning.v1.GetMapRequest\x1a\x1c.lightning.v1.GetMapResponse\x12C\n" +
 	"\x06Status\x12\x1b.lightning.v1.StatusRequest\x1a\x1c.lightning.v1.StatusResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
@@ -999,40 +1172,44 @@ func file_api_lightningv1_cluster_proto_rawDescGZIP() []byte {
 	return file_api_lightningv1_cluster_proto_rawDescData
 }
 
+var file_api_lightningv1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
 var file_api_lightningv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_api_lightningv1_cluster_proto_goTypes = []any{
-	(*Node)(nil),           // 0: lightning.v1.Node
-	(*Replica)(nil),        // 1: lightning.v1.Replica
-	(*Shard)(nil),          // 2: lightning.v1.Shard
-	(*ClusterMap)(nil),     // 3: lightning.v1.ClusterMap
-	(*ShardLeader)(nil),    // 4: lightning.v1.ShardLeader
-	(*GetMapRequest)(nil),  // 5: lightning.v1.GetMapRequest
-	(*GetMapResponse)(nil), // 6: lightning.v1.GetMapResponse
-	(*StatusRequest)(nil),  // 7: lightning.v1.StatusRequest
-	(*ReplicaStatus)(nil),  // 8: lightning.v1.ReplicaStatus
-	(*NodeStatus)(nil),     // 9: lightning.v1.NodeStatus
-	(*StatusResponse)(nil), // 10: lightning.v1.StatusResponse
+	(NodeState)(0),         // 0: lightning.v1.NodeState
+	(*Node)(nil),           // 1: lightning.v1.Node
+	(*Replica)(nil),        // 2: lightning.v1.Replica
+	(*Shard)(nil),          // 3: lightning.v1.Shard
+	(*ClusterMap)(nil),     // 4: lightning.v1.ClusterMap
+	(*ShardLeader)(nil),    // 5: lightning.v1.ShardLeader
+	(*GetMapRequest)(nil),  // 6: lightning.v1.GetMapRequest
+	(*GetMapResponse)(nil), // 7: lightning.v1.GetMapResponse
+	(*StatusRequest)(nil),  // 8: lightning.v1.StatusRequest
+	(*ReplicaStatus)(nil),  // 9: lightning.v1.ReplicaStatus
+	(*NodeStatus)(nil),     // 10: lightning.v1.NodeStatus
+	(*StatusResponse)(nil), // 11: lightning.v1.StatusResponse
 }
 var file_api_lightningv1_cluster_proto_depIdxs = []int32{
-	1,  // 0: lightning.v1.Shard.replicas:type_name -> lightning.v1.Replica
-	0,  // 1: lightning.v1.ClusterMap.nodes:type_name -> lightning.v1.Node
-	2,  // 2: lightning.v1.ClusterMap.shards:type_name -> lightning.v1.Shard
-	1,  // 3: lightning.v1.ClusterMap.meta_replicas:type_name -> lightning.v1.Replica
-	3,  // 4: lightning.v1.GetMapResponse.map:type_name -> lightning.v1.ClusterMap
-	4,  // 5: lightning.v1.GetMapResponse.leaders:type_name -> lightning.v1.ShardLeader
-	3,  // 6: lightning.v1.StatusResponse.map:type_name -> lightning.v1.ClusterMap
-	4,  // 7: lightning.v1.StatusResponse.leaders:type_name -> lightning.v1.ShardLeader
-	8,  // 8: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
-	9,  // 9: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
-	5,  // 10: lightning.v1.Cluster.GetMap:input_type -> lightning.v1.GetMapRequest
-	7,  // 11: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
-	6,  // 12: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
-	10, // 13: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
-	12, // [12:14] is the sub-list for method output_type
-	10, // [10:12] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	0,  // 0: lightning.v1.Node.state:type_name -> lightning.v1.NodeState
+	2,  // 1: lightning.v1.Shard.replicas:type_name -> lightning.v1.Replica
+	2,  // 2: lightning.v1.Shard.founders:type_name -> lightning.v1.Replica
+	1,  // 3: lightning.v1.ClusterMap.nodes:type_name -> lightning.v1.Node
+	3,  // 4: lightning.v1.ClusterMap.shards:type_name -> lightning.v1.Shard
+	2,  // 5: lightning.v1.ClusterMap.meta_replicas:type_name -> lightning.v1.Replica
+	4,  // 6: lightning.v1.GetMapResponse.map:type_name -> lightning.v1.ClusterMap
+	5,  // 7: lightning.v1.GetMapResponse.leaders:type_name -> lightning.v1.ShardLeader
+	4,  // 8: lightning.v1.StatusResponse.map:type_name -> lightning.v1.ClusterMap
+	5,  // 9: lightning.v1.StatusResponse.leaders:type_name -> lightning.v1.ShardLeader
+	9,  // 10: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
+	10, // 11: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
+	6,  // 12: lightning.v1.Cluster.GetMap:input_type -> lightning.v1.GetMapRequest
+	8,  // 13: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
+	7,  // 14: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
+	11, // 15: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
+	14, // [14:16] is the sub-list for method output_type
+	12, // [12:14] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_cluster_proto_init() }
@@ -1045,13 +1222,14 @@ func file_api_lightningv1_cluster_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_cluster_proto_rawDesc), len(file_api_lightningv1_cluster_proto_rawDesc)),
-			NumEnums:      0,
+			NumEnums:      1,
 			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_api_lightningv1_cluster_proto_goTypes,
 		DependencyIndexes: file_api_lightningv1_cluster_proto_depIdxs,
+		EnumInfos:         file_api_lightningv1_cluster_proto_enumTypes,
 		MessageInfos:      file_api_lightningv1_cluster_proto_msgTypes,
 	}.Build()
 	File_api_lightningv1_cluster_proto = out.File

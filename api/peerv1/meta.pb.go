@@ -39,6 +39,12 @@ const (
 	MetaCode_META_CODE_INVALID MetaCode = 5
 	// The map holds as many nodes as it may.
 	MetaCode_META_CODE_FULL MetaCode = 6
+	// The node was taken out of the cluster, or is declared lost.
+	MetaCode_META_CODE_REMOVED MetaCode = 7
+	// The map does not have the node, the shard or the replica.
+	MetaCode_META_CODE_UNKNOWN MetaCode = 8
+	// The map is in a state in which the command does not apply; a later one may.
+	MetaCode_META_CODE_CONFLICT MetaCode = 9
 )
 
 // Enum value maps for MetaCode.
@@ -51,6 +57,9 @@ var (
 		4: "META_CODE_NOT_INITIALISED",
 		5: "META_CODE_INVALID",
 		6: "META_CODE_FULL",
+		7: "META_CODE_REMOVED",
+		8: "META_CODE_UNKNOWN",
+		9: "META_CODE_CONFLICT",
 	}
 	MetaCode_value = map[string]int32{
 		"META_CODE_UNSPECIFIED":     0,
@@ -60,6 +69,9 @@ var (
 		"META_CODE_NOT_INITIALISED": 4,
 		"META_CODE_INVALID":         5,
 		"META_CODE_FULL":            6,
+		"META_CODE_REMOVED":         7,
+		"META_CODE_UNKNOWN":         8,
+		"META_CODE_CONFLICT":        9,
 	}
 )
 
@@ -198,6 +210,14 @@ type MetaCommand struct {
 	//	*MetaCommand_Init
 	//	*MetaCommand_RegisterNode
 	//	*MetaCommand_CreateShards
+	//	*MetaCommand_SetNodeState
+	//	*MetaCommand_RemoveNode
+	//	*MetaCommand_AddReplica
+	//	*MetaCommand_SettleReplica
+	//	*MetaCommand_LeaveReplica
+	//	*MetaCommand_DropReplica
+	//	*MetaCommand_PreferLeader
+	//	*MetaCommand_SetRebalance
 	Op            isMetaCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -283,6 +303,78 @@ func (x *MetaCommand) GetCreateShards() *MetaCreateShards {
 	return nil
 }
 
+func (x *MetaCommand) GetSetNodeState() *MetaSetNodeState {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_SetNodeState); ok {
+			return x.SetNodeState
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetRemoveNode() *MetaRemoveNode {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_RemoveNode); ok {
+			return x.RemoveNode
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetAddReplica() *MetaAddReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_AddReplica); ok {
+			return x.AddReplica
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetSettleReplica() *MetaReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_SettleReplica); ok {
+			return x.SettleReplica
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetLeaveReplica() *MetaReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_LeaveReplica); ok {
+			return x.LeaveReplica
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetDropReplica() *MetaReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_DropReplica); ok {
+			return x.DropReplica
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetPreferLeader() *MetaPreferLeader {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_PreferLeader); ok {
+			return x.PreferLeader
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetSetRebalance() *MetaSetRebalance {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_SetRebalance); ok {
+			return x.SetRebalance
+		}
+	}
+	return nil
+}
+
 type isMetaCommand_Op interface {
 	isMetaCommand_Op()
 }
@@ -303,6 +395,38 @@ type MetaCommand_CreateShards struct {
 	CreateShards *MetaCreateShards `protobuf:"bytes,5,opt,name=create_shards,json=createShards,proto3,oneof"`
 }
 
+type MetaCommand_SetNodeState struct {
+	SetNodeState *MetaSetNodeState `protobuf:"bytes,6,opt,name=set_node_state,json=setNodeState,proto3,oneof"`
+}
+
+type MetaCommand_RemoveNode struct {
+	RemoveNode *MetaRemoveNode `protobuf:"bytes,7,opt,name=remove_node,json=removeNode,proto3,oneof"`
+}
+
+type MetaCommand_AddReplica struct {
+	AddReplica *MetaAddReplica `protobuf:"bytes,8,opt,name=add_replica,json=addReplica,proto3,oneof"`
+}
+
+type MetaCommand_SettleReplica struct {
+	SettleReplica *MetaReplica `protobuf:"bytes,9,opt,name=settle_replica,json=settleReplica,proto3,oneof"`
+}
+
+type MetaCommand_LeaveReplica struct {
+	LeaveReplica *MetaReplica `protobuf:"bytes,10,opt,name=leave_replica,json=leaveReplica,proto3,oneof"`
+}
+
+type MetaCommand_DropReplica struct {
+	DropReplica *MetaReplica `protobuf:"bytes,11,opt,name=drop_replica,json=dropReplica,proto3,oneof"`
+}
+
+type MetaCommand_PreferLeader struct {
+	PreferLeader *MetaPreferLeader `protobuf:"bytes,12,opt,name=prefer_leader,json=preferLeader,proto3,oneof"`
+}
+
+type MetaCommand_SetRebalance struct {
+	SetRebalance *MetaSetRebalance `protobuf:"bytes,13,opt,name=set_rebalance,json=setRebalance,proto3,oneof"`
+}
+
 func (*MetaCommand_Tick) isMetaCommand_Op() {}
 
 func (*MetaCommand_Init) isMetaCommand_Op() {}
@@ -310,6 +434,369 @@ func (*MetaCommand_Init) isMetaCommand_Op() {}
 func (*MetaCommand_RegisterNode) isMetaCommand_Op() {}
 
 func (*MetaCommand_CreateShards) isMetaCommand_Op() {}
+
+func (*MetaCommand_SetNodeState) isMetaCommand_Op() {}
+
+func (*MetaCommand_RemoveNode) isMetaCommand_Op() {}
+
+func (*MetaCommand_AddReplica) isMetaCommand_Op() {}
+
+func (*MetaCommand_SettleReplica) isMetaCommand_Op() {}
+
+func (*MetaCommand_LeaveReplica) isMetaCommand_Op() {}
+
+func (*MetaCommand_DropReplica) isMetaCommand_Op() {}
+
+func (*MetaCommand_PreferLeader) isMetaCommand_Op() {}
+
+func (*MetaCommand_SetRebalance) isMetaCommand_Op() {}
+
+// MetaSetNodeState says what the operators want of a node.
+type MetaSetNodeState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	State         lightningv1.NodeState  `protobuf:"varint,2,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaSetNodeState) Reset() {
+	*x = MetaSetNodeState{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaSetNodeState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaSetNodeState) ProtoMessage() {}
+
+func (x *MetaSetNodeState) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaSetNodeState.ProtoReflect.Descriptor instead.
+func (*MetaSetNodeState) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MetaSetNodeState) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *MetaSetNodeState) GetState() lightningv1.NodeState {
+	if x != nil {
+		return x.State
+	}
+	return lightningv1.NodeState(0)
+}
+
+// MetaRemoveNode takes a node that is decommissioned or lost and holds no replica out of the map.
+type MetaRemoveNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaRemoveNode) Reset() {
+	*x = MetaRemoveNode{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaRemoveNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaRemoveNode) ProtoMessage() {}
+
+func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaRemoveNode.ProtoReflect.Descriptor instead.
+func (*MetaRemoveNode) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MetaRemoveNode) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+// MetaAddReplica gives a node a replica of a shard, as a learner. Apply assigns the incarnation.
+type MetaAddReplica struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Of the shard; another one refuses the command.
+	Epoch  uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	NodeId string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// The node whose replica goes when this one votes, empty for none.
+	Replaces      string `protobuf:"bytes,4,opt,name=replaces,proto3" json:"replaces,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaAddReplica) Reset() {
+	*x = MetaAddReplica{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaAddReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaAddReplica) ProtoMessage() {}
+
+func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaAddReplica.ProtoReflect.Descriptor instead.
+func (*MetaAddReplica) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *MetaAddReplica) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *MetaAddReplica) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MetaAddReplica) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *MetaAddReplica) GetReplaces() string {
+	if x != nil {
+		return x.Replaces
+	}
+	return ""
+}
+
+// MetaReplica names a replica. In settle_replica it votes from now on, in leave_replica it is being
+// removed, in drop_replica it has left the group and leaves the map.
+type MetaReplica struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Of the shard; another one refuses the command.
+	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	NodeId        string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaReplica) Reset() {
+	*x = MetaReplica{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaReplica) ProtoMessage() {}
+
+func (x *MetaReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaReplica.ProtoReflect.Descriptor instead.
+func (*MetaReplica) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MetaReplica) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *MetaReplica) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MetaReplica) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *MetaReplica) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+// MetaPreferLeader says which node should lead a shard.
+type MetaPreferLeader struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Of the shard; another one refuses the command.
+	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	NodeId        string `protobuf:"bytes,3,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaPreferLeader) Reset() {
+	*x = MetaPreferLeader{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaPreferLeader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaPreferLeader) ProtoMessage() {}
+
+func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaPreferLeader.ProtoReflect.Descriptor instead.
+func (*MetaPreferLeader) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MetaPreferLeader) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *MetaPreferLeader) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MetaPreferLeader) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+// MetaSetRebalance stops or resumes moves that only even out the load.
+type MetaSetRebalance struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Paused        bool                   `protobuf:"varint,1,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaSetRebalance) Reset() {
+	*x = MetaSetRebalance{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaSetRebalance) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaSetRebalance) ProtoMessage() {}
+
+func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaSetRebalance.ProtoReflect.Descriptor instead.
+func (*MetaSetRebalance) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MetaSetRebalance) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
 
 // MetaTick changes nothing; a leader proposes it to learn that it is up to date.
 type MetaTick struct {
@@ -320,7 +807,7 @@ type MetaTick struct {
 
 func (x *MetaTick) Reset() {
 	*x = MetaTick{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +819,7 @@ func (x *MetaTick) String() string {
 func (*MetaTick) ProtoMessage() {}
 
 func (x *MetaTick) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +832,7 @@ func (x *MetaTick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaTick.ProtoReflect.Descriptor instead.
 func (*MetaTick) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
 }
 
 type MetaInit struct {
@@ -360,7 +847,7 @@ type MetaInit struct {
 
 func (x *MetaInit) Reset() {
 	*x = MetaInit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -372,7 +859,7 @@ func (x *MetaInit) String() string {
 func (*MetaInit) ProtoMessage() {}
 
 func (x *MetaInit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -385,7 +872,7 @@ func (x *MetaInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaInit.ProtoReflect.Descriptor instead.
 func (*MetaInit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MetaInit) GetClusterId() string {
@@ -419,7 +906,7 @@ type MetaRegisterNode struct {
 
 func (x *MetaRegisterNode) Reset() {
 	*x = MetaRegisterNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +918,7 @@ func (x *MetaRegisterNode) String() string {
 func (*MetaRegisterNode) ProtoMessage() {}
 
 func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +931,7 @@ func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRegisterNode.ProtoReflect.Descriptor instead.
 func (*MetaRegisterNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MetaRegisterNode) GetClusterId() string {
@@ -471,7 +958,7 @@ type MetaCreateShards struct {
 
 func (x *MetaCreateShards) Reset() {
 	*x = MetaCreateShards{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +970,7 @@ func (x *MetaCreateShards) String() string {
 func (*MetaCreateShards) ProtoMessage() {}
 
 func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +983,7 @@ func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaCreateShards.ProtoReflect.Descriptor instead.
 func (*MetaCreateShards) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetaCreateShards) GetShards() []*MetaNewShard {
@@ -517,7 +1004,7 @@ type MetaNewShard struct {
 
 func (x *MetaNewShard) Reset() {
 	*x = MetaNewShard{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +1016,7 @@ func (x *MetaNewShard) String() string {
 func (*MetaNewShard) ProtoMessage() {}
 
 func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +1029,7 @@ func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaNewShard.ProtoReflect.Descriptor instead.
 func (*MetaNewShard) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MetaNewShard) GetStartSlot() uint32 {
@@ -573,14 +1060,16 @@ type MetaResult struct {
 	// META_CODE_KNOWN_NAME: the node that has the name.
 	HolderId string `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
 	// The map's revision after the command.
-	Revision      uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of the replica that add_replica made or found.
+	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MetaResult) Reset() {
 	*x = MetaResult{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +1081,7 @@ func (x *MetaResult) String() string {
 func (*MetaResult) ProtoMessage() {}
 
 func (x *MetaResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +1094,7 @@ func (x *MetaResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResult.ProtoReflect.Descriptor instead.
 func (*MetaResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MetaResult) GetCode() MetaCode {
@@ -625,6 +1114,13 @@ func (x *MetaResult) GetHolderId() string {
 func (x *MetaResult) GetRevision() uint64 {
 	if x != nil {
 		return x.Revision
+	}
+	return 0
+}
+
+func (x *MetaResult) GetIncarnation() uint64 {
+	if x != nil {
+		return x.Incarnation
 	}
 	return 0
 }
@@ -649,7 +1145,7 @@ type MetaState struct {
 
 func (x *MetaState) Reset() {
 	*x = MetaState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -661,7 +1157,7 @@ func (x *MetaState) String() string {
 func (*MetaState) ProtoMessage() {}
 
 func (x *MetaState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -674,7 +1170,7 @@ func (x *MetaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaState.ProtoReflect.Descriptor instead.
 func (*MetaState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MetaState) GetIndex() uint64 {
@@ -743,14 +1239,46 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.lightning.v1.NodeR\x04node\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xab\x02\n" +
+	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xf1\x06\n" +
 	"\vMetaCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x121\n" +
 	"\x04tick\x18\x02 \x01(\v2\x1b.lightning.peer.v1.MetaTickH\x00R\x04tick\x121\n" +
 	"\x04init\x18\x03 \x01(\v2\x1b.lightning.peer.v1.MetaInitH\x00R\x04init\x12J\n" +
 	"\rregister_node\x18\x04 \x01(\v2#.lightning.peer.v1.MetaRegisterNodeH\x00R\fregisterNode\x12J\n" +
-	"\rcreate_shards\x18\x05 \x01(\v2#.lightning.peer.v1.MetaCreateShardsH\x00R\fcreateShardsB\x04\n" +
-	"\x02op\"\n" +
+	"\rcreate_shards\x18\x05 \x01(\v2#.lightning.peer.v1.MetaCreateShardsH\x00R\fcreateShards\x12K\n" +
+	"\x0eset_node_state\x18\x06 \x01(\v2#.lightning.peer.v1.MetaSetNodeStateH\x00R\fsetNodeState\x12D\n" +
+	"\vremove_node\x18\a \x01(\v2!.lightning.peer.v1.MetaRemoveNodeH\x00R\n" +
+	"removeNode\x12D\n" +
+	"\vadd_replica\x18\b \x01(\v2!.lightning.peer.v1.MetaAddReplicaH\x00R\n" +
+	"addReplica\x12G\n" +
+	"\x0esettle_replica\x18\t \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\rsettleReplica\x12E\n" +
+	"\rleave_replica\x18\n" +
+	" \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\fleaveReplica\x12C\n" +
+	"\fdrop_replica\x18\v \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\vdropReplica\x12J\n" +
+	"\rprefer_leader\x18\f \x01(\v2#.lightning.peer.v1.MetaPreferLeaderH\x00R\fpreferLeader\x12J\n" +
+	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalanceB\x04\n" +
+	"\x02op\"Z\n" +
+	"\x10MetaSetNodeState\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12-\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\")\n" +
+	"\x0eMetaRemoveNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"v\n" +
+	"\x0eMetaAddReplica\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x17\n" +
+	"\anode_id\x18\x03 \x01(\tR\x06nodeId\x12\x1a\n" +
+	"\breplaces\x18\x04 \x01(\tR\breplaces\"y\n" +
+	"\vMetaReplica\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x17\n" +
+	"\anode_id\x18\x03 \x01(\tR\x06nodeId\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\\\n" +
+	"\x10MetaPreferLeader\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x17\n" +
+	"\anode_id\x18\x03 \x01(\tR\x06nodeId\"*\n" +
+	"\x10MetaSetRebalance\x12\x16\n" +
+	"\x06paused\x18\x01 \x01(\bR\x06paused\"\n" +
 	"\n" +
 	"\bMetaTick\"k\n" +
 	"\bMetaInit\x12\x1d\n" +
@@ -770,12 +1298,13 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\n" +
 	"start_slot\x18\x01 \x01(\rR\tstartSlot\x12\x19\n" +
 	"\bend_slot\x18\x02 \x01(\rR\aendSlot\x12\x19\n" +
-	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"v\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\x98\x01\n" +
 	"\n" +
 	"MetaResult\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.lightning.peer.v1.MetaCodeR\x04code\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x1a\n" +
-	"\brevision\x18\x03 \x01(\x04R\brevision\"\x90\x02\n" +
+	"\brevision\x18\x03 \x01(\x04R\brevision\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\x90\x02\n" +
 	"\tMetaState\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12$\n" +
@@ -786,7 +1315,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\vshard_count\x18\x06 \x01(\rR\n" +
 	"shardCount\x12!\n" +
 	"\flast_ordinal\x18\a \x01(\rR\vlastOrdinal\x12\"\n" +
-	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId*\xb8\x01\n" +
+	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId*\xfe\x01\n" +
 	"\bMetaCode\x12\x19\n" +
 	"\x15META_CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMETA_CODE_OK\x10\x01\x12\x18\n" +
@@ -794,7 +1323,10 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\x17META_CODE_WRONG_CLUSTER\x10\x03\x12\x1d\n" +
 	"\x19META_CODE_NOT_INITIALISED\x10\x04\x12\x15\n" +
 	"\x11META_CODE_INVALID\x10\x05\x12\x12\n" +
-	"\x0eMETA_CODE_FULL\x10\x062[\n" +
+	"\x0eMETA_CODE_FULL\x10\x06\x12\x15\n" +
+	"\x11META_CODE_REMOVED\x10\a\x12\x15\n" +
+	"\x11META_CODE_UNKNOWN\x10\b\x12\x16\n" +
+	"\x12META_CODE_CONFLICT\x10\t2[\n" +
 	"\x04Meta\x12S\n" +
 	"\bRegister\x12\".lightning.peer.v1.RegisterRequest\x1a#.lightning.peer.v1.RegisterResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
@@ -811,40 +1343,56 @@ func file_api_peerv1_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_api_peerv1_meta_proto_goTypes = []any{
 	(MetaCode)(0),                  // 0: lightning.peer.v1.MetaCode
 	(*RegisterRequest)(nil),        // 1: lightning.peer.v1.RegisterRequest
 	(*RegisterResponse)(nil),       // 2: lightning.peer.v1.RegisterResponse
 	(*MetaCommand)(nil),            // 3: lightning.peer.v1.MetaCommand
-	(*MetaTick)(nil),               // 4: lightning.peer.v1.MetaTick
-	(*MetaInit)(nil),               // 5: lightning.peer.v1.MetaInit
-	(*MetaRegisterNode)(nil),       // 6: lightning.peer.v1.MetaRegisterNode
-	(*MetaCreateShards)(nil),       // 7: lightning.peer.v1.MetaCreateShards
-	(*MetaNewShard)(nil),           // 8: lightning.peer.v1.MetaNewShard
-	(*MetaResult)(nil),             // 9: lightning.peer.v1.MetaResult
-	(*MetaState)(nil),              // 10: lightning.peer.v1.MetaState
-	(*lightningv1.Node)(nil),       // 11: lightning.v1.Node
-	(*lightningv1.ClusterMap)(nil), // 12: lightning.v1.ClusterMap
+	(*MetaSetNodeState)(nil),       // 4: lightning.peer.v1.MetaSetNodeState
+	(*MetaRemoveNode)(nil),         // 5: lightning.peer.v1.MetaRemoveNode
+	(*MetaAddReplica)(nil),         // 6: lightning.peer.v1.MetaAddReplica
+	(*MetaReplica)(nil),            // 7: lightning.peer.v1.MetaReplica
+	(*MetaPreferLeader)(nil),       // 8: lightning.peer.v1.MetaPreferLeader
+	(*MetaSetRebalance)(nil),       // 9: lightning.peer.v1.MetaSetRebalance
+	(*MetaTick)(nil),               // 10: lightning.peer.v1.MetaTick
+	(*MetaInit)(nil),               // 11: lightning.peer.v1.MetaInit
+	(*MetaRegisterNode)(nil),       // 12: lightning.peer.v1.MetaRegisterNode
+	(*MetaCreateShards)(nil),       // 13: lightning.peer.v1.MetaCreateShards
+	(*MetaNewShard)(nil),           // 14: lightning.peer.v1.MetaNewShard
+	(*MetaResult)(nil),             // 15: lightning.peer.v1.MetaResult
+	(*MetaState)(nil),              // 16: lightning.peer.v1.MetaState
+	(*lightningv1.Node)(nil),       // 17: lightning.v1.Node
+	(lightningv1.NodeState)(0),     // 18: lightning.v1.NodeState
+	(*lightningv1.ClusterMap)(nil), // 19: lightning.v1.ClusterMap
 }
 var file_api_peerv1_meta_proto_depIdxs = []int32{
-	11, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
-	9,  // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
-	4,  // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
-	5,  // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
-	6,  // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
-	7,  // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
-	11, // 6: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
-	8,  // 7: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
-	0,  // 8: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
-	12, // 9: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
-	1,  // 10: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
-	2,  // 11: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
-	11, // [11:12] is the sub-list for method output_type
-	10, // [10:11] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	17, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
+	15, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
+	10, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
+	11, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
+	12, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
+	13, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
+	4,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
+	5,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
+	6,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
+	7,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
+	7,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
+	7,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
+	8,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
+	9,  // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
+	18, // 14: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
+	17, // 15: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
+	14, // 16: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
+	0,  // 17: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
+	19, // 18: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
+	1,  // 19: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
+	2,  // 20: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
+	20, // [20:21] is the sub-list for method output_type
+	19, // [19:20] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_meta_proto_init() }
@@ -857,6 +1405,14 @@ func file_api_peerv1_meta_proto_init() {
 		(*MetaCommand_Init)(nil),
 		(*MetaCommand_RegisterNode)(nil),
 		(*MetaCommand_CreateShards)(nil),
+		(*MetaCommand_SetNodeState)(nil),
+		(*MetaCommand_RemoveNode)(nil),
+		(*MetaCommand_AddReplica)(nil),
+		(*MetaCommand_SettleReplica)(nil),
+		(*MetaCommand_LeaveReplica)(nil),
+		(*MetaCommand_DropReplica)(nil),
+		(*MetaCommand_PreferLeader)(nil),
+		(*MetaCommand_SetRebalance)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -864,7 +1420,7 @@ func file_api_peerv1_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_meta_proto_rawDesc), len(file_api_peerv1_meta_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -72,9 +72,7 @@ func shardsOf(r report) []arcView {
 			ID: s.GetId(), Start: s.GetStartSlot(), End: s.GetEndSlot(), Epoch: s.GetEpoch(),
 			Leader: leaders[s.GetId()], Replicas: []replicaView{},
 		}
-		if members := s.GetReplicas(); len(members) > 0 {
-			v.Preferred = names[members[0].GetNodeId()] // as the nodes take the map
-		}
+		v.Preferred = names[s.GetPreferredLeader()]
 		committed := uint64(0)
 		for _, member := range s.GetReplicas() {
 			found := r.replica(member.GetNodeId(), s.GetId())

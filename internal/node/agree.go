@@ -12,6 +12,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard"
 )
 
@@ -66,6 +67,19 @@ func (p replicaPeers) Checkpoint(ctx context.Context, node api.NodeID, id api.Sh
 		return nil
 	}
 	return fmt.Errorf("fetch a checkpoint of shard %d from node %s: %w", id, node, api.FromStatus(err, false))
+}
+
+// members implements membersOf.
+func (p replicaPeers) members(ctx context.Context, node api.NodeID, group raft.GroupID) (*peerv1.GroupMembers, error) {
+	conn, err := p.pool.Conn(node, peers.Forward)
+	if err != nil {
+		return nil, err
+	}
+	m, err := peerv1.NewMembersClient(conn).GetMembers(ctx, &peerv1.GetMembersRequest{GroupId: uint64(group)})
+	if err != nil {
+		return nil, fmt.Errorf("ask for the members of group %s: %w", group, api.FromStatus(err, false))
+	}
+	return m, nil
 }
 
 // checkpointStall is how long a checkpoint may make no progress: longer than it takes to make a large one.

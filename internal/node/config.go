@@ -52,6 +52,7 @@ type Config struct {
 	SnapshotRate      byteSize
 	SnapshotInterval  time.Duration
 	DiskStallLimit    time.Duration
+	ReplaceDeadAfter  time.Duration
 }
 
 // maxShards bounds the shards of a new cluster: every group costs goroutines, timers and an
@@ -92,6 +93,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	c.SnapshotRate = 64 << 20
 	fs.Var(&c.SnapshotRate, "snapshot-rate", "bytes of snapshots that the node sends in a second to followers that are far behind, and that it receives; less leaves more of disk and network to clients")
 	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
+	fs.DurationVar(&c.ReplaceDeadAfter, "replace-dead-after", 5*time.Minute, "how long a node must be silent before its replicas are made again on other nodes; the same on all nodes, longer than a restart takes")
 	fs.DurationVar(&c.DiskStallLimit, "disk-stall-limit", 20*time.Second, "how long one write of a log may take before the node ends itself with exit code 7; it stops leading after --heartbeat-timeout of it")
 }
 
@@ -226,6 +228,7 @@ func (c *Config) validate() []string {
 	refuse(c.Shards < 0 || c.Shards > maxShards, "--shards must be from 1 to %d", maxShards)
 	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")
 	refuse(c.DiskStallLimit < 2*c.HeartbeatTimeout || c.DiskStallLimit > time.Hour, "--disk-stall-limit must be from twice --heartbeat-timeout to 1h")
+	refuse(c.ReplaceDeadAfter < 5*time.Second, "--replace-dead-after must be at least 5s")
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")

@@ -9,13 +9,14 @@
 //  2. Join the gossip. From now on other nodes can find this one.
 //  3. Form a cluster, join one, or remember the one it belongs to (package meta/pledge).
 //  4. Open the meta replica if the map gives this node one, follow the map, register.
-//  5. Open the shard replicas of the map, again whenever the map changes.
+//  5. Open the shard replicas of the map, again whenever the map changes, and remove those that it does not give to
+//     this node any more (see remove.go).
 //  6. Serve until told to stop or until the disk fails.
 //
 // # Goroutines
 //
-// Run starts one goroutine for each server, that of profiles included, one that follows the map, and one
-// that rebuilds fenced replicas (see rebuild.go). All of them end before Run returns.
+// Run starts one goroutine for each server, that of profiles included, one that follows the map, with some for replicas
+// that it opens or removes at once, and one that rebuilds fenced replicas (see rebuild.go). All of them end before Run returns.
 //
 // # Invariants
 //
@@ -24,4 +25,8 @@
 //   - N3: after the first failed write or fsync nothing is acknowledged and the process ends.
 //   - N4: a replica that is fenced is in the status until it is rebuilt. Nothing is fetched for it before its disk
 //     says that it is fenced, and what cannot be rebuilt is tried less and less often.
+//   - N5: a replica is deleted only after the leader of its shard has confirmed that it is no member, or once its log was
+//     forgotten, which comes before everything else. A map alone deletes nothing.
+//   - N6: a replica that votes, that the shard was not born with, and of which nothing is on the disk, is not opened: it
+//     has forgotten its votes. It is replaced by one of another incarnation.
 package node

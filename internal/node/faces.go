@@ -36,7 +36,7 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(),
 			Register: []func(grpc.ServiceRegistrar){
 				n.host.RegisterServices, n.follower.RegisterServices, pledge.NewService(n.pledges).RegisterServices,
-				n.replicas.RegisterServices,
+				n.replicas.RegisterServices, n.registerMembers, n.adminService().RegisterServices,
 			},
 			TLS: n.security.serverTLS(), CheckPeer: n.security.checkPeer,
 			Access: n.security.passwords, Cluster: n.clusterID, MaxConnectionAge: n.config.MaxConnectionAge,

@@ -51,6 +51,7 @@ func (n *node) join(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.register(ctx) })
 	group.Go(func() error { return n.followMap(ctx) })
+	group.Go(func() error { return n.runMaster(ctx) })
 	group.Go(func() error { n.replicas.rebuildLoop(ctx, rebuildInterval); return nil })
 	return group.Wait()
 }
@@ -81,6 +82,7 @@ func (n *node) openMeta(cluster pledge.Cluster) error {
 			return &DataDirError{n.config.DataDir, fmt.Errorf("open the meta replica: %w", err)}
 		}
 		n.meta.Store(local)
+		n.startMaster(local)
 	}
 	n.follower.Start(cluster, n.meta.Load())
 	return nil
@@ -99,10 +101,11 @@ func (n *node) register(ctx context.Context) error {
 		err := n.follower.Register(attempt, n.description())
 		cancel()
 		var known *meta.KnownNameError
+		var removed *meta.RemovedNodeError
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &known):
+		case errors.As(err, &known), errors.As(err, &removed):
 			return &RefusedError{err}
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -130,7 +133,7 @@ func (n *node) description() *pb.Node {
 	}
 }
 
-// followMap opens replicas as maps arrive, until ctx ends or something cannot be opened. It does
+// followMap opens and removes replicas as maps arrive, until ctx ends or something cannot be opened. It does
 // not wait for register: after a restart of all nodes the map of last time is what the groups,
 // the meta group among them, find their majority by.
 func (n *node) followMap(ctx context.Context) error {
@@ -143,16 +146,42 @@ func (n *node) followMap(ctx context.Context) error {
 		}
 	})
 	defer cancel()
+	var again <-chan time.Time // to what is pending
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-changed:
-			if err := n.replicas.openMissing(ctx, n.follower.Map()); err != nil {
-				return &DataDirError{n.config.DataDir, err}
-			}
+		case <-again:
+		}
+		m := n.follower.Map()
+		n.followDuties(m)
+		pending, err := n.replicas.follow(ctx, m)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return &DataDirError{n.config.DataDir, err}
+		}
+		again = nil
+		if pending {
+			again = time.After(pendingPause)
 		}
 	}
+}
+
+// followDuties keeps leaderships away from the nodes that are being emptied, this one too.
+func (n *node) followDuties(m *pb.ClusterMap) {
+	var avoided []api.NodeID
+	own := false
+	for _, other := range m.GetNodes() {
+		if other.State != pb.NodeState_NODE_STATE_ACTIVE {
+			avoided = append(avoided, api.NodeID(other.Id))
+			own = own || other.Id == string(n.id)
+		}
+	}
+	n.host.Avoid(avoided)
+	n.host.SetDraining(own || n.leaving.Load())
 }
 
 // onMap tells everyone who needs the map. It is quick and does no I/O.

@@ -55,6 +55,7 @@ type node struct {
 	profiles  *profiles // nil without --pprof-socket
 
 	// Written by join, loaded by anyone.
+	mastery mastery
 	meta    atomic.Pointer[meta.Meta]
 	cluster atomic.Pointer[string] // id of the cluster that the node belongs to
 	waiting atomic.Pointer[string] // why the cluster has not formed
@@ -178,6 +179,7 @@ func (n *node) assemble() error {
 	metrics.Add(n.security.collectors()...)
 	metrics.Add(logCollectors(n.storage)...)
 	metrics.Add(n.replicas.rebuilds.collectors()...)
+	metrics.Add(engineCollector{n.replicas.all}, masterCollector{&n.mastery})
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
@@ -248,8 +250,9 @@ func (n *node) openRaft() error {
 func (n *node) newReplicas() *replicas {
 	r := &replicas{
 		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host, peers: replicaPeers{n.pool},
-		engine: n.config.engineOptions(),
-		logger: n.logger, onFailure: n.fail,
+		members: replicaPeers{n.pool}.members,
+		engine:  n.config.engineOptions(),
+		logger:  n.logger, onFailure: n.fail,
 	}
 	r.mu.open = make(map[api.ShardID]*shard.Shard)
 	return r
@@ -355,6 +358,7 @@ func (n *node) handOver(crash bool) {
 	if crash {
 		return
 	}
+	n.host.SetDraining(true) // what it is elected for meanwhile it gives away as well
 	limit, cancel := context.WithTimeout(context.Background(), handOverLimit)
 	defer cancel()
 	go func() { // a disk that fails now ends the wait

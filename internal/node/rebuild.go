@@ -1,9 +1,11 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -96,6 +98,16 @@ func (r *replicas) findFenced() []*fencedReplica {
 // maybeRebuild rebuilds a replica if it is time to. What goes wrong is tried again later, less and less often: the
 // shard goes on without this replica. It is logged once, and in the replica's status as long as it lasts.
 func (r *replicas) maybeRebuild(ctx context.Context, f *fencedReplica) {
+	if !r.claim(f.options.ID) {
+		return // it is being removed
+	}
+	defer r.unclaim(f.options.ID)
+	r.mu.RLock()
+	gone := r.mu.fenced[f.options.ID] != f
+	r.mu.RUnlock()
+	if gone {
+		return
+	}
 	err := r.mark(f)
 	if err == nil {
 		if time.Now().Before(f.next) {
@@ -133,7 +145,7 @@ func (r *replicas) mark(f *fencedReplica) error {
 
 // rebuild rebuilds one replica and opens it. Until it is open nobody else is to open it.
 func (r *replicas) rebuild(ctx context.Context, o shard.Options) error {
-	replacement, err := shard.FetchReplacement(ctx, r.self, o)
+	replacement, err := shard.FetchReplacement(ctx, r.self, o, r.nodesWith(r.current.Load(), o.ID))
 	_, isOpen := r.shard(o.ID)
 	switch {
 	case errors.Is(err, shard.ErrNotFenced) && !isOpen:
@@ -187,6 +199,18 @@ func (r *replicas) status() []*pb.ReplicaStatus {
 				s.Trouble += "; not rebuilt yet: " + f.trouble
 			}
 		}
+	}
+	return r.withTroubledLocked(list)
+}
+
+// withTroubledLocked adds what is known of replicas that are not open, or that are to go.
+func (r *replicas) withTroubledLocked(list []*pb.ReplicaStatus) []*pb.ReplicaStatus {
+	for k, trouble := range r.mu.troubled {
+		if at := slices.IndexFunc(list, func(s *pb.ReplicaStatus) bool { return s.ShardId == uint64(k.shard) }); at >= 0 {
+			list[at].Trouble = cmp.Or(list[at].Trouble, trouble)
+			continue
+		}
+		list = append(list, &pb.ReplicaStatus{ShardId: uint64(k.shard), Role: "stopped", Trouble: trouble})
 	}
 	return list
 }

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/network"
 	"github.com/lightning-db/lightning/internal/peers"
@@ -107,8 +108,7 @@ func TestAReplicaThatCannotBeRebuiltCostsLessAndLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk, logs, others := vfs.NewMem(), &bytes.Buffer{}, &silentPeers{}
 		r, o := replicasOf(nil, disk, "/data", others, logs)
-		f := r.mu.fenced[o.ID]
-		f.options.Voters = append(f.options.Voters, raft.ReplicaID{Node: "b", Incarnation: 1})
+		r.current.Store(mapOf(&pb.Replica{NodeId: "a", Incarnation: 1}, &pb.Replica{NodeId: "b", Incarnation: 1}))
 		if err := errors.Join(disk.MkdirAll(o.Dir), vfs.WriteFileAtomic(disk, o.Dir, "FENCED", []byte("it differs"))); err != nil {
 			t.Fatal(err)
 		}

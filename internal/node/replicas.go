@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -33,11 +34,14 @@ type replicas struct {
 	clock     clock.Clock
 	host      *raft.Host
 	peers     shard.Peers
+	members   membersOf
 	engine    engine.Options
 	logger    *slog.Logger
 	onFailure func(error)
 
 	rebuilds rebuilds // counters
+
+	current atomic.Pointer[pb.ClusterMap] // that follow was given last
 
 	// mu is a leaf: no I/O is done while it is held.
 	mu struct {
@@ -45,6 +49,10 @@ type replicas struct {
 		open map[api.ShardID]*shard.Shard
 		// fenced are the replicas that rebuildLoop has, or had, in hand. Nobody else opens those that are fenced.
 		fenced map[api.ShardID]*fencedReplica
+		// troubled are replicas that are not open, or not to be here any more, and why.
+		troubled map[replicaKey]string
+		// busy are the shards whose replica is being rebuilt or removed.
+		busy map[api.ShardID]bool
 	}
 }
 
@@ -67,28 +75,86 @@ func (r *replicas) all() []*shard.Shard {
 	return list
 }
 
-// openMissing opens the replicas that m gives to this node and that are not open yet. It is
-// called from one goroutine.
-func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap) error {
+// follow makes the replicas of this node those that m gives to it. It is called from one goroutine. What cannot be done
+// now, because a leader has to be asked that does not answer, is pending: follow is called again.
+func (r *replicas) follow(ctx context.Context, m *pb.ClusterMap) (pending bool, err error) {
+	r.current.Store(m)
+	here, err := r.inventory()
+	if err != nil {
+		return true, err
+	}
+	if err := r.openMissing(ctx, m, here); err != nil {
+		return true, err
+	}
+	gone := superfluous(here, m, r.self)
+	if len(gone) == 0 {
+		return false, nil
+	}
+	if pending, err = r.removeAll(ctx, m, gone); err != nil {
+		return true, err
+	}
+	if here, err = r.inventory(); err != nil {
+		return true, err
+	}
+	return pending, r.openMissing(ctx, m, here)
+}
+
+// openMissing opens the replicas that m gives to this node and that are not open yet, unless another
+// incarnation of the same is still here.
+func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[replicaKey]bool) error {
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentOpens)
 	for _, description := range m.Shards {
-		incarnation, ours := r.incarnation(description)
-		if !ours || r.known(api.ShardID(description.Id)) || ctx.Err() != nil {
+		mine := replicaOf(description, r.self)
+		if mine == nil {
 			continue
 		}
-		group.Go(func() error { return r.open(r.options(description, incarnation)) })
+		key := replicaKey{api.ShardID(description.Id), mine.Incarnation}
+		if s, ok := r.shard(key.shard); ok && s.Options().Incarnation == key.incarnation {
+			s.Group().SetPreferredLeader(preferredLeader(description))
+			continue
+		}
+		if r.known(key.shard) || othersHere(here, key) || ctx.Err() != nil {
+			continue
+		}
+		discarded, err := r.host.Discarded(raft.GroupID(key.shard), key.incarnation)
+		if err != nil {
+			return err
+		}
+		if discarded || lost(description, mine) && !here[key] {
+			r.noteLost(key)
+			continue
+		}
+		group.Go(func() error { return r.open(r.options(description, mine.Incarnation)) })
 	}
 	return group.Wait()
 }
 
-func (r *replicas) incarnation(s *pb.Shard) (uint64, bool) {
-	for _, replica := range s.Replicas {
-		if replica.NodeId == string(r.self) {
-			return replica.Incarnation, true
+// replicaOf is the replica that a shard has on a node, nil for none.
+func replicaOf(s *pb.Shard, node api.NodeID) *pb.Replica {
+	for _, replica := range s.GetReplicas() {
+		if replica.NodeId == string(node) {
+			return replica
 		}
 	}
-	return 0, false
+	return nil
+}
+
+// lost reports whether a replica has had something before: it votes, and the group was not born with it. If nothing of
+// it is on the disk then that was lost, and its votes with it (N6).
+func lost(s *pb.Shard, mine *pb.Replica) bool {
+	return !mine.Learner && !slices.ContainsFunc(s.Founders, func(f *pb.Replica) bool {
+		return f.NodeId == mine.NodeId && f.Incarnation == mine.Incarnation
+	})
+}
+
+// preferredLeader is the node that should lead a shard: the map says so, or it is the first of its replicas, which
+// the plan of a new cluster spreads evenly.
+func preferredLeader(s *pb.Shard) api.NodeID {
+	if s.PreferredLeader != "" || len(s.Replicas) == 0 {
+		return api.NodeID(s.PreferredLeader)
+	}
+	return api.NodeID(s.Replicas[0].NodeId)
 }
 
 // known reports whether a replica is open, or fenced.
@@ -118,30 +184,32 @@ func (r *replicas) open(o shard.Options) error {
 func (r *replicas) opened(o shard.Options, s *shard.Shard) {
 	r.mu.Lock()
 	r.mu.open[o.ID] = s
+	delete(r.mu.troubled, replicaKey{o.ID, o.Incarnation})
 	r.mu.Unlock()
 	r.logger.Info("replica open", "shard", uint64(o.ID), "incarnation", o.Incarnation)
 }
 
 func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Options {
-	var voters []raft.ReplicaID
-	for _, v := range description.Replicas {
-		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
+	var founders []raft.ReplicaID
+	for _, v := range description.Founders {
+		founders = append(founders, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
 	}
 	return shard.Options{
 		ID:          api.ShardID(description.Id),
 		Incarnation: incarnation,
-		Dir:         r.dir + "/" + strconv.FormatUint(description.Id, 10) + "-" + strconv.FormatUint(incarnation, 10),
+		Dir:         r.dir + "/" + replicaKey{api.ShardID(description.Id), incarnation}.String(),
 		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
 		Epoch:       api.Epoch(description.Epoch),
-		Voters:      voters,
-		// The plan of a new cluster gives each node the first place of as many shards as any other.
-		PreferredLeader: voters[0].Node,
-		Engine:          r.engine,
-		FS:              r.fs,
-		Clock:           r.clock,
-		Peers:           r.peers,
-		Logger:          r.logger.With("shard", description.Id),
-		OnFailure:       r.onFailure,
+		Voters:      founders,
+
+		PreferredLeader: preferredLeader(description),
+
+		Engine:    r.engine,
+		FS:        r.fs,
+		Clock:     r.clock,
+		Peers:     r.peers,
+		Logger:    r.logger.With("shard", description.Id),
+		OnFailure: r.onFailure,
 	}
 }
 

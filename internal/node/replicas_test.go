@@ -13,6 +13,7 @@ func TestAReplicaIsOpenedWithAWayToTheOthers(t *testing.T) {
 	o := r.options(&pb.Shard{
 		Id: 7, Epoch: 1, EndSlot: api.SlotCount,
 		Replicas: []*pb.Replica{{NodeId: "b", Incarnation: 3}, {NodeId: "a", Incarnation: 4}},
+		Founders: []*pb.Replica{{NodeId: "b", Incarnation: 3}, {NodeId: "c", Incarnation: 1}},
 	}, 4)
 	if err := o.Validate(); err != nil {
 		t.Fatal(err)

@@ -25,8 +25,18 @@ const (
 	MuxAnswerBeforeDurable Bug = "mux-answer-before-durable"
 	// MuxCountBeforeDurable lets a leader count a follower's entries that its own log has not synced.
 	MuxCountBeforeDurable Bug = "mux-count-before-durable"
+	// RaftEmptyVotes lets a replica that holds nothing of its group vote.
+	RaftEmptyVotes Bug = "raft-empty-votes"
+	// MuxAnyIncarnation lets a replica vote and answer for a removed one whose place it has.
+	MuxAnyIncarnation Bug = "mux-any-incarnation"
+	// NodeDeleteUnconfirmed lets a node delete a replica as soon as the map does not list it.
+	NodeDeleteUnconfirmed Bug = "node-delete-unconfirmed"
 	// RaftEarlyAlone lets the only voter of a group commit what its log has not synced.
 	RaftEarlyAlone Bug = "raft-early-alone"
+	// MetaForgetRemoved lets a node that was taken out of the cluster register again.
+	MetaForgetRemoved Bug = "meta-forget-removed"
+	// MetaRemoveHolder takes a node out of the map that holds replicas.
+	MetaRemoveHolder Bug = "meta-remove-holder"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
 	EngineSkipTableSync Bug = "engine-skip-table-sync"
 	// EngineSkipDirectorySync does not sync the directory in which tables are made.
@@ -148,7 +158,12 @@ var Claims = []Claim{
 	{MuxCommitBeyondMessage, "raft", "TestAFollowerCommitsNothingThatItsLeaderDidNotSend"},
 	{MuxAnswerBeforeDurable, "raft/mux", "TestAFollowerSaysYesOnlyToWhatItsLogHolds"},
 	{MuxCountBeforeDurable, "raft/mux", "TestALeaderCountsOnlyWhatItsOwnLogHolds"},
+	{RaftEmptyVotes, "raft", "TestAnEmptyReplicaDoesNotVote"},
+	{MuxAnyIncarnation, "raft", "TestARemovedReplicaDoesNotVote"},
+	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
+	{MetaForgetRemoved, "meta", "TestARemovedNodeIsRefusedForEver"},
+	{MetaRemoveHolder, "meta", "TestANodeThatHoldsAReplicaStaysInTheMap"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
 	{EngineSkipChecksum, "engine", "TestDamageIsNamedAndNeverServed"},

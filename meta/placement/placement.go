@@ -1,21 +1,19 @@
 package placement
 
 import (
-	"cmp"
-	"hash/fnv"
 	"slices"
-	"strconv"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/router"
 )
 
 const (
-	// maxReplicas is the replication factor: three survive one failure, and more cost every write.
-	maxReplicas = 3
 	// From five nodes on the cluster map survives two failures.
 	fewMetaVoters  = 3
 	manyMetaVoters = 5
+	// DefaultReplication is how many replicas a shard has: three survive one failure, and more cost
+	// every write.
+	DefaultReplication = 3
 )
 
 // Shard is where a new shard goes.
@@ -38,109 +36,80 @@ func Arcs(count int) []router.Arc {
 	return arcs
 }
 
-// Shards puts count shards on nodes, which are distinct and at least one. The cluster's id salts
-// the weights.
-func Shards(cluster string, nodes []api.NodeID, count int) []Shard {
+// Shards puts count shards, with ids from 1, on nodes, which are distinct and at least one. The
+// cluster's id salts the scores.
+func Shards(cluster string, replication int, nodes []Node, count int) []Shard {
+	groups := make([]Group, count)
+	for i := range groups {
+		groups[i].Key = int64(i) + 1
+	}
 	shards := make([]Shard, count)
-	load := make(map[api.NodeID]int, len(nodes))
-	for i, arc := range Arcs(count) {
-		byWeight := ranked(cluster, nodes, i)
-		slices.SortStableFunc(byWeight, func(a, b api.NodeID) int { return cmp.Compare(load[a], load[b]) })
-		replicas := byWeight[:min(maxReplicas, len(byWeight))]
-		for _, node := range replicas {
-			load[node]++
-		}
-		shards[i] = Shard{Arc: arc, Replicas: replicas}
+	for i, holders := range place(cluster, replication, nodes, groups) {
+		shards[i] = Shard{Arc: Arcs(count)[i], Replicas: holders}
 	}
-	for i, first := range firsts(shards, len(nodes)) {
-		replicas := shards[i].Replicas
-		at := slices.Index(replicas, first)
-		copy(replicas[1:at+1], replicas[:at])
-		replicas[0] = first
-	}
+	lead(cluster, shards)
 	return shards
 }
 
-// MetaVoters chooses the voters of the meta group, sorted.
-func MetaVoters(cluster string, nodes []api.NodeID) []api.NodeID {
-	count := fewMetaVoters
-	if len(nodes) >= manyMetaVoters {
-		count = manyMetaVoters
-	}
-	const metaGroup = -1 // no shard's number
-	voters := ranked(cluster, nodes, metaGroup)
-	voters = voters[:min(count, len(voters))]
-	slices.Sort(voters)
-	return voters
-}
-
-// ranked lists nodes by their weight for a shard, heaviest first.
-func ranked(cluster string, nodes []api.NodeID, shard int) []api.NodeID {
-	out := slices.Clone(nodes)
-	slices.SortFunc(out, func(a, b api.NodeID) int {
-		if c := cmp.Compare(weight(cluster, b, shard), weight(cluster, a, shard)); c != 0 {
-			return c
+// place fills every group and then evens out what the order of filling left. The bounds are tight,
+// since nothing has to be copied yet.
+func place(cluster string, replication int, nodes []Node, groups []Group) [][]api.NodeID {
+	l := newLayout(cluster, replication, nodes, groups, true)
+	l.field.size = slices.Repeat([]int64{part(1, int64(max(1, len(groups)*l.replication)))}, len(groups))
+	for g := range groups {
+		for range l.replication {
+			if id, ok := l.Best(g); ok {
+				l.Place(g, id)
+			}
 		}
-		return cmp.Compare(a, b)
+	}
+	l.field.settle(func(t transfer) {
+		l.Drop(t.item, l.nodes[t.from].ID)
+		l.Place(t.item, l.nodes[t.to].ID)
 	})
+	out := make([][]api.NodeID, len(groups))
+	for g := range groups {
+		for _, c := range l.Ranking(g) {
+			if c.Rank == Holding {
+				out[g] = append(out[g], c.Node)
+			}
+		}
+	}
 	return out
 }
 
-// weight is FNV-1a over its arguments, finished by the mixer of SplitMix64, since FNV alone hardly
-// spreads a change of the last byte to the high bits that decide.
-func weight(cluster string, node api.NodeID, shard int) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(cluster + "\x00" + string(node) + "\x00" + strconv.Itoa(shard)))
-	x := h.Sum64()
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
-}
-
-// firsts chooses one replica of each shard so that no node is chosen more than once more often
-// than another (L4). Each node takes count/nodes shards first, then the rest is spread. By Hall's
-// theorem both steps succeed, since the replicas themselves are balanced.
-func firsts(shards []Shard, nodes int) []api.NodeID {
-	m := matching{shards: shards, first: make([]api.NodeID, len(shards)), held: make(map[api.NodeID][]int)}
-	for _, limit := range []int{len(shards) / nodes, (len(shards) + nodes - 1) / nodes} {
-		m.limit = limit
-		for i := range shards {
-			if m.first[i] == "" {
-				m.augment(i, make(map[api.NodeID]bool))
-			}
-		}
+// lead puts the replica that is to lead first, so that leaders are spread.
+func lead(cluster string, shards []Shard) {
+	led := make([]Led, len(shards))
+	for i, s := range shards {
+		led[i] = Led{Key: int64(i) + 1, Leader: s.Replicas[0], Candidates: s.Replicas}
 	}
-	return m.first
+	l := newLeaders(cluster, led, true)
+	l.field.settle(func(t transfer) {
+		l.field.apply(t)
+		replicas := shards[t.item].Replicas
+		at := slices.Index(replicas, l.nodes[t.to])
+		copy(replicas[1:at+1], replicas[:at])
+		replicas[0] = l.nodes[t.to]
+	})
 }
 
-// matching is Kuhn's algorithm for bipartite matching, with room for limit shards at each node.
-type matching struct {
-	shards []Shard
-	limit  int
-	first  []api.NodeID
-	held   map[api.NodeID][]int // shards by the node chosen for them
-}
-
-// augment finds a first replica for a shard, moving other shards to other replicas of theirs where
-// that makes room. Tried holds the nodes that this search has been at.
-func (m *matching) augment(shard int, tried map[api.NodeID]bool) bool {
-	for _, node := range m.shards[shard].Replicas {
-		if tried[node] {
-			continue
-		}
-		tried[node] = true
-		if len(m.held[node]) < m.limit {
-			m.held[node] = append(m.held[node], shard)
-			m.first[shard] = node
-			return true
-		}
-		for at, other := range m.held[node] {
-			if m.augment(other, tried) {
-				m.held[node][at] = shard
-				m.first[shard] = node
-				return true
-			}
-		}
+// MetaVoterCount is how many voters the meta group has among so many nodes.
+func MetaVoterCount(nodes int) int {
+	if nodes >= manyMetaVoters {
+		return manyMetaVoters
 	}
-	return false
+	return min(fewMetaVoters, nodes)
+}
+
+// MetaVoters chooses the voters of the meta group, sorted. It knows no zones, because founders agree
+// on it before they know each other's.
+func MetaVoters(cluster string, nodes []api.NodeID) []api.NodeID {
+	all := make([]Node, len(nodes))
+	for i, id := range nodes {
+		all[i] = Node{ID: id}
+	}
+	voters := strongest(cluster, all, MetaGroup)[:MetaVoterCount(len(nodes))]
+	slices.Sort(voters)
+	return voters
 }

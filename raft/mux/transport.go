@@ -110,6 +110,9 @@ type ElectionOwner interface {
 	Leads(term uint64) bool
 	// Electing reports whether this replica is a candidate.
 	Electing() bool
+	// MayVote reports whether this replica may vote: it holds something of its group. One that is new, or has
+	// lost its disk, knows of no vote and no entry, and must not decide who has all of them.
+	MayVote() bool
 	// Answered is told of each answer to entries or a heartbeat and where the replica's log ends.
 	Answered(replica string, lastLog uint64)
 }
@@ -169,6 +172,8 @@ var errTransportClosed = errors.New("the group is closed")
 
 var errLogStalled = errors.New("this replica's log does not get written")
 
+var errEmptyVoter = errors.New("this replica holds nothing of its group yet, and does not vote")
+
 var errEraEnded = errors.New("this replica does not lead any more")
 
 // NewTransport makes a Transport that receives nothing until it is attached.
@@ -194,6 +199,12 @@ func (t *Transport) accept(f *wire.Frame, r replier) error {
 	command, err := wire.DecodeRequest(f.Kind, f.Payload, t.sender(f.From))
 	if err != nil {
 		return err
+	}
+	switch command.(type) {
+	case *hraft.RequestVoteRequest, *hraft.RequestPreVoteRequest, *hraft.TimeoutNowRequest:
+		if !t.owner.MayVote() {
+			return errEmptyVoter
+		}
 	}
 	limit, p := maxQueuedUrgent, pendingReply{replier: r}
 	if a, ok := command.(*hraft.AppendEntriesRequest); ok {

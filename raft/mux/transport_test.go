@@ -65,6 +65,7 @@ func (o *testOwner) Failed() bool                   { return false }
 func (o *testOwner) Durable() uint64                { return math.MaxUint64 - o.behind.Load() }
 func (o *testOwner) SnapshotSent(string, io.Reader) {}
 func (o *testOwner) Leads(term uint64) bool         { return term >= o.leads.Load() }
+func (o *testOwner) MayVote() bool                  { return true }
 func (o *testOwner) Electing() bool                 { return !o.elected.Load() }
 func (o *testOwner) Answered(_ string, last uint64) { o.lastLog.Store(last) }
 

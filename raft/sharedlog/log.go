@@ -149,6 +149,14 @@ func (l *Log) Drop(groupID, incarnation uint64) error {
 	return l.do(request{op: opDrop, group: g})
 }
 
+// Dropped reports whether a replica was dropped, or a newer one of its group: View refuses it for good.
+func (l *Log) Dropped(groupID, incarnation uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d, ok := l.mu.dropped[groupID]
+	return ok && incarnation <= d.incarnation
+}
+
 // Pin says what keeps the log above its limit: the entries of a replica up to Through are in
 // segments that have to go, and of the oldest of these it has more than others.
 type Pin struct {

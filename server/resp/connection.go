@@ -137,7 +137,13 @@ func (s *Server) copies() int64 {
 	}
 	copies := int64(-1)
 	for _, shard := range s.opts.Topology.Map().GetShards() {
-		if n := int64(len(shard.GetReplicas()) / 2); copies < 0 || n < copies {
+		voters := int64(0)
+		for _, r := range shard.GetReplicas() {
+			if !r.GetLearner() {
+				voters++
+			}
+		}
+		if n := voters / 2; copies < 0 || n < copies {
 			copies = n
 		}
 	}

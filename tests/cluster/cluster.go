@@ -38,12 +38,14 @@ type Options struct {
 	Unstarted bool
 }
 
+const readyWithin = time.Minute
+
 func (o Options) withDefaults() Options {
 	if o.Nodes == 0 {
 		o.Nodes = 3
 	}
 	if o.ReadyWithin == 0 {
-		o.ReadyWithin = time.Minute
+		o.ReadyWithin = readyWithin
 	}
 	return o
 }
@@ -59,6 +61,7 @@ type Cluster struct {
 	ReadyAfter time.Duration
 
 	t       testing.TB
+	further []string // flags that every node has
 	network *network // nil without Options.Netns
 }
 
@@ -66,7 +69,7 @@ type Cluster struct {
 func Start(t testing.TB, o Options) *Cluster {
 	t.Helper()
 	o = o.withDefaults()
-	c := &Cluster{t: t}
+	c := &Cluster{t: t, further: o.Args}
 	if o.Netns {
 		c.network = newNetwork(t, o.Nodes)
 	}
@@ -106,6 +109,29 @@ func Start(t testing.TB, o Options) *Cluster {
 		c.startAll(o.ReadyWithin)
 	}
 	return c
+}
+
+// Add makes nodes that join the cluster, starts them, and waits until they are ready. Not for namespaces.
+func (c *Cluster) Add(count int) []*Node {
+	c.t.Helper()
+	first := c.Nodes[0]
+	var added []*Node
+	for range count {
+		i := len(c.Nodes)
+		n := &Node{Index: i, Name: "node-" + strconv.Itoa(i), t: c.t, binary: first.binary, env: first.env, secure: first.secure}
+		n.Log = filepath.Join(filepath.Dir(first.Log), n.Name+".log")
+		n.Dir = filepath.Join(filepath.Dir(first.Dir), n.Name)
+		n.setAddresses("127.0.0.1", FreePort(c.t), FreePort(c.t), FreePort(c.t), FreePort(c.t), FreePort(c.t))
+		n.args = append(n.args, "--join", first.Addr)
+		n.args = append(n.args, c.further...)
+		c.Nodes = append(c.Nodes, n)
+		added = append(added, n)
+		n.Run()
+	}
+	for _, n := range added {
+		n.WaitReady(readyWithin)
+	}
+	return added
 }
 
 // tempDir is t.TempDir, but a failed test with LIGHTNING_TEST_KEEP=1 leaves it for inspection.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -30,15 +31,8 @@ func podCommand(t *testing.T, m manifests, ordinal int, dir string) (args []stri
 	env = map[string]string{}
 	for _, e := range c.Env {
 		value := e.Value
-		if from := e.ValueFrom; from != nil {
-			switch from.FieldRef.FieldPath {
-			case "metadata.name":
-				value = fmt.Sprintf("%s-%d", m.set.Name, ordinal)
-			case "metadata.namespace":
-				value = "default"
-			default:
-				t.Fatalf("nobody knows %s here", from.FieldRef.FieldPath)
-			}
+		if e.ValueFrom != nil {
+			value = downward(t, m, ordinal, e.ValueFrom)
 		}
 		for name, known := range env {
 			value = strings.ReplaceAll(value, "$("+name+")", known)
@@ -52,6 +46,22 @@ func podCommand(t *testing.T, m manifests, ordinal int, dir string) (args []stri
 		args = append(args, below(m, dir, arg))
 	}
 	return args, env
+}
+
+// downward is what Kubernetes tells a pod of itself.
+func downward(t *testing.T, m manifests, ordinal int, from *corev1.EnvVarSource) string {
+	t.Helper()
+	switch {
+	case from.FieldRef != nil && from.FieldRef.FieldPath == "metadata.name":
+		return fmt.Sprintf("%s-%d", m.set.Name, ordinal)
+	case from.FieldRef != nil && from.FieldRef.FieldPath == "metadata.namespace":
+		return "default"
+	case from.ResourceFieldRef != nil && from.ResourceFieldRef.Resource == "limits.memory":
+		limits := m.container().Resources.Limits
+		return strconv.FormatInt(limits.Memory().Value(), 10)
+	}
+	t.Fatalf("nobody knows %v here", from)
+	return ""
 }
 
 // below moves the paths in a text that are mounted in the pod to below dir.
@@ -170,9 +180,8 @@ type pod struct {
 // testPods are the addresses in the place of the pods': loopback has room for many.
 func podHost(ordinal int) string { return "127.0.77." + strconv.Itoa(ordinal+1) }
 
-// startPod runs a pod of the stateful set. Only what is about addresses is said otherwise than in
-// the manifests.
-func startPod(t *testing.T, m manifests, program, made string, ordinal int) *pod {
+// newVolumes makes the folder that has the volumes of a pod in it.
+func newVolumes(t *testing.T) string {
 	t.Helper()
 	// Below /tmp itself: the pods' user must be able to walk there.
 	dir, err := os.MkdirTemp("", "lightning-pod-")
@@ -183,6 +192,13 @@ func startPod(t *testing.T, m manifests, program, made string, ordinal int) *pod
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// startPod runs a pod of the stateful set with the volumes in dir. Only what is about addresses is said otherwise than
+// in the manifests.
+func startPod(t *testing.T, m manifests, program, made string, ordinal int, dir string) *pod {
+	t.Helper()
 	args, env := podCommand(t, m, ordinal, dir)
 	mountSecrets(t, m, made, dir)
 	data := dir + mountPath(t, m, "data")
@@ -210,29 +226,49 @@ func startPod(t *testing.T, m manifests, program, made string, ordinal int) *pod
 	return p
 }
 
-// probe asks as a kubelet does: the certificate is not compared with anything.
+// probe asks as a kubelet does.
 func (p *pod) probe(ctx context.Context, m manifests, probe *corev1.Probe) error {
+	_, err := p.get(ctx, m, probe.HTTPGet.Port.String(), probe.HTTPGet.Path)
+	return err
+}
+
+// scrape asks for the metrics.
+func (p *pod) scrape(t *testing.T, m manifests) string {
+	t.Helper()
+	text, err := p.get(t.Context(), m, "http", "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// get asks a port by its name. The certificate is not compared with anything.
+func (p *pod) get(ctx context.Context, m manifests, name, path string) (string, error) {
 	port := 0
 	for _, c := range m.container().Ports {
-		if c.Name == probe.HTTPGet.Port.String() {
+		if c.Name == name {
 			port = int(c.ContainerPort)
 		}
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}
-	url := fmt.Sprintf("%s://%s%s", strings.ToLower(string(probe.HTTPGet.Scheme)), net.JoinHostPort(p.host, strconv.Itoa(port)), probe.HTTPGet.Path)
+	url := fmt.Sprintf("https://%s%s", net.JoinHostPort(p.host, strconv.Itoa(port)), path)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	res, err := (&http.Client{Transport: transport, Timeout: 3 * time.Second}).Do(req)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, res.Status)
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", err
 	}
-	return nil
+	if res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s: %s", url, res.Status)
+	}
+	return string(body), nil
 }
 
 func (p *pod) waitFor(t *testing.T, m manifests, what string, probe *corev1.Probe) {
@@ -284,43 +320,92 @@ func (p *pod) redis(t *testing.T, port int32, ca, commands string) string {
 	return answer.String()
 }
 
-func TestPodsOfTheManifestsServeAndStop(t *testing.T) {
-	m := load(t)
+// stage is what the pods of a test share.
+type stage struct {
+	m             manifests
+	program, made string // the node, and the secrets
+	ca, password  string
+}
+
+func newStage(t *testing.T) stage {
+	t.Helper()
 	out := t.TempDir()
 	if text, err := exec.Command("make", "-s", "-C", root(), "release", "OUT="+out).CombinedOutput(); err != nil {
 		t.Fatalf("make release: %v\n%s", err, text)
 	}
 	// A place that the pods' user can run it from.
-	program := filepath.Join(os.TempDir(), fmt.Sprintf("lightning-node-%d", os.Getpid()))
-	write(t, program, read(t, filepath.Join(out, "lightning-node")), 0o755)
-	t.Cleanup(func() { os.Remove(program) })
-	made := filepath.Join(t.TempDir(), "secrets")
+	s := stage{m: load(t), program: filepath.Join(os.TempDir(), fmt.Sprintf("lightning-node-%d", os.Getpid())), made: filepath.Join(t.TempDir(), "secrets")}
+	write(t, s.program, read(t, filepath.Join(out, "lightning-node")), 0o755)
+	t.Cleanup(func() { os.Remove(s.program) })
 	hosts := "lightning,lightning.default.svc,*.lightning-peers.default.svc.cluster.local"
-	if text, err := exec.Command(filepath.Join(out, "lightning-cli"), "certs", "create", "--dir", made, "--hosts", hosts).CombinedOutput(); err != nil {
+	if text, err := exec.Command(filepath.Join(out, "lightning-cli"), "certs", "create", "--dir", s.made, "--hosts", hosts).CombinedOutput(); err != nil {
 		t.Fatalf("lightning-cli certs create: %v\n%s", err, text)
 	}
+	s.ca, s.password = string(read(t, filepath.Join(s.made, "ca.crt"))), strings.TrimSpace(string(read(t, filepath.Join(s.made, "password"))))
+	return s
+}
+
+// ready waits until a pod has passed its probes in the order in which a kubelet asks them.
+func (s stage) ready(t *testing.T, p *pod) {
+	t.Helper()
+	c := s.m.container()
+	p.waitFor(t, s.m, "startup", c.StartupProbe)
+	p.waitFor(t, s.m, "readiness", c.ReadinessProbe)
+	p.waitFor(t, s.m, "liveness", c.LivenessProbe)
+}
+
+// ask sends commands by the Redis protocol, with the password before them.
+func (s stage) ask(t *testing.T, p *pod, commands string) string {
+	t.Helper()
+	got := p.redis(t, s.m.client.Spec.Ports[0].Port, s.ca, "AUTH "+s.password+"\r\n"+commands)
+	answer, ok := strings.CutPrefix(got, "+OK\r\n")
+	if !ok {
+		t.Errorf("AUTH: %q", got)
+	}
+	return strings.TrimSuffix(answer, "+OK\r\n")
+}
+
+func TestPodsOfTheManifestsServeAndStop(t *testing.T) {
+	s := newStage(t)
 	var pods []*pod
-	for i := range int(*m.set.Spec.Replicas) {
-		pods = append(pods, startPod(t, m, program, made, i))
+	var volumes []string
+	for i := range int(*s.m.set.Spec.Replicas) {
+		volumes = append(volumes, newVolumes(t))
+		pods = append(pods, startPod(t, s.m, s.program, s.made, i, volumes[i]))
 	}
 	for _, p := range pods {
-		p.waitFor(t, m, "startup", m.container().StartupProbe)
-		p.waitFor(t, m, "readiness", m.container().ReadinessProbe)
-		p.waitFor(t, m, "liveness", m.container().LivenessProbe)
+		s.ready(t, p)
 	}
-	ca, password := string(read(t, filepath.Join(made, "ca.crt"))), strings.TrimSpace(string(read(t, filepath.Join(made, "password"))))
-	redis := m.client.Spec.Ports[0].Port
-	auth := "AUTH " + password + "\r\n"
-	if got := pods[0].redis(t, redis, ca, "GET greeting\r\n"); !strings.HasPrefix(got, "-NOAUTH") {
+	if got := pods[0].redis(t, s.m.client.Spec.Ports[0].Port, s.ca, "GET greeting\r\n"); !strings.HasPrefix(got, "-NOAUTH") {
 		t.Errorf("without the password: %q", got)
 	}
-	if got := pods[0].redis(t, redis, ca, auth+"SET greeting hello\r\n"); got != "+OK\r\n+OK\r\n+OK\r\n" {
+	if got := s.ask(t, pods[0], "SET greeting hello\r\n"); got != "+OK\r\n" {
 		t.Errorf("SET: %q", got)
 	}
-	if got := pods[2].redis(t, redis, ca, auth+"GET greeting\r\n"); got != "+OK\r\n$5\r\nhello\r\n+OK\r\n" {
+	if got := s.ask(t, pods[2], "GET greeting\r\n"); got != "$5\r\nhello\r\n" {
 		t.Errorf("GET through another pod: %q", got)
 	}
-	stopPods(t, m, pods)
+	checkMetricsAreServed(t, pods[0].scrape(t, s.m))
+	s.rollingUpdate(t, pods, volumes)
+	stopPods(t, s.m, pods)
+}
+
+// rollingUpdate replaces the pods from the last to the first, each when the one before is ready, and expects that the
+// others answer all the while.
+func (s stage) rollingUpdate(t *testing.T, pods []*pod, volumes []string) {
+	t.Helper()
+	for i := len(pods) - 1; i >= 0; i-- {
+		other := pods[(i+1)%len(pods)]
+		stopPods(t, s.m, pods[i:i+1])
+		if got := s.ask(t, other, fmt.Sprintf("SET without-%d yes\r\nGET greeting\r\n", i)); got != "+OK\r\n$5\r\nhello\r\n" {
+			t.Errorf("while pod %d is away: %q", i, got)
+		}
+		pods[i] = startPod(t, s.m, s.program, s.made, i, volumes[i])
+		s.ready(t, pods[i])
+		if got := s.ask(t, pods[i], fmt.Sprintf("GET without-%d\r\n", i)); got != "$3\r\nyes\r\n" {
+			t.Errorf("pod %d after its update: %q", i, got)
+		}
+	}
 }
 
 // stopPods ends the pods one after another, as a kubelet does.

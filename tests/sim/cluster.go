@@ -28,6 +28,8 @@ type Cluster struct {
 	hits    int      // faults that hit a leader
 	crashes int      // and lives that ended by their own decision
 	closing atomic.Bool
+	// assignments are what the mover changes.
+	assignments assignments
 	// written holds a signal when a write was acknowledged since somebody last took it.
 	written chan struct{}
 }

@@ -13,6 +13,8 @@
 //  2. Run starts the cluster in a bubble of testing/synctest, in which time passes as soon as everything waits.
 //  3. Safety: the nemesis brings faults about while callers read, write, compare and set, increment,
 //     append, and write what expires, some of them with retries under one request id.
+//     In one plan of three the mover replaces replicas by empty ones meanwhile, one change of the members at a time, some
+//     of its orders given up early and given again.
 //  4. Liveness: the faults end. Every shard must be led, every node must answer and all replicas must
 //     become equal within a bound of virtual time.
 //  5. The checkers of tests/history judge what was seen, and the rows of all replicas are compared.

@@ -76,10 +76,26 @@ func (r *Result) simulate(c *Cluster, spoil func(*Cluster)) error {
 	// Safety: faults, and nothing is expected but truth.
 	n := &nemesis{c: c, rng: rand.New(rand.NewPCG(r.Plan.Seed, 2)), did: map[string]int{}}
 	harm, end := context.WithTimeout(context.Background(), r.Plan.Safety)
+	m := &mover{c: c, rng: rand.New(rand.NewPCG(r.Plan.Seed, 3))}
+	moved := make(chan struct{})
+	go func() {
+		defer close(moved)
+		if r.Plan.Moves {
+			m.run(harm)
+		}
+	}()
 	n.run(harm)
 	end()
 	r.Faults = n.did
 	n.recover()
+	if err := m.ends(moved); err != nil {
+		stop()
+		<-ended
+		return err
+	}
+	if m.done > 0 {
+		r.Faults["replaced replica"] = m.done
+	}
 
 	// Liveness: without faults everything serves again, soon.
 	live := within(liveLimit, c.shardsServed)

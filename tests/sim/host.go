@@ -48,6 +48,7 @@ type life struct {
 	// crashed is set before anything of the crash happens: what is answered later was never answered.
 	crashed atomic.Bool
 	failure atomic.Pointer[error]
+	poked   chan struct{} // capacity 1: the assignments have changed
 
 	mu     sync.Mutex
 	shards map[api.ShardID]*shard.Shard
@@ -77,7 +78,7 @@ func (m members) ids() []api.NodeID {
 // start begins a life on what the disk holds.
 func start(n *Node) (*life, error) {
 	c := n.cluster
-	l := &life{node: n, port: c.Net.Plug(n.host), fs: n.Disk.FS(), shards: map[api.ShardID]*shard.Shard{},
+	l := &life{node: n, port: c.Net.Plug(n.host), fs: n.Disk.FS(), shards: map[api.ShardID]*shard.Shard{}, poked: make(chan struct{}, 1),
 		logger: c.logger.With("node", string(n.id))}
 	ctx, stop := context.WithCancel(context.Background())
 	l.stop = stop
@@ -177,10 +178,11 @@ func (l *life) followMap(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			for _, s := range l.follower.Map().Shards {
-				if err := l.open(s); err != nil && ctx.Err() == nil && l.storageError() == nil {
-					l.node.cluster.violate("%s cannot open shard %d: %v", l.node.id, s.Id, err)
-				}
+		case <-l.poked:
+		}
+		for _, s := range l.follower.Map().GetShards() {
+			if err := l.open(s); err != nil && ctx.Err() == nil && l.storageError() == nil && !l.crashed.Load() {
+				l.node.cluster.violate("%s cannot open or discard shard %d: %v", l.node.id, s.Id, err)
 			}
 		}
 	}
@@ -188,19 +190,16 @@ func (l *life) followMap(ctx context.Context) {
 
 func (l *life) open(description *pb.Shard) error {
 	id := api.ShardID(description.Id)
-	if _, isOpen := l.shard(id); isOpen {
+	incarnation := l.node.cluster.assignments.incarnation(description, l.node.id)
+	if err := l.discardOthers(id, incarnation); err != nil {
+		return err
+	}
+	if _, isOpen := l.shard(id); isOpen || incarnation == 0 {
 		return nil
 	}
 	var voters []raft.ReplicaID
-	incarnation := uint64(0)
-	for _, v := range description.Replicas {
+	for _, v := range description.Founders {
 		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
-		if v.NodeId == string(l.node.id) {
-			incarnation = v.Incarnation
-		}
-	}
-	if incarnation == 0 {
-		return nil
 	}
 	s, err := shard.Open(l.host, shard.Options{
 		ID: id, Incarnation: incarnation, Dir: fmt.Sprintf("shards/%d-%d", id, incarnation),

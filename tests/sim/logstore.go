@@ -41,6 +41,19 @@ func newStorage(fs vfs.FS, dir string, random entropy.Source, segmentBytes int64
 // Close implements raft.Storage.
 func (s *storage) Close() error { return s.shared.Close() }
 
+// Drop implements raft.Storage. The members of the meta group do not change in the simulation.
+func (s *storage) Drop(g raft.GroupID, incarnation uint64) error {
+	if g == raft.MetaGroup {
+		return errors.New("the log of the meta group is not dropped")
+	}
+	return s.shared.Drop(uint64(g), incarnation)
+}
+
+// Dropped implements raft.Storage.
+func (s *storage) Dropped(g raft.GroupID, incarnation uint64) (bool, error) {
+	return g != raft.MetaGroup && s.shared.Dropped(uint64(g), incarnation), nil
+}
+
 // Full implements raft.BoundedStorage.
 func (s *storage) Full() <-chan struct{} { return s.full }
 

@@ -36,6 +36,8 @@ type Plan struct {
 	Pause, Timeout time.Duration
 	// Reads is the share of reads, of 100.
 	Reads int
+	// Moves says that replicas are replaced by others all the time.
+	Moves bool
 }
 
 // NewPlan draws the plan of a seed.
@@ -71,6 +73,16 @@ func NewPlan(seed uint64) Plan {
 	p.Faults = names[:2+rng.IntN(4)]
 	aimed := []string{"isolate leader", "crash leader", "pause leader", "one way leader"}
 	p.First = aimed[rng.IntN(len(aimed))]
+	if rng.IntN(3) == 0 {
+		p = p.withMoves()
+	}
+	return p
+}
+
+// withMoves lets replicas move. With very few entries in a message a replica follows at less than the speed of the clients,
+// and rightly never votes.
+func (p Plan) withMoves() Plan {
+	p.Moves, p.Timing.MaxAppendEntries = true, max(p.Timing.MaxAppendEntries, 32)
 	return p
 }
 
@@ -78,8 +90,8 @@ func (p Plan) has(fault string) bool { return p.First == fault || slices.Contain
 
 // String prints what matters of the plan in one line.
 func (p Plan) String() string {
-	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v",
+	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v, replicas move: %t",
 		p.Seed, p.Nodes, p.Shards, p.Timing.HeartbeatTimeout.Round(time.Millisecond), p.Delay.Round(time.Microsecond), p.Jitter.Round(time.Microsecond),
 		p.Sync.Round(time.Microsecond), p.Safety.Round(time.Millisecond), p.First+"; "+strings.Join(p.Faults, ", "), p.Calm.Round(time.Millisecond),
-		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond))
+		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond), p.Moves)
 }

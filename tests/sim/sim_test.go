@@ -27,6 +27,7 @@ var (
 	replay    = flag.Bool("sim.replay", false, "run as repeatably as the build allows, see sim/replay")
 	only      = flag.String("sim.only", "", "the one kind of fault that every plan has")
 	without   = flag.String("sim.without", "", "a kind of fault to leave out")
+	moves     = flag.Bool("sim.moves", false, "let every plan replace replicas")
 	hangLimit = flag.Duration("sim.hang", 5*time.Minute, "real time after which a history counts as hanging")
 	verbose   = flag.Bool("sim.verbose", false, "print every history and the log of its nodes")
 )
@@ -105,6 +106,9 @@ func TestHistoriesUnderFaultsAreCorrect(t *testing.T) {
 func planOf(seed uint64) Plan {
 	plan := NewPlan(seed)
 	plan.Faults = slices.DeleteFunc(plan.Faults, func(name string) bool { return name == *without })
+	if *moves {
+		plan = plan.withMoves()
+	}
 	if *only != "" {
 		plan.First, plan.Faults = *only, []string{*only}
 	}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/membership"
+	"github.com/lightning-db/lightning/meta"
+	"github.com/lightning-db/lightning/meta/master"
+)
+
+// mastery is this node's part in keeping the cluster as it should be.
+type mastery struct {
+	// master is set when the node has opened its replica of the cluster map; nil on nodes without one.
+	master atomic.Pointer[master.Master]
+}
+
+// startMaster makes the master of a node that holds a replica of the map.
+func (n *node) startMaster(local *meta.Meta) {
+	n.mastery.master.Store(master.New(master.Options{
+		Self: n.id,
+		Map:  local,
+		Groups: &master.Remote{Peers: n.pool, Leader: func(id api.ShardID) api.NodeID {
+			for _, l := range n.server.Leaders() {
+				if l.ShardId == uint64(id) {
+					return api.NodeID(l.NodeId)
+				}
+			}
+			return ""
+		}},
+		Alive:     func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
+		DeadAfter: n.config.ReplaceDeadAfter,
+		Clock:     n.clock,
+		Logger:    n.logger,
+	}))
+}
+
+// runMaster runs the master until ctx ends.
+func (n *node) runMaster(ctx context.Context) error {
+	if m := n.mastery.master.Load(); m != nil {
+		m.Run(ctx)
+	}
+	return nil
+}
+
+// adminService serves orders of operators.
+func (n *node) adminService() *master.Service {
+	return master.NewService(master.ServiceOptions{
+		Self: n.id, Peers: n.pool, Local: n.mastery.master.Load, Leader: n.follower.Master,
+	})
+}
+
+// masterCollector turns the master's figures into metrics. Only the master has any.
+type masterCollector struct{ mastery *mastery }
+
+var (
+	underReplicatedDesc = prometheus.NewDesc("lightning_cluster_shards_under_replicated", "Shards with fewer healthy voters than wanted. Only the master says it.", nil, nil)
+	movesStuckDesc      = prometheus.NewDesc("lightning_cluster_moves_stuck", "Shards whose change of members has made no progress for ten minutes. Only the master says it.", nil, nil)
+	deadUnreplacedDesc  = prometheus.NewDesc("lightning_cluster_dead_nodes_unreplaced", "Nodes that are dead beyond the limit and still hold replicas. Only the master says it.", nil, nil)
+	leaderImbalanceDesc = prometheus.NewDesc("lightning_cluster_leader_imbalance_ratio", "The most shards that a node leads, by its share; 1 is even. Only the master says it.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (masterCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- underReplicatedDesc
+	ch <- movesStuckDesc
+	ch <- deadUnreplacedDesc
+	ch <- leaderImbalanceDesc
+}
+
+// Collect implements prometheus.Collector.
+func (c masterCollector) Collect(ch chan<- prometheus.Metric) {
+	m := c.mastery.master.Load()
+	if m == nil {
+		return
+	}
+	g, ok := m.Gauges()
+	if !ok {
+		return
+	}
+	ch <- prometheus.MustNewConstMetric(underReplicatedDesc, prometheus.GaugeValue, float64(g.UnderReplicated))
+	ch <- prometheus.MustNewConstMetric(movesStuckDesc, prometheus.GaugeValue, float64(g.Stuck))
+	ch <- prometheus.MustNewConstMetric(deadUnreplacedDesc, prometheus.GaugeValue, float64(g.DeadUnreplaced))
+	ch <- prometheus.MustNewConstMetric(leaderImbalanceDesc, prometheus.GaugeValue, g.LeaderImbalance)
+}

@@ -1,0 +1,42 @@
+// Package master keeps a cluster as it should be: it makes replicas where they are missing, moves them where nodes
+// come or go, and takes nodes out that are decommissioned.
+//
+// It is not what decides: package planner does, from a view of the cluster, and package meta holds what is decided.
+// It is not what changes the members of a shard either: the shard's leader does, on orders. The master of a cluster is
+// the leader of its meta group; on every other node the loop of this package does nothing.
+//
+// # The life of a move
+//
+// In each round the master reads the map and asks the leader of every shard who is a member and how far each is. It
+// finishes what is half done, and has the planner plan one step for each other shard:
+//
+//  1. Add: the map gives the replica to the new node, with an incarnation that was never used. The node opens
+//     it, empty. Then the shard's leader makes it a learner, which gets a snapshot and the log.
+//  2. Promote: when it has caught up, the leader makes it a voter, and the map notes it.
+//  3. Lead: if the old replica leads, the leadership goes elsewhere first.
+//  4. Remove: the map says that the old replica leaves, the leader removes it from the members, and it leaves the
+//     map. Then its node asks the leader, and deletes what it holds.
+//
+// If the victim is dead it is removed before the new one is promoted. All that a master knows is in the map and in
+// the members of the shards, so another master goes on after any half of a step.
+//
+// Replicas of the cluster map itself are not moved.
+//
+// # Goroutines
+//
+//   - Run's caller runs the rounds. A round starts up to maxCalls goroutines for the calls of one stage and waits
+//     for them.
+//
+// # Locks
+//
+//   - Master.mu is a leaf.
+//
+// # Invariants
+//
+//   - MA1: whatever half of a step was done last, the next round of any master finishes or repeats it, and
+//     repeating does no harm.
+//   - MA2: a replica leaves the map only after its leader confirmed that it is no member.
+//   - MA3: an order names the members that it was made for; of others nothing is changed.
+//   - MA4: no removal leaves fewer voters than the quorum of the size that a shard should have.
+//   - MA5: a node is silent only if neither gossip nor any leader hears it, and a new master counts from 0.
+package master
