@@ -84,7 +84,7 @@ func (r *repair) exposeRange(ctx context.Context, l *list, start, end []byte, do
 		user = append(user[:0], row.User...)
 		owners := m.owners()
 		exposed := slices.ContainsFunc(doubts, func(d doubt) bool { return d.covers(user) && d.exposes(row, owners) })
-		if row.Kind != record.Put || !exposed {
+		if row.Kind != record.Put || !exposed || owners[0] == r.named {
 			continue
 		}
 		r.report.expose(user)

@@ -57,15 +57,17 @@ func (s *source) check(ctx context.Context) error {
 	}
 	s.damage = err
 	before, err := s.walk(record.Forward)
-	if err == nil {
-		return nil // the rows are whole: only what is told about them is not
-	}
-	if !isDamage(err) {
-		return err
+	if err == nil || !isDamage(err) {
+		return err // if there is none the rows are whole: only what is told about them is not
 	}
 	after, err := s.walk(record.Backward)
-	if err != nil && !isDamage(err) {
+	switch {
+	case err == nil:
+		return unsteady(s.name, s.damage)
+	case !isDamage(err):
 		return err
+	case before != nil && after != nil && record.Compare(*before, *after) >= 0:
+		return unsteady(s.name, err)
 	}
 	s.hole = &hole{before: before, after: after, sequence: s.table.Properties().MaxSequence}
 	return nil

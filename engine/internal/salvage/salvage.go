@@ -42,7 +42,8 @@ type repair struct {
 	names    []string
 	state    *manifest.State // nil if it is lost
 	sources  []*source       // tables
-	memories []*source       // what a log had that is lost
+	memories []*source       // what a log had that is lost, and named
+	named    *source         // entries of families that have lost theirs; nil for none
 	logLost  bool
 	base     base
 	report   *Report
@@ -60,6 +61,7 @@ func (r *repair) progress(file string) {
 
 // Run repairs a directory, whose lock the caller holds. After an error nothing is lost, and Run may be called again.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	o.FS = patient{o.FS}
 	r := &repair{Options: o, report: &Report{}}
 	defer r.close()
 	if err := r.resume(); err != nil {
@@ -75,6 +77,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	if len(r.report.Damage) == 0 {
 		return r.report, nil
+	}
+	if err := r.nameFamilies(ctx); err != nil {
+		return nil, err
 	}
 	if err := r.prepare(ctx); err != nil {
 		return nil, errors.Join(err, r.discard())

@@ -1,0 +1,90 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lightning-db/lightning/internal/vfs"
+)
+
+// bursts are failures of reads: count of them in a row, and again after gap ones that succeed, three times.
+type bursts struct{ count, gap int }
+
+func (b bursts) fails(read int) bool {
+	period := b.count + b.gap
+	return read >= 0 && read < 3*period && read%period < b.count
+}
+
+// TestARepairOfADiskThatFailsAtTimesLosesNothing fails reads of tables in bursts that begin at each read. What is lost
+// is told, or Repair fails and leaves everything to another one. It ends in any case.
+func TestARepairOfADiskThatFailsAtTimesLosesNothing(t *testing.T) {
+	s := newStore(t, 7)
+	before := tree(t, s.disk, "db")
+	for _, b := range []bursts{{1, 3}, {2, 1}, {3, 2}, {3, 3}, {3, 8}, {20, 4}} {
+		refused, changed := 0, 0
+		for first, hits := 1, 1; hits > 0; first++ {
+			disk := s.disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepAll})
+			what := fmt.Sprintf("reads fail from %d on, %d of %d", first, b.count, b.count+b.gap)
+			report, err := repairWith(t, what, disk, first, b, &hits)
+			switch {
+			case err != nil && !errors.Is(err, syscall.EIO):
+				t.Fatalf("%s: %v", what, err)
+			case err != nil:
+				refused++
+				again, err := Repair(t.Context(), "db", small(disk))
+				if err != nil || again.Changed || !maps.Equal(before, tree(t, disk, "db")) {
+					t.Fatalf("%s: the disk is well again, and not the store: %+v, %v", what, again, err)
+				}
+			case report.Changed && b.count < 3:
+				t.Fatalf("%s: a read that succeeds when it is repeated changes the store: %+v", what, report)
+			case report.Changed:
+				changed++
+				checkOriginals(t, what, before, tree(t, disk, "db"))
+				checkRepaired(t, what, disk, s.model, report)
+			}
+		}
+		t.Logf("%d failed reads of %d: %d repairs refused, %d changed the store", b.count, b.count+b.gap, refused, changed)
+	}
+}
+
+// repairWith repairs a disk on which reads of tables fail from the first one on, and counts them.
+func repairWith(t *testing.T, what string, disk *vfs.Mem, first int, b bursts, hits *int) (*RepairReport, error) {
+	t.Helper()
+	var mu sync.Mutex
+	reads := 0
+	*hits = 0
+	o := small(vfs.NewFault(disk, vfs.InjectorFunc(func(op vfs.Op, name string) error {
+		if op != vfs.OpRead || !strings.HasSuffix(name, tableSuffix) {
+			return nil
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if reads++; b.fails(reads - first) {
+			*hits++
+			return syscall.EIO
+		}
+		return nil
+	})))
+	type result struct {
+		report *RepairReport
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		report, err := Repair(t.Context(), "db", o)
+		done <- result{report, err}
+	}()
+	select {
+	case r := <-done:
+		return r.report, r.err
+	case <-time.After(time.Minute):
+		t.Fatalf("%s: the repair does not end", what)
+		return nil, nil
+	}
+}
