@@ -62,6 +62,9 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 		return c.enter(0, 0)
 	case k == nil:
 		return c.enter(x.count-1, -1)
+	case x.count == 0:
+		c.block = nil
+		return nil
 	}
 	n := x.find(k)
 	if !c.load(n) {
