@@ -95,11 +95,19 @@ func (m *model) since(index int) []modelBatch {
 }
 
 // fill makes the batch that the engine gets.
-func (m modelBatch) fill(b *Batch, index int) {
+func (m modelBatch) fill(b *Batch, index int) { m.fillIn(nil, b, index) }
+
+// fillIn is fill with rows of a family, or of none. A family's have no versions of the caller's.
+func (m modelBatch) fillIn(f *Family, b *Batch, index int) {
 	for _, r := range m.rows {
-		if r.Kind == record.Put {
+		switch {
+		case f != nil && r.Kind == record.Put:
+			b.In(f).Put(r.User, r.Value, r.Expiry)
+		case f != nil:
+			b.In(f).Delete(r.User)
+		case r.Kind == record.Put:
 			b.Put(r.User, r.Value, Version(r.Version), r.Expiry)
-		} else {
+		default:
 			b.Delete(r.User, Version(r.Version))
 		}
 	}
@@ -160,7 +168,7 @@ func (m *model) checkAll(t testing.TB, what string, db *DB, at Version) {
 	s := db.Snapshot()
 	defer s.Close()
 	want := m.list(at, m.applied.sequence, nil, nil)
-	it := s.NewIterator(IteratorOptions{At: at})
+	it := movesOf(t, s, IteratorOptions{At: at})
 	w := &walker{model: m, it: it}
 	i := 0
 	for ok := w.move(it.First, it.Next); ok; ok = w.move(it.Next, it.Next) {
@@ -183,10 +191,40 @@ func (m *model) checkAll(t testing.TB, what string, db *DB, at Version) {
 	}
 }
 
+// modelFamily is the one that the model's rows are in, in stores with families.
+const modelFamily = "model"
+
+// moves is what Iterator and FamilyIterator have in common.
+type moves interface {
+	First() bool
+	Last() bool
+	Next() bool
+	Prev() bool
+	SeekGE([]byte) bool
+	SeekLT([]byte) bool
+	Valid() bool
+	Row() Row
+	Err() error
+	Close() error
+}
+
+// movesOf makes an iterator over the rows that are the model's.
+func movesOf(t testing.TB, s *Snapshot, o IteratorOptions) moves {
+	t.Helper()
+	if !s.db.options.Families {
+		return s.NewIterator(o)
+	}
+	f, err := s.db.Family(modelFamily)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.In(f).NewIterator(o)
+}
+
 // walker moves an iterator past rows that expired by the horizon, as a caller does.
 type walker struct {
 	model *model
-	it    *Iterator
+	it    moves
 }
 
 func (w *walker) move(first, on func() bool) bool {
