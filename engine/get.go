@@ -49,8 +49,6 @@ type read struct {
 	snapshot *Snapshot // nil for the present
 	query    rowcache.Query
 	into     bool // the caller has memory for the value
-	best     search
-	newest   bool // nothing that was visible when it looked is newer than what it looked for
 }
 
 func newRead(db *DB, s *Snapshot, key []byte, at Version) read {
@@ -63,7 +61,12 @@ func newRead(db *DB, s *Snapshot, key []byte, at Version) read {
 }
 
 func (r *read) run(dst []byte) (Row, bool, error) {
+	if r.absent() {
+		r.db.absence.note(r.query.Hash, true)
+		return Row{}, false, nil
+	}
 	if value, hit := r.cached(dst); hit {
+		r.db.absence.note(r.query.Hash, false)
 		if r.db.expired(r.query.FoundExpiry) {
 			return Row{}, false, nil
 		}
@@ -71,12 +74,14 @@ func (r *read) run(dst []byte) (Row, bool, error) {
 			Key: r.query.Key, Value: value, Version: Version(r.query.FoundVersion), ExpiryMillis: r.query.FoundExpiry,
 		}, true, nil
 	}
-	row, ok, err := r.stored(dst)
+	var s search
+	row, ok, err := r.stored(&s, dst)
+	r.db.absence.note(r.query.Hash, !ok)
 	if ok && r.db.expired(row.ExpiryMillis) {
 		return Row{}, false, nil
 	}
 	if ok {
-		r.keep(row.Value)
+		r.keep(&s, row.Value)
 	}
 	return row, ok, err
 }
@@ -100,18 +105,14 @@ func (r *read) cached(dst []byte) ([]byte, bool) {
 }
 
 // stored looks into memory and tables.
-func (r *read) stored(dst []byte) (Row, bool, error) {
-	v, a, err := r.acquire()
+func (r *read) stored(s *search, dst []byte) (Row, bool, error) {
+	v, a, newest, err := r.acquire()
 	if err != nil {
 		return Row{}, false, err
 	}
 	defer v.unref()
-	r.best = search{
-		at:        record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence},
-		hash:      r.query.Hash,
-		unordered: a.unordered,
-	}
-	s := &r.best
+	s.at = record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence}
+	s.hash, s.unordered, s.newest = r.query.Hash, a.unordered, newest
 	if !v.searchMemory(s) {
 		if err := v.searchTables(s); err != nil {
 			return Row{}, false, err
@@ -127,34 +128,30 @@ func (r *read) stored(dst []byte) (Row, bool, error) {
 	return Row{Key: r.query.Key, Value: value, Version: Version(s.best.Version), ExpiryMillis: s.best.Expiry}, true, nil
 }
 
-// acquire gives the view to look into, and what to see of it.
-func (r *read) acquire() (*view, *applied, error) {
+// acquire gives the view to look into, what to see of it, and whether that is the newest of all.
+func (r *read) acquire() (v *view, a *applied, newest bool, err error) {
 	at := Version(r.query.Version)
 	if s := r.snapshot; s != nil {
-		v, err := s.acquire(at)
-		if err != nil {
-			return nil, nil, err
+		if v, err = s.acquire(at); err != nil {
+			return nil, nil, false, err
 		}
-		r.newest = at >= s.applied.version && s.applied == r.db.applied.Load()
-		return v, s.applied, nil
+		return v, s.applied, at >= s.applied.version && s.applied == r.db.applied.Load(), nil
 	}
-	v := r.db.acquire()
-	if v == nil {
-		return nil, nil, ErrClosed
+	if v = r.db.acquire(); v == nil {
+		return nil, nil, false, ErrClosed
 	}
 	// Loaded after the view: see E2.
-	a := r.db.applied.Load()
+	a = r.db.applied.Load()
 	if at < r.db.floorOf(a) {
 		v.unref()
-		return nil, nil, ErrSnapshotTooOld
+		return nil, nil, false, ErrSnapshotTooOld
 	}
-	r.newest = at >= a.version
-	return v, a, nil
+	return v, a, at >= a.version, nil
 }
 
 // keep gives the row to the cache, if it comes from a table and is the newest one of its key. Those in memory are found by hash as fast.
-func (r *read) keep(value []byte) {
-	if b := &r.best; r.newest && b.inTable {
+func (r *read) keep(b *search, value []byte) {
+	if b.newest && b.inTable {
 		r.db.rows.Fill(&r.query, &rowcache.Row{Version: b.best.Version, Sequence: b.best.Sequence, Expiry: b.best.Expiry, Value: value})
 	}
 }
@@ -193,6 +190,7 @@ type search struct {
 	best      record.Row
 	found     bool
 	inTable   bool // best is in a table
+	newest    bool // nothing that was visible when it looked is newer than what it looks for
 }
 
 // take considers a row; it reports whether the search is over.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/walk"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -29,6 +30,7 @@ type Iterator struct {
 	valid     bool
 	direction record.Direction
 	row       Row
+	run       *table.Cursor // stands at the current row, and goes over those that no other place has a part in; nil for none
 }
 
 // NewIterator makes an iterator over what the snapshot sees, which stands nowhere. It may be used
@@ -67,7 +69,7 @@ func (it *Iterator) Last() bool {
 	if it.err != nil {
 		return false
 	}
-	it.direction = record.Backward
+	it.direction, it.run = record.Backward, nil
 	if it.bounded {
 		return it.findBackward(it.walk.SeekFirstOf(it.walk.End, record.Backward))
 	}
@@ -82,7 +84,7 @@ func (it *Iterator) SeekGE(key []byte) bool {
 	if bytes.Compare(key, it.walk.Start) < 0 {
 		key = it.walk.Start
 	}
-	it.direction = record.Forward
+	it.direction, it.run = record.Forward, nil
 	return it.findForward(it.walk.SeekFirstOf(key, record.Forward))
 }
 
@@ -94,12 +96,18 @@ func (it *Iterator) SeekLT(key []byte) bool {
 	if it.bounded && bytes.Compare(key, it.walk.End) > 0 {
 		key = it.walk.End
 	}
-	it.direction = record.Backward
+	it.direction, it.run = record.Backward, nil
 	return it.findBackward(it.walk.SeekFirstOf(key, record.Backward))
 }
 
 // Next goes to the next key.
 func (it *Iterator) Next() bool {
+	if it.run != nil {
+		if it.run.StepRun(&it.row.Key, &it.row.Value, (*uint64)(&it.row.Version)) {
+			return true
+		}
+		it.endRun()
+	}
 	if !it.valid {
 		return false
 	}
@@ -109,6 +117,12 @@ func (it *Iterator) Next() bool {
 		return it.findForward(it.walk.SeekLastOfKey())
 	}
 	return it.findForward(it.walk.SkipKey())
+}
+
+// endRun goes on as if the run's rows had come one by one.
+func (it *Iterator) endRun() {
+	it.walk.Key = append(it.walk.Key[:0], it.run.Row().User...)
+	it.run = nil
 }
 
 // findForward finds, from a row on, the first key that has a row to show. The cursor stands at the row.
@@ -127,6 +141,7 @@ func (it *Iterator) findForward(r *record.Row) bool {
 		w.Key = append(w.Key[:0], r.User...)
 		if r.Kind == record.Put && !it.db.expired(r.Expiry) {
 			it.show(r, r.Value)
+			it.run = w.Run(&it.at)
 			return true
 		}
 		r = w.SkipKey()
@@ -148,6 +163,10 @@ func (it *Iterator) Prev() bool {
 		return false
 	}
 	w := it.walk
+	if it.run != nil {
+		it.run.FinishRun()
+		it.endRun()
+	}
 	if it.direction == record.Forward {
 		it.direction = record.Backward
 		return it.findBackward(w.SeekFirstOf(w.Key, record.Backward))
@@ -202,7 +221,7 @@ func (it *Iterator) Close() error {
 	if it.walk != nil {
 		it.walk.Give()
 		it.view.unref()
-		it.view, it.walk, it.valid = nil, nil, false
+		it.view, it.walk, it.run, it.valid = nil, nil, nil, false
 		it.err = ErrClosed
 	}
 	return err

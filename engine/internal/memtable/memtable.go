@@ -234,6 +234,9 @@ func (m *Memtable) row(row uint32, r *record.Row) {
 	r.Version, r.Sequence = t.Version, t.Sequence
 }
 
+// Has reports whether a user key has any row.
+func (m *Memtable) Has(user []byte) bool { return !m.Empty() && m.find(user) != none }
+
 // Get finds the newest row of a user key with a version and a sequence not above at's.
 func (m *Memtable) Get(at record.Key, r *record.Row) bool {
 	for row := m.find(at.User); row != none; row = m.older(row) {
