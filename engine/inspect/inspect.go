@@ -3,6 +3,7 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"strconv"
@@ -92,12 +93,12 @@ func File(name string, visit func(*Item) error) error {
 }
 
 func showManifest(dir string, visit func(*Item) error) error {
-	if _, err := vfs.ReadFile(vfs.OS(), dir+"/"+manifest.Name); err != nil {
-		return err
-	}
 	m, err := manifest.Load(vfs.OS(), dir)
 	if err != nil {
 		return err
+	}
+	if m == nil {
+		return &fs.PathError{Op: "open", Path: dir + "/" + manifest.Name, Err: fs.ErrNotExist}
 	}
 	i := &Item{Kind: "manifest"}
 	for _, f := range []Field{

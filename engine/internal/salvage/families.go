@@ -45,7 +45,7 @@ func (r *repair) nameFamilies(ctx context.Context) error {
 	}
 	m := memtable.New(len(refs))
 	m.Add(rows, refs, 1) // each family had a row and an entry, so there have been so many sequences
-	r.named = &source{name: "families", memory: func() record.Cursor { return m.NewCursor() }}
+	r.named = &source{name: "families", memory: m}
 	r.memories = append(r.memories, r.named)
 	return nil
 }

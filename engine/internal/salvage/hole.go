@@ -6,6 +6,8 @@ import (
 	"syscall"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 )
@@ -20,7 +22,7 @@ type source struct {
 	level  int
 	size   uint64
 	table  *table.Reader // nil for memory, and for a table of which nothing can be read
-	memory func() record.Cursor
+	memory *memtable.Memtable
 
 	damage error
 	hole   *hole // what is lost of the table
@@ -40,13 +42,24 @@ func (s *source) readable() bool { return s.table != nil || s.memory != nil }
 // cursor walks forward over what is left.
 func (s *source) cursor() record.Cursor {
 	if s.memory != nil {
-		return s.memory()
+		return s.memory.NewCursor()
 	}
 	c := s.table.NewCursor(false).Singly()
 	if s.hole == nil {
 		return c
 	}
 	return &holed{inner: c, hole: s.hole}
+}
+
+// ranges are the range tombstones: a table that can be opened has all of its own.
+func (s *source) ranges() []rangedel.Tombstone {
+	switch {
+	case s.memory != nil:
+		return s.memory.Ranges().All()
+	case s.table != nil:
+		return s.table.Ranges().All()
+	}
+	return nil
 }
 
 // check reads all of a table and finds the hole, if there is one.
