@@ -88,3 +88,33 @@ func repairWith(t *testing.T, what string, disk *vfs.Mem, first int, b bursts, h
 		return nil, nil
 	}
 }
+
+// TestADamagedByteCostsARepairOneBlock: what lies before the block and behind it is there (SV3).
+func TestADamagedByteCostsARepairOneBlock(t *testing.T) {
+	const rows, valueBytes = 2000, 100
+	disk := vfs.NewMem()
+	o := small(disk)
+	o.Compression, o.MemtableBytes, o.TableBytes = CompressionNone, 4<<20, 4<<20
+	db := mustOpen(t, "db", o)
+	apply(t, db, func(b *Batch) {
+		for i := range rows {
+			b.Put(fmt.Appendf(nil, "key%05d", i), make([]byte, valueBytes), 0, 0)
+		}
+	})
+	mustClose(t, db)
+	for _, part := range []int{10, 3, 2} {
+		damaged := disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepAll})
+		b := readFile(t, damaged, "db/000001.table")
+		b[len(b)/part] ^= 1
+		overwrite(t, damaged, "db/000001.table", b)
+		o := o
+		o.FS = damaged
+		if _, err := Repair(t.Context(), "db", o); err != nil {
+			t.Fatal(err)
+		}
+		left := len(rowsIn(t, damaged))
+		if lost := rows - left; lost == 0 || lost > 2*o.BlockBytes/valueBytes {
+			t.Fatalf("%d of %d rows are lost for one byte, blocks have about %d", lost, rows, o.BlockBytes/valueBytes)
+		}
+	}
+}

@@ -81,6 +81,22 @@ const (
 	EngineLogSkipSync Bug = "engine-log-skip-sync"
 	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
 	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
+	// EngineRepairSkipSync does not sync the names of the tables that a repair made before it commits them.
+	EngineRepairSkipSync Bug = "engine-repair-skip-sync"
+	// EngineRepairStopsAtDamage takes nothing of a damaged table behind the damage.
+	EngineRepairStopsAtDamage Bug = "engine-repair-stops-at-damage"
+	// EngineRepairSaysNothing does not list the keys that may show a deleted value after a repair.
+	EngineRepairSaysNothing Bug = "engine-repair-says-nothing"
+	// EngineRepairTrustsReads takes every read that fails for damage, though it succeeds at the next one.
+	EngineRepairTrustsReads Bug = "engine-repair-trusts-reads"
+	// EngineRepairForgetsFamilies leaves the rows of a family without a name whose entry is lost.
+	EngineRepairForgetsFamilies Bug = "engine-repair-forgets-families"
+	// EngineReadOnlyRemoves removes what a crash left behind also when a store is opened for reading only.
+	EngineReadOnlyRemoves Bug = "engine-read-only-removes"
+	// EngineReadOnlySkipsLog leaves the log out when a store is opened for reading only.
+	EngineReadOnlySkipsLog Bug = "engine-read-only-skips-log"
+	// EngineReadOnlyUnlocked lets a writer open a store beside those who read it.
+	EngineReadOnlyUnlocked Bug = "engine-read-only-unlocked"
 	// EngineTxSkipMemtable validates transactions of the engine against tables only.
 	EngineTxSkipMemtable Bug = "engine-tx-skip-memtable"
 	// EngineTxSkipStaged validates transactions of the engine only if something became visible since they began.
@@ -178,6 +194,14 @@ var Claims = []Claim{
 	{EngineStampNotOdd, "engine", "TestARowThatIsReadWhileABatchIsPublishedIsNotCached"},
 	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
 	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
+	{EngineRepairSkipSync, "engine", "TestACrashDuringARepairLeavesADirectoryThatIsRepaired"},
+	{EngineRepairStopsAtDamage, "engine", "TestADamagedByteCostsARepairOneBlock"},
+	{EngineRepairSaysNothing, "engine", "TestDeletedKeysDoNotComeBackUnsaid"},
+	{EngineRepairTrustsReads, "engine", "TestARepairOfADiskThatFailsAtTimesLosesNothing"},
+	{EngineRepairForgetsFamilies, "engine", "TestRowsOfAFamilyWhoseEntryIsLostGetAName"},
+	{EngineReadOnlyRemoves, "engine", "TestAStoreOpenForReadingShowsEverythingAndChangesNothing"},
+	{EngineReadOnlySkipsLog, "engine", "TestAStoreOpenForReadingShowsEverythingAndChangesNothing"},
+	{EngineReadOnlyUnlocked, "engine", "TestManyReadAtATimeAndAWriterIsKeptOut"},
 	{EngineTxSkipMemtable, "engine", "TestBankTransfersLoseNothing"},
 	{EngineTxSkipStaged, "engine", "TestABatchThatWaitsForTheLogIsAConflict"},
 	{EngineTxSkipRanges, "engine", "TestSerializableTransactionsHaveNoCycle"},

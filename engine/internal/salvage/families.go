@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/family"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // catalog is what is left of the rows that list families.
@@ -21,7 +22,7 @@ type catalog struct {
 // nameFamilies gives an entry to each family of which there are rows and no entry: nobody could read or drop them. The catalog and
 // those rows lie in blocks, or files, of their own, so that one can be lost without the other.
 func (r *repair) nameFamilies(ctx context.Context) error {
-	if !r.base.Families {
+	if !r.base.Families || seededbug.Enabled(seededbug.EngineRepairForgetsFamilies) {
 		return nil
 	}
 	c, err := r.readCatalog(ctx)

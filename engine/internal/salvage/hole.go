@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // isDamage tells damage, which is salvaged, from failures such as a missing permission, which end the repair.
@@ -74,6 +75,9 @@ func (s *source) check(ctx context.Context) error {
 		return err // if there is none the rows are whole: only what is told about them is not
 	}
 	after, err := s.walk(record.Backward)
+	if seededbug.Enabled(seededbug.EngineRepairStopsAtDamage) {
+		after = nil
+	}
 	switch {
 	case err == nil:
 		return unsteady(s.name, s.damage)
