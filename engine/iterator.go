@@ -23,6 +23,7 @@ type IteratorOptions struct {
 type Iterator struct {
 	db        *DB
 	view      *view
+	ranges    walk.Ranges
 	walk      *walk.Walk // nil once closed, and when there is nothing to walk over
 	at        record.Key // User unused: the version and sequence to read at
 	bounded   bool       // there is an end
@@ -54,10 +55,13 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 	it.bounded = o.End != nil
 	it.view, it.walk = v, walk.Take(o.Start, o.End)
 	it.walk.AddMemory(v.memory)
+	it.ranges.AddMemory(v.memory)
 	for _, s := range v.sealed {
 		it.walk.AddMemory(s.memory)
+		it.ranges.AddMemory(s.memory)
 	}
 	it.walk.AddTables(v.set)
+	it.ranges.AddTables(v.set, o.Start, o.End)
 	it.walk.Begin()
 }
 
@@ -139,9 +143,11 @@ func (it *Iterator) findForward(r *record.Row) bool {
 			continue
 		}
 		w.Key = append(w.Key[:0], r.User...)
-		if r.Kind == record.Put && !it.db.expired(r.Expiry) {
+		if r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r) {
 			it.show(r, r.Value)
-			it.run = w.Run(&it.at)
+			if it.ranges.None() {
+				it.run = w.Run(&it.at)
+			}
 			return true
 		}
 		r = w.SkipKey()
@@ -149,6 +155,9 @@ func (it *Iterator) findForward(r *record.Row) bool {
 	it.err = w.Cursor.Err()
 	return false
 }
+
+// hides reports whether a range tombstone makes the key of a row absent.
+func (it *Iterator) hides(r *record.Row) bool { return !it.ranges.None() && it.ranges.Hides(r, &it.at) }
 
 // show makes a row current. Its value is valid until the cursor moves or for longer.
 func (it *Iterator) show(r *record.Row, value []byte) {
@@ -200,7 +209,7 @@ func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 		if r.Version <= it.at.Version && r.Sequence <= it.at.Sequence {
 			w.Value = append(w.Value[:0], r.Value...)
 			it.show(r, w.Value)
-			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry)
+			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r)
 		}
 	}
 	return r

@@ -168,7 +168,7 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 func (db *DB) appendLocked(b *Batch, next *applied) {
 	if db.log == nil {
 		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
-		db.publish(next, db.write.hashes)
+		db.publish(next, db.write.hashes, b.ranges > 0)
 		return
 	}
 	if db.options.Log == LogInterval {
@@ -179,7 +179,7 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 	db.write.logBytes += db.log.Append(&db.write.record, next)
 	db.write.record = wal.Batch{}
 	if db.options.Log == LogInterval {
-		db.publish(next, db.write.hashes)
+		db.publish(next, db.write.hashes, b.ranges > 0)
 	}
 }
 
@@ -187,7 +187,8 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 func (db *DB) logged(state any, synced bool) {
 	a := state.(*applied)
 	if db.options.Log != LogInterval {
-		db.publish(a, db.pending.take(a.batch))
+		hashes, ranged := db.pending.take(a.batch)
+		db.publish(a, hashes, ranged)
 	}
 	if synced {
 		db.synced.Store(a)

@@ -262,7 +262,7 @@ func (db *DB) openTable(number, size uint64) (*levels.Table, error) {
 		return nil, corrupt.Shape(name, 0, "length of file", size, r.Size())
 	}
 	return &levels.Table{
-		Number: number, Size: size, Properties: r.Properties(), Reader: r, Released: db.release,
+		Number: number, Size: size, Properties: r.Properties(), Reader: r, Ranges: r.Ranges(), Released: db.release,
 	}, nil
 }
 

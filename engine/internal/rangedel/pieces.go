@@ -28,12 +28,14 @@ func Join(list []Tombstone) []Tombstone {
 	return joined
 }
 
-// Cut gives the pieces of a sorted list that cover keys up to one, that included, and those that cover keys behind it (RD2).
+// Cut gives the pieces of a sorted list that cover keys up to one, that included, and those that cover keys behind it (RD2). Both are
+// sorted.
 func Cut(list []Tombstone, last []byte) (upTo, behind []Tombstone) {
 	next := append(bytes.Clone(last), 0) // the key behind the last one
 	for i, t := range list {
 		if bytes.Compare(t.Start, last) > 0 {
-			return upTo, append(behind, list[i:]...)
+			behind = append(behind, list[i:]...)
+			break
 		}
 		if bytes.Compare(t.End, next) > 0 {
 			rest := t
@@ -42,6 +44,7 @@ func Cut(list []Tombstone, last []byte) (upTo, behind []Tombstone) {
 		}
 		upTo = append(upTo, t)
 	}
+	slices.SortFunc(behind, func(a, b Tombstone) int { return Compare(&a, &b) })
 	return upTo, behind
 }
 
