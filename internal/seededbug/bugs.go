@@ -51,6 +51,12 @@ const (
 	EngineCheckpointWithoutSync Bug = "engine-checkpoint-without-sync"
 	// EngineDropTombstone drops a tombstone above a row that it hides.
 	EngineDropTombstone Bug = "engine-drop-tombstone"
+	// EngineRangeSkipTables has point reads look for range tombstones in memory only.
+	EngineRangeSkipTables Bug = "engine-range-skip-tables"
+	// EngineRangeCutShort ends a range tombstone with the table in which it is cut, so that keys behind that come back.
+	EngineRangeCutShort Bug = "engine-range-cut-short"
+	// EngineRangeKeepRows leaves the rows in the row cache that a range tombstone deletes.
+	EngineRangeKeepRows Bug = "engine-range-keep-rows"
 	// EngineDropByPresentHorizon has a compaction drop rows by a horizon that a crash would take back.
 	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
@@ -177,6 +183,9 @@ var Claims = []Claim{
 	{EngineFlushLosesLastRow, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineCheckpointWithoutSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineRangeSkipTables, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineRangeCutShort, "engine", "TestARangeTombstoneIsCutWhereTablesAre"},
+	{EngineRangeKeepRows, "engine", "TestARowInTheCacheGoesWithItsRange"},
 	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineForgetUnordered, "engine", "TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore"},
