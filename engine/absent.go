@@ -34,10 +34,10 @@ func (a *absence) note(hash uint64, absent bool) {
 
 func (a *absence) likely() bool { return a.level.Load() >= absenceMuch }
 
-// absent reports that there is no row of the key of a read of the present, if memory and filters are sure of that. It takes no reference: they
+// absent reports that there is no row of the key, if it is the newest one that is asked for, and memory and filters are sure of that. It takes no reference: they
 // are memory that the collector keeps, and a file is not touched. What was visible before is in the view (E2).
 func (r *read) absent() bool {
-	if r.snapshot != nil || r.query.Version != record.MaxVersion || !r.db.absence.likely() {
+	if r.snapshot != nil || r.query.Version != record.MaxVersion {
 		return false
 	}
 	v := r.db.view.Load()

@@ -71,7 +71,8 @@ func TestARowThatWasReadBeforeABatchIsNotCachedAfterIt(t *testing.T) {
 					putOne(t, db, "key", "new", 0)
 				}
 			}
-			r := newRead(db, nil, []byte("key"), MaxVersion)
+			var r read
+			r.begin(db, nil, []byte("key"), MaxVersion)
 			if _, hit := r.cached(nil); hit {
 				t.Fatal("nothing was read yet")
 			}
