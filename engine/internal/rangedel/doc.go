@@ -21,6 +21,6 @@
 //
 // Invariants:
 //
-//	RD1 a set never changes.
-//	RD2 what covers a key among the pieces of a tombstone is one piece: cutting and joining change no answer.
+//	RG1 a set never changes.
+//	RG2 what covers a key among the pieces of a tombstone is one piece: cutting and joining change no answer.
 package rangedel

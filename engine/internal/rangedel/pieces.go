@@ -28,7 +28,7 @@ func Join(list []Tombstone) []Tombstone {
 	return joined
 }
 
-// Cut gives the pieces of a sorted list that cover keys up to one, that included, and those that cover keys behind it (RD2). Both are
+// Cut gives the pieces of a sorted list that cover keys up to one, that included, and those that cover keys behind it (RG2). Both are
 // sorted.
 func Cut(list []Tombstone, last []byte) (upTo, behind []Tombstone) {
 	next := append(bytes.Clone(last), 0) // the key behind the last one

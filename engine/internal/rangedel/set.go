@@ -41,7 +41,7 @@ func Compare(a, b *Tombstone) int {
 	return cmp.Compare(b.Sequence, a.Sequence)
 }
 
-// Set is tombstones that can be searched. Nil is the empty one. Immutable (RD1).
+// Set is tombstones that can be searched. Nil is the empty one. Immutable (RG1).
 type Set struct {
 	trees []*tree // the larger ones first
 	count int
