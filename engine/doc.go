@@ -64,6 +64,14 @@
 // further ado. Which families there are is rows of that tree. DropFamily marks such a row and flushes; from then on
 // flushes and compactions leave the rows out, and the compaction loop rewrites every table that may have some.
 //
+// # Deleted ranges
+//
+// Batch.DeleteRange adds one row, a range tombstone, which stands for a tombstone of each key in its range (package rangedel). It has a version
+// and a sequence as any row; memtables and tables keep it apart from rows. A read takes the newest one that covers its key, in each place
+// where it looks, for one more row of that key; so does a flush or a compaction for each row, which then keeps or drops rows and tombstones by the rules of
+// package retain. Where there are none it costs a look at a pointer. A table of which a range tombstone in another table hides everything, from
+// every snapshot, is dropped without being read. The row cache cannot tell which of its rows are in a range, so it forgets all.
+//
 // # Expiry
 //
 // With Options.Clock a row is absent from the millisecond of its expiry on, for every read. Each batch carries the time into the
