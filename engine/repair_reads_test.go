@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -116,5 +117,49 @@ func TestADamagedByteCostsARepairOneBlock(t *testing.T) {
 		if lost := rows - left; lost == 0 || lost > 2*o.BlockBytes/valueBytes {
 			t.Fatalf("%d of %d rows are lost for one byte, blocks have about %d", lost, rows, o.BlockBytes/valueBytes)
 		}
+	}
+}
+
+// TestARepairKeepsRangeTombstones: keys that a range deleted stay deleted, however many tables it is cut into.
+func TestARepairKeepsRangeTombstones(t *testing.T) {
+	for _, withManifest := range []bool{true, false} {
+		disk := vfs.NewMem()
+		o := small(disk)
+		o.CompactCount, o.StopCount, o.MemtableBytes, o.TableBytes, o.RetainVersions = 64, 65, 1<<20, 64<<10, true
+		db := mustOpen(t, "db", o)
+		fill := func(what string) {
+			apply(t, db, func(b *Batch) {
+				for i := range 600 {
+					b.Put(fmt.Appendf(nil, "%s%04d", what, i), bytes.Repeat([]byte(what), 300), 0, 0)
+				}
+			})
+			if err := db.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fill("k")
+		apply(t, db, func(b *Batch) { b.DeleteRange([]byte("k0100"), []byte("k0500"), 0) })
+		fill("z") // in the table of the range, to have a block that is damaged
+		mustClose(t, db)
+		if withManifest {
+			b := readFile(t, disk, "db/000002.table")
+			b[len(b)/2] ^= 1
+			overwrite(t, disk, "db/000002.table", b)
+		} else if err := disk.Remove("db/MANIFEST"); err != nil {
+			t.Fatal(err)
+		}
+		report, err := Repair(t.Context(), "db", o)
+		if err != nil || !report.Changed {
+			t.Fatalf("%+v, %v", report, err)
+		}
+		db = mustOpen(t, "db", o)
+		for i := range 600 {
+			key := fmt.Appendf(nil, "k%04d", i)
+			_, ok, err := db.Get(key, MaxVersion)
+			if err != nil || ok != (i < 100 || i >= 500) {
+				t.Fatalf("with a manifest %v: %s is there: %v, %v", withManifest, key, ok, err)
+			}
+		}
+		mustClose(t, db)
 	}
 }

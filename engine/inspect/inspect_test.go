@@ -39,6 +39,7 @@ func newDirectory(t *testing.T) *directory {
 			b.Put([]byte(key), []byte(value), 0, uint64(i%3)*1_000_000)
 		}
 		b.Delete([]byte("key0000"), 0)
+		b.DeleteRange([]byte("key2"), []byte("key3"), 0)
 		b.SetPosition(engine.Position{Index: uint64(to), Term: 7})
 		if err := db.Apply(b); err != nil {
 			t.Fatal(err)
@@ -120,7 +121,7 @@ func TestEveryPieceOfAFileIsShown(t *testing.T) {
 				t.Errorf("%s: %v", name, kinds)
 			}
 		default:
-			if logs++; kinds["segment"] != 1 || kinds["damage"]+kinds["torn"] != 0 {
+			if logs++; kinds["segment"] != 1 || kinds["damage"]+kinds["torn"] != 0 || kinds["range"] != kinds["batch"] {
 				t.Errorf("%s: %v", name, kinds)
 			}
 		}
