@@ -20,8 +20,9 @@
 //  4. The compaction loop has tables merged downwards through the levels, or moves one that overlaps
 //     nothing there, and drops what nobody can ask for any more: package retain says what that is,
 //     package levels what to merge next. Several merges run at once if their keys or levels do not meet.
-//  5. Get asks the row cache, then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
-//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them.
+//  5. Get asks the row cache, or filters first where most reads find nothing (absent.go), then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
+//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them, and goes over
+//     what one table has to itself without the merge.
 //
 // # With a log
 //

@@ -7,7 +7,7 @@ import (
 )
 
 // run is the rows behind the current one of a cursor, in its block, that a walk forward may go over without asking what each of them
-// is: all of them are visible, none expires, and none of another cursor comes between them.
+// is: all of them are visible, none expires, and none of another cursor comes between them (B4).
 type run struct {
 	end      int    // of the rows
 	prefix   int    // length of what all keys begin with
@@ -20,7 +20,7 @@ type run struct {
 }
 
 // BeginRun makes the rest of the block a run, if a walk at a time sees all of its rows and none expires. It reports whether that has
-// any rows. The cursor must stand at a row, on its way forward, that the walk has taken.
+// any rows. The cursor must stand at a row, on its way forward, that the walk has taken. Range tombstones are the walk's to know of.
 func (c *Cursor) BeginRun(at *record.Key) bool {
 	p, b := &c.reader.properties, c.block
 	if c.direction != record.Forward || p.MaxVersion > at.Version || p.MaxSequence > at.Sequence ||
