@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -11,8 +12,12 @@ import (
 // putMany applies rows k000 up to, and without, a number.
 func putMany(t *testing.T, db *DB, count, bytes int) {
 	t.Helper()
-	for i := range count {
-		apply(t, db, func(b *Batch) { b.Put(fmt.Appendf(nil, "k%03d", i), noise[i:i+bytes], 0, 0) })
+	for start := 0; start < count; start += 20 {
+		apply(t, db, func(b *Batch) {
+			for i := start; i < start+20; i++ {
+				b.Put(fmt.Appendf(nil, "k%03d", i), noise[i:i+bytes], 0, 0)
+			}
+		})
 	}
 }
 
@@ -190,6 +195,50 @@ func TestARowInTheCacheGoesWithItsRange(t *testing.T) {
 		wantValue(t, db, "new")
 		mustClose(t, db)
 	}
+}
+
+// TestNoFillOfTheRowCacheOutlivesADeletedRange reads a row from several goroutines, which put it into the row cache, while its range is
+// deleted. RW1.
+func TestNoFillOfTheRowCacheOutlivesADeletedRange(t *testing.T) {
+	o := small(vfs.NewMem())
+	o.CompactCount, o.StopCount = 40, 64
+	db := mustOpen(t, "db", o)
+	defer mustClose(t, db)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 3 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, _, err := db.Get([]byte("key"), MaxVersion); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for n := range 60 {
+		value := fmt.Sprint(n)
+		putOne(t, db, "key", value, 0)
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			wantValue(t, db, value)
+		}
+		deleteRange(t, db, "a", "z")
+		for range 20 {
+			if row, ok, err := db.Get([]byte("key"), MaxVersion); ok || err != nil {
+				t.Fatalf("round %d: %q of a deleted range is read, %v", n, row.Value, err)
+			}
+		}
+	}
+	close(stop)
+	readers.Wait()
 }
 
 // TestARangeTombstoneHasTheTimeOfItsVersion deletes at versions in the middle of others.
