@@ -29,7 +29,7 @@ func TestARepairOfADiskThatFailsAtTimesLosesNothing(t *testing.T) {
 	before := tree(t, s.disk, "db")
 	for _, b := range []bursts{{1, 3}, {2, 1}, {3, 2}, {3, 3}, {3, 8}, {20, 4}} {
 		refused, changed := 0, 0
-		for first, hits := 1, 1; hits > 0; first++ {
+		for first, hits := 1, 1; hits > 0; first += min(slower, 4) {
 			disk := s.disk.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepAll})
 			what := fmt.Sprintf("reads fail from %d on, %d of %d", first, b.count, b.count+b.gap)
 			report, err := repairWith(t, what, disk, first, b, &hits)
