@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -20,6 +21,7 @@ type Batch struct {
 	err         error // the first row outside its limits
 	room        int   // of the buffer that the store kept
 	puts        int   // rows that are no tombstones
+	ranges      int   // rows that are range tombstones
 	waiter      wal.Waiter
 	raw         bool      // some key has no family
 	families    []*Family // of the other ones
@@ -45,19 +47,54 @@ func (b *Batch) Delete(key []byte, v Version) {
 	b.add(record.Delete, key, nil, v, 0)
 }
 
+// DeleteRange makes every key from start up to end, which is excluded, absent from version v on, whether it is there or not: as
+// a Delete of each of them would, at the cost of one row. Rows that the batch puts later, and those with a higher version, are
+// not affected. Version 0 is as in Put. An empty start is before all keys; a range without a key is refused with ErrRange.
+func (b *Batch) DeleteRange(start, end []byte, v Version) {
+	b.raw = true
+	b.addRange(start, end, v)
+}
+
+func (b *Batch) addRange(start, end []byte, v Version) {
+	if b.err != nil {
+		return
+	}
+	if b.err = checkRange(start, end); b.err == nil {
+		b.append(record.DeleteRange, start, end, v, 0)
+	}
+}
+
+// checkRange refuses a range outside its limits.
+func checkRange(start, end []byte) error {
+	switch {
+	case len(start) > MaxKeyBytes || len(end) > MaxKeyBytes:
+		return fmt.Errorf("range of keys of %d and %d bytes, limit %d: %w", len(start), len(end), MaxKeyBytes, ErrTooLarge)
+	case bytes.Compare(start, end) >= 0:
+		return ErrRange
+	}
+	return nil
+}
+
 func (b *Batch) add(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
 	if b.err != nil {
 		return
 	}
-	if b.err = checkRow(key, value); b.err != nil {
-		return
+	if b.err = checkRow(key, value); b.err == nil {
+		b.append(kind, key, value, v, expiryMillis)
 	}
+}
+
+// append adds a row that is within its limits.
+func (b *Batch) append(kind record.Kind, key, value []byte, v Version, expiryMillis uint64) {
 	if len(b.buf)+len(key)+len(value) > MaxBatchBytes {
 		b.err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchBytes, ErrTooLarge)
 		return
 	}
-	if kind == record.Put {
+	switch kind {
+	case record.Put:
 		b.puts++
+	case record.DeleteRange:
+		b.ranges++
 	}
 	if b.buf == nil && b.room > 0 {
 		b.buf = make([]byte, 0, b.room)

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/merge"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -74,6 +75,10 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 		db.counts.moves.Add(1)
 		return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, inputs), state: db.raiseFloor})
 	}
+	if p.Drop {
+		db.counts.covered.Add(uint64(len(inputs)))
+		return db.installEdit(edit{remove: inputs, state: db.raiseFloor})
+	}
 	var tables []*levels.Table
 	ended := db.mergeBegins(p, inputs)
 	defer func() { ended(totalBytes(tables), err) }()
@@ -83,10 +88,11 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 		present.HorizonVersion = uint64(db.applied.Load().horizon.Version)
 		h = &present
 	}
-	covered := func(user []byte) bool { return v.set.CoveredFrom(p.Output+1, user) }
-	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, covered, inputs)
+	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, v.set, p.Output+1, inputs)
+	rules.Ranges = rangesOf(inputs)
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output),
 		dropped: db.families.dropped.Load()}
+	out.ranges = out.needed(rules.KeepRanges())
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))
 	paced := p.OfZero() || db.options.CompactionCount == 1
@@ -123,6 +129,15 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	db.options.Logger.Debug("compacted", "dir", db.dir, "reason", p.Reason, "level", p.Level,
 		"output", p.Output, "inputs", len(inputs), "outputs", len(tables), "rows", at.rows)
 	return db.installEdit(edit{remove: inputs, add: placeAt(p.Output, tables), state: db.raiseFloor, dropped: out.dropped})
+}
+
+// rangesOf gathers the range tombstones of tables.
+func rangesOf(tables []*levels.Table) *rangedel.Set {
+	var all []rangedel.Tombstone
+	for _, t := range tables {
+		all = append(all, t.Ranges.All()...)
+	}
+	return rangedel.NewSet(all)
 }
 
 func rowsOf(tables []*levels.Table) (n uint64) {

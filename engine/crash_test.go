@@ -78,6 +78,7 @@ func (l *lineage) options(disk *vfs.Mem) Options {
 	sets := optionSets()
 	o := sets[l.random.IntN(len(sets))].Options
 	o.FS = disk
+	o.Families = false // batches of the model are raw
 	o.RetainVersions = l.versions || l.random.IntN(2) == 0
 	return o
 }

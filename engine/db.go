@@ -39,6 +39,7 @@ type DB struct {
 	applied  atomic.Pointer[applied]        // what is visible; stored under write, with a log by who leads it
 	synced   atomic.Pointer[applied]        // what the log is known to have after a crash; nil without one
 	durable  atomic.Pointer[manifest.State] // stored under install
+	absence  absence                        // stored by point reads, when what they find changes
 	nextFile atomic.Uint64
 	latest   atomic.Uint64               // the latest time in milliseconds that the store has used, with Options.Clock
 	failed   atomic.Pointer[FailedError] // the first failure; stored under mu

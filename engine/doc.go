@@ -20,8 +20,9 @@
 //  4. The compaction loop has tables merged downwards through the levels, or moves one that overlaps
 //     nothing there, and drops what nobody can ask for any more: package retain says what that is,
 //     package levels what to merge next. Several merges run at once if their keys or levels do not meet.
-//  5. Get asks the row cache, then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
-//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them.
+//  5. Get asks the row cache, or filters first where most reads find nothing (absent.go), then looks into the memtable, the sealed ones, level 0 from the newest, then one table per
+//     level. What it finds in a table as the newest row of its key it gives to the row cache. An Iterator merges all of them, and goes over
+//     what one table has to itself without the merge.
 //
 // # With a log
 //
@@ -63,6 +64,14 @@
 // the interface sees one tree of keys, so batches, transactions, flushes, checkpoints and crashes are atomic across families without
 // further ado. Which families there are is rows of that tree. DropFamily marks such a row and flushes; from then on
 // flushes and compactions leave the rows out, and the compaction loop rewrites every table that may have some.
+//
+// # Deleted ranges
+//
+// Batch.DeleteRange adds one row, a range tombstone, which stands for a tombstone of each key in its range (package rangedel). It has a version
+// and a sequence as any row; memtables and tables keep it apart from rows. A read takes the newest one that covers its key, in each place
+// where it looks, for one more row of that key; so does a flush or a compaction for each row, which then keeps or drops rows and tombstones by the rules of
+// package retain. Where there are none it costs a look at a pointer. A table of which a range tombstone in another table hides everything, from
+// every snapshot, is dropped without being read. The row cache cannot tell which of its rows are in a range, so it forgets all.
 //
 // # Expiry
 //

@@ -23,6 +23,8 @@ var (
 	// ErrTooLarge is returned by Apply for a key, a value or a batch over its limit, and for an
 	// empty key.
 	ErrTooLarge = errors.New("key, value or batch is outside its limits")
+	// ErrRange is returned by Apply for a range of keys without one: its start must be before its end.
+	ErrRange = errors.New("range of keys is empty, its start must be before its end")
 	// ErrDiskFull is returned by Apply when there is no room on the disk: for the record in the log, or for the memtables that wait to be
 	// written. Nothing has changed, and reads go on: make room, and apply again. Flush, Compact and Close return it when
 	// what they want written finds no room. The store tries again by itself. Batches of deletes alone are still taken

@@ -89,6 +89,20 @@ func (b FamilyBatch) PutTTL(key, value []byte, ttl time.Duration) {
 // Delete makes a key absent.
 func (b FamilyBatch) Delete(key []byte) { b.add(record.Delete, key, nil, 0, nil) }
 
+// DeleteRange makes every key of the family from start up to end absent, as Batch.DeleteRange does with version 0. A nil end is the end of
+// the family.
+func (b FamilyBatch) DeleteRange(start, end []byte) {
+	if err := b.f.check(b.f.db); err != nil {
+		if b.b.err == nil {
+			b.b.err = err
+		}
+		return
+	}
+	b.b.families = addFamily(b.b.families, b.f)
+	o := b.f.bounds(IteratorOptions{Start: start, End: end})
+	b.b.addRange(o.Start, o.End, 0)
+}
+
 func (b FamilyBatch) add(kind record.Kind, key, value []byte, expiryMillis uint64, err error) {
 	if err == nil {
 		err = b.f.checkKey(b.f.db, key)
@@ -211,6 +225,16 @@ func (t FamilyTx) PutTTL(key, value []byte, ttl time.Duration) error {
 
 // Delete is as Tx.Delete.
 func (t FamilyTx) Delete(key []byte) error { return t.write(record.Delete, key, nil, 0) }
+
+// DeleteRange is as Tx.DeleteRange. A nil end is the end of the family.
+func (t FamilyTx) DeleteRange(start, end []byte) error {
+	if err := t.f.check(t.t.db); err != nil {
+		return err
+	}
+	t.t.families = addFamily(t.t.families, t.f)
+	o := t.f.bounds(IteratorOptions{Start: start, End: end})
+	return t.t.deleteRange(o.Start, o.End)
+}
 
 func (t FamilyTx) write(kind record.Kind, key, value []byte, expiryMillis uint64) error {
 	if err := t.f.checkKey(t.t.db, key); err != nil {

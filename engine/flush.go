@@ -6,6 +6,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -65,8 +66,10 @@ func (db *DB) flush(s *sealed) (err error) {
 	log := db.log // Open goes on, and begins one, as soon as the last flush of its replay is installed
 	v := db.acquire()
 	defer v.unref()
-	rules := db.rules(s.applied.horizon, func(user []byte) bool { return v.set.CoveredFrom(0, user) }, nil)
+	rules := db.rules(s.applied.horizon, v.set, 0, nil)
+	rules.Ranges = s.memory.Ranges()
 	out := &outputs{db: db, filter: retain.New(rules), dropped: db.families.dropped.Load()}
+	out.ranges = out.needed(rules.KeepRanges())
 	c := s.memory.NewCursor()
 	at, all := stride{}, float64(s.memory.Rows())
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
@@ -121,14 +124,15 @@ func (db *DB) flush(s *sealed) (err error) {
 
 // rules say what a flush or a compaction must keep. The horizon is one that is durable, or becomes
 // so with the result: after a crash the caller applies again from the durable position on, and must
-// then find everything that it found the first time (E4). covered tells whether older rows of a
-// key may lie in deeper places; inputs are the tables that the filter sees.
-func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.Table) retain.Rules {
+// then find everything that it found the first time (E4). Older rows of a key may lie in the tables of the
+// set from a level on; inputs are the tables that the filter sees.
+func (db *DB) rules(h Horizon, set *levels.Set, from int, inputs []*levels.Table) retain.Rules {
 	r := retain.Rules{
 		Snapshots:    db.snapshots.sequences(),
 		Version:      uint64(h.Version),
 		ExpiryMillis: h.ExpiryMillis,
-		Hides:        func(user []byte, _ uint64) bool { return covered(user) },
+		Hides:        func(user []byte, _ uint64) bool { return set.CoveredFrom(from, user) },
+		HidesIn:      func(t *rangedel.Tombstone) bool { return set.MeetsFrom(from, t.Start, t.End) },
 	}
 	if seededbug.Enabled(seededbug.EngineForgetSnapshots) {
 		r.Snapshots = nil
@@ -138,7 +142,12 @@ func (db *DB) rules(h Horizon, covered func(user []byte) bool, inputs []*levels.
 	}
 	if db.unordered() {
 		r.Hides = func(user []byte, version uint64) bool {
-			return covered(user) || db.lowerElsewhere(user, version, inputs)
+			return set.CoveredFrom(from, user) ||
+				db.lowerElsewhere(version, inputs, func(t *levels.Table) bool { return t.Covers(user) })
+		}
+		r.HidesIn = func(t *rangedel.Tombstone) bool {
+			return set.MeetsFrom(from, t.Start, t.End) ||
+				db.lowerElsewhere(t.Version, inputs, func(u *levels.Table) bool { return u.Meets(t.Start, t.End) })
 		}
 	}
 	return r
@@ -153,17 +162,17 @@ func (db *DB) unordered() bool {
 	return db.applied.Load().unordered
 }
 
-// lowerElsewhere reports whether a newer row of a lower version may exist: only in a store whose
+// lowerElsewhere reports whether a newer row of a lower version may exist, in memory or in a table where the keys may be: only in a store whose
 // versions are unordered. Memory and tables are looked at in one view, or a flush between the two
 // looks would hide a row. Rows still to come are not below a durable horizon.
-func (db *DB) lowerElsewhere(user []byte, version uint64, inputs []*levels.Table) bool {
+func (db *DB) lowerElsewhere(version uint64, inputs []*levels.Table, there func(*levels.Table) bool) bool {
 	v := db.view.Load()
 	if v.leastVersionInMemory() < version {
 		return true
 	}
 	for _, tables := range v.set.Levels {
 		for _, t := range tables {
-			if t.Properties.MinVersion < version && t.Covers(user) && !slices.Contains(inputs, t) {
+			if t.Properties.MinVersion < version && there(t) && !slices.Contains(inputs, t) {
 				return true
 			}
 		}

@@ -5,8 +5,11 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/rowcache"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // copyLimit is up to where Get copies a value. A smaller one lies among other rows, which a
@@ -16,30 +19,38 @@ const copyLimit = 64 << 10
 // Get reads the newest row of a key with a version not above at. The row's bytes are read-only
 // and stay good. A tombstone is no row; an expired row is one. Reads at a version that is not
 // kept fail with ErrSnapshotTooOld, at MaxVersion never. With Options.Clock an expired row is none, either.
-func (db *DB) Get(key []byte, at Version) (Row, bool, error) {
-	r := newRead(db, nil, key, at)
-	return r.cloned(r.run(nil))
+func (db *DB) Get(key []byte, at Version) (row Row, ok bool, err error) {
+	var r read
+	r.begin(db, nil, key, at)
+	ok, err = r.run(nil, &row)
+	return cloned(row, ok, err)
 }
 
 // GetInto is Get into memory of the caller's: the row's value is dst[:0] with the value appended, and its key is key itself. It allocates
 // only if the value does not fit. What is in dst is lost, also when there is no row.
-func (db *DB) GetInto(dst, key []byte, at Version) (Row, bool, error) {
-	r := newRead(db, nil, key, at)
+func (db *DB) GetInto(dst, key []byte, at Version) (row Row, ok bool, err error) {
+	var r read
+	r.begin(db, nil, key, at)
 	r.into = true
-	return r.run(dst[:0])
+	ok, err = r.run(dst[:0], &row)
+	return row, ok, err
 }
 
 // Get is as DB.Get, of what the snapshot sees.
-func (s *Snapshot) Get(key []byte, at Version) (Row, bool, error) {
-	r := newRead(s.db, s, key, at)
-	return r.cloned(r.run(nil))
+func (s *Snapshot) Get(key []byte, at Version) (row Row, ok bool, err error) {
+	var r read
+	r.begin(s.db, s, key, at)
+	ok, err = r.run(nil, &row)
+	return cloned(row, ok, err)
 }
 
 // GetInto is as DB.GetInto, of what the snapshot sees.
-func (s *Snapshot) GetInto(dst, key []byte, at Version) (Row, bool, error) {
-	r := newRead(s.db, s, key, at)
+func (s *Snapshot) GetInto(dst, key []byte, at Version) (row Row, ok bool, err error) {
+	var r read
+	r.begin(s.db, s, key, at)
 	r.into = true
-	return r.run(dst[:0])
+	ok, err = r.run(dst[:0], &row)
+	return row, ok, err
 }
 
 // read is one point read on its way. First it asks the row cache, then the store; a row that it found in a table it gives to
@@ -49,40 +60,54 @@ type read struct {
 	snapshot *Snapshot // nil for the present
 	query    rowcache.Query
 	into     bool // the caller has memory for the value
-	best     search
-	newest   bool // nothing that was visible when it looked is newer than what it looked for
 }
 
-func newRead(db *DB, s *Snapshot, key []byte, at Version) read {
-	r := read{db: db, snapshot: s}
-	r.query = rowcache.Query{Key: key, Hash: keyhash.Of(key), Version: uint64(at), Sequence: record.MaxSequence}
+// begin fills in a read that is zero.
+func (r *read) begin(db *DB, s *Snapshot, key []byte, at Version) {
+	q := &r.query
+	r.db, r.snapshot = db, s
+	q.Key, q.Hash, q.Version, q.Sequence = key, keyhash.Of(key), uint64(at), record.MaxSequence
 	if s != nil {
-		r.query.Sequence = s.applied.sequence
+		q.Sequence = s.applied.sequence
 	}
-	return r
 }
 
-func (r *read) run(dst []byte) (Row, bool, error) {
+// run sets row, which is zero before, if there is one.
+func (r *read) run(dst []byte, row *Row) (ok bool, err error) {
+	q, absence := &r.query, &r.db.absence
+	if absence.likely() && r.absent() {
+		absence.note(q.Hash, true)
+		return false, nil
+	}
 	if value, hit := r.cached(dst); hit {
-		if r.db.expired(r.query.FoundExpiry) {
-			return Row{}, false, nil
+		absence.note(q.Hash, false)
+		if r.db.expired(q.FoundExpiry) {
+			return false, nil
 		}
-		return Row{
-			Key: r.query.Key, Value: value, Version: Version(r.query.FoundVersion), ExpiryMillis: r.query.FoundExpiry,
-		}, true, nil
+		row.Key, row.Value, row.Version, row.ExpiryMillis = q.Key, value, Version(q.FoundVersion), q.FoundExpiry
+		return true, nil
 	}
-	row, ok, err := r.stored(dst)
-	if ok && r.db.expired(row.ExpiryMillis) {
-		return Row{}, false, nil
+	return r.uncached(dst, row)
+}
+
+// uncached asks the store, and gives the cache what it finds there.
+func (r *read) uncached(dst []byte, row *Row) (ok bool, err error) {
+	var s search
+	found, ok, err := r.stored(&s, dst)
+	if err != nil {
+		return false, err
 	}
-	if ok {
-		r.keep(row.Value)
+	r.db.absence.note(r.query.Hash, !ok)
+	if !ok || r.db.expired(found.ExpiryMillis) {
+		return false, nil
 	}
-	return row, ok, err
+	r.keep(&s, found.Value)
+	*row = found
+	return true, nil
 }
 
 // cloned gives a caller without memory of its own a key that stays good.
-func (r *read) cloned(row Row, ok bool, err error) (Row, bool, error) {
+func cloned(row Row, ok bool, err error) (Row, bool, error) {
 	if ok {
 		row.Key = bytes.Clone(row.Key)
 	}
@@ -100,18 +125,14 @@ func (r *read) cached(dst []byte) ([]byte, bool) {
 }
 
 // stored looks into memory and tables.
-func (r *read) stored(dst []byte) (Row, bool, error) {
-	v, a, err := r.acquire()
+func (r *read) stored(s *search, dst []byte) (Row, bool, error) {
+	v, a, newest, err := r.acquire()
 	if err != nil {
 		return Row{}, false, err
 	}
 	defer v.unref()
-	r.best = search{
-		at:        record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence},
-		hash:      r.query.Hash,
-		unordered: a.unordered,
-	}
-	s := &r.best
+	s.at = record.Key{User: r.query.Key, Version: r.query.Version, Sequence: a.sequence}
+	s.hash, s.unordered, s.newest = r.query.Hash, a.unordered, newest
 	if !v.searchMemory(s) {
 		if err := v.searchTables(s); err != nil {
 			return Row{}, false, err
@@ -127,34 +148,30 @@ func (r *read) stored(dst []byte) (Row, bool, error) {
 	return Row{Key: r.query.Key, Value: value, Version: Version(s.best.Version), ExpiryMillis: s.best.Expiry}, true, nil
 }
 
-// acquire gives the view to look into, and what to see of it.
-func (r *read) acquire() (*view, *applied, error) {
+// acquire gives the view to look into, what to see of it, and whether that is the newest of all.
+func (r *read) acquire() (v *view, a *applied, newest bool, err error) {
 	at := Version(r.query.Version)
 	if s := r.snapshot; s != nil {
-		v, err := s.acquire(at)
-		if err != nil {
-			return nil, nil, err
+		if v, err = s.acquire(at); err != nil {
+			return nil, nil, false, err
 		}
-		r.newest = at >= s.applied.version && s.applied == r.db.applied.Load()
-		return v, s.applied, nil
+		return v, s.applied, at >= s.applied.version && s.applied == r.db.applied.Load(), nil
 	}
-	v := r.db.acquire()
-	if v == nil {
-		return nil, nil, ErrClosed
+	if v = r.db.acquire(); v == nil {
+		return nil, nil, false, ErrClosed
 	}
 	// Loaded after the view: see E2.
-	a := r.db.applied.Load()
+	a = r.db.applied.Load()
 	if at < r.db.floorOf(a) {
 		v.unref()
-		return nil, nil, ErrSnapshotTooOld
+		return nil, nil, false, ErrSnapshotTooOld
 	}
-	r.newest = at >= a.version
-	return v, a, nil
+	return v, a, at >= a.version, nil
 }
 
 // keep gives the row to the cache, if it comes from a table and is the newest one of its key. Those in memory are found by hash as fast.
-func (r *read) keep(value []byte) {
-	if b := &r.best; r.newest && b.inTable {
+func (r *read) keep(b *search, value []byte) {
+	if b.newest && b.inTable {
 		r.db.rows.Fill(&r.query, &rowcache.Row{Version: b.best.Version, Sequence: b.best.Sequence, Expiry: b.best.Expiry, Value: value})
 	}
 }
@@ -193,6 +210,7 @@ type search struct {
 	best      record.Row
 	found     bool
 	inTable   bool // best is in a table
+	newest    bool // nothing that was visible when it looked is newer than what it looks for
 }
 
 // take considers a row; it reports whether the search is over.
@@ -209,21 +227,39 @@ func (s *search) table(t *levels.Table) (bool, error) {
 	if p.MinVersion > s.at.Version || s.found && p.MaxVersion < s.best.Version || !t.Covers(s.at.User) {
 		return false, nil
 	}
+	ranged := t.Ranges != nil && !seededbug.Enabled(seededbug.EngineRangeSkipTables) && s.ranges(t.Ranges, true)
 	var row record.Row
 	ok, err := t.Reader.Get(&s.at, s.hash, &row)
 	if err != nil || !ok {
-		return false, err
+		return ranged && !s.unordered, err
 	}
 	return s.take(&row, true), nil
 }
 
-func (v *view) searchMemory(s *search) bool {
+// ranges considers the newest range tombstone of a place that covers the key, as the row of the key that it stands for.
+func (s *search) ranges(set *rangedel.Set, inTable bool) bool {
+	version, sequence, ok := set.Newest(s.at)
+	if ok {
+		s.take(&record.Row{Key: record.Key{User: s.at.User, Version: version, Sequence: sequence}}, inTable)
+	}
+	return ok
+}
+
+// memory looks into one memtable; it reports whether the search is over.
+func (s *search) memory(m *memtable.Memtable) (over bool) {
+	if set := m.Ranges(); set != nil {
+		over = s.ranges(set, false) && !s.unordered
+	}
 	var r record.Row
-	if v.memory.Get(s.at, &r) && s.take(&r, false) {
+	return m.Get(s.at, &r) && s.take(&r, false) || over
+}
+
+func (v *view) searchMemory(s *search) bool {
+	if s.memory(v.memory) {
 		return true
 	}
 	for _, sealed := range v.sealed {
-		if sealed.memory.Get(s.at, &r) && s.take(&r, false) {
+		if s.memory(sealed.memory) {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
+	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/walk"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -22,6 +23,7 @@ type IteratorOptions struct {
 type Iterator struct {
 	db        *DB
 	view      *view
+	ranges    walk.Ranges
 	walk      *walk.Walk // nil once closed, and when there is nothing to walk over
 	at        record.Key // User unused: the version and sequence to read at
 	bounded   bool       // there is an end
@@ -29,6 +31,7 @@ type Iterator struct {
 	valid     bool
 	direction record.Direction
 	row       Row
+	run       *table.Cursor // stands at the current row, and goes over those that no other place has a part in; nil for none
 }
 
 // NewIterator makes an iterator over what the snapshot sees, which stands nowhere. It may be used
@@ -52,10 +55,13 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 	it.bounded = o.End != nil
 	it.view, it.walk = v, walk.Take(o.Start, o.End)
 	it.walk.AddMemory(v.memory)
+	it.ranges.AddMemory(v.memory)
 	for _, s := range v.sealed {
 		it.walk.AddMemory(s.memory)
+		it.ranges.AddMemory(s.memory)
 	}
 	it.walk.AddTables(v.set)
+	it.ranges.AddTables(v.set, o.Start, o.End)
 	it.walk.Begin()
 }
 
@@ -67,7 +73,7 @@ func (it *Iterator) Last() bool {
 	if it.err != nil {
 		return false
 	}
-	it.direction = record.Backward
+	it.direction, it.run = record.Backward, nil
 	if it.bounded {
 		return it.findBackward(it.walk.SeekFirstOf(it.walk.End, record.Backward))
 	}
@@ -82,7 +88,7 @@ func (it *Iterator) SeekGE(key []byte) bool {
 	if bytes.Compare(key, it.walk.Start) < 0 {
 		key = it.walk.Start
 	}
-	it.direction = record.Forward
+	it.direction, it.run = record.Forward, nil
 	return it.findForward(it.walk.SeekFirstOf(key, record.Forward))
 }
 
@@ -94,12 +100,18 @@ func (it *Iterator) SeekLT(key []byte) bool {
 	if it.bounded && bytes.Compare(key, it.walk.End) > 0 {
 		key = it.walk.End
 	}
-	it.direction = record.Backward
+	it.direction, it.run = record.Backward, nil
 	return it.findBackward(it.walk.SeekFirstOf(key, record.Backward))
 }
 
 // Next goes to the next key.
 func (it *Iterator) Next() bool {
+	if it.run != nil {
+		if it.run.StepRun(&it.row.Key, &it.row.Value, (*uint64)(&it.row.Version)) {
+			return true
+		}
+		it.endRun()
+	}
 	if !it.valid {
 		return false
 	}
@@ -109,6 +121,12 @@ func (it *Iterator) Next() bool {
 		return it.findForward(it.walk.SeekLastOfKey())
 	}
 	return it.findForward(it.walk.SkipKey())
+}
+
+// endRun goes on as if the run's rows had come one by one.
+func (it *Iterator) endRun() {
+	it.walk.Key = append(it.walk.Key[:0], it.run.Row().User...)
+	it.run = nil
 }
 
 // findForward finds, from a row on, the first key that has a row to show. The cursor stands at the row.
@@ -125,8 +143,11 @@ func (it *Iterator) findForward(r *record.Row) bool {
 			continue
 		}
 		w.Key = append(w.Key[:0], r.User...)
-		if r.Kind == record.Put && !it.db.expired(r.Expiry) {
+		if r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r) {
 			it.show(r, r.Value)
+			if it.ranges.None() {
+				it.run = w.Run(&it.at)
+			}
 			return true
 		}
 		r = w.SkipKey()
@@ -134,6 +155,9 @@ func (it *Iterator) findForward(r *record.Row) bool {
 	it.err = w.Cursor.Err()
 	return false
 }
+
+// hides reports whether a range tombstone makes the key of a row absent.
+func (it *Iterator) hides(r *record.Row) bool { return !it.ranges.None() && it.ranges.Hides(r, &it.at) }
 
 // show makes a row current. Its value is valid until the cursor moves or for longer.
 func (it *Iterator) show(r *record.Row, value []byte) {
@@ -148,6 +172,10 @@ func (it *Iterator) Prev() bool {
 		return false
 	}
 	w := it.walk
+	if it.run != nil {
+		it.run.FinishRun()
+		it.endRun()
+	}
 	if it.direction == record.Forward {
 		it.direction = record.Backward
 		return it.findBackward(w.SeekFirstOf(w.Key, record.Backward))
@@ -181,7 +209,7 @@ func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 		if r.Version <= it.at.Version && r.Sequence <= it.at.Sequence {
 			w.Value = append(w.Value[:0], r.Value...)
 			it.show(r, w.Value)
-			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry)
+			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r)
 		}
 	}
 	return r
@@ -202,7 +230,7 @@ func (it *Iterator) Close() error {
 	if it.walk != nil {
 		it.walk.Give()
 		it.view.unref()
-		it.view, it.walk, it.valid = nil, nil, false
+		it.view, it.walk, it.run, it.valid = nil, nil, nil, false
 		it.err = ErrClosed
 	}
 	return err

@@ -20,12 +20,14 @@ const (
 	LogOff LogMode = iota
 	// LogAlways returns from Apply when the batch is synced: no crash loses it.
 	LogAlways
-	// LogInterval does not wait: the log is written and synced every Options.LogSyncInterval. When the process dies, or the
-	// machine, the batches of the last interval are lost, the latest ones first.
-	// They are visible at once, so the same holds for what was read of them when the log fails.
+	// LogInterval does not wait: records gather in the process, which writes them when they are 64 KiB, and writes and syncs them every
+	// Options.LogSyncInterval. When the process dies it loses what has gathered: no more than 64 KiB and a batch, or 4 MiB and a batch while
+	// a write or a sync is on its way. When the machine dies it loses the batches of the last interval and of one sync. The latest go
+	// first in either case. They are visible at once, so the same holds for what was read of them when the log fails.
 	LogInterval
-	// LogNever returns from Apply when the operating system has the batch: the death of the process loses nothing, that of the
-	// machine what the system had not written by itself, the latest batches first.
+	// LogNever returns from Apply when the operating system has the batch, which costs a call for each batch or for all that
+	// wait together: the death of the process loses nothing, that of the machine what the system had not written by itself,
+	// the latest batches first.
 	LogNever
 )
 
@@ -168,7 +170,7 @@ func (db *DB) reserveLocked(b *Batch, next *applied) error {
 func (db *DB) appendLocked(b *Batch, next *applied) {
 	if db.log == nil {
 		db.write.hashes = db.appendHashes(db.write.hashes[:0], b)
-		db.publish(next, db.write.hashes)
+		db.publish(next, db.write.hashes, b.ranges > 0)
 		return
 	}
 	if db.options.Log == LogInterval {
@@ -179,7 +181,7 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 	db.write.logBytes += db.log.Append(&db.write.record, next)
 	db.write.record = wal.Batch{}
 	if db.options.Log == LogInterval {
-		db.publish(next, db.write.hashes)
+		db.publish(next, db.write.hashes, b.ranges > 0)
 	}
 }
 
@@ -187,7 +189,8 @@ func (db *DB) appendLocked(b *Batch, next *applied) {
 func (db *DB) logged(state any, synced bool) {
 	a := state.(*applied)
 	if db.options.Log != LogInterval {
-		db.publish(a, db.pending.take(a.batch))
+		hashes, ranged := db.pending.take(a.batch)
+		db.publish(a, hashes, ranged)
 	}
 	if synced {
 		db.synced.Store(a)

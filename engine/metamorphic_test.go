@@ -31,15 +31,18 @@ func optionSets() []optionSet {
 	return []optionSet{
 		{"defaults", Options{}},
 		set("small", func(*Options) {}),
-		set("no-cache", func(o *Options) { o.CacheBytes, o.Log = -1, LogInterval }),
+		set("no-cache", func(o *Options) { o.CacheBytes, o.Log, o.Compression = -1, LogInterval, CompressionNone }),
 		set("little-cache", func(o *Options) { o.CacheBytes, o.Log = 16<<10, LogAlways }),
 		set("eager", func(o *Options) {
 			o.LevelBytes, o.CompactCount, o.StopCount, o.CompactionCount, o.Log = 64<<10, 1, 2, 3, LogAlways
+			o.Compression = CompressionZstd
 		}),
 		set("no-row-cache", func(o *Options) { o.CompactCount, o.RowCacheBytes = 40, -1 }),
 		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log = 2, 64, LogNever }),
 		set("rows-only", func(o *Options) { o.BlockBytes, o.CompactCount, o.RowCacheBytes = 64<<10, 2, o.CacheBytes }),
-		set("large-tables", func(o *Options) { o.TableBytes, o.LevelBytes, o.CompactCount = 4<<20, 8<<20, 2 }),
+		set("large-tables", func(o *Options) {
+			o.TableBytes, o.LevelBytes, o.CompactCount, o.Compression = 4<<20, 8<<20, 2, CompressionS2
+		}),
 		set("deep", func(o *Options) {
 			o.LevelBytes, o.CompactCount, o.CompactionCount, o.BlockBytes, o.Log = 64<<10, 2, 4, 4<<10, LogInterval
 		}),
@@ -63,6 +66,7 @@ type run struct {
 	history *history
 	model   *model
 	db      *DB
+	family  *Family // that all rows are in, or nil
 	open    []*Snapshot
 	copies  int
 }
@@ -75,6 +79,8 @@ func TestEqualHistoriesGiveEqualResultsUnderAllOptions(t *testing.T) {
 		for _, o := range optionSets() {
 			versions := sub%2 == 0
 			o.RetainVersions = versions
+			// Some keep all rows in a family, whose rows have the store's versions.
+			o.Families = !versions && (o.name == "large-tables" || o.name == "shared" || o.name == "late")
 			runHistory(t, fmt.Sprintf("%s, versions=%v, seed %d", o.name, versions, seed+sub), seed+sub, versions, o.Options, *metaSteps)
 		}
 	}
@@ -87,6 +93,11 @@ func runHistory(t *testing.T, name string, seed uint64, versions bool, o Options
 	r := &run{t: t, name: name, fs: o.FS, options: o, model: newModel()}
 	r.history = &history{random: rand.New(rand.NewPCG(seed, 7)), versions: versions, keys: 300, millis: 1000}
 	r.db = mustOpen(t, "db", o)
+	if o.Families {
+		r.family = mustCreate(t, r.db, modelFamily)
+		created := r.db.applied.Load()
+		r.model.applied.version, r.model.applied.sequence = created.version, created.sequence
+	}
 	for range steps {
 		r.step()
 	}
@@ -117,6 +128,7 @@ func (r *run) step() {
 	case n < 98:
 		r.must(r.db.Compact(r.t.Context()))
 	case n < 99:
+		r.look()
 		r.reopen()
 	default:
 		r.checkpoint()
@@ -134,7 +146,7 @@ func (r *run) apply() {
 	b := r.history.batch(r.model)
 	r.model.apply(b)
 	batch := r.db.NewBatch()
-	b.fill(batch, r.model.index())
+	b.fillIn(r.family, batch, r.model.index())
 	r.must(r.db.Apply(batch))
 }
 
@@ -149,11 +161,14 @@ func (r *run) source() (s *Snapshot, done func()) {
 
 func (r *run) get() {
 	key, at := r.history.key(), r.history.readVersion(r.model)
-	row, ok, err := r.db.Get(key, at)
+	row, ok, err := r.read(key, at)
 	r.model.checkGet(r.t, r.name, row, ok, err, key, at, r.model.applied.sequence)
 	s, done := r.source()
 	defer done()
 	row, ok, err = s.Get(key, at)
+	if r.family != nil {
+		row, ok, err = s.In(r.family).Get(key)
+	}
 	r.model.checkGet(r.t, r.name+" snapshot", row, ok, err, key, at, s.applied.sequence)
 	if past := r.model.applied.horizon.Version; r.history.versions && past > 0 {
 		if _, _, err := r.db.Get(key, past-1); !errors.Is(err, ErrSnapshotTooOld) {
@@ -162,10 +177,32 @@ func (r *run) get() {
 	}
 }
 
+func (r *run) read(key []byte, at Version) (Row, bool, error) {
+	if r.family != nil {
+		return r.family.Get(key)
+	}
+	return r.db.Get(key, at)
+}
+
+// look opens what the death of the process would leave now for reading only.
+func (r *run) look() {
+	r.must(r.db.Sync())
+	o := r.options
+	o.FS, o.ReadOnly = r.fs.(*vfs.Mem).KillClone(), true
+	db := mustOpen(r.t, "db", o)
+	r.model.checkAll(r.t, r.name+" open for reading", db, MaxVersion)
+	mustClose(r.t, db)
+}
+
 func (r *run) reopen() {
 	r.closeSnapshots()
 	mustClose(r.t, r.db)
 	r.db = mustOpen(r.t, "db", r.options)
+	if r.family != nil {
+		var err error
+		r.family, err = r.db.Family(modelFamily)
+		r.must(err)
+	}
 	if got := *r.db.applied.Load(); got.position != r.model.applied.position || got.horizon != r.model.applied.horizon ||
 		got.version != r.model.applied.version || got.sequence != r.model.applied.sequence {
 		r.t.Fatalf("%s: reopened at %+v, want %+v", r.name, got, r.model.applied)
@@ -207,7 +244,7 @@ func (r *run) iterate() {
 	s, done := r.source()
 	defer done()
 	list := r.model.list(at, s.applied.sequence, start, end)
-	it := s.NewIterator(IteratorOptions{Start: start, End: end, At: at})
+	it := movesOf(r.t, s, IteratorOptions{Start: start, End: end, At: at})
 	defer it.Close()
 	w := &walker{model: r.model, it: it}
 	position := -1

@@ -15,7 +15,7 @@ type counters struct {
 	scrubbed, findings          atomic.Uint64
 	flushes, flushedBytes       atomic.Uint64
 	compactions, compactedBytes atomic.Uint64
-	moves                       atomic.Uint64
+	moves, covered              atomic.Uint64
 }
 
 // Metrics are figures about a store since it was opened.
@@ -29,6 +29,7 @@ type Metrics struct {
 	Compactions    uint64
 	CompactedBytes uint64 // written by compactions
 	Moves          uint64 // tables placed a level deeper without being rewritten
+	CoveredTables  uint64 // tables dropped without being read, as a range tombstone covers all of them
 
 	MemtableBytes int // in memory, not yet in tables
 	SealedCount   int // memtables waiting to be written
@@ -84,7 +85,9 @@ type LevelMetrics struct {
 	Bytes      uint64
 	Rows       uint64
 	Tombstones uint64
-	Garbage    uint64 // rows that can go, as far as one table tells: tombstones, and rows with a newer one of their key
+	// RangeTombstones counts those of DeleteRange. One that lies in several tables counts in each.
+	RangeTombstones uint64
+	Garbage         uint64 // rows that can go, as far as one table tells: tombstones, and rows with a newer one of their key
 }
 
 // WriteAmplification is how many bytes were written to the disk for a byte that was applied, by the log, flushes and
@@ -132,7 +135,7 @@ func (db *DB) Metrics() Metrics {
 		Batches: c.batches.Load(), Rows: c.rows.Load(), Stalls: c.stalls.Load(),
 		Flushes: c.flushes.Load(), FlushedBytes: c.flushedBytes.Load(),
 		Compactions: c.compactions.Load(), CompactedBytes: c.compactedBytes.Load(),
-		Moves: c.moves.Load(), SnapshotCount: db.snapshots.count(),
+		Moves: c.moves.Load(), CoveredTables: c.covered.Load(), SnapshotCount: db.snapshots.count(),
 		AppliedBytes: c.appliedBytes.Load(), StallTime: time.Duration(c.stalled.Load()), EventsDropped: db.events.dropped.Load(),
 		ScrubbedBytes: c.scrubbed.Load(), ScrubFindings: c.findings.Load(),
 	}
@@ -165,6 +168,7 @@ func (db *DB) Metrics() Metrics {
 			l.Rows += t.Properties.Rows
 			l.Tombstones += t.Properties.Tombstones
 			l.Garbage += t.Properties.Garbage
+			l.RangeTombstones += uint64(t.Ranges.Len())
 		}
 	}
 	return m

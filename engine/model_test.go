@@ -16,6 +16,7 @@ import (
 type model struct {
 	rows    map[string][]record.Row // in the order O1
 	keys    []string                // of rows, sorted
+	ranges  []record.Row            // range tombstones: to every key that is new they are as rows of it
 	applied applied
 
 	base    *model       // what the batches came after; nil for an empty store
@@ -43,21 +44,47 @@ func (m *model) apply(b modelBatch) {
 		m.applied.sequence++
 		r.Sequence = m.applied.sequence
 		m.applied.version = max(m.applied.version, Version(r.Version))
-		rows := m.rows[string(r.User)]
-		if rows == nil {
+		if r.Kind == record.DeleteRange {
+			m.deleteRange(r)
+			continue
+		}
+		if m.rows[string(r.User)] == nil {
 			at, _ := slices.BinarySearch(m.keys, string(r.User))
 			m.keys = slices.Insert(m.keys, at, string(r.User))
+			for _, g := range m.ranges {
+				if bytes.Compare(g.User, r.User) <= 0 && bytes.Compare(r.User, g.Value) < 0 {
+					m.insert(g.Version, g.Sequence, record.Row{Key: record.Key{User: r.User}})
+				}
+			}
 		}
-		at := sort.Search(len(rows), func(i int) bool { return record.Compare(rows[i].Key, r.Key) >= 0 })
-		m.rows[string(r.User)] = slices.Insert(rows, at, r)
+		m.insert(r.Version, r.Sequence, r)
 	}
 	m.applied.horizon = m.applied.horizon.max(b.horizon)
 	m.applied.position = Position{Index: m.applied.position.Index + 1, Term: 1}
 }
 
+// insert puts a row among those of its key.
+func (m *model) insert(version, sequence uint64, r record.Row) {
+	r.Version, r.Sequence = version, sequence
+	rows := m.rows[string(r.User)]
+	at := sort.Search(len(rows), func(i int) bool { return record.Compare(rows[i].Key, r.Key) >= 0 })
+	m.rows[string(r.User)] = slices.Insert(rows, at, r)
+}
+
+// deleteRange deletes every key of a range that ever had a row.
+func (m *model) deleteRange(r record.Row) {
+	m.ranges = append(m.ranges, r)
+	from, _ := slices.BinarySearch(m.keys, string(r.User))
+	to, _ := slices.BinarySearch(m.keys, string(r.Value))
+	for _, key := range m.keys[from:to] {
+		m.insert(r.Version, r.Sequence, record.Row{Key: record.Key{User: []byte(key)}})
+	}
+}
+
 // after is a model that begins where m is. Neither sees later changes of the other.
 func (m *model) after() *model {
-	next := &model{rows: maps.Clone(m.rows), keys: slices.Clone(m.keys), applied: m.applied, base: m}
+	next := &model{rows: maps.Clone(m.rows), keys: slices.Clone(m.keys), applied: m.applied, base: m, ranges: slices.Clip(m.ranges)}
+	m.ranges = next.ranges
 	for key, rows := range next.rows {
 		next.rows[key] = slices.Clip(rows) // an insert copies
 		m.rows[key] = next.rows[key]
@@ -95,11 +122,23 @@ func (m *model) since(index int) []modelBatch {
 }
 
 // fill makes the batch that the engine gets.
-func (m modelBatch) fill(b *Batch, index int) {
+func (m modelBatch) fill(b *Batch, index int) { m.fillIn(nil, b, index) }
+
+// fillIn is fill with rows of a family, or of none. A family's have no versions of the caller's.
+func (m modelBatch) fillIn(f *Family, b *Batch, index int) {
 	for _, r := range m.rows {
-		if r.Kind == record.Put {
+		switch {
+		case f != nil && r.Kind == record.DeleteRange:
+			b.In(f).DeleteRange(r.User, r.Value)
+		case r.Kind == record.DeleteRange:
+			b.DeleteRange(r.User, r.Value, Version(r.Version))
+		case f != nil && r.Kind == record.Put:
+			b.In(f).Put(r.User, r.Value, r.Expiry)
+		case f != nil:
+			b.In(f).Delete(r.User)
+		case r.Kind == record.Put:
 			b.Put(r.User, r.Value, Version(r.Version), r.Expiry)
-		} else {
+		default:
 			b.Delete(r.User, Version(r.Version))
 		}
 	}
@@ -160,7 +199,7 @@ func (m *model) checkAll(t testing.TB, what string, db *DB, at Version) {
 	s := db.Snapshot()
 	defer s.Close()
 	want := m.list(at, m.applied.sequence, nil, nil)
-	it := s.NewIterator(IteratorOptions{At: at})
+	it := movesOf(t, s, IteratorOptions{At: at})
 	w := &walker{model: m, it: it}
 	i := 0
 	for ok := w.move(it.First, it.Next); ok; ok = w.move(it.Next, it.Next) {
@@ -183,10 +222,40 @@ func (m *model) checkAll(t testing.TB, what string, db *DB, at Version) {
 	}
 }
 
+// modelFamily is the one that the model's rows are in, in stores with families.
+const modelFamily = "model"
+
+// moves is what Iterator and FamilyIterator have in common.
+type moves interface {
+	First() bool
+	Last() bool
+	Next() bool
+	Prev() bool
+	SeekGE([]byte) bool
+	SeekLT([]byte) bool
+	Valid() bool
+	Row() Row
+	Err() error
+	Close() error
+}
+
+// movesOf makes an iterator over the rows that are the model's.
+func movesOf(t testing.TB, s *Snapshot, o IteratorOptions) moves {
+	t.Helper()
+	if !s.db.options.Families {
+		return s.NewIterator(o)
+	}
+	f, err := s.db.Family(modelFamily)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.In(f).NewIterator(o)
+}
+
 // walker moves an iterator past rows that expired by the horizon, as a caller does.
 type walker struct {
 	model *model
-	it    *Iterator
+	it    moves
 }
 
 func (w *walker) move(first, on func() bool) bool {
@@ -223,11 +292,42 @@ func (h *history) batch(m *model) modelBatch {
 			}
 		}
 		b.rows = append(b.rows, r)
+		if h.random.IntN(rangeEvery) == 0 {
+			b.rows = append(b.rows, h.rangeTombstone(m))
+		}
 	}
 	if h.random.IntN(10) == 0 {
 		b.horizon = h.horizon(m)
 	}
 	return b
+}
+
+// rangeEvery is for how many rows there is a range tombstone.
+const rangeEvery = 60
+
+// rangeTombstone covers a few keys, often, or very many.
+func (h *history) rangeTombstone(m *model) record.Row {
+	r := record.Row{Key: record.Key{User: h.key(), Version: h.version(m)}, Kind: record.DeleteRange}
+	switch h.random.IntN(5) {
+	case 0:
+		r.Value = h.key()
+	case 1:
+		r.User, r.Value = []byte("k"), []byte("l")
+		if h.random.IntN(3) > 0 {
+			r.User = []byte{}
+			r.Value = h.key()
+		}
+	case 2:
+		r.Value = append(bytes.Clone(r.User), 0)
+	default:
+		r.Value = append(bytes.Clone(r.User[:len(r.User)-1]), 0xff)
+	}
+	if c := bytes.Compare(r.User, r.Value); c > 0 {
+		r.User, r.Value = r.Value, r.User
+	} else if c == 0 {
+		r.Value = append(bytes.Clone(r.User), 0xff)
+	}
+	return r
 }
 
 // horizon is somewhere between the last one and the present.

@@ -62,6 +62,9 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	db.events.start(o.Events)
 	if o.ReadOnly {
+		if seededbug.Enabled(seededbug.EngineReadOnlySkipsLog) {
+			return db, nil
+		}
 		if err := errors.Join(db.readLog(), db.loadFamilies()); err != nil {
 			db.abort()
 			return nil, fmt.Errorf("open engine: %w", err)
@@ -95,6 +98,9 @@ func lockDirectory(o Options, dir string) (io.Closer, error) {
 	take := o.FS.Lock
 	if o.ReadOnly {
 		take = o.FS.LockShared
+		if seededbug.Enabled(seededbug.EngineReadOnlyUnlocked) {
+			return unlocked{}, nil
+		}
 	} else if err := o.FS.MkdirAll(dir); err != nil {
 		return nil, fmt.Errorf("make directory of engine: %w", err)
 	}
@@ -130,7 +136,7 @@ func (db *DB) load() error {
 			return err
 		}
 	}
-	if !db.options.ReadOnly {
+	if !db.options.ReadOnly || seededbug.Enabled(seededbug.EngineReadOnlyRemoves) {
 		if err := db.settle(state); err != nil {
 			return err
 		}
@@ -256,7 +262,7 @@ func (db *DB) openTable(number, size uint64) (*levels.Table, error) {
 		return nil, corrupt.Shape(name, 0, "length of file", size, r.Size())
 	}
 	return &levels.Table{
-		Number: number, Size: size, Properties: r.Properties(), Reader: r, Released: db.release,
+		Number: number, Size: size, Properties: r.Properties(), Reader: r, Ranges: r.Ranges(), Released: db.release,
 	}, nil
 }
 

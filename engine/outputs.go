@@ -8,9 +8,11 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/family"
 	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/retain"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -19,9 +21,10 @@ import (
 type outputs struct {
 	db       *DB
 	filter   *retain.Filter
-	cutBytes int             // 0 for one table
-	last     bool            // no deeper level has tables
-	dropped  *family.Dropped // whose rows are left out
+	cutBytes int                  // 0 for one table
+	last     bool                 // no deeper level has tables
+	dropped  *family.Dropped      // whose rows are left out
+	ranges   []rangedel.Tombstone // sorted: those that cover keys behind the tables that are made
 
 	made   []uint64 // numbers of all files
 	file   vfs.File
@@ -42,6 +45,12 @@ func (o *outputs) add(r *record.Row) error {
 	}
 	full := o.cutBytes > 0 && o.writer != nil && o.writer.Size() >= o.cutBytes
 	if full && !bytes.Equal(o.user, row.User) { // all rows of a key stay in one table
+		var upTo []rangedel.Tombstone
+		upTo, o.ranges = rangedel.Cut(o.ranges, o.user)
+		o.writer.AddRanges(upTo)
+		if seededbug.Enabled(seededbug.EngineRangeCutShort) {
+			o.ranges = nil
+		}
 		if err := o.cut(); err != nil {
 			return err
 		}
@@ -88,13 +97,32 @@ func (o *outputs) cut() error {
 
 // finish gives the tables, in order of keys.
 func (o *outputs) finish() ([]*levels.Table, error) {
-	if o.writer != nil {
-		if err := o.cut(); err != nil {
-			o.reject(err)
-			return nil, err
-		}
+	if err := o.finishLast(); err != nil {
+		o.reject(err)
+		return nil, err
 	}
 	return o.done, nil
+}
+
+// finishLast completes the last table. It has the range tombstones that are left, and nothing else if no row came.
+func (o *outputs) finishLast() error {
+	if len(o.ranges) > 0 {
+		if o.writer == nil {
+			if err := o.open(); err != nil {
+				return err
+			}
+		}
+		o.writer.AddRanges(o.ranges)
+	}
+	if o.writer == nil {
+		return nil
+	}
+	return o.cut()
+}
+
+// needed leaves the range tombstones of dropped families out.
+func (o *outputs) needed(list []rangedel.Tombstone) []rangedel.Tombstone {
+	return slices.DeleteFunc(list, func(t rangedel.Tombstone) bool { return o.dropped.Covers(t.Start) })
 }
 
 // reject gives up because of an error. Where that is no sign of a bad disk the files go, which makes room on a full one.

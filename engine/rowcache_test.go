@@ -71,17 +71,19 @@ func TestARowThatWasReadBeforeABatchIsNotCachedAfterIt(t *testing.T) {
 					putOne(t, db, "key", "new", 0)
 				}
 			}
-			r := newRead(db, nil, []byte("key"), MaxVersion)
+			var r read
+			r.begin(db, nil, []byte("key"), MaxVersion)
 			if _, hit := r.cached(nil); hit {
 				t.Fatal("nothing was read yet")
 			}
 			batch(0)
-			row, ok, err := r.stored(nil)
+			var s search
+			row, ok, err := r.stored(&s, nil)
 			if !ok || err != nil {
 				t.Fatal(ok, err)
 			}
 			batch(1)
-			r.keep(row.Value)
+			r.keep(&s, row.Value)
 			batch(2)
 			wantValue(t, db, "new")
 			mustClose(t, db)

@@ -70,11 +70,12 @@ var (
 type ConflictError struct {
 	// Key is one on which they conflict.
 	Key []byte
-	// Start and End are the range that was walked, if that is where the key was seen missing or otherwise; nil for no bound.
+	// Start and End are the range that was walked, if that is where the key was seen missing or otherwise, or that was deleted; nil for
+	// no bound.
 	Start, End []byte
 	// Range says that Start and End count.
 	Range bool
-	// Written says that this transaction wrote the key, too. Otherwise it has read it.
+	// Written says that this transaction wrote the key, too, or deleted the range. Otherwise it has read it.
 	Written bool
 }
 
@@ -82,6 +83,8 @@ type ConflictError struct {
 func (e *ConflictError) Error() string {
 	what := "a key that it read"
 	switch {
+	case e.Range && e.Written:
+		what = "a range that it deleted"
 	case e.Range:
 		what = "a range that it walked over"
 	case e.Written:
@@ -167,6 +170,9 @@ func (t *Tx) look(key []byte, checked bool) (w txn.Write, own bool, err error) {
 		if w, own = t.buffers.Writes.Get(key); own {
 			return w, true, nil
 		}
+		if t.buffers.Deleted.Len() > 0 && t.buffers.Deleted.Covering(key) != nil {
+			return txn.Write{Kind: record.Delete}, true, nil
+		}
 	}
 	if checked {
 		t.remember().Reads.Add(key)
@@ -231,6 +237,31 @@ func (t *Tx) Delete(key []byte) error {
 		return err
 	}
 	return t.write(record.Delete, key, nil, 0)
+}
+
+// DeleteRange makes every key from start up to end, which is excluded, absent, as Batch.DeleteRange does. At every level of isolation the
+// commit fails if anybody else has written or deleted a key of the range since the transaction began.
+func (t *Tx) DeleteRange(start, end []byte) error {
+	if err := t.checkRaw(); err != nil {
+		return err
+	}
+	return t.deleteRange(start, end)
+}
+
+func (t *Tx) deleteRange(start, end []byte) error {
+	if t.done {
+		return ErrTxDone
+	}
+	if t.err != nil {
+		return t.err
+	}
+	if t.err = checkRange(start, end); t.err == nil {
+		t.err = t.checkSize(len(start) + len(end))
+	}
+	if t.err == nil {
+		t.remember().DeleteRange(start, end)
+	}
+	return t.err
 }
 
 func (t *Tx) write(kind record.Kind, key, value []byte, expiryMillis uint64) error {

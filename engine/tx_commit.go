@@ -6,6 +6,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/txn"
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -26,11 +27,14 @@ func (t *Tx) commit() error {
 	if t.err != nil {
 		return t.err
 	}
-	if t.buffers == nil || t.buffers.Writes.Len() == 0 {
+	b := t.buffers
+	if b == nil || b.Writes.Len() == 0 && b.Deleted.Len() == 0 {
 		return nil
 	}
-	b := t.buffers
 	batch := Batch{buf: b.Row[:0], rows: b.Rows[:0], families: t.families, guard: t}
+	for i := range b.Deleted.Len() {
+		batch.addRange(b.Deleted.At(i).Start, b.Deleted.At(i).End, 0)
+	}
 	for i := range b.Writes.Len() {
 		w := b.Writes.At(i)
 		batch.add(w.Kind, w.Key, w.Value, 0, w.Expiry)
@@ -51,7 +55,7 @@ func (t *Tx) commit() error {
 func (t *Tx) validateEarly() (since uint64, err error) {
 	since = t.snapshot.applied.sequence
 	a := t.db.applied.Load() // before the view, which then has all rows up to there
-	if a.sequence == since || t.buffers.Ranges.Len() == 0 && t.db.durable.Load().LastSequence <= since {
+	if a.sequence == since || t.buffers.Ranges.Len()+t.buffers.Deleted.Len() == 0 && t.db.durable.Load().LastSequence <= since {
 		return since, nil
 	}
 	v := t.db.acquire()
@@ -93,6 +97,11 @@ func (t *Tx) touches(aside *txn.Used) *ConflictError {
 			return &ConflictError{Key: bytes.Clone(key), Written: true}
 		}
 	}
+	for i := range t.buffers.Deleted.Len() {
+		if g := t.buffers.Deleted.At(i); aside.HasIn(g) {
+			return rangeConflict(g, g.Start).written()
+		}
+	}
 	return nil
 }
 
@@ -115,10 +124,33 @@ func (t *Tx) conflictIn(v *view, since uint64) error {
 			return &ConflictError{Key: bytes.Clone(key)}
 		}
 	}
+	if b.Deleted.Len() > 0 {
+		conflict, err := v.rangesSince(&b.Deleted, since)
+		if conflict != nil || err != nil {
+			return conflict.written().or(err)
+		}
+	}
 	if b.Ranges.Len() == 0 || seededbug.Enabled(seededbug.EngineTxSkipRanges) {
 		return nil
 	}
-	return v.rangesSince(&b.Ranges, since)
+	conflict, err := v.rangesSince(&b.Ranges, since)
+	return conflict.or(err)
+}
+
+// written says that the range of the conflict was deleted.
+func (e *ConflictError) written() *ConflictError {
+	if e != nil {
+		e.Written = true
+	}
+	return e
+}
+
+// or gives an error if there is one, or else the conflict if there is one.
+func (e *ConflictError) or(err error) error {
+	if err == nil && e != nil {
+		return e
+	}
+	return err
 }
 
 // memories gives the memtables that may have rows with a sequence above one, newest first.
@@ -139,7 +171,7 @@ func (v *view) changedSince(user []byte, since uint64) (changed bool, err error)
 	newest := record.Key{User: user, Version: record.MaxVersion, Sequence: record.MaxSequence}
 	v.memories(since, func(m *memtable.Memtable) bool {
 		var r record.Row
-		changed = m.Get(newest, &r) && r.Sequence > since
+		changed = m.Get(newest, &r) && r.Sequence > since || rangeSince(m.Ranges(), user, since)
 		return !changed
 	})
 	for level := 0; level < levels.Count && !changed; level++ {
@@ -164,14 +196,22 @@ func tableChanged(t *levels.Table, newest record.Key, since uint64) (bool, error
 	if t == nil || t.Properties.MaxSequence <= since || !t.Covers(newest.User) {
 		return false, nil
 	}
+	if rangeSince(t.Ranges, newest.User, since) {
+		return true, nil
+	}
 	var r record.Row
 	ok, err := t.Reader.Get(&newest, keyhash.Of(newest.User), &r)
 	return ok && r.Sequence > since, err
 }
 
-// rangesSince looks for a row with a sequence above one in any of the ranges.
-func (v *view) rangesSince(ranges *txn.Ranges, since uint64) (err error) {
-	var conflict *ConflictError
+// rangeSince tells whether a range tombstone with a sequence above one covers a key. None is dropped that is newer than the snapshot of the
+// transaction, but for a newer one.
+func rangeSince(set *rangedel.Set, user []byte, since uint64) bool {
+	return set != nil && set.Meeting(user, after(user), since) != nil
+}
+
+// rangesSince looks for a row or a range tombstone with a sequence above one in any of the ranges.
+func (v *view) rangesSince(ranges *txn.Ranges, since uint64) (conflict *ConflictError, err error) {
 	v.memories(since, func(m *memtable.Memtable) bool {
 		m.Since(since, func(user []byte) bool {
 			if g := ranges.Covering(user); g != nil {
@@ -179,15 +219,27 @@ func (v *view) rangesSince(ranges *txn.Ranges, since uint64) (err error) {
 			}
 			return conflict == nil
 		})
+		for i := 0; i < ranges.Len() && conflict == nil; i++ {
+			conflict = rangeMeets(ranges.At(i), m.Ranges(), since)
+		}
 		return conflict == nil
 	})
 	for i := 0; i < ranges.Len() && conflict == nil && err == nil; i++ {
 		conflict, err = v.rangeInTables(ranges.At(i), since)
 	}
-	if conflict != nil && err == nil {
-		return conflict
+	return conflict, err
+}
+
+// rangeMeets looks for a range tombstone with a sequence above one that has keys of a range.
+func rangeMeets(g *txn.Range, set *rangedel.Set, since uint64) *ConflictError {
+	t := set.Meeting(g.Start, g.End, since)
+	if t == nil {
+		return nil
 	}
-	return err
+	if bytes.Compare(t.Start, g.Start) < 0 {
+		return rangeConflict(g, g.Start)
+	}
+	return rangeConflict(g, t.Start)
 }
 
 // rangeInTables walks over a range in those tables that have rows with a sequence above one.
@@ -197,6 +249,9 @@ func (v *view) rangeInTables(g *txn.Range, since uint64) (*ConflictError, error)
 			p := t.Properties
 			if p.MaxSequence <= since || bytes.Compare(p.Largest, g.Start) < 0 || g.End != nil && bytes.Compare(p.Smallest, g.End) >= 0 {
 				continue
+			}
+			if conflict := rangeMeets(g, t.Ranges, since); conflict != nil {
+				return conflict, nil
 			}
 			c := t.Reader.NewCursor(true)
 			first := record.FirstOf(g.Start)

@@ -156,6 +156,7 @@ func (it *TxIterator) Prev() bool {
 // forward finds the first row to show at or after a key. The base stands at its first row there.
 func (it *TxIterator) forward(from []byte) {
 	for it.valid = false; ; {
+		it.skipDeleted()
 		w, own := it.ownAfter(from)
 		if !own || it.base.Valid() && bytes.Compare(it.base.Row().Key, w.Key) < 0 {
 			it.showBase()
@@ -174,6 +175,7 @@ func (it *TxIterator) forward(from []byte) {
 // back finds the last row to show before a key, or before the end for nil. The base stands at its last row there.
 func (it *TxIterator) back(before []byte) {
 	for it.valid = false; ; {
+		it.skipDeleted()
 		w, own := it.ownBefore(before)
 		if !own || it.base.Valid() && bytes.Compare(it.base.Row().Key, w.Key) > 0 {
 			it.showBase()
@@ -185,6 +187,24 @@ func (it *TxIterator) back(before []byte) {
 		before = w.Key
 		if it.base.Valid() && bytes.Equal(it.base.Row().Key, w.Key) {
 			it.base.Prev()
+		}
+	}
+}
+
+// skipDeleted moves the base out of ranges that the transaction has deleted.
+func (it *TxIterator) skipDeleted() {
+	if it.tx.buffers == nil || it.tx.buffers.Deleted.Len() == 0 {
+		return
+	}
+	for it.base.Valid() {
+		g := it.tx.buffers.Deleted.Covering(it.base.Row().Key)
+		switch {
+		case g == nil:
+			return
+		case it.backward:
+			it.base.SeekLT(g.Start)
+		default:
+			it.base.SeekGE(g.End)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/levels"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
 	"github.com/lightning-db/lightning/engine/internal/stripe"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // applied is what the store had after some batch. Immutable; a new one is made per batch.
@@ -110,8 +111,13 @@ func (db *DB) replaceViewLocked(next func(old *view) *view) *view {
 }
 
 // publish makes visible what was applied up to a state (E10); hashes are those of the keys that have new rows. What the row cache has
-// of them goes, and no reader who looked before puts an older row back: see package rowcache. One goroutine at a time calls it.
-func (db *DB) publish(a *applied, hashes []uint64) {
+// of them goes, and no reader who looked before puts an older row back: see package rowcache. With a range tombstone all of it goes: which of its
+// rows are in the range it cannot tell. One goroutine at a time calls it.
+func (db *DB) publish(a *applied, hashes []uint64, ranged bool) {
+	if ranged && !seededbug.Enabled(seededbug.EngineRangeKeepRows) {
+		db.rows.Replace(func() { db.applied.Store(a) })
+		return
+	}
 	db.rows.Begin(hashes)
 	db.applied.Store(a)
 	db.rows.End(hashes)
@@ -141,6 +147,7 @@ type pending struct {
 type pendingBatch struct {
 	number uint64
 	end    int
+	ranged bool // it has range tombstones
 }
 
 // addPending is called before the log has the batch.
@@ -152,16 +159,17 @@ func (db *DB) addPending(number uint64, b *Batch) {
 	p.Lock()
 	defer p.Unlock()
 	p.hashes = db.appendHashes(p.hashes, b)
-	p.batches = append(p.batches, pendingBatch{number, len(p.hashes)})
+	p.batches = append(p.batches, pendingBatch{number, len(p.hashes), b.ranges > 0})
 }
 
-// take gives the hashes of all batches up to one. They are good until the next call.
-func (p *pending) take(number uint64) []uint64 {
+// take gives the hashes of all batches up to one, and whether one of them has range tombstones. They are good until the next call.
+func (p *pending) take(number uint64) (hashes []uint64, ranged bool) {
 	p.Lock()
 	defer p.Unlock()
 	n, end := 0, 0
 	for n < len(p.batches) && p.batches[n].number <= number {
 		end = p.batches[n].end
+		ranged = ranged || p.batches[n].ranged
 		n++
 	}
 	p.taken = append(p.taken[:0], p.hashes[:end]...)
@@ -170,5 +178,5 @@ func (p *pending) take(number uint64) []uint64 {
 	for i := range p.batches {
 		p.batches[i].end -= end
 	}
-	return p.taken
+	return p.taken, ranged
 }

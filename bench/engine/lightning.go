@@ -16,7 +16,7 @@ var lightning = &engine{
 
 var lightningInterval = &engine{
 	name: "lightning-interval", kind: "lightning", log: true, logFiles: []string{".log"}, open: openLightning(db.LogInterval),
-	settings: "lightning with LogInterval: acknowledged writes of 100 ms may be in the process only, and are synced then", only: logged,
+	settings: "lightning with LogInterval: acknowledged writes may be in the process only, 64 KiB of them or 4 MiB during a sync, and are synced every 100 ms", only: logged,
 }
 
 var lightningNoLog = &engine{

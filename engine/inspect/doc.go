@@ -7,7 +7,8 @@
 // # The life of a dump
 //
 //  1. File tells by the name what it reads.
-//  2. It reads the file with all the checks of the engine and gives each piece to visit, in the order of the file.
+//  2. It reads the file with all the checks of the engine and gives each piece to visit, in the order of the file; range tombstones of
+//     a table, or of a batch, come before the rows. A file that is longer than its kind can be is damage, and not read into memory.
 //  3. Damage ends a table, and is one piece of a log, which goes on behind it. It is the error of File, too.
 //
 // # Goroutines

@@ -3,13 +3,16 @@ package inspect
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
@@ -18,7 +21,7 @@ import (
 
 // Item is one piece of a file.
 type Item struct {
-	Kind   string // manifest, table, row, segment, batch, seal, torn or damage
+	Kind   string // manifest, table, range, row, segment, batch, seal, torn or damage
 	Fields []Field
 }
 
@@ -92,12 +95,12 @@ func File(name string, visit func(*Item) error) error {
 }
 
 func showManifest(dir string, visit func(*Item) error) error {
-	if _, err := vfs.ReadFile(vfs.OS(), dir+"/"+manifest.Name); err != nil {
-		return err
-	}
 	m, err := manifest.Load(vfs.OS(), dir)
 	if err != nil {
 		return err
+	}
+	if m == nil {
+		return &fs.PathError{Op: "open", Path: dir + "/" + manifest.Name, Err: fs.ErrNotExist}
 	}
 	i := &Item{Kind: "manifest"}
 	for _, f := range []Field{
@@ -144,6 +147,9 @@ func showTable(dir, base string, number uint64, visit func(*Item) error) error {
 	if err := visit(i); err != nil {
 		return err
 	}
+	if err := showRanges(r.Ranges(), visit); err != nil {
+		return err
+	}
 	c := r.NewCursor(false)
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
 		if err := visit(rowItem(c.Row())); err != nil {
@@ -151,6 +157,24 @@ func showTable(dir, base string, number uint64, visit func(*Item) error) error {
 		}
 	}
 	return c.Err()
+}
+
+// showRanges shows range tombstones by their starts.
+func showRanges(set *rangedel.Set, visit func(*Item) error) error {
+	list := set.All()
+	slices.SortFunc(list, func(a, b rangedel.Tombstone) int { return rangedel.Compare(&a, &b) })
+	for _, t := range list {
+		i := &Item{Kind: "range"}
+		i.add("start", t.Start)
+		i.add("end", t.End)
+		i.add("version", t.Version)
+		i.add("sequence", t.Sequence)
+		i.add("deleted", true)
+		if err := visit(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func rowItem(r *record.Row) *Item {
@@ -234,6 +258,9 @@ func showEntry(e *wal.Entry, visit func(*Item) error) error {
 	// The rows are shown in the order of keys: a memtable knows how to read them.
 	m := memtable.New(0)
 	m.Add(b.Rows, b.Refs, b.Sequence)
+	if err := showRanges(m.Ranges(), visit); err != nil {
+		return err
+	}
 	c := m.NewCursor()
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
 		if err := visit(rowItem(c.Row())); err != nil {

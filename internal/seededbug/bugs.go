@@ -61,6 +61,12 @@ const (
 	EngineCheckpointWithoutSync Bug = "engine-checkpoint-without-sync"
 	// EngineDropTombstone drops a tombstone above a row that it hides.
 	EngineDropTombstone Bug = "engine-drop-tombstone"
+	// EngineRangeSkipTables has point reads look for range tombstones in memory only.
+	EngineRangeSkipTables Bug = "engine-range-skip-tables"
+	// EngineRangeCutShort ends a range tombstone with the table in which it is cut, so that keys behind that come back.
+	EngineRangeCutShort Bug = "engine-range-cut-short"
+	// EngineRangeKeepRows leaves the rows in the row cache that a range tombstone deletes.
+	EngineRangeKeepRows Bug = "engine-range-keep-rows"
 	// EngineDropByPresentHorizon has a compaction drop rows by a horizon that a crash would take back.
 	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
@@ -91,6 +97,22 @@ const (
 	EngineLogSkipSync Bug = "engine-log-skip-sync"
 	// EngineLogChecksumWithoutSegment leaves segment id and offset out of the checksums of the engine's log.
 	EngineLogChecksumWithoutSegment Bug = "engine-log-checksum-without-segment"
+	// EngineRepairSkipSync does not sync the names of the tables that a repair made before it commits them.
+	EngineRepairSkipSync Bug = "engine-repair-skip-sync"
+	// EngineRepairStopsAtDamage takes nothing of a damaged table behind the damage.
+	EngineRepairStopsAtDamage Bug = "engine-repair-stops-at-damage"
+	// EngineRepairSaysNothing does not list the keys that may show a deleted value after a repair.
+	EngineRepairSaysNothing Bug = "engine-repair-says-nothing"
+	// EngineRepairTrustsReads takes every read that fails for damage, though it succeeds at the next one.
+	EngineRepairTrustsReads Bug = "engine-repair-trusts-reads"
+	// EngineRepairForgetsFamilies leaves the rows of a family without a name whose entry is lost.
+	EngineRepairForgetsFamilies Bug = "engine-repair-forgets-families"
+	// EngineReadOnlyRemoves removes what a crash left behind also when a store is opened for reading only.
+	EngineReadOnlyRemoves Bug = "engine-read-only-removes"
+	// EngineReadOnlySkipsLog leaves the log out when a store is opened for reading only.
+	EngineReadOnlySkipsLog Bug = "engine-read-only-skips-log"
+	// EngineReadOnlyUnlocked lets a writer open a store beside those who read it.
+	EngineReadOnlyUnlocked Bug = "engine-read-only-unlocked"
 	// EngineTxSkipMemtable validates transactions of the engine against tables only.
 	EngineTxSkipMemtable Bug = "engine-tx-skip-memtable"
 	// EngineTxSkipStaged validates transactions of the engine only if something became visible since they began.
@@ -176,6 +198,9 @@ var Claims = []Claim{
 	{EngineFlushLosesLastRow, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineCheckpointWithoutSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineDropTombstone, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineRangeSkipTables, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
+	{EngineRangeCutShort, "engine", "TestARangeTombstoneIsCutWhereTablesAre"},
+	{EngineRangeKeepRows, "engine", "TestARowInTheCacheGoesWithItsRange"},
 	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineForgetUnordered, "engine", "TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore"},
@@ -193,6 +218,14 @@ var Claims = []Claim{
 	{EngineStampNotOdd, "engine", "TestARowThatIsReadWhileABatchIsPublishedIsNotCached"},
 	{EngineLogSkipSync, "engine", "TestABatchIsDurableWhenItsModeSays"},
 	{EngineLogChecksumWithoutSegment, "engine/internal/wal", "TestAFileThatIsUsedAgainShowsNothingOfItsFormerLife"},
+	{EngineRepairSkipSync, "engine", "TestACrashDuringARepairLeavesADirectoryThatIsRepaired"},
+	{EngineRepairStopsAtDamage, "engine", "TestADamagedByteCostsARepairOneBlock"},
+	{EngineRepairSaysNothing, "engine", "TestDeletedKeysDoNotComeBackUnsaid"},
+	{EngineRepairTrustsReads, "engine", "TestARepairOfADiskThatFailsAtTimesLosesNothing"},
+	{EngineRepairForgetsFamilies, "engine", "TestRowsOfAFamilyWhoseEntryIsLostGetAName"},
+	{EngineReadOnlyRemoves, "engine", "TestAStoreOpenForReadingShowsEverythingAndChangesNothing"},
+	{EngineReadOnlySkipsLog, "engine", "TestAStoreOpenForReadingShowsEverythingAndChangesNothing"},
+	{EngineReadOnlyUnlocked, "engine", "TestManyReadAtATimeAndAWriterIsKeptOut"},
 	{EngineTxSkipMemtable, "engine", "TestBankTransfersLoseNothing"},
 	{EngineTxSkipStaged, "engine", "TestABatchThatWaitsForTheLogIsAConflict"},
 	{EngineTxSkipRanges, "engine", "TestSerializableTransactionsHaveNoCycle"},

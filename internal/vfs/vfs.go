@@ -2,8 +2,10 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"math"
 )
 
 // FS is a file system as storage code needs it. Names are slash-separated paths. Errors match
@@ -90,8 +92,17 @@ type Readers interface {
 // ErrLocked is returned by Lock and LockShared when another process, or another part of this one, holds the lock.
 var ErrLocked = errors.New("file is locked")
 
+// ErrTooLong is returned by ReadShortFile.
+var ErrTooLong = errors.New("file is longer than it may be")
+
 // ReadFile reads a whole file.
 func ReadFile(fsys Files, name string) ([]byte, error) {
+	return ReadShortFile(fsys, name, math.MaxInt64)
+}
+
+// ReadShortFile is ReadFile for a file that has a longest length. A longer one, such as one with a damaged length, is not read: it
+// is ErrTooLong.
+func ReadShortFile(fsys Files, name string, maxBytes int64) ([]byte, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
@@ -100,6 +111,9 @@ func ReadFile(fsys Files, name string) ([]byte, error) {
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
+	}
+	if size > maxBytes {
+		return nil, fmt.Errorf("%s: %d bytes, at most %d: %w", name, size, maxBytes, ErrTooLong)
 	}
 	b := make([]byte, size)
 	if n, err := f.ReadAt(b, 0); err != nil && (!errors.Is(err, io.EOF) || int64(n) != size) {

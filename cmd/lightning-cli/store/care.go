@@ -110,13 +110,16 @@ func (v *verbs) printRepair(dir string, r *engine.RepairReport) error {
 		return v.PrintJSON(map[string]any{
 			"store": dir, "changed": r.Changed, "resumed": r.Resumed, "manifest_rebuilt": r.ManifestRebuilt, "damage": damage,
 			"rows": r.Rows, "batches": r.Batches, "any_key": r.AnyKey, "torn_file": r.TornFile, "torn_offset": r.TornOffset,
-			"exposed_count": r.ExposedCount, "exposed": exposed, "moved": r.Moved, "list": r.ReportFile,
+			"exposed_count": r.ExposedCount, "exposed": exposed, "families": append([]string{}, r.Families...), "moved": r.Moved, "list": r.ReportFile,
 		})
 	}
 	if !r.Changed {
 		return v.Printf("nothing is damaged, nothing was changed\n")
 	}
 	text := lines("damaged: ", damage) + lines("may be old or deleted: ", exposed)
+	for _, name := range r.Families {
+		text += fmt.Sprintf("the name of a column family is lost: it is %s now\n", name)
+	}
 	if r.AnyKey {
 		text += "of some of what is lost nobody knows the keys: any value may be old or deleted\n"
 	}

@@ -35,6 +35,7 @@ type levelJSON struct {
 	Rows       uint64 `json:"rows"`
 	Tombstones uint64 `json:"tombstones"`
 	Garbage    uint64 `json:"garbage_rows"`
+	Ranges     uint64 `json:"range_tombstones,omitempty"`
 }
 
 func statsOf(dir string, db *engine.DB) statsJSON {
@@ -47,7 +48,7 @@ func statsOf(dir string, db *engine.DB) statsJSON {
 	for level, l := range m.Levels {
 		s.Rows, s.Garbage = s.Rows+l.Rows, s.Garbage+l.Garbage
 		if l.TableCount > 0 {
-			s.Levels = append(s.Levels, levelJSON{level, l.TableCount, l.Bytes, l.Rows, l.Tombstones, l.Garbage})
+			s.Levels = append(s.Levels, levelJSON{level, l.TableCount, l.Bytes, l.Rows, l.Tombstones, l.Garbage, l.RangeTombstones})
 		}
 	}
 	return s
@@ -76,6 +77,9 @@ func (s *statsJSON) text() string {
 	fmt.Fprintf(&b, "tables\t%d, %d bytes\nrows\t%d, garbage %d\n", s.Tables, s.Bytes, s.Rows, s.Garbage)
 	for _, l := range s.Levels {
 		fmt.Fprintf(&b, "level %d\t%d tables, %d bytes, %d rows, %d tombstones, garbage %d\n", l.Level, l.Tables, l.Bytes, l.Rows, l.Tombstones, l.Garbage)
+		if l.Ranges > 0 {
+			fmt.Fprintf(&b, "\t%d deleted ranges\n", l.Ranges)
+		}
 	}
 	fmt.Fprintf(&b, "log\t%d batches that are not in tables%s\n", s.LogBatches, map[bool]string{true: ", torn at the end"}[s.LogTorn])
 	fmt.Fprintf(&b, "debt\t%d bytes to compact\nreads\tlook into up to %d places\n", s.Debt, s.ReadPlaces)

@@ -94,3 +94,6 @@ func (c *Cursor) Err() error {
 	}
 	return c.cursor.Err()
 }
+
+// Leaf is the cursor of the table that this one stands in.
+func (c *Cursor) Leaf() *table.Cursor { return &c.cursor }

@@ -64,6 +64,7 @@ type Pick struct {
 	Level  int      // that level
 	Below  []*Table // inputs at the output level, if that is another one
 	Move   bool     // the inputs need not be rewritten, only placed at the output level
+	Drop   bool     // the inputs go, and nothing comes instead
 }
 
 // Tables lists all inputs.
@@ -122,6 +123,9 @@ func (r running) onlyZero(t Targets) bool {
 // nothing: each kind of pick makes its own reason go away.
 func (s *Set) Pick(t Targets, d Droppable, beside ...*Pick) *Pick {
 	r := running(beside)
+	if p := s.pickCovered(d, r); p != nil {
+		return p
+	}
 	for _, level := range s.due(t, r) {
 		var p *Pick
 		switch {
@@ -286,14 +290,14 @@ func (s *Set) overlapsFrom(level int, t *Table) bool {
 	return false
 }
 
-// droppableRows estimates how many rows of a table can go. Tombstones and hidden rows count only
+// droppableRows estimates how many rows of a table, and of those below that its range tombstones hide, can go. Tombstones and hidden rows count only
 // when all of them can: then a compaction is sure to end the reason for it.
 func (s *Set) droppableRows(level int, t *Table, d Droppable) uint64 {
 	p := t.Properties
 	n := p.ExpiredRows(d.ExpiryMillis)
 	if p.GarbageVersion <= d.Version && p.GarbageSequence <= d.OldestSnapshot &&
 		!(d.Unordered && (d.MemoryVersion < p.GarbageVersion || s.lowerAbove(level, t))) {
-		n += p.Garbage
+		n += p.Garbage + s.ranged().below[t]
 	}
 	return n
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"sync"
 	"sync/atomic"
 
 	"github.com/lightning-db/lightning/engine/internal/manifest"
@@ -20,6 +21,10 @@ type Set struct {
 	Levels [Count][]*Table
 
 	references atomic.Int32
+
+	hasRanges   bool
+	rangedOnce  sync.Once
+	rangedFound ranged
 }
 
 // Placed is a table with its level.
@@ -65,6 +70,7 @@ func (s *Set) seal() {
 	for level, tables := range s.Levels {
 		for _, t := range tables {
 			t.references.Add(1)
+			s.hasRanges = s.hasRanges || t.Ranges != nil
 		}
 		if level == 0 {
 			if seededbug.Enabled(seededbug.EngineOldestFirst) {
@@ -164,6 +170,17 @@ func (s *Set) CoveredFrom(level int, user []byte) bool {
 			continue
 		}
 		if slices.ContainsFunc(s.Levels[0], func(t *Table) bool { return t.Covers(user) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// MeetsFrom reports whether a table at a level or deeper may hold a key in [start, end).
+func (s *Set) MeetsFrom(level int, start, end []byte) bool {
+	for ; level < Count; level++ {
+		if level > 0 && len(s.Within(level, start, end)) > 0 ||
+			level == 0 && slices.ContainsFunc(s.Levels[0], func(t *Table) bool { return t.Meets(start, end) }) {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/table"
 )
 
@@ -15,6 +16,7 @@ type Table struct {
 	Properties *table.Properties
 	Reader     *table.Reader // nil only in tests of pure functions
 	Released   func(*Table)  // called once, when no set holds the table any more
+	Ranges     *rangedel.Set // range tombstones
 
 	references atomic.Int32
 	// Obsolete says that no manifest names the table: its file can go when it is released.

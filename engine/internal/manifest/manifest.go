@@ -163,11 +163,18 @@ func takeTable(b []byte) (t Table, rest []byte, ok bool) {
 	return t, b, true
 }
 
+// maxFileBytes is more than the manifest of millions of tables has. It bounds what is read into memory of a file whose length is
+// damaged.
+const maxFileBytes = 64 << 20
+
 // Load reads the state of a directory; nil means that there is no manifest.
 func Load(fs vfs.FS, dir string) (*State, error) {
-	b, err := vfs.ReadFile(fs, dir+"/"+Name)
+	b, err := vfs.ReadShortFile(fs, dir+"/"+Name, maxFileBytes)
 	if vfs.IsNotExist(err) {
 		return nil, nil
+	}
+	if errors.Is(err, vfs.ErrTooLong) {
+		return nil, corrupt.Shape(Name, maxFileBytes, "length of file", fmt.Sprintf("at most %d", maxFileBytes), "more")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)

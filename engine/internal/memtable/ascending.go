@@ -3,6 +3,8 @@ package memtable
 import (
 	"bytes"
 	"sort"
+
+	"github.com/lightning-db/lightning/engine/internal/record"
 )
 
 // A memtable begins without an index, as long as each key is behind all before it: then the rows themselves are sorted, so
@@ -16,8 +18,8 @@ func (m *Memtable) ascends(buf []byte, rows []Ref) bool {
 		before = m.user(uint32(m.arena.count))
 	}
 	for _, r := range rows {
-		user, _ := rowKey(buf[r.Offset:])
-		if bytes.Compare(before, user) >= 0 {
+		user, rest := rowKey(buf[r.Offset:])
+		if bytes.Compare(before, user) >= 0 || record.Kind(rest[0]) == record.DeleteRange {
 			return false
 		}
 		before = user

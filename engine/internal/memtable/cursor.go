@@ -22,8 +22,17 @@ var _ record.Cursor = (*Cursor)(nil)
 // NewCursor makes a cursor that stands nowhere.
 func (m *Memtable) NewCursor() *Cursor { return &Cursor{memtable: m} }
 
-// Reset makes the cursor one of another memtable, or of none, which stands nowhere. It keeps its memory.
-func (c *Cursor) Reset(m *Memtable) { *c = Cursor{memtable: m, newer: c.newer[:0]} }
+// maxPooledRows is how many rows of one key a cursor keeps memory for.
+const maxPooledRows = 4 << 10
+
+// Reset makes the cursor one of another memtable, or of none, which stands nowhere. It keeps its memory, if that is not much.
+func (c *Cursor) Reset(m *Memtable) {
+	newer := c.newer[:0]
+	if cap(newer) > maxPooledRows {
+		newer = nil
+	}
+	*c = Cursor{memtable: m, newer: newer}
+}
 
 // Seek implements record.Cursor.
 func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {

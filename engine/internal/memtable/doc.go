@@ -24,6 +24,9 @@
 // unchanged parts it shares, and publishes that. Writers never wait for it and never do it. A cursor keeps
 // its order, so the keys that it sees do not change under it; the rows of a key may.
 //
+// A range tombstone has a node, for its sequence, but is in neither index nor order: it is in a set of its own (package rangedel), which is
+// replaced by one with one more.
+//
 // A read at an older version walks over the newer rows of its key, of which a memtable cannot hold
 // more than fit.
 //
@@ -37,7 +40,8 @@
 //	   bytes completely written.
 //	T3 a key that a reader's sequence covers is in the index that the reader finds, and in an order
 //	   made after that: the index is made, or replaced by a larger one, and the number of rows
-//	   published, before the batch is. Without an index it is among the ascending rows.
+//	   published, before the batch is. Without an index it is among the ascending rows. The same holds for the set
+//	   of range tombstones.
 //	T4 rows have nodes in the order of their sequences, without a gap: the place of a node tells the sequence.
 //	T5 codes of one base never order two keys the other way round than the keys themselves do.
 package memtable

@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -21,6 +22,7 @@ type Memtable struct {
 	ascending atomic.Uint32
 	searched  atomic.Bool // somebody looked for a key among them
 	seed      maphash.Seed
+	ranges    atomic.Pointer[rangedel.Set] // nil without any
 
 	// Written by the first Add, before its rows are linked.
 	first uint64 // sequence of the first row
@@ -29,6 +31,7 @@ type Memtable struct {
 	keys     int
 	expected int      // keys that the index has room for at once
 	hashes   []uint32 // of the batch that is added
+	ranged   bool     // it has range tombstones
 }
 
 // New makes an empty memtable. Once it has an index, that has room for some keys before it grows.
@@ -49,7 +52,10 @@ func (m *Memtable) Bytes() int {
 	return bytes
 }
 
-// Rows is how many rows there are.
+// Ranges are the range tombstones added so far. A reader sees those that its sequence covers.
+func (m *Memtable) Ranges() *rangedel.Set { return m.ranges.Load() }
+
+// Rows is how many rows there are, range tombstones among them.
 func (m *Memtable) Rows() int { return int(m.rows.Load()) }
 
 // Keys is how many keys have rows. It is for the writer.
@@ -86,9 +92,12 @@ func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
 		row := m.arena.newNode()
 		n := m.arena.node(row)
 		n.version, n.chunk, n.offset, n.hash = r.Version, chunk, uint32(start+r.Offset), m.hashes[i]
-		if ascends {
+		switch {
+		case ascends:
 			n.chunk |= firstRow
-		} else {
+		case m.ranged && kindOf(buf[r.Offset:]) == record.DeleteRange:
+			m.addRange(row, n)
+		default:
 			m.insert(row, n)
 		}
 	}
@@ -101,13 +110,24 @@ func (m *Memtable) Add(buf []byte, rows []Ref, first uint64) (adopted bool) {
 	return adopted
 }
 
+// addRange adds a range tombstone, which has a node for its sequence (T4) and is found by nobody who looks for rows.
+func (m *Memtable) addRange(row uint32, n *node) {
+	var r record.Row
+	decodeRow(m.arena.row(n), &r)
+	set := m.ranges.Load()
+	next := set.With(rangedel.Tombstone{Start: r.User, End: r.Value, Version: n.version, Sequence: m.time(row).Sequence})
+	m.arena.used.Add(int64(next.Bytes() - set.Bytes()))
+	m.ranges.Store(next) // T3
+}
+
 // touch computes the hashes of a batch's keys and looks at their slots. The looks do not depend on each
 // other, so the processor waits for the memory of several at once; insert finds it in the cache.
 func (m *Memtable) touch(buf []byte, rows []Ref) {
-	m.hashes = m.hashes[:0]
+	m.hashes, m.ranged = m.hashes[:0], false
 	x := m.index.Load()
 	for _, r := range rows {
-		user, _ := rowKey(buf[r.Offset:])
+		user, rest := rowKey(buf[r.Offset:])
+		m.ranged = m.ranged || record.Kind(rest[0]) == record.DeleteRange
 		hash := m.hash(user)
 		if x != nil {
 			x.slots[x.first(hash)].Load()
@@ -213,6 +233,9 @@ func (m *Memtable) row(row uint32, r *record.Row) {
 	t := m.time(row)
 	r.Version, r.Sequence = t.Version, t.Sequence
 }
+
+// Has reports whether a user key has any row.
+func (m *Memtable) Has(user []byte) bool { return !m.Empty() && m.find(user) != none }
 
 // Get finds the newest row of a user key with a version and a sequence not above at's.
 func (m *Memtable) Get(at record.Key, r *record.Row) bool {

@@ -1,6 +1,7 @@
 package memtable
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -40,6 +41,12 @@ func RowKey(b []byte) []byte {
 	return key
 }
 
+// kindOf gives the kind of the encoded row at the start of b.
+func kindOf(b []byte) record.Kind {
+	_, rest := rowKey(b)
+	return record.Kind(rest[0])
+}
+
 // decodeRow fills r from an encoded row. The bytes were written by AppendRow in this process.
 func decodeRow(b []byte, r *record.Row) {
 	key, rest := rowKey(b)
@@ -55,12 +62,13 @@ func decodeRow(b []byte, r *record.Row) {
 
 // RowBytes is the length of the encoded row at the start of b, which may hold anything; false if there is none.
 func RowBytes(b []byte) (int, bool) {
-	key, w := binary.Uvarint(b)
-	if w <= 0 || key == 0 || key >= uint64(len(b)-w) {
+	length, w := binary.Uvarint(b)
+	if w <= 0 || length >= uint64(len(b)-w) {
 		return 0, false
 	}
-	at := w + int(key)
-	if k := record.Kind(b[at]); k != record.Put && k != record.Delete {
+	at := w + int(length)
+	key, kind := b[w:at], record.Kind(b[at])
+	if kind > record.DeleteRange || len(key) == 0 && kind != record.DeleteRange {
 		return 0, false
 	}
 	at++
@@ -69,9 +77,11 @@ func RowBytes(b []byte) (int, bool) {
 		return 0, false
 	}
 	at += w
-	value, w := binary.Uvarint(b[at:])
-	if w <= 0 || value > uint64(len(b)-at-w) {
+	size, w := binary.Uvarint(b[at:])
+	if w <= 0 || size > uint64(len(b)-at-w) {
 		return 0, false
 	}
-	return at + w + int(value), true
+	at += w
+	value := b[at : at+int(size)]
+	return at + int(size), kind != record.DeleteRange || bytes.Compare(key, value) < 0
 }

@@ -9,6 +9,7 @@ type Cursor struct {
 	row       *record.Row   // of the part that stands first; nil at the end
 	first     record.Cursor // that part
 	others    []standing    // a heap of the others that have a row
+	kept      int           // steps since another part stood first
 	err       error
 }
 
@@ -60,6 +61,7 @@ func (c *Cursor) check(p record.Cursor) bool {
 
 // take makes the next of the others the first part.
 func (c *Cursor) take() *record.Row {
+	c.kept = 0
 	last := len(c.others) - 1
 	if last < 0 {
 		c.first, c.row = nil, nil
@@ -86,9 +88,27 @@ func (c *Cursor) Step() *record.Row {
 		next := c.others[0]
 		c.others[0] = standing{c.first, c.row}
 		c.first, c.row = next.part, next.row
+		c.kept = 0
 		c.sink(0)
+	default:
+		c.kept++
 	}
 	return c.row
+}
+
+// longRun is after how many steps of one part it pays to ask how far that may go alone: a search, which takes as long as some comparisons.
+const longRun = 8
+
+// Alone gives the part that stands first, and the row before which all rows of that come next, if it has stood first for some
+// time; no row if there are no others. While the part goes no further than that, it may be moved directly.
+func (c *Cursor) Alone() (first record.Cursor, before *record.Row, ok bool) {
+	switch {
+	case c.row == nil || len(c.others) > 0 && c.kept < longRun:
+		return nil, nil, false
+	case len(c.others) > 0:
+		before = c.others[0].row
+	}
+	return c.first, before, true
 }
 
 // before reports whether row a comes before row b in the direction of the walk.

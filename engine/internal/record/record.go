@@ -11,13 +11,16 @@ const MaxVersion = ^uint64(0)
 // MaxSequence is above the sequence of every row.
 const MaxSequence = ^uint64(0)
 
-// Kind says what a row means. The numbers are part of the table format.
+// Kind says what a row means. The numbers are part of the formats of tables and the log.
 type Kind uint8
 
 // The kinds of rows.
 const (
 	Delete Kind = 0 // the key is absent from this version on
 	Put    Kind = 1
+	// DeleteRange makes the keys from the row's own up to its value, that excluded, absent. Batches, memtables and the log have it among
+	// their rows; cursors and tables do not (package rangedel).
+	DeleteRange Kind = 2
 )
 
 // Key is a row's place in the order O1.

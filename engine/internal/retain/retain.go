@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -19,6 +20,10 @@ type Rules struct {
 	// Hides tells whether a row that a tombstone of this key and version hides may exist, or may
 	// still come, outside the rows that the filter sees. It must not forget any.
 	Hides func(user []byte, version uint64) bool
+	// HidesIn is Hides of the keys that a range tombstone covers.
+	HidesIn func(t *rangedel.Tombstone) bool
+	// Ranges are the range tombstones that lie among the rows which the filter sees.
+	Ranges *rangedel.Set
 }
 
 // OldestSnapshot is the sequence of the oldest open snapshot, or MaxSequence.
@@ -59,7 +64,10 @@ func (f *Filter) Keep(r *record.Row) bool {
 	if low {
 		hider = min(hider, f.lowLeast)
 	}
-	needed := f.neededBelow(r.Sequence, hider)
+	if f.rules.Ranges != nil {
+		hider = min(hider, f.rules.hiderOf(r.User, r.Version, r.Sequence))
+	}
+	needed := f.rules.neededBelow(r.Sequence, hider)
 	f.sameLeast = min(f.sameLeast, r.Sequence)
 	if low {
 		f.lowLeast = min(f.lowLeast, r.Sequence)
@@ -78,10 +86,10 @@ func (f *Filter) Keep(r *record.Row) bool {
 
 // neededBelow tells whether some reader, of a snapshot or of the present, is at or after a row's
 // sequence and before the sequence that hides the row.
-func (f *Filter) neededBelow(sequence, hider uint64) bool {
+func (r *Rules) neededBelow(sequence, hider uint64) bool {
 	if hider == record.MaxSequence {
 		return true // nothing hides it from the present
 	}
-	i, _ := slices.BinarySearch(f.rules.Snapshots, sequence)
-	return i < len(f.rules.Snapshots) && f.rules.Snapshots[i] < hider
+	i, _ := slices.BinarySearch(r.Snapshots, sequence)
+	return i < len(r.Snapshots) && r.Snapshots[i] < hider
 }

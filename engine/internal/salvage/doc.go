@@ -6,7 +6,10 @@
 // # The life of a repair
 //
 //  1. Examine: the manifest, every table and the log are read with all checks. If nothing is damaged, nothing is changed.
-//  2. A damaged table is read from both ends up to the damage. What lies between is a hole: its rows are lost.
+//     A read that the disk fails is repeated before it counts.
+//  2. A damaged table is read from both ends up to the damage. What lies between is a hole: its rows are lost. A table that can be read
+//     at one time and not at another ends the repair: what is lost of it cannot be told. A column family of which there
+//     are rows, but that the catalog does not list any more, gets an entry with a name that is made of its id.
 //  3. Rewrite: what is left of damaged tables becomes new tables at the same level; if one of level 0 is damaged all of that
 //     level becomes one run, as its order is that of its numbers. What a damaged log still has becomes a table of level 0. Without a
 //     manifest nobody knows levels, so all rows of all tables become one run.
@@ -33,6 +36,7 @@
 //
 //   - SV1: no byte of a file that was there is written or removed; such a file stays, or moves to LostName.
 //   - SV2: after a crash at any point the directory opens as before, or Run finishes it and gives what it would have given.
-//   - SV3: a row of the repaired store is a row of the damaged one, and every row that a check of its block allows to read is there.
+//   - SV3: a row of the repaired store is a row of the damaged one, or the entry of a family that has lost its own, and every row that a
+//     check of its block allows to read is there.
 //   - SV4: a key whose newest row may be lost, and that still has a value, is listed.
 package salvage

@@ -12,7 +12,6 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/memtable"
-	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -257,7 +256,7 @@ func (l *logReader) take(s *wal.Segment, b *wal.Batch) {
 func (l *logReader) newMemory() {
 	m := memtable.New(0)
 	l.memory = m
-	l.memories = append(l.memories, &source{name: "log", memory: func() record.Cursor { return m.NewCursor() }})
+	l.memories = append(l.memories, &source{name: "log", memory: m})
 }
 
 // fileOf is the file that an error names.

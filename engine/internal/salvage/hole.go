@@ -6,8 +6,11 @@ import (
 	"syscall"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/memtable"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // isDamage tells damage, which is salvaged, from failures such as a missing permission, which end the repair.
@@ -20,7 +23,7 @@ type source struct {
 	level  int
 	size   uint64
 	table  *table.Reader // nil for memory, and for a table of which nothing can be read
-	memory func() record.Cursor
+	memory *memtable.Memtable
 
 	damage error
 	hole   *hole // what is lost of the table
@@ -40,13 +43,24 @@ func (s *source) readable() bool { return s.table != nil || s.memory != nil }
 // cursor walks forward over what is left.
 func (s *source) cursor() record.Cursor {
 	if s.memory != nil {
-		return s.memory()
+		return s.memory.NewCursor()
 	}
 	c := s.table.NewCursor(false).Singly()
 	if s.hole == nil {
 		return c
 	}
 	return &holed{inner: c, hole: s.hole}
+}
+
+// ranges are the range tombstones: a table that can be opened has all of its own.
+func (s *source) ranges() []rangedel.Tombstone {
+	switch {
+	case s.memory != nil:
+		return s.memory.Ranges().All()
+	case s.table != nil:
+		return s.table.Ranges().All()
+	}
+	return nil
 }
 
 // check reads all of a table and finds the hole, if there is one.
@@ -57,15 +71,20 @@ func (s *source) check(ctx context.Context) error {
 	}
 	s.damage = err
 	before, err := s.walk(record.Forward)
-	if err == nil {
-		return nil // the rows are whole: only what is told about them is not
-	}
-	if !isDamage(err) {
-		return err
+	if err == nil || !isDamage(err) {
+		return err // if there is none the rows are whole: only what is told about them is not
 	}
 	after, err := s.walk(record.Backward)
-	if err != nil && !isDamage(err) {
+	if seededbug.Enabled(seededbug.EngineRepairStopsAtDamage) {
+		after = nil
+	}
+	switch {
+	case err == nil:
+		return unsteady(s.name, s.damage)
+	case !isDamage(err):
 		return err
+	case before != nil && after != nil && record.Compare(*before, *after) >= 0:
+		return unsteady(s.name, err)
 	}
 	s.hole = &hole{before: before, after: after, sequence: s.table.Properties().MaxSequence}
 	return nil

@@ -46,6 +46,9 @@ type Report struct {
 	// lost. Exposed has the first thousand, ReportFile all.
 	ExposedCount uint64
 	Exposed      [][]byte
+	// Families are the names that the repair gave to column families whose own are lost with their entries: "lost-" and the id with which
+	// the keys of their rows begin. One of them may have been dropped. Their options are lost, too.
+	Families []string
 	// Moved are the files that are in the directory lost now; it can be removed when nobody wants to look at them.
 	Moved      []string
 	ReportFile string // in the directory of the store; empty if nothing was changed
@@ -105,6 +108,9 @@ func (r *repair) newList() (*list, error) {
 	}
 	if r.report.TornFile != "" {
 		l.buffer = fmt.Appendf(l.buffer, "the log ends in the middle of a record: %s at offset %d\n", r.report.TornFile, r.report.TornOffset)
+	}
+	for _, name := range r.report.Families {
+		l.buffer = fmt.Appendf(l.buffer, "the name of a column family is lost: it is %s now\n", name)
 	}
 	if r.report.AnyKey {
 		l.buffer = append(l.buffer, "of some of what is lost nobody knows the keys: any value may be old or deleted\n"...)

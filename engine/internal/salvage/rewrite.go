@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/lightning-db/lightning/engine/internal/manifest"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/wal"
@@ -114,32 +115,61 @@ type writer struct {
 	table  *table.Writer
 	number uint64
 	user   []byte
+	ranges []rangedel.Tombstone // sorted: those that cover keys behind the tables that are made
 }
 
 func (w *writer) add(ctx context.Context, r *record.Row) error {
 	if w.table != nil && w.table.Size() >= w.TableBytes && !bytes.Equal(w.user, r.User) {
+		var upTo []rangedel.Tombstone
+		upTo, w.ranges = rangedel.Cut(w.ranges, w.user)
+		w.table.AddRanges(upTo)
 		if err := w.cut(); err != nil {
 			return err
 		}
 	}
-	if w.table == nil {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		w.number = w.base.NextFile
-		w.base.NextFile++
-		f, err := w.FS.Create(w.work(tableName(w.number)))
-		if err != nil {
-			return err
-		}
-		w.progress(tableName(w.number))
-		w.file, w.table = f, table.NewWriter(f, w.number, table.Options{BlockBytes: w.BlockBytes, Compression: table.S2})
+	if err := w.open(ctx); err != nil {
+		return err
 	}
 	w.user = append(w.user[:0], r.User...)
-	w.base.LastVersion = max(w.base.LastVersion, r.Version)
-	w.base.LastSequence = max(w.base.LastSequence, r.Sequence)
+	w.seen(r.Version, r.Sequence)
 	w.report.Rows++
 	return w.table.Add(r)
+}
+
+// open begins a table, if none has begun.
+func (w *writer) open(ctx context.Context) error {
+	if w.table != nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	w.number = w.base.NextFile
+	w.base.NextFile++
+	f, err := w.FS.Create(w.work(tableName(w.number)))
+	if err != nil {
+		return err
+	}
+	w.progress(tableName(w.number))
+	w.file, w.table = f, table.NewWriter(f, w.number, table.Options{BlockBytes: w.BlockBytes, Compression: table.S2})
+	return nil
+}
+
+// seen notes the version and the sequence of a row or a range tombstone.
+func (w *writer) seen(version, sequence uint64) {
+	w.base.LastVersion = max(w.base.LastVersion, version)
+	w.base.LastSequence = max(w.base.LastSequence, sequence)
+}
+
+// end completes the last table: with the range tombstones that are left, and with nothing else if there were no rows.
+func (w *writer) end(ctx context.Context) error {
+	if len(w.ranges) > 0 {
+		if err := w.open(ctx); err != nil {
+			return err
+		}
+		w.table.AddRanges(w.ranges)
+	}
+	return w.cut()
 }
 
 // cut completes a table and reads it back.
@@ -168,6 +198,13 @@ func (w *writer) close() {
 // rewriteGroup is rewrite for one of them.
 func (r *repair) rewriteGroup(ctx context.Context, g group) error {
 	w := &writer{repair: r, level: g.level}
+	for _, s := range g.sources {
+		for _, t := range s.ranges() {
+			w.seen(t.Version, t.Sequence)
+			w.ranges = append(w.ranges, t)
+		}
+	}
+	w.ranges = rangedel.Join(w.ranges)
 	m := seek(g.sources, nil)
 	for ; m.row() != nil; m.step() {
 		if owners := m.owners(); len(owners) > 1 {
@@ -182,7 +219,7 @@ func (r *repair) rewriteGroup(ctx context.Context, g group) error {
 		w.close()
 		return m.err
 	}
-	return w.cut()
+	return w.end(ctx)
 }
 
 // tablesSequence is the sequence of the last row that any table has.

@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
 	"github.com/lightning-db/lightning/engine/internal/manifest"
 	"github.com/lightning-db/lightning/engine/internal/wal"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -42,7 +43,8 @@ type repair struct {
 	names    []string
 	state    *manifest.State // nil if it is lost
 	sources  []*source       // tables
-	memories []*source       // what a log had that is lost
+	memories []*source       // what a log had that is lost, and named
+	named    *source         // entries of families that have lost theirs; nil for none
 	logLost  bool
 	base     base
 	report   *Report
@@ -60,6 +62,9 @@ func (r *repair) progress(file string) {
 
 // Run repairs a directory, whose lock the caller holds. After an error nothing is lost, and Run may be called again.
 func Run(ctx context.Context, o Options) (*Report, error) {
+	if !seededbug.Enabled(seededbug.EngineRepairTrustsReads) {
+		o.FS = patient{o.FS}
+	}
 	r := &repair{Options: o, report: &Report{}}
 	defer r.close()
 	if err := r.resume(); err != nil {
@@ -75,6 +80,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	}
 	if len(r.report.Damage) == 0 {
 		return r.report, nil
+	}
+	if err := r.nameFamilies(ctx); err != nil {
+		return nil, err
 	}
 	if err := r.prepare(ctx); err != nil {
 		return nil, errors.Join(err, r.discard())
@@ -143,8 +151,10 @@ func (r *repair) prepare(ctx context.Context) error {
 		// Which versions were dropped is not known. All rows are in one run, newest first, and none will be older.
 		r.base.Floor, r.base.Unordered = r.base.LastVersion, false
 	}
-	if err := r.FS.SyncDir(r.path(WorkName)); err != nil {
-		return err
+	if !seededbug.Enabled(seededbug.EngineRepairSkipSync) {
+		if err := r.FS.SyncDir(r.path(WorkName)); err != nil {
+			return err
+		}
 	}
 	return manifest.Store(r.FS, r.path(WorkName), &r.base.State)
 }

@@ -16,6 +16,7 @@ type Cursor struct {
 	row       record.Row
 	key       []byte // what row.User is
 	err       error
+	run       run
 	ahead     readAhead
 }
 
@@ -29,10 +30,13 @@ func (r *Reader) NewCursor(keep bool) *Cursor {
 	return c
 }
 
-// Reset makes the cursor one of another table, which stands nowhere. It keeps its memory.
+// Reset makes the cursor one of another table, which stands nowhere. It keeps its memory, if that is not much.
 func (c *Cursor) Reset(r *Reader, keep bool) {
 	c.reader, c.keep, c.block, c.err = r, keep, nil, nil
-	c.row = record.Row{}
+	c.row, c.run = record.Row{}, run{}
+	if cap(c.key) > maxPooledBytes {
+		c.key = nil
+	}
 	c.ahead.reset()
 }
 
@@ -62,6 +66,9 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 		return c.enter(0, 0)
 	case k == nil:
 		return c.enter(x.count-1, -1)
+	case x.count == 0:
+		c.block = nil
+		return nil
 	}
 	n := x.find(k)
 	if !c.load(n) {
@@ -126,7 +133,8 @@ func (c *Cursor) settle(i int) *record.Row {
 	return &c.row
 }
 
-// fill sets the current row, except what is the same for all rows of the block.
+// fill makes row i the current one; its key is there already. Kind and expiry are left as load has set them where they are the same for
+// all rows of the block.
 func (c *Cursor) fill(i int) {
 	b, row := c.block, &c.row
 	row.User = c.key

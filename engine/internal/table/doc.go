@@ -11,6 +11,8 @@
 //  4. Get asks the filter, finds the one data block by the index, and the row in it by a binary search: without
 //     an object, without decoding what is before the row. NewCursor walks rows in both directions. Blocks come from the cache or from the
 //     disk, then with all checks.
+//  5. A walk that has the rest of a block to itself makes a run of it (BeginRun, LimitRun) and goes over that by StepRun, which asks
+//     nothing of a row.
 //
 // A block is checked whole when it comes from the disk. From then on its rows are read without checks that could fail.
 //
@@ -23,4 +25,6 @@
 //	   number of its file, was found right.
 //	B2 decoders never panic and never allocate by a length that was not checked, whatever the bytes.
 //	B3 all rows of a user key are in one table of a level.
+//	B4 of the rows of a run all are visible to the walk, and none expires; of each key that has one but for the current row's, the newest
+//	   is shown or is a tombstone.
 package table

@@ -12,27 +12,30 @@ import (
 //	  0  index: offset (uint64), stored length (uint32), length before compression (uint32)
 //	 16  filter, likewise
 //	 32  properties, likewise
-//	 48  four such places that are zero: for range tombstones, the names of value files, how blocks are sealed, and one more
+//	 48  range tombstones, likewise; zero without any
+//	 64  three such places that are zero: for the names of value files, how blocks are sealed, and one more
 //	112  number of the file (uint64)
 //	120  format version (uint32)
 //	124  CRC32C of bytes 0 to 124 (uint32)
 //	128  magic (8 bytes)
 const (
 	footerBytes   = 136
-	reservedAt    = 48
+	reservedAt    = 64
 	numberAt      = 112
 	magic         = "LDBtable"
 	formatVersion = 2
 )
 
 type footer struct {
-	index, filter, properties handle
-	number                    uint64
+	index              handle // zero without rows
+	filter, properties handle
+	ranges             handle // zero without any
+	number             uint64
 }
 
 func (f *footer) append(b []byte) []byte {
 	start := len(b)
-	for _, h := range []handle{f.index, f.filter, f.properties} {
+	for _, h := range []handle{f.index, f.filter, f.properties, f.ranges} {
 		b = binary.LittleEndian.AppendUint64(b, h.offset)
 		b = binary.LittleEndian.AppendUint32(b, h.stored)
 		b = binary.LittleEndian.AppendUint32(b, h.raw)
@@ -61,10 +64,10 @@ func parseFooter(b []byte, name string, offset int64, number uint64) (f footer, 
 	}
 	for _, reserved := range b[reservedAt:numberAt] {
 		if reserved != 0 { // what it stands for must not be ignored
-			return f, corrupt.Shape(name, offset, "parts of a table", "index, filter and properties", "one that this program does not know")
+			return f, corrupt.Shape(name, offset, "parts of a table", "index, filter, properties and range tombstones", "one that this program does not know")
 		}
 	}
-	for i, h := range []*handle{&f.index, &f.filter, &f.properties} {
+	for i, h := range []*handle{&f.index, &f.filter, &f.properties, &f.ranges} {
 		part := b[16*i:]
 		h.offset = binary.LittleEndian.Uint64(part)
 		h.stored = binary.LittleEndian.Uint32(part[8:])

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/keyhash"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -105,4 +106,75 @@ func TestFilterKnowsAllItsKeysAndFewOthers(t *testing.T) {
 		t.Fatalf("%d of %d other keys pass", wrong, n)
 	}
 	t.Logf("%.2f %% of other keys pass", 100*float64(wrong)/n)
+}
+
+// goldenRanges are the range tombstones of a table without rows.
+func goldenRanges() []rangedel.Tombstone {
+	return []rangedel.Tombstone{
+		{Start: []byte("a"), End: []byte("c"), Version: 300, Sequence: 9},
+		{Start: []byte("a"), End: []byte("b\x00"), Version: 7, Sequence: 2},
+	}
+}
+
+func TestRangeTombstonesAreWrittenAsInTheDocument(t *testing.T) {
+	fs := vfs.NewMem()
+	file, err := fs.Create("t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewWriter(file, 7, Options{BlockBytes: 1024})
+	w.AddRanges(goldenRanges())
+	if _, _, err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := vfs.ReadFile(fs, "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := testkit.Golden(t, "table-ranges.hex"); !bytes.Equal(got, want) {
+		t.Errorf("written as\n%x\nwant\n%x", got, want)
+	}
+	r, err := Open(file, "t", 7, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Verify(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := r.Properties()
+	if all := r.Ranges().All(); len(all) != 2 || string(all[1].End) != "b\x00" || string(p.Smallest) != "a" || string(p.Largest) != "c" || p.MaxSequence != 9 {
+		t.Fatalf("%v, %+v", all, p)
+	}
+	c := r.NewCursor(false)
+	for _, d := range []record.Direction{record.Forward, record.Backward} {
+		for _, k := range []*record.Key{nil, {User: []byte("b")}} {
+			if c.Seek(k, d) != nil || c.Err() != nil {
+				t.Fatal("a row, or an error", c.Err())
+			}
+		}
+	}
+	if ok, err := r.Get(&record.Key{User: []byte("b")}, keyhash.Of([]byte("b")), new(record.Row)); ok || err != nil {
+		t.Fatal(ok, err)
+	}
+}
+
+// TestMalformedRangeTombstonesAreRefused has them out of order, empty, or longer than their block.
+func TestMalformedRangeTombstonesAreRefused(t *testing.T) {
+	good := appendRanges(nil, goldenRanges())
+	if _, ok := parseRanges(good); !ok {
+		t.Fatal("good ones are refused")
+	}
+	list := goldenRanges()
+	list[0], list[1] = list[1], list[0]
+	empty := []rangedel.Tombstone{{Start: []byte("b"), End: []byte("b"), Version: 1, Sequence: 1}}
+	bad := [][]byte{appendRanges(nil, list), appendRanges(nil, empty), appendRanges(nil, nil), append(bytes.Clone(good), 0), {}}
+	for n := range good {
+		bad = append(bad, good[:n])
+	}
+	for _, b := range bad {
+		if _, ok := parseRanges(b); ok {
+			t.Errorf("%x is taken", b)
+		}
+	}
 }

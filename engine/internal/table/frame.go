@@ -59,18 +59,22 @@ type source struct {
 }
 
 // check makes sure that a block can be where its handle says.
-func (s *source) check(h handle) error {
-	if h.offset > uint64(s.size) || h.end() > uint64(s.size) || h.raw > maxBlockBytes {
+func (s *source) check(h handle) error { return s.checkUpTo(h, maxBlockBytes) }
+
+func (s *source) checkUpTo(h handle, limit uint32) error {
+	if h.offset > uint64(s.size) || h.end() > uint64(s.size) || h.raw > limit {
 		return corrupt.Shape(s.name, int64(h.offset), "block handle",
-			fmt.Sprintf("at most %d bytes in a file of %d", maxBlockBytes, s.size),
+			fmt.Sprintf("at most %d bytes in a file of %d", limit, s.size),
 			fmt.Sprintf("%d bytes to %d", h.raw, h.end()))
 	}
 	return nil
 }
 
 // read gives a block after all checks (B1), in memory of its own.
-func (s *source) read(h handle) ([]byte, error) {
-	if err := s.check(h); err != nil {
+func (s *source) read(h handle) ([]byte, error) { return s.readUpTo(h, maxBlockBytes) }
+
+func (s *source) readUpTo(h handle, limit uint32) ([]byte, error) {
+	if err := s.checkUpTo(h, limit); err != nil {
 		return nil, err
 	}
 	frame := takeFrame(int(h.stored) + frameBytes)

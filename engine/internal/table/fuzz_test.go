@@ -120,6 +120,7 @@ func FuzzParts(f *testing.F) {
 	f.Add(x.finish())
 	foot := footer{number: 7}
 	f.Add(foot.append(nil))
+	f.Add(appendRanges(nil, goldenRanges()))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, ok := parseProperties(b); ok {
 			again, ok := parseProperties(p.append(nil))
@@ -133,6 +134,11 @@ func FuzzParts(f *testing.F) {
 			}
 			if n := x.find(&record.Key{User: b, Version: 1}); n < 0 || n >= x.count {
 				t.Fatalf("block %d of %d", n, x.count)
+			}
+		}
+		if list, ok := parseRanges(b); ok {
+			if again, ok := parseRanges(appendRanges(nil, list)); !ok || len(again) != len(list) {
+				t.Fatal("range tombstones do not survive")
 			}
 		}
 		parseFooter(b, "t", 0, 7)

@@ -108,7 +108,7 @@ func parseProperties(b []byte) (p Properties, ok bool) {
 		}
 		*key, b = rest[:n:n], rest[n:]
 	}
-	return p, len(b) == 0 && p.Rows > 0 && p.Keys <= p.Rows && bytes.Compare(p.Smallest, p.Largest) <= 0
+	return p, len(b) == 0 && p.Rows+p.Garbage > 0 && p.Keys <= p.Rows && bytes.Compare(p.Smallest, p.Largest) <= 0
 }
 
 // ExpiredRows estimates how many rows had expired at a time, as if expiries lay evenly between

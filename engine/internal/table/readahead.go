@@ -33,8 +33,13 @@ type readAhead struct {
 	raw    []byte // its bytes
 }
 
+// reset is for another table. Memory is kept for it, but for that of frames which are larger than usual.
 func (a *readAhead) reset() {
 	a.next, a.run, a.missed, a.bytes, a.want = -1, 0, 0, a.bytes[:0], minAheadBytes
+	if cap(a.bytes) > maxPooledBytes {
+		a.bytes = nil
+	}
+	a.block1 = block{}
 }
 
 // block gives a block of a table.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/cache"
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -29,6 +30,7 @@ type Reader struct {
 	index      *index
 	filter     []byte
 	properties Properties
+	ranges     *rangedel.Set
 }
 
 // Open reads what is needed to find rows. It takes over the file: Close closes it; on an error
@@ -59,12 +61,11 @@ func (r *Reader) load() error {
 	if err != nil {
 		return err
 	}
-	tree, err := r.source.read(f.index)
-	if err != nil {
+	if err := r.loadRanges(f.ranges); err != nil {
 		return err
 	}
-	if r.index, err = parseIndex(tree, f.index.offset); err != nil {
-		return r.malformed(f.index, "index")
+	if err := r.loadIndex(f.index); err != nil {
+		return err
 	}
 	if r.filter, err = r.source.read(f.filter); err != nil {
 		return err
@@ -83,14 +84,30 @@ func (r *Reader) load() error {
 	return nil
 }
 
+// loadIndex reads the index. A table of range tombstones alone has none.
+func (r *Reader) loadIndex(h handle) error {
+	if h == (handle{}) && r.ranges != nil {
+		r.index = &index{}
+		return nil
+	}
+	tree, err := r.source.read(h)
+	if err != nil {
+		return err
+	}
+	if r.index, err = parseIndex(tree, h.offset); err != nil {
+		return r.malformed(h, "index")
+	}
+	return nil
+}
+
 // Properties describe the table. Their keys are read-only.
 func (r *Reader) Properties() *Properties { return &r.properties }
 
 // Size is the length of the file.
 func (r *Reader) Size() int64 { return r.source.size }
 
-// ResidentBytes is what the index and the filter take in memory as long as the table is open.
-func (r *Reader) ResidentBytes() int { return r.index.bytes() + len(r.filter) }
+// ResidentBytes is what index, filter and range tombstones take in memory as long as the table is open.
+func (r *Reader) ResidentBytes() int { return r.index.bytes() + len(r.filter) + r.ranges.Bytes() }
 
 // Close closes the file. Nobody may use the reader or its cursors any more.
 func (r *Reader) Close() error { return r.source.file.Close() }

@@ -47,6 +47,7 @@ func (r *Reader) Verify(ctx context.Context) error {
 		return c.Err()
 	}
 	found.Largest = last.User
+	found.noteRanges(fresh.ranges.All())
 	if !bytes.Equal(found.append(nil), fresh.properties.append(nil)) {
 		return corrupt.Shape(r.source.name, 0, "properties", "those of the rows", "others")
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lightning-db/lightning/engine/internal/keyhash"
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -37,6 +38,7 @@ type Writer struct {
 	user   []byte
 	cut    bool // the next row begins a block
 
+	ranges     []rangedel.Tombstone
 	properties Properties
 	offset     uint64 // of the end of out in the file
 	out        []byte // framed, not yet in the file
@@ -116,7 +118,10 @@ func (w *Writer) flush() {
 	w.out = w.out[:0]
 }
 
-// Finish completes and syncs the file. At least one row was added. It returns the table's
+// AddRanges gives the table its range tombstones: all at once, sorted, after all rows. Their bytes are the caller's until Finish.
+func (w *Writer) AddRanges(list []rangedel.Tombstone) { w.ranges = list }
+
+// Finish completes and syncs the file. At least one row was added, or a range tombstone. It returns the table's
 // properties and the length of the file.
 func (w *Writer) Finish() (Properties, uint64, error) {
 	if w.data.rows() > 0 {
@@ -124,9 +129,15 @@ func (w *Writer) Finish() (Properties, uint64, error) {
 	}
 	plain, packed := &compressor{}, &compressor{mode: S2}
 	f := footer{number: w.number}
-	f.index = w.frame(w.index.finish(), packed)
+	if w.properties.Rows > 0 {
+		f.index = w.frame(w.index.finish(), packed)
+	}
 	f.filter = w.frame(buildFilter(w.hashes), plain)
 	w.properties.Largest = append([]byte(nil), w.user...)
+	if len(w.ranges) > 0 {
+		w.properties.noteRanges(w.ranges)
+		f.ranges = w.frame(appendRanges(nil, w.ranges), packed)
+	}
 	f.properties = w.frame(w.properties.append(nil), plain)
 	w.out = f.append(w.out)
 	w.offset += footerBytes

@@ -14,7 +14,7 @@ func (r *Range) Covers(key []byte) bool {
 	return bytes.Compare(r.Start, key) <= 0 && (r.End == nil || bytes.Compare(key, r.End) < 0)
 }
 
-// Ranges are what a transaction has walked over.
+// Ranges are what a transaction has walked over, or has deleted.
 type Ranges struct {
 	list  []Range
 	bytes int

@@ -38,6 +38,10 @@ const (
 	// a new length, which takes half as long again, and a full disk is noticed before a batch is taken.
 	fillBytes = 1 << 20
 
+	// maxFileBytes is more than a file has: the longest segment that may be asked for, or a batch beyond it. It bounds what is read into
+	// memory of a file whose length is damaged.
+	maxFileBytes = 1536 << 20
+
 	// maxFree is how many files are kept for reuse: as many as one flush sets free when memtable and segment are equal
 	// in size, and one more.
 	maxFree = 2
@@ -200,7 +204,10 @@ func (f *file) fill(end, limit int64) error {
 
 // readFile reads a whole file of the log.
 func readFile(fs vfs.FS, dir, name string) ([]byte, error) {
-	b, err := vfs.ReadFile(fs, dir+"/"+name)
+	b, err := vfs.ReadShortFile(fs, dir+"/"+name, maxFileBytes)
+	if errors.Is(err, vfs.ErrTooLong) {
+		return nil, corrupt.Shape(name, maxFileBytes, "length of file", fmt.Sprintf("at most %d", maxFileBytes), "more")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}

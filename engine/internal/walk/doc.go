@@ -6,7 +6,8 @@
 //  1. Take gives one, most often one that was used before, with its memory.
 //  2. AddMemory and AddTables make a cursor of each place that may have rows in the range; Begin merges them, if they are several.
 //  3. The iterator moves Cursor, directly and by SeekFirstOf, SeekLastOfKey and SkipKey.
-//  4. Give lets go of tables, memtables and blocks, and keeps the walk for the next iterator.
+//  4. Where one table has the next rows to itself, Run gives the cursor of that, and the iterator goes over them without the others.
+//  5. Give lets go of tables, memtables and blocks, and keeps the walk for the next iterator.
 //
 // Goroutines: none; a walk is for one goroutine. Locks: none.
 package walk

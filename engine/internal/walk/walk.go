@@ -123,9 +123,35 @@ func (w *Walk) Give() {
 	w.merged.Reset(nil)
 	w.parts = w.parts[:0]
 	w.Cursor = nil
-	if cap(w.Key)+cap(w.Value)+cap(w.user) <= maxPooledBytes {
+	w.target = record.Key{}
+	if cap(w.Key)+cap(w.Value)+cap(w.user)+cap(w.Start)+cap(w.End) <= maxPooledBytes {
 		walks.Put(w)
 	}
+}
+
+// Run gives the cursor of the table that the current row is from, if the rows behind it in its block are a run (package table): all of
+// them are next, in the range, and visible at a time. It is nil otherwise. The walk must not be moved but by the cursor's StepRun, until that
+// has ended or FinishRun is called.
+func (w *Walk) Run(at *record.Key) *table.Cursor {
+	part, before, ok := w.Cursor, (*record.Row)(nil), true
+	if part == record.Cursor(&w.merged) {
+		if part, before, ok = w.merged.Alone(); !ok {
+			return nil
+		}
+	}
+	var c *table.Cursor
+	switch p := part.(type) {
+	case *table.Cursor:
+		c = p
+	case *levels.Cursor:
+		c = p.Leaf()
+	default:
+		return nil
+	}
+	if !c.BeginRun(at) || before != nil && !c.LimitRun(before.User) || w.bounded && !c.LimitRun(w.End) {
+		return nil
+	}
+	return c
 }
 
 // SeekFirstOf goes to the first row at or after all rows of a user key, or before it.
