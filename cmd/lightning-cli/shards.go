@@ -72,7 +72,12 @@ func shardsOf(r report) []arcView {
 			ID: s.GetId(), Start: s.GetStartSlot(), End: s.GetEndSlot(), Epoch: s.GetEpoch(),
 			Leader: leaders[s.GetId()], Replicas: []replicaView{},
 		}
-		v.Preferred = names[s.GetPreferredLeader()]
+		switch members := s.GetReplicas(); { // as the nodes take the map
+		case s.GetPreferredLeader() != "":
+			v.Preferred = names[s.GetPreferredLeader()]
+		case len(members) > 0:
+			v.Preferred = names[members[0].GetNodeId()]
+		}
 		committed := uint64(0)
 		for _, member := range s.GetReplicas() {
 			found := r.replica(member.GetNodeId(), s.GetId())

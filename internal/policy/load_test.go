@@ -140,6 +140,7 @@ type exception struct {
 var exceptions = []exception{
 	{"length", "shard", "package", "reading entries, its clocks and its digests are pieces of a shard that could each be a package"},
 	{"length", "server", "package", "forwarding of reads and of writes, cursors and the gate are pieces of a server that could each be a package"},
+	{"length", "raft", "package", "snapshots, the members of a group and reading could each be a package once what they need of a group is small"},
 	{"length", "engine", "package", "transactions, column families and the pace of the background could each be a package once what they need of a store is small"},
 }
 

@@ -82,7 +82,7 @@ func cli(ctx context.Context, t *testing.T, c *cluster.Cluster, args ...string) 
 func awaitEven(t *testing.T, c *cluster.Cluster, count, shards int) {
 	t.Helper()
 	began := time.Now()
-	cluster.Eventually(t, 45*time.Second, fmt.Sprintf("%d nodes that hold everything evenly", count), func() error {
+	cluster.Eventually(t, 3*time.Minute, fmt.Sprintf("%d nodes that hold everything evenly", count), func() error {
 		out, err := cli(t.Context(), t, c, "cluster", "status")
 		if err != nil {
 			return err
