@@ -25,7 +25,7 @@ func TestAnEmptyReplicaDoesNotVote(t *testing.T) {
 			return pre.Granted, err
 		}
 		var vote hraft.RequestVoteResponse
-		err = asker.RequestVote("", empty, &hraft.RequestVoteRequest{RPCHeader: header, Candidate: []byte("n1#1"), Term: 50, LastLogIndex: 1000, LastLogTerm: 49}, &vote)
+		err = asker.RequestVote("", empty, &hraft.RequestVoteRequest{RPCHeader: header, Term: 50, LastLogIndex: 1000, LastLogTerm: 49}, &vote)
 		return vote.Granted, err
 	}
 	testkit.Eventually(t, patience, func() bool { return c.nodes["n1"].host.mux.Connected("n4") }, "n1 is not connected to n4")
@@ -76,7 +76,7 @@ func TestARemovedReplicaDoesNotVote(t *testing.T) {
 	lead := c.leader(7, "n1", "n2", "n3").groups[7].current.Load()
 	header := hraft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1#1"), Addr: []byte("n1#1")}
 	var vote hraft.RequestVoteResponse
-	request := &hraft.RequestVoteRequest{RPCHeader: header, Candidate: []byte("n1#1"), Term: 50, LastLogIndex: 1000, LastLogTerm: 49, LeadershipTransfer: true}
+	request := &hraft.RequestVoteRequest{RPCHeader: header, Term: 50, LastLogIndex: 1000, LastLogTerm: 49, LeadershipTransfer: true}
 	if err := lead.transport.RequestVote("", hraft.ServerAddress(old.String()), request, &vote); err == nil || vote.Granted {
 		t.Errorf("the removed replica has answered a candidate: granted %t", vote.Granted)
 	}
