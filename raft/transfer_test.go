@@ -142,7 +142,9 @@ func TestLeadershipReturnsToThePreferredNode(t *testing.T) {
 // remembers.
 func TestAPreferredNodeThatDoesNotKeepAGroupGetsItBackEverLater(t *testing.T) {
 	h := &Host{opts: HostOptions{}.withDefaults()}
-	i := &instance{group: &Group{host: h, opts: GroupOptions{PreferredLeader: "other"}}}
+	i := &instance{group: &Group{host: h}}
+	other := api.NodeID("other")
+	i.group.preferred.Store(&other)
 	var l leadership
 	i.startLooking(&l)
 	if l.look == nil || i.group.spread.patience != spreadPatience {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/lightning-db/lightning/internal/testkit"
 )
 
 func listen(t *testing.T, s *Store, onFail func(net.Addr, error)) *Listener {
@@ -180,9 +182,10 @@ func TestManyClientsOfOneSourceGetIn(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.mu.waiting != 0 || len(l.mu.sources) != 0 {
-		t.Error(l.mu.waiting, l.mu.sources)
-	}
+	// A place is given back a moment after its connection is.
+	testkit.Eventually(t, 20*time.Second, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.mu.waiting == 0 && len(l.mu.sources) == 0
+	}, "places of clients that are in are still taken")
 }
