@@ -1,12 +1,15 @@
 package deploy
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // panel is a graph of a dashboard. Its queries have $by in the place of the labels that choose nodes.
@@ -163,24 +166,55 @@ func allQueries() []string {
 
 var metricName = regexp.MustCompile(`\b(?:lightning|go|process)_\w+`)
 
-// checkMetricsAreServed compares what dashboards and alerts look at with what a node answers.
-func checkMetricsAreServed(t *testing.T, scraped string) {
+// checkMetricsAreServed compares what dashboards and alerts look at with what the pods answer together: some metrics
+// are the master's, who has them after a round of its own.
+func (s stage) checkMetricsAreServed(t *testing.T, pods []*pod) {
 	t.Helper()
-	served := map[string]bool{}
-	for _, line := range splitLines(scraped) {
-		if name := metricName.FindString(line); strings.HasPrefix(line, name) {
-			served[name] = true
-		}
-	}
 	looked := allQueries()
 	for _, match := range regexp.MustCompile(`(?m)^\s+expr: (.*)$`).FindAllStringSubmatch(string(read(t, filepath.Join(root(), "deploy/prometheus/alerts.yaml"))), -1) {
 		looked = append(looked, match[1])
 	}
-	for _, expr := range looked {
-		for _, name := range metricName.FindAllString(expr, -1) {
-			if !served[name] {
-				t.Errorf("no node has %s, and somebody looks at it: %s", name, expr)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		missing := missingMetrics(looked, s.scrape(t, pods))
+		if len(missing) == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Errorf("no node has these, and somebody looks at them: %v", missing)
+			return
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// scrape is the names of all metrics that pods have.
+func (s stage) scrape(t *testing.T, pods []*pod) map[string]bool {
+	t.Helper()
+	served := map[string]bool{}
+	for _, p := range pods {
+		text, err := p.get(t.Context(), s.m, "http", "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range splitLines(text) {
+			if name := metricName.FindString(line); strings.HasPrefix(line, name) {
+				served[name] = true
 			}
 		}
 	}
+	return served
+}
+
+func missingMetrics(looked []string, served map[string]bool) (missing []string) {
+	for _, expr := range looked {
+		for _, name := range metricName.FindAllString(expr, -1) {
+			if !served[name] && !slices.Contains(missing, name) {
+				missing = append(missing, name)
+			}
+		}
+	}
+	return missing
 }

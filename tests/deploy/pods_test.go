@@ -232,16 +232,6 @@ func (p *pod) probe(ctx context.Context, m manifests, probe *corev1.Probe) error
 	return err
 }
 
-// scrape asks for the metrics.
-func (p *pod) scrape(t *testing.T, m manifests) string {
-	t.Helper()
-	text, err := p.get(t.Context(), m, "http", "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return text
-}
-
 // get asks a port by its name. The certificate is not compared with anything.
 func (p *pod) get(ctx context.Context, m manifests, name, path string) (string, error) {
 	port := 0
@@ -385,7 +375,7 @@ func TestPodsOfTheManifestsServeAndStop(t *testing.T) {
 	if got := s.ask(t, pods[2], "GET greeting\r\n"); got != "$5\r\nhello\r\n" {
 		t.Errorf("GET through another pod: %q", got)
 	}
-	checkMetricsAreServed(t, pods[0].scrape(t, s.m))
+	s.checkMetricsAreServed(t, pods)
 	s.rollingUpdate(t, pods, volumes)
 	stopPods(t, s.m, pods)
 }
