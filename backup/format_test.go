@@ -41,7 +41,7 @@ func TestABackupHasItsBytes(t *testing.T) {
 	}
 	got := "# header: magic, backup id, shard, checksum\n" + cut(fileHeaderBytes) +
 		"# block header: kind, offset, raw length, stored length, checksum\n" + cut(blockHeaderBytes) +
-		"# two records\n" + cut(11) +
+		"# two records\n" + cut(14) +
 		"# end: block header; rows and bytes\n" + cut(blockHeaderBytes) + cut(endBytes) +
 		"# MANIFEST\n" + string(files[ManifestName])
 	if len(rows) != 0 {
