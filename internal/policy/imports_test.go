@@ -47,7 +47,7 @@ var layers = []layer{
 		"the cluster map is a state machine of its own beside the shards"},
 	{"membership/...", []string{"membership/...", "api", "internal/clock", "internal/entropy", "internal/network"},
 		"gossip is advice, never truth: it must not be able to reach Raft or a shard"},
-	{"shard/...", []string{"shard/...", "raft", "engine", "router", "api/...", "leaves"},
+	{"shard/...", []string{"shard/...", "backup/record", "raft", "engine", "router", "api/...", "leaves"},
 		"a shard joins one Raft group to one engine"},
 	{"raft/mux", []string{"raft/wire", "api/...", "internal/clock", "internal/peers", "internal/seededbug"},
 		"messages between replicas are moved without knowing logs, state machines or elections"},
