@@ -179,16 +179,27 @@ func downloadError(err error) error {
 // backupAllowance is what the rows of a shard may take when the caller sets no deadline. It is silence that ends an attempt.
 const backupAllowance = 24 * time.Hour
 
+const (
+	// backupSilence is how long a node may walk over rows of which none is to be sent. That it is there at all is known sooner.
+	backupSilence = time.Minute
+	// backupPatience is how long a leader is looked for.
+	backupPatience = time.Minute
+)
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // BackupShard reads the rows of the shard that owns a slot, all as they are at one point of its log, as docs/formats/backup.md
 // says. begin is told which rows they are, block gets the records, and the end has the counts, which the caller compares.
 // The leader is looked for until a stream begins; when that breaks, what came is useless, and the call fails.
 func (c *Client) BackupShard(ctx context.Context, slot api.Slot, begin func(*pb.BackupCut) error, block func(records []byte) error) (*pb.BackupEnd, error) {
-	begun := false
-	op := &operation{name: "backup", routed: true, slot: slot, long: true, allowance: backupAllowance, again: func() bool { return !begun }}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	looking := time.AfterFunc(backupPatience, cancel)
+	defer looking.Stop()
+	op := &operation{name: "backup", routed: true, slot: slot, long: true, allowance: backupAllowance, silence: backupSilence}
 	var end *pb.BackupEnd
-	var failed error // of begin or block, and not of the node
+	var failed error // when the stream had begun, or of begin or block: nothing is tried again here
+	op.again = func() bool { return failed == nil }
 	err := c.do(ctx, op, func(ctx context.Context, conn *connection, _ callOptions) error {
 		stream, err := conn.backup.BackupShard(ctx, &pb.BackupShardRequest{Slot: uint32(slot)})
 		if err != nil {
@@ -201,12 +212,11 @@ func (c *Client) BackupShard(ctx context.Context, slot api.Slot, begin func(*pb.
 		if first.GetCut() == nil {
 			return status.Error(codes.Unavailable, "the first message of a backup is not its cut")
 		}
-		begun = true
-		if failed = begin(first.GetCut()); failed != nil {
-			return failed
+		looking.Stop()
+		if failed = begin(first.GetCut()); failed == nil {
+			end, failed = receiveBlocks(stream, op.watch, block)
 		}
-		end, failed, err = receiveBlocks(stream, op.watch, block)
-		return err
+		return failed
 	})
 	if failed != nil {
 		return nil, failed
@@ -215,27 +225,27 @@ func (c *Client) BackupShard(ctx context.Context, slot api.Slot, begin func(*pb.
 }
 
 // receiveBlocks receives what is behind the cut, and checks it.
-func receiveBlocks(stream pb.Backup_BackupShardClient, w *watch, block func([]byte) error) (end *pb.BackupEnd, failed, err error) {
+func receiveBlocks(stream pb.Backup_BackupShardClient, w *watch, block func([]byte) error) (*pb.BackupEnd, error) {
 	sum := uint32(0)
 	for {
 		w.moved()
 		m, err := stream.Recv()
 		if err != nil {
-			return nil, nil, backupError(err)
+			return nil, api.FromStatus(backupError(err), false)
 		}
 		if end := m.GetEnd(); end != nil {
 			if end.GetChecksum() != sum {
-				return nil, nil, status.Error(codes.Unavailable, "the checksum of a backup is wrong at its end")
+				return nil, api.Errorf(api.CodeUnavailable, "the checksum of a backup is wrong at its end")
 			}
-			return end, nil, nil
+			return end, nil
 		}
 		b := m.GetBlock()
 		if sum = crc32.Update(sum, castagnoli, b.GetRecords()); sum != b.GetChecksum() {
-			return nil, nil, status.Error(codes.Unavailable, fmt.Sprintf("a block of a backup has checksum %08x, expected %08x", sum, b.GetChecksum()))
+			return nil, api.Errorf(api.CodeUnavailable, "a block of a backup has checksum %08x, expected %08x", sum, b.GetChecksum())
 		}
-		w.aside(func() { failed = block(b.GetRecords()) })
-		if failed != nil {
-			return nil, failed, failed
+		w.aside(func() { err = block(b.GetRecords()) })
+		if err != nil {
+			return nil, err
 		}
 	}
 }
