@@ -50,6 +50,7 @@ type connection struct {
 	kv      pb.KVClient
 	cluster pb.ClusterClient
 	admin   pb.AdminClient
+	backup  pb.BackupClient
 
 	clock        clock.Clock
 	suspectUntil atomic.Int64 // milliseconds since the epoch, 0 when there is no suspicion
@@ -120,7 +121,7 @@ func (cs *connections) open(address string) (*connection, error) {
 	}
 	conn := &connection{
 		address: address, grpc: g, clock: cs.opts.Clock,
-		kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g), admin: pb.NewAdminClient(g),
+		kv: pb.NewKVClient(g), cluster: pb.NewClusterClient(g), admin: pb.NewAdminClient(g), backup: pb.NewBackupClient(g),
 	}
 	conn.ctx, conn.cancel = context.WithCancel(context.Background())
 	return conn, nil

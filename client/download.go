@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -170,6 +172,88 @@ func (conn *connection) download(ctx context.Context, request *pb.DownloadReques
 func downloadError(err error) error {
 	if errors.Is(err, io.EOF) {
 		return status.Error(codes.Unavailable, "the value ended before its last chunk")
+	}
+	return err
+}
+
+// backupAllowance is what the rows of a shard may take when the caller sets no deadline. It is silence that ends an attempt.
+const backupAllowance = 24 * time.Hour
+
+const (
+	// backupSilence is how long a node may walk over rows of which none is to be sent. That it is there at all is known sooner.
+	backupSilence = time.Minute
+	// backupPatience is how long a leader is looked for.
+	backupPatience = time.Minute
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// BackupShard reads the rows of the shard that owns a slot, all as they are at one point of its log, as docs/formats/backup.md
+// says. begin is told which rows they are, block gets the records, and the end has the counts, which the caller compares.
+// The leader is looked for until a stream begins; when that breaks, what came is useless, and the call fails.
+func (c *Client) BackupShard(ctx context.Context, slot api.Slot, begin func(*pb.BackupCut) error, block func(records []byte) error) (*pb.BackupEnd, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	looking := time.AfterFunc(backupPatience, cancel)
+	defer looking.Stop()
+	op := &operation{name: "backup", routed: true, slot: slot, long: true, allowance: backupAllowance, silence: backupSilence}
+	var end *pb.BackupEnd
+	var failed error // when the stream had begun, or of begin or block: nothing is tried again here
+	op.again = func() bool { return failed == nil }
+	err := c.do(ctx, op, func(ctx context.Context, conn *connection, _ callOptions) error {
+		stream, err := conn.backup.BackupShard(ctx, &pb.BackupShardRequest{Slot: uint32(slot)})
+		if err != nil {
+			return err
+		}
+		first, err := stream.Recv()
+		if err != nil {
+			return backupError(err)
+		}
+		if first.GetCut() == nil {
+			return status.Error(codes.Unavailable, "the first message of a backup is not its cut")
+		}
+		looking.Stop()
+		if failed = begin(first.GetCut()); failed == nil {
+			end, failed = receiveBlocks(stream, op.watch, block)
+		}
+		return failed
+	})
+	if failed != nil {
+		return nil, failed
+	}
+	return end, err
+}
+
+// receiveBlocks receives what is behind the cut, and checks it.
+func receiveBlocks(stream pb.Backup_BackupShardClient, w *watch, block func([]byte) error) (*pb.BackupEnd, error) {
+	sum := uint32(0)
+	for {
+		w.moved()
+		m, err := stream.Recv()
+		if err != nil {
+			return nil, api.FromStatus(backupError(err), false)
+		}
+		if end := m.GetEnd(); end != nil {
+			if end.GetChecksum() != sum {
+				return nil, api.Errorf(api.CodeUnavailable, "the checksum of a backup is wrong at its end")
+			}
+			return end, nil
+		}
+		b := m.GetBlock()
+		if sum = crc32.Update(sum, castagnoli, b.GetRecords()); sum != b.GetChecksum() {
+			return nil, api.Errorf(api.CodeUnavailable, "a block of a backup has checksum %08x, expected %08x", sum, b.GetChecksum())
+		}
+		w.aside(func() { err = block(b.GetRecords()) })
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// backupError is the error of a stream that ended before its end was said.
+func backupError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return status.Error(codes.Unavailable, "the backup ended before its last message")
 	}
 	return err
 }

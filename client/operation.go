@@ -27,7 +27,8 @@ type operation struct {
 	// time of a call that has no deadline.
 	long      bool
 	allowance time.Duration
-	watch     *watch // of the attempt under way
+	silence   time.Duration // how long a long call may rest, if that is more than longSilence
+	watch     *watch        // of the attempt under way
 	// again reports whether the call can be made once more; nil is always.
 	again func() bool
 	// pinned, when set, is where the next attempt goes, whatever the map says.
@@ -142,7 +143,7 @@ func (c *Client) limited(ctx context.Context, op *operation) (context.Context, c
 		return context.WithTimeout(ctx, limit)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	w := newWatch(max(limit, longSilence), cancel)
+	w := newWatch(max(limit, longSilence, op.silence), cancel)
 	op.watch = w
 	return ctx, func() { w.stop(); cancel() }
 }

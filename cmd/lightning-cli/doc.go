@@ -5,11 +5,12 @@
 //	lightning-cli scan --prefix user: --keys-only
 //	lightning-cli status
 //	lightning-cli export all.jsonl
+//	lightning-cli backup /backups/monday
 //	lightning-cli bench --redis 127.0.0.1:6379
 //	lightning-cli store check /var/lib/app/store
 //
 // It is a thin face of package client: whatever it can do, a Go program can. One verb is one file;
-// the mechanism of export and import is package transfer, that of bench is package bench. Package store has the verbs on the
+// the mechanism of export and import is package transfer, that of bench is package bench; the files of backup and restore are the product's package backup, the writing is package restore. Package store has the verbs on the
 // directory of an embedded store, which need no cluster.
 //
 // The life of a command: main hands arguments, streams and environment to run; cobra finds the

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/backup"
 	"github.com/lightning-db/lightning/cmd/lightning-cli/store"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/engine/inspect"
@@ -24,7 +25,7 @@ const (
 	exitUnknown     = 6 // a write may or may not have been executed
 	exitDenied      = 7 // no credentials, wrong ones, or not allowed
 	exitPartly      = 8 // import: some lines were not written
-	exitDamaged     = 9 // store: something is damaged
+	exitDamaged     = 9 // store, backup: something is damaged
 )
 
 // usageError is a mistake on the command line.
@@ -55,6 +56,10 @@ func exitCode(err error) int {
 		return exitCondition
 	case errors.Is(err, errPartly):
 		return exitPartly
+	}
+	var damaged *backup.DamagedError
+	if errors.As(err, &damaged) {
+		return exitDamaged
 	}
 	var e *api.Error
 	if !errors.As(err, &e) {

@@ -68,7 +68,7 @@ func (a *app) root() *cobra.Command {
 		Short: "Read, write and inspect a Lightning cluster",
 		Long: "Read, write and inspect a Lightning cluster.\n\nExit codes: 0 done, 1 unexpected error, 2 wrong usage, 3 not found,\n" +
 			"4 condition not met, 5 unavailable or timed out and nothing was executed,\n6 a write may or may not have been executed, 7 not allowed, or no valid password or certificate,\n" +
-			"8 import: some lines were not written, 9 store: something is damaged.",
+			"8 import: some lines were not written, 9 store, backup: something is damaged.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs, // so that a wrong verb reaches RunE
@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	completeWith(root, "output", outputText, outputJSON)
 
 	root.AddCommand(a.getCommand(), a.mgetCommand(), a.putCommand(), a.casCommand(), a.deleteCommand(),
-		a.incrementCommand(), a.scanCommand(), a.exportCommand(), a.importCommand(),
+		a.incrementCommand(), a.scanCommand(), a.exportCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(),
 		a.statusCommand(), a.nodesCommand(), a.shardsCommand(), a.nodeCommand(), a.shardCommand(), a.rebalanceCommand(), a.clusterCommand(), a.benchCommand(), a.certsCommand(), a.storeCommand(), a.versionCommand())
 	return root
 }

@@ -33,7 +33,7 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 		secured:   n.security.listener,
 		resp:      n.newRESP(metrics, false),
 		rpc: rpc.New(rpc.Options{
-			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(),
+			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(), Backup: n.server,
 			Register: []func(grpc.ServiceRegistrar){
 				n.host.RegisterServices, n.follower.RegisterServices, pledge.NewService(n.pledges).RegisterServices,
 				n.replicas.RegisterServices, n.registerMembers, n.adminService().RegisterServices,

@@ -63,6 +63,8 @@ var methods = map[string]caller{
 	pb.Admin_SetRebalance_FullMethodName:   clients,
 	pb.Admin_ClusterStatus_FullMethodName:  clients,
 
+	pb.Backup_BackupShard_FullMethodName: clients,
+
 	peerv1.Forward_Apply_FullMethodName:     nodes,
 	peerv1.Forward_Get_FullMethodName:       nodes,
 	peerv1.Forward_Reads_FullMethodName:     nodes,

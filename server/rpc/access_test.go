@@ -33,6 +33,7 @@ func everything(o *Options) {
 		func(r grpc.ServiceRegistrar) { peerv1.RegisterMetaServer(r, peerv1.UnimplementedMetaServer{}) },
 		func(r grpc.ServiceRegistrar) { peerv1.RegisterReplicaServer(r, peerv1.UnimplementedReplicaServer{}) },
 		func(r grpc.ServiceRegistrar) { peerv1.RegisterMembersServer(r, peerv1.UnimplementedMembersServer{}) },
+		func(r grpc.ServiceRegistrar) { pb.RegisterBackupServer(r, pb.UnimplementedBackupServer{}) },
 		func(r grpc.ServiceRegistrar) { pb.RegisterAdminServer(r, pb.UnimplementedAdminServer{}) },
 		func(r grpc.ServiceRegistrar) {
 			peerv1.RegisterBootstrapServer(r, peerv1.UnimplementedBootstrapServer{})

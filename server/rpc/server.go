@@ -46,6 +46,8 @@ type Options struct {
 	Status Status
 	// Forward is peerv1.Forward of this node. Default: not served.
 	Forward peerv1.ForwardServer
+	// Backup streams shards. Default: not served.
+	Backup Backer
 	// Register adds the services of other packages. Default: none.
 	Register []func(grpc.ServiceRegistrar)
 	// TLS secures the port; certificates that callers show must have been verified by it. Default:
@@ -182,6 +184,9 @@ func New(o Options) *Server {
 	pb.RegisterClusterServer(s.grpc, clusterService{server: s})
 	if s.opts.Forward != nil {
 		peerv1.RegisterForwardServer(s.grpc, s.opts.Forward)
+	}
+	if s.opts.Backup != nil {
+		pb.RegisterBackupServer(s.grpc, backupService{server: s})
 	}
 	grpc_health_v1.RegisterHealthServer(s.grpc, healthService{server: s})
 	for _, register := range s.opts.Register {
