@@ -266,3 +266,20 @@ func checkSound(t *testing.T, m *pb.ClusterMap, used map[string]uint64) {
 		}
 	}
 }
+
+// TestADeadNodeOfAnOlderVersionCanBeDeclaredLost: it would keep every other change of the map from all that were upgraded.
+func TestADeadNodeOfAnOlderVersionCanBeDeclaredLost(t *testing.T) {
+	m := &pb.ClusterMap{
+		MetaReplicas: []*pb.Replica{{NodeId: "a"}},
+		Nodes:        []*pb.Node{{Id: "a", Name: "a", CommandVersion: 2}, {Id: "d", Name: "d"}},
+	}
+	state := func(node string, to pb.NodeState) *peerv1.MetaCommand {
+		return &peerv1.MetaCommand{Op: &peerv1.MetaCommand_SetNodeState{SetNodeState: &peerv1.MetaSetNodeState{NodeId: node, State: to}}}
+	}
+	if err := everyoneKnows(m, state("d", pb.NodeState_NODE_STATE_LOST)); err != nil {
+		t.Error(err)
+	}
+	if err := everyoneKnows(m, state("a", pb.NodeState_NODE_STATE_DRAINING)); err == nil {
+		t.Error("a command is proposed that a node of the map does not know")
+	}
+}

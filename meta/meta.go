@@ -248,8 +248,12 @@ func (m *Meta) lead(ctx context.Context) (missing []api.NodeID, err error) {
 // everyoneKnows refuses a command that some node of the map cannot evaluate: its replica of the map would stop (M11).
 func everyoneKnows(current *pb.ClusterMap, c *peerv1.MetaCommand) error {
 	want := versionOf(c)
+	lost := ""
+	if op := c.GetSetNodeState(); op.GetState() == pb.NodeState_NODE_STATE_LOST {
+		lost = op.GetNodeId() // it holds no replica of the map (mayBecome), and never comes back
+	}
 	for _, n := range current.GetNodes() {
-		if max(n.GetCommandVersion(), 1) < want && n.GetState() != pb.NodeState_NODE_STATE_LOST {
+		if max(n.GetCommandVersion(), 1) < want && n.GetState() != pb.NodeState_NODE_STATE_LOST && (lost == "" || n.GetId() != lost) {
 			return api.Errorf(api.CodeUnavailable, "node %s runs a version that does not know the command %s: upgrade it first", n.GetName(), opName(c))
 		}
 	}

@@ -37,6 +37,7 @@
 //     repeating does no harm.
 //   - MA2: a replica leaves the map only after its leader confirmed that it is no member.
 //   - MA3: an order names the members that it was made for; of others nothing is changed.
-//   - MA4: no removal leaves fewer voters than the quorum of the size that a shard should have.
+//   - MA4: no removal leaves fewer voters than the quorum of the size that a shard should have, or than there were
+//     before the replacement of what is removed began to vote.
 //   - MA5: a node is silent only if neither gossip nor any leader hears it, and a new master counts from 0.
 package master

@@ -255,6 +255,9 @@ func dutyOf(s pb.NodeState) planner.Duty {
 	return planner.Serving
 }
 
+// silentAfter is how long a replica may not answer its leader before it is told.
+const silentAfter = 10 * time.Second
+
 // shard joins what the map says with what the leader says.
 func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 	r := seen.reports[s.Id]
@@ -270,6 +273,7 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 		}
 		out.Replicas = append(out.Replicas, planner.Replica{
 			Node: api.NodeID(replica.NodeId), Voter: voter, CaughtUp: member.GetCaughtUp(), Replaces: api.NodeID(replica.Replaces),
+			Silent: r != nil && (member.GetContactMillis() < 0 || member.GetContactMillis() > silentAfter.Milliseconds()),
 		})
 	}
 	return out

@@ -44,7 +44,11 @@ func (m *Master) remember(seen *observation, plan planner.Plan) {
 func (seen *observation) mark(s *pb.Shard) string {
 	mark := ""
 	for _, moving := range seen.moving(s) {
-		mark += fmt.Sprint(moving.NodeId, moving.Phase, moving.Have, " ")
+		have := moving.Have
+		if moving.Phase == "removing" {
+			have = 0 // that it follows the log is no progress
+		}
+		mark += fmt.Sprint(moving.NodeId, moving.Phase, have, " ")
 	}
 	return mark
 }

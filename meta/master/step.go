@@ -46,9 +46,31 @@ func (seen *observation) rest(s *pb.Shard, r *peerv1.GroupMembers) (remainder, b
 	at := func(what string, node string, do func(*Master) func(context.Context) error) (remainder, bool) {
 		return remainder{shard: s, what: what, text: fmt.Sprintf("shard %d: %s on node %s", s.Id, what, node), do: do}, true
 	}
+	// A learner that the map does not know comes from an order that was under way when its replica was given up.
+	for _, member := range r.GetMembers() {
+		known := slices.ContainsFunc(s.Replicas, func(x *pb.Replica) bool { return memberOf(r, x) == member })
+		if !known && !member.Voter {
+			stray := &pb.Replica{NodeId: member.NodeId, Incarnation: member.Incarnation}
+			return at("take out a learner that was given up", member.NodeId, func(m *Master) func(context.Context) error {
+				return func(ctx context.Context) error {
+					return m.order(ctx, seen, s, peerv1.MemberChange_MEMBER_CHANGE_REMOVE, stray)
+				}
+			})
+		}
+	}
 	for _, replica := range s.Replicas {
 		member := memberOf(r, replica)
 		switch {
+		case replica.Leaving && member.GetVoter() && seen.needsFirst(s, r, replica) != nil:
+			first := seen.needsFirst(s, r, replica)
+			return at("give the vote to the replacement first", first.NodeId, func(m *Master) func(context.Context) error {
+				return func(ctx context.Context) error {
+					if err := m.order(ctx, seen, s, peerv1.MemberChange_MEMBER_CHANGE_PROMOTE, first); err != nil {
+						return err
+					}
+					return m.settle(ctx, s, first)
+				}
+			})
 		case replica.Leaving:
 			return at("finish the removal", replica.NodeId, func(m *Master) func(context.Context) error {
 				return func(ctx context.Context) error { return m.remove(ctx, seen, s, replica) }
@@ -65,19 +87,31 @@ func (seen *observation) rest(s *pb.Shard, r *peerv1.GroupMembers) (remainder, b
 			})
 		}
 	}
-	// A learner that the map does not know comes from an order that was under way when its replica was given up.
-	for _, member := range r.GetMembers() {
-		known := slices.ContainsFunc(s.Replicas, func(x *pb.Replica) bool { return memberOf(r, x) == member })
-		if !known && !member.Voter {
-			stray := &pb.Replica{NodeId: member.NodeId, Incarnation: member.Incarnation}
-			return at("take out a learner that was given up", member.NodeId, func(m *Master) func(context.Context) error {
-				return func(ctx context.Context) error {
-					return m.order(ctx, seen, s, peerv1.MemberChange_MEMBER_CHANGE_REMOVE, stray)
-				}
-			})
+	return remainder{}, false
+}
+
+// needsFirst is the learner that must vote before a replica that leaves can go: without it no majority of the others
+// would answer, as when a dead voter that was to leave came back and another died.
+func (seen *observation) needsFirst(s *pb.Shard, r *peerv1.GroupMembers, leaving *pb.Replica) (learner *pb.Replica) {
+	rest, heard := 0, 0
+	for _, x := range s.Replicas {
+		member := memberOf(r, x)
+		_, silent := seen.down[x.NodeId]
+		switch {
+		case x == leaving || member == nil:
+		case !member.Voter && member.CaughtUp && !x.Leaving:
+			learner = x
+		case member.Voter:
+			rest++
+			if !silent {
+				heard++
+			}
 		}
 	}
-	return remainder{}, false
+	if 2*heard > rest {
+		return nil
+	}
+	return learner
 }
 
 // step is how a step of the plan is carried out.
@@ -152,19 +186,30 @@ func (m *Master) remove(ctx context.Context, seen *observation, s *pb.Shard, r *
 func (m *Master) order(ctx context.Context, seen *observation, s *pb.Shard, change peerv1.MemberChange, r *pb.Replica) error {
 	return m.o.Groups.Change(ctx, s, &peerv1.ChangeMembersRequest{
 		GroupId: s.Id, Change: change, NodeId: r.NodeId, Incarnation: r.Incarnation,
-		PreviousIndex: seen.reports[s.Id].GetIndex(), KeepVoters: seen.keep(),
+		PreviousIndex: seen.reports[s.Id].GetIndex(), KeepVoters: seen.keep(s, r),
 	})
 }
 
-// keep is how many voters must remain when one is removed: the quorum of the size that a shard should have (MA4).
-func (seen *observation) keep() uint32 {
+// keep is how many voters must remain when one is removed: the quorum of the size that a shard should have (MA4), or
+// as many as there were before its replacement began to vote.
+func (seen *observation) keep(s *pb.Shard, leaving *pb.Replica) uint32 {
 	holding := 0
 	for _, n := range seen.current.Nodes {
 		if n.State == pb.NodeState_NODE_STATE_ACTIVE || n.State == pb.NodeState_NODE_STATE_DRAINING {
 			holding++
 		}
 	}
-	return uint32(min(holding, placement.DefaultReplication)/2 + 1)
+	keep, voters, replaced := min(holding, placement.DefaultReplication)/2+1, 0, false
+	for _, x := range s.Replicas {
+		if memberOf(seen.reports[s.Id], x).GetVoter() {
+			voters++
+			replaced = replaced || x.Replaces == leaving.NodeId && !x.Leaving
+		}
+	}
+	if replaced {
+		keep = min(keep, max(voters-1, 1))
+	}
+	return uint32(keep)
 }
 
 // lead makes a node the preferred leader first: otherwise the leadership would go back.

@@ -33,7 +33,8 @@ type world struct {
 	dead    map[api.NodeID]bool
 	effects int
 	// die is asked at each effect.
-	die func(effect int) death
+	die    func(effect int) death
+	fewest int // voters that a shard may have
 	// reign counts masters; calls of earlier ones fail.
 	reign int
 	late  []func()
@@ -55,6 +56,7 @@ type group struct {
 	used    map[string]uint64 // the newest incarnation that was a member, by node
 }
 
+// newWorld is a cluster whose shards have three replicas, or as many as there are founders.
 func newWorld(t *testing.T, shards int, nodes ...string) *world {
 	t.Helper()
 	machine, err := meta.OpenMachine(vfs.NewMem(), "meta")
@@ -67,11 +69,15 @@ func newWorld(t *testing.T, shards int, nodes ...string) *world {
 	}
 	w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_Init{Init: &peerv1.MetaInit{ClusterId: "C", FounderIds: nodes, ShardCount: uint32(shards)}}})
 	w.join(nodes...)
+	w.fewest = min(len(nodes), 2)
 	var create peerv1.MetaCreateShards
 	for i := range shards {
+		var on []string
+		for j := range min(len(nodes), 3) {
+			on = append(on, nodes[(i+j)%min(len(nodes), 3)])
+		}
 		create.Shards = append(create.Shards, &peerv1.MetaNewShard{
-			StartSlot: uint32(i * api.SlotCount / shards), EndSlot: uint32((i + 1) * api.SlotCount / shards),
-			NodeIds: []string{nodes[i%3], nodes[(i+1)%3], nodes[(i+2)%3]},
+			StartSlot: uint32(i * api.SlotCount / shards), EndSlot: uint32((i + 1) * api.SlotCount / shards), NodeIds: on,
 		})
 	}
 	w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_CreateShards{CreateShards: &create}})
@@ -267,6 +273,9 @@ func (r *reign) change(c *peerv1.ChangeMembersRequest) error {
 		if g.members[at].Voter && g.voters()-1 < int(c.KeepVoters) {
 			return api.Errorf(api.CodeUnavailable, "too few voters")
 		}
+		if g.members[at].Voter && !r.majorityAnswers(slices.Delete(slices.Clone(g.members), at, at+1)) {
+			return api.Errorf(api.CodeUnavailable, "no majority of the rest answers")
+		}
 		if g.leader == c.NodeId {
 			g.leader = ""
 			rest := slices.Delete(slices.Clone(g.members), at, at+1)
@@ -305,7 +314,7 @@ func (w *world) check(id uint64, g *group) {
 			healthy++
 		}
 	}
-	if g.voters() < 2 || 2*healthy <= g.voters() {
+	if g.voters() < w.fewest || 2*healthy <= g.voters() {
 		w.t.Errorf("shard %d has %d healthy voters of %d: %v", id, healthy, g.voters(), g.members)
 	}
 }
@@ -371,4 +380,18 @@ type pbMember = peerv1.GroupMember
 
 func pause(paused bool) *peerv1.MetaCommand {
 	return &peerv1.MetaCommand{Version: 2, Op: &peerv1.MetaCommand_SetRebalance{SetRebalance: &peerv1.MetaSetRebalance{Paused: paused}}}
+}
+
+// majorityAnswers is what a leader looks at before it removes a voter.
+func (w *world) majorityAnswers(members []*peerv1.GroupMember) bool {
+	voters, answer := 0, 0
+	for _, m := range members {
+		if m.Voter {
+			voters++
+			if !w.dead[api.NodeID(m.NodeId)] {
+				answer++
+			}
+		}
+	}
+	return 2*answer > voters
 }

@@ -78,12 +78,12 @@ func (p *planning) handOver(i int, from api.NodeID, why Reason) bool {
 			continue
 		}
 		count := p.given[id]
-		for _, other := range p.view.Shards {
-			if p.leads(other) == id {
+		for j, other := range p.view.Shards {
+			if j != i && p.leads(other) == id {
 				count++
 			}
 		}
-		if best == "" || count < bestCount || count == bestCount && id < best {
+		if best == "" || count < bestCount || count == bestCount && (id == s.Preferred || best != s.Preferred && id < best) {
 			best, bestCount = id, count
 		}
 	}

@@ -29,7 +29,7 @@ func (p *planning) finish(i int) {
 	l := s.Replicas[at]
 	node, known := p.nodes[l.Node]
 	switch {
-	case !known || node.Duty == Lost || node.Duty == Decommissioning || node.Down >= p.limits.LearnerPatience:
+	case !known || node.Duty == Lost || node.Duty == Decommissioning || node.Down >= p.limits.LearnerPatience, node.Duty == Draining && !l.CaughtUp:
 		p.step(i, Step{Kind: Remove, Node: l.Node, Why: Cancelled, Text: fmt.Sprintf("the new replica of shard %d cannot be finished on %s", s.ID, l.Node)})
 	case node.Down > 0:
 		p.block(i, l.Node, NotYet, "%s, which gets a replica of shard %d, is down", l.Node, s.ID)

@@ -30,7 +30,7 @@ func Report(v View) Status {
 	out := Status{Replicas: p.layout.Stands(), Leaders: p.leaders().Stands()}
 	dead := map[api.NodeID]bool{}
 	for i, s := range v.Shards {
-		if p.healthy(s) < v.Replication {
+		if p.answering(s) < v.Replication {
 			out.UnderReplicated = append(out.UnderReplicated, s.ID)
 		}
 		if p.healthy(s) < quorum(voters(s)) {
@@ -56,4 +56,14 @@ func Report(v View) Status {
 		out.LeaderImbalance = max(out.LeaderImbalance, 1+over/max(1, float64(l.Share)/1000))
 	}
 	return out
+}
+
+// answering counts the voters that are alive and answer.
+func (p *planning) answering(s Shard) (n int) {
+	for _, r := range s.Replicas {
+		if r.Voter && !r.Silent && p.alive(r.Node) {
+			n++
+		}
+	}
+	return n
 }

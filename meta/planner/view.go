@@ -106,6 +106,9 @@ type Replica struct {
 	Voter bool
 	// CaughtUp: it has nearly all that the leader has.
 	CaughtUp bool
+	// Silent: it has not answered its leader for long, whether or not its node lives. It is told, and not replaced for
+	// that: its node may be restarting.
+	Silent bool
 	// Replaces is whose place it takes, empty when nobody's.
 	Replaces api.NodeID
 }
