@@ -70,7 +70,7 @@ func evaluateSetNodeState(s *peerv1.MetaState, c *peerv1.MetaSetNodeState) *peer
 		return result(peerv1.MetaCode_META_CODE_OK)
 	case n.State == pb.NodeState_NODE_STATE_LOST:
 		return result(peerv1.MetaCode_META_CODE_REMOVED)
-	case c.GetState() == pb.NodeState_NODE_STATE_DECOMMISSIONING && holdsMap(s, n.Id):
+	case (c.GetState() == pb.NodeState_NODE_STATE_DECOMMISSIONING || c.GetState() == pb.NodeState_NODE_STATE_LOST) && holdsMap(s, n.Id):
 		return result(peerv1.MetaCode_META_CODE_CONFLICT)
 	}
 	n.State = c.GetState()
