@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/engine/internal/walk"
@@ -31,7 +32,9 @@ type Iterator struct {
 	valid     bool
 	direction record.Direction
 	row       Row
-	run       *table.Cursor // stands at the current row, and goes over those that no other place has a part in; nil for none
+	hidden    int                 // keys in a row that were hidden by range tombstones
+	hider     *rangedel.Tombstone // of the last one
+	run       *table.Cursor       // stands at the current row, and goes over those that no other place has a part in; nil for none
 }
 
 // NewIterator makes an iterator over what the snapshot sees, which stands nowhere. It may be used
@@ -46,7 +49,8 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 	if o.At == 0 {
 		o.At = MaxVersion
 	}
-	it.db, it.at = s.db, record.Key{Version: uint64(o.At), Sequence: s.applied.sequence}
+	// What has a version above that of the snapshot came later.
+	it.db, it.at = s.db, record.Key{Version: uint64(min(o.At, s.applied.version)), Sequence: s.applied.sequence}
 	v, err := s.acquire(o.At)
 	if err != nil {
 		it.err = err
@@ -60,8 +64,8 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 		it.walk.AddMemory(s.memory)
 		it.ranges.AddMemory(s.memory)
 	}
-	it.walk.AddTables(v.set)
-	it.ranges.AddTables(v.set, o.Start, o.End)
+	it.walk.AddTables(v.set, it.at.Version)
+	it.ranges.AddTables(v.set, o.Start, o.End, it.at.Version)
 	it.walk.Begin()
 }
 
@@ -138,8 +142,8 @@ func (it *Iterator) findForward(r *record.Row) bool {
 		case it.bounded && bytes.Compare(r.User, w.End) >= 0 &&
 			!(seededbug.Enabled(seededbug.EngineEndInclusive) && bytes.Equal(r.User, w.End)):
 			return false
-		case r.Version > it.at.Version || r.Sequence > it.at.Sequence:
-			r = w.Cursor.Step()
+		case !walk.Seen(r, &it.at):
+			r = w.SkipNewer(&it.at)
 			continue
 		}
 		w.Key = append(w.Key[:0], r.User...)
@@ -150,14 +154,26 @@ func (it *Iterator) findForward(r *record.Row) bool {
 			}
 			return true
 		}
-		r = w.SkipKey()
+		if r = w.SkipKey(); it.hidden > 0 {
+			r = w.SkipHidden(it.hidden, it.hider, record.Forward)
+		}
 	}
 	it.err = w.Cursor.Err()
 	return false
 }
 
 // hides reports whether a range tombstone makes the key of a row absent.
-func (it *Iterator) hides(r *record.Row) bool { return !it.ranges.None() && it.ranges.Hides(r, &it.at) }
+func (it *Iterator) hides(r *record.Row) bool {
+	if it.ranges.None() {
+		return false
+	}
+	if it.hider = it.ranges.Hider(r, &it.at); it.hider == nil {
+		it.hidden = 0
+		return false
+	}
+	it.hidden++
+	return true
+}
 
 // show makes a row current. Its value is valid until the cursor moves or for longer.
 func (it *Iterator) show(r *record.Row, value []byte) {
@@ -205,14 +221,27 @@ func (it *Iterator) findBackward(r *record.Row) bool {
 // seen, if that is not a tombstone. It gives the row at which the cursor stands then.
 func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 	w := it.walk
-	for ; r != nil && bytes.Equal(r.User, w.Key); r = w.Cursor.Step() {
-		if r.Version <= it.at.Version && r.Sequence <= it.at.Sequence {
-			w.Value = append(w.Value[:0], r.Value...)
-			it.show(r, w.Value)
-			it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r)
+	for n := 1; r != nil && bytes.Equal(r.User, w.Key); n++ {
+		if walk.Many(n) {
+			r = w.NewestOfMany(&it.at, it.consider)
+			break
 		}
+		if walk.Seen(r, &it.at) {
+			it.consider(r)
+		}
+		r = w.Cursor.Step()
+	}
+	if r != nil && it.hidden > 0 {
+		r = w.SkipHidden(it.hidden, it.hider, record.Backward)
 	}
 	return r
+}
+
+// consider shows a row of the current key, unless it says that the key is absent.
+func (it *Iterator) consider(r *record.Row) {
+	it.walk.Value = append(it.walk.Value[:0], r.Value...)
+	it.show(r, it.walk.Value)
+	it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r)
 }
 
 // Valid reports whether there is a current row.

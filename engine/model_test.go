@@ -277,6 +277,9 @@ type history struct {
 
 func (h *history) key() []byte {
 	i := h.random.IntN(h.keys)
+	if h.random.IntN(8) == 0 {
+		i %= 3 // of these there are many versions
+	}
 	return fmt.Appendf(nil, "k/%c/%04d", 'a'+i%3, i)
 }
 

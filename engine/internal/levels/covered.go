@@ -64,9 +64,12 @@ func (s *Set) look(level int, of *Table, r *rangedel.Tombstone) {
 
 // HiddenBy reports whether a range tombstone hides everything that a table has.
 func (t *Table) HiddenBy(r *rangedel.Tombstone) bool {
-	p := t.Properties
-	return bytes.Compare(r.Start, p.Smallest) <= 0 && bytes.Compare(p.Largest, r.End) < 0 &&
-		p.MaxVersion <= r.Version && p.MaxSequence < r.Sequence
+	return t.liesIn(r) && t.Properties.Before(r.Version, r.Sequence)
+}
+
+// liesIn reports whether all keys of a table are in the range of a tombstone.
+func (t *Table) liesIn(r *rangedel.Tombstone) bool {
+	return bytes.Compare(r.Start, t.Properties.Smallest) <= 0 && bytes.Compare(t.Properties.Largest, r.End) < 0
 }
 
 // pickCovered drops a table that nobody can see anything of: the range tombstone, which is in a table and so as durable, is seen by

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"sort"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
 )
@@ -13,6 +14,7 @@ import (
 type Cursor struct {
 	tables    []*Table
 	keep      bool
+	version   uint64 // tables whose rows are all above it are passed over
 	direction record.Direction
 	at        int
 	open      bool         // the cursor is one of tables[at]
@@ -32,9 +34,12 @@ func NewCursor(tables []*Table, keep bool) *Cursor {
 
 // Reset makes the cursor one over other tables, which stands nowhere. It keeps its memory.
 func (c *Cursor) Reset(tables []*Table, keep bool) {
-	c.tables, c.keep, c.open, c.row = tables, keep, false, nil
+	c.tables, c.keep, c.open, c.row, c.version = tables, keep, false, nil, record.MaxVersion
 	c.cursor.Reset(nil, keep)
 }
+
+// UpTo makes the cursor leave out tables without a row up to a version.
+func (c *Cursor) UpTo(version uint64) { c.version = version }
 
 // Seek implements record.Cursor.
 func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
@@ -55,6 +60,10 @@ func (c *Cursor) Seek(k *record.Key, d record.Direction) *record.Row {
 // enter seeks in a table and goes on to its neighbours until one has a row.
 func (c *Cursor) enter(i int, k *record.Key) *record.Row {
 	for ; i >= 0 && i < len(c.tables); i = c.neighbour(i) {
+		if c.tables[i].Properties.MinVersion > c.version {
+			k = nil
+			continue
+		}
 		if !c.open || c.at != i {
 			c.at, c.open = i, true
 			c.cursor.Reset(c.tables[i].Reader, c.keep)
@@ -82,6 +91,31 @@ func (c *Cursor) Step() *record.Row {
 		return c.enter(c.neighbour(c.at), nil)
 	}
 	return c.row
+}
+
+// SkipHidden goes behind the rows that a range tombstone hides, from the current one on, as far as whole tables are older than the
+// tombstone; those that lie in its range altogether are not opened. It declines, false, if the current row's table is not older.
+func (c *Cursor) SkipHidden(t *rangedel.Tombstone) bool {
+	if c.row == nil || !c.tables[c.at].Properties.Before(t.Version, t.Sequence) {
+		return false
+	}
+	bound := record.FirstOf(t.End)
+	if c.direction == record.Backward {
+		bound = record.FirstOf(t.Start)
+	}
+	i := c.at
+	for c.tables[i].liesIn(t) && c.tables[i].Properties.Before(t.Version, t.Sequence) {
+		if i = c.neighbour(i); i < 0 || i == len(c.tables) {
+			c.open, c.row = false, nil
+			return true
+		}
+	}
+	if c.tables[i].Properties.Before(t.Version, t.Sequence) {
+		c.enter(i, &bound)
+	} else {
+		c.enter(i, nil)
+	}
+	return true
 }
 
 // Row implements record.Cursor.

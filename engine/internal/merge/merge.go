@@ -77,7 +77,12 @@ func (c *Cursor) take() *record.Row {
 // Step implements record.Cursor. The part that stood first mostly does again: that takes one comparison, and none if
 // no other part has a row.
 func (c *Cursor) Step() *record.Row {
-	c.row = c.first.Step()
+	return c.Moved(c.first.Step())
+}
+
+// Moved is told where the part that stands first was moved to directly, on the way of the walk. It returns what Row does then.
+func (c *Cursor) Moved(row *record.Row) *record.Row {
+	c.row = row
 	switch {
 	case c.row == nil:
 		if !c.check(c.first) {
@@ -110,6 +115,9 @@ func (c *Cursor) Alone() (first record.Cursor, before *record.Row, ok bool) {
 	}
 	return c.first, before, true
 }
+
+// First gives the part that stands first; nil at the end.
+func (c *Cursor) First() record.Cursor { return c.first }
 
 // before reports whether row a comes before row b in the direction of the walk.
 func (c *Cursor) before(a, b *record.Row) bool {

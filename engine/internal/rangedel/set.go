@@ -105,14 +105,22 @@ func (s *Set) All() []Tombstone {
 
 // Newest gives version and sequence of the newest tombstone that covers the key of at, with neither above at's.
 func (s *Set) Newest(at record.Key) (version, sequence uint64, ok bool) {
+	if t := s.Cover(at); t != nil {
+		return t.Version, t.Sequence, true
+	}
+	return 0, 0, false
+}
+
+// Cover gives the tombstone that Newest tells of, or nil.
+func (s *Set) Cover(at record.Key) *Tombstone {
 	if s == nil {
-		return 0, 0, false
+		return nil
 	}
 	q := newest{at: at}
 	for _, t := range s.trees {
 		q.search(t, 0, len(t.list))
 	}
-	return q.version, q.sequence, q.ok
+	return q.found
 }
 
 // Covering calls visit with every tombstone that covers a key, until it returns false.
@@ -142,9 +150,8 @@ func (s *Set) Meeting(start, end []byte, sequence uint64) *Tombstone {
 
 // newest is a search on its way.
 type newest struct {
-	at                record.Key
-	version, sequence uint64
-	ok                bool
+	at    record.Key
+	found *Tombstone
 }
 
 // search looks into the part [low, high) of a tree.
@@ -152,7 +159,7 @@ func (q *newest) search(t *tree, low, high int) {
 	for low < high {
 		middle := int(uint(low+high) / 2)
 		n := &t.nodes[middle]
-		if bytes.Compare(t.list[n.end].End, q.at.User) <= 0 || q.ok && (n.version < q.version || n.version == q.version && n.sequence < q.sequence) {
+		if bytes.Compare(t.list[n.end].End, q.at.User) <= 0 || q.found != nil && q.found.Hides(n.version, n.sequence) {
 			return
 		}
 		c := &t.list[middle]
@@ -161,8 +168,8 @@ func (q *newest) search(t *tree, low, high int) {
 			continue
 		}
 		if c.Version <= q.at.Version && c.Sequence <= q.at.Sequence && bytes.Compare(q.at.User, c.End) < 0 &&
-			(!q.ok || c.Hides(q.version, q.sequence)) {
-			q.version, q.sequence, q.ok = c.Version, c.Sequence, true
+			(q.found == nil || c.Hides(q.found.Version, q.found.Sequence)) {
+			q.found = c
 		}
 		q.search(t, low, middle)
 		low = middle + 1

@@ -54,6 +54,9 @@ func (c *Cursor) Row() *record.Row {
 	return &c.row
 }
 
+// Properties are those of the table.
+func (c *Cursor) Properties() *Properties { return &c.reader.properties }
+
 // Err implements record.Cursor.
 func (c *Cursor) Err() error { return c.err }
 

@@ -31,6 +31,11 @@ type Properties struct {
 	Smallest, Largest []byte // user keys
 }
 
+// Before reports whether all rows come before a row of a version and a sequence, so that they are hidden by it if it is of their key.
+func (p *Properties) Before(version, sequence uint64) bool {
+	return p.MaxVersion <= version && p.MaxSequence < sequence
+}
+
 // note takes a row into account; rows come in order, before is the one before it or nil.
 func (p *Properties) note(r *record.Row, before *record.Key) {
 	p.Rows++

@@ -20,28 +20,28 @@ func (g *Ranges) AddMemory(m *memtable.Memtable) {
 	}
 }
 
-// AddTables adds those of tables that have keys in [start, end), where nil is no end.
-func (g *Ranges) AddTables(set *levels.Set, start, end []byte) {
+// AddTables adds those of tables that have keys in [start, end), where nil is no end, and anything up to a version.
+func (g *Ranges) AddTables(set *levels.Set, start, end []byte, version uint64) {
 	if !set.HasRanges() {
 		return
 	}
 	for _, tables := range set.Levels {
 		for _, t := range tables {
-			if t.Ranges != nil && t.Meets(start, end) {
+			if t.Ranges != nil && t.Properties.MinVersion <= version && t.Meets(start, end) {
 				g.sets = append(g.sets, t.Ranges)
 			}
 		}
 	}
 }
 
-// Hides reports whether a range tombstone that is seen at a version and a sequence makes the key of a row absent. The row is the newest
-// one of its key that is seen there.
-func (g *Ranges) Hides(r *record.Row, at *record.Key) bool {
+// Hider gives a range tombstone that is seen at a version and a sequence and makes the key of a row absent; nil for none. The row is the
+// newest one of its key that is seen there.
+func (g *Ranges) Hider(r *record.Row, at *record.Key) *rangedel.Tombstone {
 	k := record.Key{User: r.User, Version: at.Version, Sequence: at.Sequence}
 	for _, set := range g.sets {
-		if version, sequence, ok := set.Newest(k); ok && (version > r.Version || version == r.Version && sequence > r.Sequence) {
-			return true
+		if t := set.Cover(k); t != nil && t.Hides(r.Version, r.Sequence) {
+			return t
 		}
 	}
-	return false
+	return nil
 }

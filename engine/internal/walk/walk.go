@@ -1,7 +1,6 @@
 package walk
 
 import (
-	"bytes"
 	"sync"
 
 	"github.com/lightning-db/lightning/engine/internal/levels"
@@ -74,8 +73,8 @@ func (w *Walk) AddMemory(m *memtable.Memtable) {
 	}
 }
 
-// AddTables adds those tables of a set that have keys in the range. The caller keeps the set until Give.
-func (w *Walk) AddTables(set *levels.Set) {
+// AddTables adds those tables of a set that have keys in the range, and rows up to a version. The caller keeps the set until Give.
+func (w *Walk) AddTables(set *levels.Set, version uint64) {
 	var end []byte
 	if w.bounded {
 		end = w.End
@@ -84,7 +83,7 @@ func (w *Walk) AddTables(set *levels.Set) {
 		}
 	}
 	for _, t := range set.Levels[0] {
-		if t.Meets(w.Start, end) {
+		if t.Properties.MinVersion <= version && t.Meets(w.Start, end) {
 			c := w.zero.next()
 			c.Reset(t.Reader, true)
 			w.parts = append(w.parts, c)
@@ -94,6 +93,7 @@ func (w *Walk) AddTables(set *levels.Set) {
 		if tables := set.Within(level, w.Start, end); len(tables) > 0 {
 			c := w.level.next()
 			c.Reset(tables, true)
+			c.UpTo(version)
 			w.parts = append(w.parts, c)
 		}
 	}
@@ -165,20 +165,4 @@ func (w *Walk) SeekFirstOf(user []byte, d record.Direction) *record.Row {
 func (w *Walk) SeekLastOfKey() *record.Row {
 	w.target = record.Key{User: w.Key}
 	return w.Cursor.Seek(&w.target, record.Forward)
-}
-
-// skipLimit is how many rows of one key are stepped over before a seek is cheaper.
-const skipLimit = 16
-
-// SkipKey goes forward behind all rows of the current key, at one of which the cursor stands.
-func (w *Walk) SkipKey() *record.Row {
-	r := w.Cursor.Step()
-	for n := 1; r != nil && bytes.Equal(r.User, w.Key); n++ {
-		if n == skipLimit {
-			r = w.SeekLastOfKey()
-			continue
-		}
-		r = w.Cursor.Step()
-	}
-	return r
 }
