@@ -19,7 +19,7 @@
 //     first hit of a round marks the slot; later ones write nothing.
 //  4. The applier calls Begin with the hashes of a batch, publishes it, and calls End. Begin makes the stamps odd, and removes the slots; End makes them
 //     even again.
-//  5. When all segments are full, the oldest one is reclaimed. New rows wait in a probation tenth: a row that was used there is carried into
+//  5. When all segments are full, the oldest one is reclaimed. New rows wait in a probation twentieth: a row that was used there is carried into
 //     the main part, another one is dropped, and its fingerprint kept, so that it comes into the main part at once if it comes again. In the main part
 //     used rows are carried forward and lose their mark (S3-FIFO, Yang et al. 2023, on the ring of a log). So rows that are read once, however many,
 //     only push each other out.

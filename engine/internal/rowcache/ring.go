@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	probationShare = 10 // one segment of so many is for rows on probation
+	probationShare = 20 // one segment of so many is for rows on probation
 	// maxReclaims bounds the work of one fill. When all of them are full of used rows, it is refused; they are
 	// not used any more when the next round comes.
 	maxReclaims   = 4
@@ -90,13 +90,18 @@ func (s *shard) blockChunks() int {
 
 func (s *shard) bytes() int { return s.chunkBytes()*s.taken + bucketCost*len(s.table.Load().buckets) }
 
-// growth is what the buckets will take more, when they are about to grow: segments leave room for it.
+// growth is what the buckets will take more, when they are about to grow: segments leave room for it, if a shard of such rows
+// is still so full with less room that the buckets do grow. Otherwise that room would never be used.
 func (s *shard) growth() int {
-	n := len(s.table.Load().buckets)
-	if s.live.Load() <= int64(n*fullSlots*3/4) {
+	n, live := len(s.table.Load().buckets), int(s.live.Load())
+	more := bucketCost * n
+	if live <= n*fullSlots*3/4 || 2*more > s.budget/maxBucketShare {
 		return 0
 	}
-	return bucketCost * n
+	if left := s.budget - 2*more; live*left <= n*fullSlots*s.chunkBytes()*s.taken {
+		return 0
+	}
+	return more
 }
 
 // reclaim empties the oldest segment of probation, if that has more than its share, else of the main part, or goes on in it.

@@ -295,6 +295,24 @@ func TestACacheStaysWithinItsBytes(t *testing.T) {
 	}
 }
 
+// What is kept for buckets that grow later is used by rows where they never do.
+func TestAFullCacheUsesItsBytes(t *testing.T) {
+	for _, size := range []int{60, 100, 200} {
+		value := make([]byte, size)
+		for budget := 512 << 10; budget <= 1<<20; budget += 128 << 10 {
+			c := New(budget)
+			var key [8]byte
+			for i := range 2 * budget / (size + 32) {
+				binary.BigEndian.PutUint64(key[:], uint64(i))
+				put(c, key[:], value, 1)
+			}
+			if used := c.Stats().Bytes; used < budget*9/10 || used > budget {
+				t.Errorf("values of %d bytes: %d of %d bytes are used", size, used, budget)
+			}
+		}
+	}
+}
+
 func TestRowsThatAreReadOnceDoNotPushOutThoseThatAreUsed(t *testing.T) {
 	c := New(1 << 20)
 	value := make([]byte, 100)
