@@ -114,6 +114,10 @@ func (s *neighbours) apply(n *neighbour) {
 			delete(n.rows, string(k))
 			continue
 		}
+		if s.random.IntN(60) == 0 {
+			s.deleteRange(n, b, k)
+			continue
+		}
 		v := fmt.Sprintf("%s/%d/%d/%s", n.name, s.step, s.random.IntN(1000), bytes.Repeat([]byte{'v'}, s.random.IntN(400)))
 		if s.random.IntN(300) == 0 {
 			v += string(make([]byte, 70_000))
@@ -122,6 +126,19 @@ func (s *neighbours) apply(n *neighbour) {
 		n.rows[string(k)] = v
 	}
 	s.must(n.db.Apply(b))
+}
+
+// deleteRange deletes up to another key, or the least range that has the key.
+func (s *neighbours) deleteRange(n *neighbour, b *Batch, start []byte) {
+	end := s.key()
+	switch c := bytes.Compare(start, end); {
+	case c == 0 || s.random.IntN(3) == 0:
+		end = append(bytes.Clone(start), 0)
+	case c > 0:
+		start, end = end, start
+	}
+	b.DeleteRange(start, end, 0)
+	maps.DeleteFunc(n.rows, func(k, _ string) bool { return k >= string(start) && k < string(end) })
 }
 
 // change does what must not change what is read.

@@ -32,6 +32,7 @@ func (t *Tx) commit() error {
 		return nil
 	}
 	batch := Batch{buf: b.Row[:0], rows: b.Rows[:0], families: t.families, guard: t}
+	b.Deleted.Join()
 	for i := range b.Deleted.Len() {
 		batch.addRange(b.Deleted.At(i).Start, b.Deleted.At(i).End, 0)
 	}

@@ -5,12 +5,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/table"
 )
 
 // build makes a set of descriptions such as "1:a-c/100", a table at level 1 with keys a to c and
 // 100 KiB, and optional parts: g50@7 for 50 % garbage up to version and sequence 7, e50@7 for 50 %
-// expiring at 7.
+// expiring at 7, rb-d@7 a range tombstone of version and sequence 7. Tables are of version and sequence 1.
 func build(t *testing.T, descriptions ...string) *Set {
 	t.Helper()
 	var placed []Placed
@@ -21,8 +22,14 @@ func build(t *testing.T, descriptions ...string) *Set {
 		if _, err := fmt.Sscanf(strings.NewReplacer(":", " ", "-", " ", "/", " ").Replace(head), "%d %s %s %d", &level, &from, &to, &size); err != nil {
 			t.Fatalf("%s: %v", d, err)
 		}
-		p := &table.Properties{Rows: 100, Smallest: []byte(from), Largest: []byte(to), MinVersion: 1}
+		p := &table.Properties{Rows: 100, Smallest: []byte(from), Largest: []byte(to), MinVersion: 1, MaxVersion: 1, MaxSequence: 1}
+		var ranges []rangedel.Tombstone
 		for part := range strings.FieldsSeq(rest) {
+			if part[0] == 'r' {
+				ranges = append(ranges, rangeOf(t, part[1:]))
+				p.MaxVersion, p.MaxSequence = max(p.MaxVersion, ranges[0].Version), max(p.MaxSequence, ranges[0].Sequence)
+				continue
+			}
 			var share, at uint64
 			if _, err := fmt.Sscanf(part[1:], "%d@%d", &share, &at); err != nil {
 				t.Fatalf("%s: %v", d, err)
@@ -33,9 +40,19 @@ func build(t *testing.T, descriptions ...string) *Set {
 				p.Expiring, p.MinExpiry, p.MaxExpiry = share, at, at
 			}
 		}
-		placed = append(placed, Placed{level, &Table{Number: uint64(i + 1), Size: uint64(size) << 10, Properties: p}})
+		placed = append(placed, Placed{level, &Table{Number: uint64(i + 1), Size: uint64(size) << 10, Properties: p, Ranges: rangedel.NewSet(ranges)}})
 	}
 	return New(placed)
+}
+
+func rangeOf(t *testing.T, part string) rangedel.Tombstone {
+	t.Helper()
+	var start, end string
+	var at uint64
+	if _, err := fmt.Sscanf(strings.NewReplacer("-", " ", "@", " ").Replace(part), "%s %s %d", &start, &end, &at); err != nil {
+		t.Fatalf("%s: %v", part, err)
+	}
+	return rangedel.Tombstone{Start: []byte(start), End: []byte(end), Version: at, Sequence: at}
 }
 
 func describe(p *Pick) string {
@@ -54,6 +71,9 @@ func describe(p *Pick) string {
 	}
 	if p.Move {
 		s += " move"
+	}
+	if p.Drop {
+		s += " drop"
 	}
 	return s
 }
@@ -93,6 +113,14 @@ func TestPick(t *testing.T) {
 			Droppable{Version: 100, OldestSnapshot: 100, Unordered: true, MemoryVersion: 6}, "none"},
 		{"unordered: a shallower table has a lower version", []string{"3:a-c/100 g30@7", "1:b-d/100"},
 			Droppable{Version: 100, OldestSnapshot: 100, Unordered: true, MemoryVersion: 100}, "none"},
+		{"a range tombstone covers a table", []string{"2:b-c/100", "1:a-d/100 ra-d@7"}, all, "covered 2>2 1 drop"},
+		{"it ends with the last key of the table", []string{"2:b-c/100", "1:a-d/100 ra-c@7"}, all, "none"},
+		{"it begins behind the first key", []string{"2:b-c/100", "1:a-d/100 rba-d@7"}, all, "none"},
+		{"two cover it together", []string{"2:b-c/100", "1:a-d/100 ra-bz@7 rbz-d@8"}, all, "none"},
+		{"it is older than the table", []string{"2:b-c/100 rb-ba@9", "1:a-d/100 ra-d@7"}, all, "none"},
+		{"a snapshot sees the table", []string{"2:b-c/100", "1:a-d/100 ra-d@7"}, Droppable{Version: 100, OldestSnapshot: 6}, "none"},
+		{"an older tombstone will do for the snapshot", []string{"2:b-c/100", "1:a-d/100 ra-d@7 ra-d@5"}, Droppable{Version: 100, OldestSnapshot: 6}, "covered 2>2 1 drop"},
+		{"versions of the table are read", []string{"2:b-c/100", "1:a-d/100 ra-d@7"}, Droppable{Version: 6, OldestSnapshot: 100}, "none"},
 		{"seven small neighbours", small[:7], all, "none"},
 		{"eight small neighbours", small, all, "small 2>2 1 2 3 4 5 6 7 8"},
 		{"a large one parts them", append([]string{"2:dd-dz/200"}, small...), all, "none"},
@@ -225,5 +253,22 @@ func TestNothingBeginsBesideACompactionOfEverything(t *testing.T) {
 	s := build(t, "0:a-b/100", "0:a-b/100", "1:c-d/5000", "3:e-f/100 g90@7")
 	if p := s.Pick(Targets{CompactCount: 2, LevelBytes: 1 << 20, TableBytes: 256 << 10, MaxCount: 3}, all, s.PickAll()); p != nil {
 		t.Error(describe(p))
+	}
+}
+
+// TestWhatManyRangeTombstonesCoverIsNotCountedForEach has ten thousand of them over a hundred tables.
+func TestWhatManyRangeTombstonesCoverIsNotCountedForEach(t *testing.T) {
+	descriptions := []string{"0:a-zzz/10"}
+	for i := range 100 {
+		descriptions = append(descriptions, fmt.Sprintf("3:k%03d-k%03dz/10", i, i))
+	}
+	s := build(t, descriptions...)
+	var ranges []rangedel.Tombstone
+	for i := range 10_000 {
+		ranges = append(ranges, rangedel.Tombstone{Start: []byte("a"), End: fmt.Appendf(nil, "l%05d", i), Version: uint64(i + 2), Sequence: uint64(i + 2)})
+	}
+	s.Levels[0][0].Ranges, s.hasRanges = rangedel.NewSet(ranges), true
+	if n := len(s.ranged().covered); n != 100 {
+		t.Fatalf("%d covered tables, want 100", n)
 	}
 }

@@ -13,8 +13,9 @@
 //  3. A reader makes one set of the tombstones of a table when it opens the table.
 //
 // A set is trees of sizes that double, so that one more costs the logarithm of their number, and a look at each of them the square of that. Each
-// tree is sorted by starts and knows of its parts the greatest end, version and sequence, so that parts which cannot have
-// a newer one are not looked into. Tombstones are never split to make them disjoint: of ranges that lie in each other
+// tree is sorted by starts and knows of its parts the greatest end and the bounds of versions and sequences, so that parts which cannot have
+// the one that is asked for are not looked into. A question whether any one will do ends with the first: a range that is deleted a hundred thousand times
+// must not cost a flush the square of that. Tombstones are never split to make them disjoint: of ranges that lie in each other
 // that would make the square of their number.
 //
 // Goroutines: none. Locks: none.

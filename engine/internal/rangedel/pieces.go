@@ -55,3 +55,25 @@ func (t *Tombstone) Last() []byte {
 	}
 	return t.End
 }
+
+// Span is the keys in [Start, End).
+type Span struct{ Start, End []byte }
+
+// Spans are the keys that any tombstone covers, sorted and disjoint.
+func (s *Set) Spans() (spans []Span) {
+	all := s.All()
+	if s != nil && len(s.trees) > 1 {
+		slices.SortFunc(all, func(a, b Tombstone) int { return Compare(&a, &b) })
+	}
+	for i := range all {
+		t := &all[i]
+		if n := len(spans); n > 0 && bytes.Compare(t.Start, spans[n-1].End) <= 0 {
+			if bytes.Compare(t.End, spans[n-1].End) > 0 {
+				spans[n-1].End = t.End
+			}
+			continue
+		}
+		spans = append(spans, Span{t.Start, t.End})
+	}
+	return spans
+}

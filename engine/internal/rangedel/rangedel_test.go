@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sort"
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/record"
@@ -46,27 +48,35 @@ func check(t *testing.T, what string, r *rand.Rand, s *Set, list []Tombstone) {
 	at := record.Key{User: key(r.IntN(102)), Version: uint64(r.IntN(22)), Sequence: uint64(r.IntN(len(list) + 2))}
 	end, since := key(r.IntN(102)), uint64(r.IntN(len(list)+1))
 	var best *Tombstone
-	covering, meeting := 0, false
+	hidden, all, meeting := false, false, false
+	row, upTo := record.Key{User: at.User, Version: uint64(r.IntN(22)), Sequence: uint64(r.IntN(len(list) + 2))}, record.Key{Version: at.Version, Sequence: at.Sequence}
 	for i := range list {
 		c := &list[i]
-		if c.Covers(at.User) {
-			covering++
-			if c.Version <= at.Version && c.Sequence <= at.Sequence && (best == nil || c.Hides(best.Version, best.Sequence)) {
-				best = c
-			}
+		seen := c.Version <= at.Version && c.Sequence <= at.Sequence
+		if c.Covers(at.User) && seen && (best == nil || c.Hides(best.Version, best.Sequence)) {
+			best = c
 		}
+		hides := seen && c.Hides(row.Version, row.Sequence) && c.Covers(at.User)
+		hidden = hidden || hides
+		all = all || hides && bytes.Compare(end, c.End) <= 0
 		meeting = meeting || c.Sequence > since && bytes.Compare(c.Start, end) < 0 && bytes.Compare(at.User, c.End) < 0 && bytes.Compare(at.User, end) < 0
 	}
 	version, sequence, ok := s.Newest(at)
 	if ok != (best != nil) || ok && (version != best.Version || sequence != best.Sequence) {
 		t.Fatalf("%s: newest of %v is %d %d %v, want %v", what, at, version, sequence, ok, best)
 	}
-	s.Covering(at.User, func(c *Tombstone) bool {
-		covering--
-		return c.Covers(at.User)
-	})
-	if covering != 0 {
-		t.Fatalf("%s: %d that cover %s are missed", what, covering, at.User)
+	if s.HidesRow(&row, upTo) != hidden || s.HidesKeys(at.User, at.User, row.Version, row.Sequence, upTo) != hidden {
+		t.Fatalf("%s: %v is hidden up to %v: want %v", what, row, upTo, hidden)
+	}
+	whole := &Tombstone{Start: at.User, End: end, Version: row.Version, Sequence: row.Sequence}
+	if bytes.Compare(at.User, end) < 0 && s.HidesRange(whole, upTo) != all {
+		t.Fatalf("%s: %v is hidden up to %v: want %v", what, whole, upTo, all)
+	}
+	spans := s.Spans()
+	i := sort.Search(len(spans), func(i int) bool { return bytes.Compare(spans[i].End, at.User) > 0 })
+	in := slices.ContainsFunc(list, func(c Tombstone) bool { return c.Covers(at.User) })
+	if in != (i < len(spans) && bytes.Compare(spans[i].Start, at.User) <= 0) {
+		t.Fatalf("%s: %s in %s: want %v", what, at.User, spans, in)
 	}
 	if bytes.Compare(at.User, end) < 0 && (s.Meeting(at.User, end, since) != nil) != meeting {
 		t.Fatalf("%s: [%s, %s) since %d: want %v", what, at.User, end, since, meeting)
@@ -108,6 +118,39 @@ func TestPiecesAnswerAsTheWhole(t *testing.T) {
 		joined := Join(pieces)
 		if fmt.Sprint(joined) != fmt.Sprint(whole) {
 			t.Fatalf("seed %d: joined\n%v, want\n%v", seed+sub, joined, whole)
+		}
+	}
+}
+
+// TestManyTombstonesInEachOtherAreNotAllLookedAt asks for each of many tombstones whether another one hides what it does, as a flush does: of a
+// range that is deleted again and again, of one that grows and of one that shrinks.
+func TestManyTombstonesInEachOtherAreNotAllLookedAt(t *testing.T) {
+	const count = 4096
+	for name, keys := range map[string]func(i int) (start, end int){
+		"the same": func(int) (int, int) { return 0, count },
+		"growing":  func(i int) (int, int) { return 0, i + 1 },
+		"nested":   func(i int) (int, int) { return i, count },
+		"sliding":  func(i int) (int, int) { return i, i + 100 },
+	} {
+		var list []Tombstone
+		for i := range count {
+			start, end := keys(i)
+			list = append(list, Tombstone{Start: fmt.Appendf(nil, "%05d", start), End: fmt.Appendf(nil, "%05d", end), Version: uint64(i + 1), Sequence: uint64(i + 1)})
+		}
+		s := NewSet(slices.Clone(list))
+		for _, snapshot := range []uint64{1, count / 2, record.MaxSequence} {
+			looks, past := 0, newest{}
+			for i := range list {
+				c := &list[i]
+				q := hiding{start: c.Start, end: c.End, of: record.Key{Version: c.Version, Sequence: c.Sequence}, upTo: record.Key{Version: record.MaxVersion, Sequence: snapshot}}
+				q.in(s)
+				looks += q.looks
+				past.at = record.Key{User: c.Start, Version: record.MaxVersion, Sequence: 1}
+				past.search(s.trees[0], 0, count)
+			}
+			if looks+past.looks > 100*count {
+				t.Errorf("%s, up to %d: %d and %d looks for %d tombstones", name, snapshot, looks, past.looks, count)
+			}
 		}
 	}
 }

@@ -28,7 +28,7 @@ func (t *Tombstone) Hides(version, sequence uint64) bool {
 func (t *Tombstone) Bytes() int { return tombstoneBytes + len(t.Start) + len(t.End) }
 
 // tombstoneBytes is a tombstone and its node, without its keys.
-const tombstoneBytes = 64 + 32
+const tombstoneBytes = 64 + 40
 
 // Compare orders tombstones by start, then newest first.
 func Compare(a, b *Tombstone) int {
@@ -123,18 +123,6 @@ func (s *Set) Cover(at record.Key) *Tombstone {
 	return q.found
 }
 
-// Covering calls visit with every tombstone that covers a key, until it returns false.
-func (s *Set) Covering(user []byte, visit func(*Tombstone) bool) {
-	if s == nil {
-		return
-	}
-	for _, t := range s.trees {
-		if !t.covering(user, 0, len(t.list), visit) {
-			return
-		}
-	}
-}
-
 // Meeting gives a tombstone with a sequence above one that has a key in [start, end), where nil is no end; nil if there is none.
 func (s *Set) Meeting(start, end []byte, sequence uint64) *Tombstone {
 	if s == nil {
@@ -152,14 +140,17 @@ func (s *Set) Meeting(start, end []byte, sequence uint64) *Tombstone {
 type newest struct {
 	at    record.Key
 	found *Tombstone
+	looks int // how many tombstones it has looked at
 }
 
 // search looks into the part [low, high) of a tree.
 func (q *newest) search(t *tree, low, high int) {
 	for low < high {
+		q.looks++
 		middle := int(uint(low+high) / 2)
 		n := &t.nodes[middle]
-		if bytes.Compare(t.list[n.end].End, q.at.User) <= 0 || q.found != nil && q.found.Hides(n.version, n.sequence) {
+		if bytes.Compare(t.list[n.end].End, q.at.User) <= 0 || n.oldest.After(&q.at) ||
+			q.found != nil && q.found.Hides(n.newest.version, n.newest.sequence) {
 			return
 		}
 		c := &t.list[middle]

@@ -3,6 +3,8 @@ package rangedel
 import (
 	"bytes"
 	"slices"
+
+	"github.com/lightning-db/lightning/engine/internal/record"
 )
 
 // tree is tombstones sorted by start. A part [low, high) of the list has its middle for a root, and the parts before and behind that for
@@ -14,10 +16,21 @@ type tree struct {
 
 // node says what a part has.
 type node struct {
-	end      int    // which tombstone has the greatest end
-	version  uint64 // the greatest one
-	sequence uint64 // the greatest one
+	end    int  // which tombstone has the greatest end
+	newest time // the greatest version, and the greatest sequence
+	oldest time // the least version, and the least sequence
 }
+
+// time is a bound of versions and sequences: no tombstone of a part need have both.
+type time struct{ version, sequence uint64 }
+
+// Before reports whether nothing up to the bound comes after a row.
+func (t time) Before(k *record.Key) bool {
+	return t.version < k.Version || t.version == k.Version && t.sequence <= k.Sequence
+}
+
+// After reports whether nothing from the bound on is seen at a time.
+func (t time) After(k *record.Key) bool { return t.version > k.Version || t.sequence > k.Sequence }
 
 // newTree takes the list over.
 func newTree(list []Tombstone) *tree {
@@ -34,7 +47,8 @@ func (t *tree) plant(low, high int) *node {
 	}
 	middle := int(uint(low+high) / 2)
 	n := &t.nodes[middle]
-	*n = node{end: middle, version: t.list[middle].Version, sequence: t.list[middle].Sequence}
+	own := time{t.list[middle].Version, t.list[middle].Sequence}
+	*n = node{end: middle, newest: own, oldest: own}
 	for _, child := range []*node{t.plant(low, middle), t.plant(middle+1, high)} {
 		if child == nil {
 			continue
@@ -42,29 +56,10 @@ func (t *tree) plant(low, high int) *node {
 		if bytes.Compare(t.list[child.end].End, t.list[n.end].End) > 0 {
 			n.end = child.end
 		}
-		n.version, n.sequence = max(n.version, child.version), max(n.sequence, child.sequence)
+		n.newest = time{max(n.newest.version, child.newest.version), max(n.newest.sequence, child.newest.sequence)}
+		n.oldest = time{min(n.oldest.version, child.oldest.version), min(n.oldest.sequence, child.oldest.sequence)}
 	}
 	return n
-}
-
-// covering visits what covers a key in a part; false if visit has ended it.
-func (t *tree) covering(user []byte, low, high int, visit func(*Tombstone) bool) bool {
-	for low < high {
-		middle := int(uint(low+high) / 2)
-		if bytes.Compare(t.list[t.nodes[middle].end].End, user) <= 0 {
-			return true
-		}
-		c := &t.list[middle]
-		if bytes.Compare(user, c.Start) < 0 {
-			high = middle
-			continue
-		}
-		if bytes.Compare(user, c.End) < 0 && !visit(c) || !t.covering(user, low, middle, visit) {
-			return false
-		}
-		low = middle + 1
-	}
-	return true
 }
 
 // meeting finds a tombstone of a part with a key in [start, end) and a later sequence.
@@ -72,7 +67,7 @@ func (t *tree) meeting(start, end []byte, sequence uint64, low, high int) *Tombs
 	for low < high {
 		middle := int(uint(low+high) / 2)
 		n := &t.nodes[middle]
-		if n.sequence <= sequence || bytes.Compare(t.list[n.end].End, start) <= 0 {
+		if n.newest.sequence <= sequence || bytes.Compare(t.list[n.end].End, start) <= 0 {
 			return nil
 		}
 		c := &t.list[middle]

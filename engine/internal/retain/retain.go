@@ -64,10 +64,7 @@ func (f *Filter) Keep(r *record.Row) bool {
 	if low {
 		hider = min(hider, f.lowLeast)
 	}
-	if f.rules.Ranges != nil {
-		hider = min(hider, f.rules.hiderOf(r.User, r.Version, r.Sequence))
-	}
-	needed := f.rules.neededBelow(r.Sequence, hider)
+	needed := hider > f.rules.firstReader(r.Sequence) && !f.rules.rangeHides(&r.Key)
 	f.sameLeast = min(f.sameLeast, r.Sequence)
 	if low {
 		f.lowLeast = min(f.lowLeast, r.Sequence)
@@ -84,12 +81,11 @@ func (f *Filter) Keep(r *record.Row) bool {
 	return true
 }
 
-// neededBelow tells whether some reader, of a snapshot or of the present, is at or after a row's
-// sequence and before the sequence that hides the row.
-func (r *Rules) neededBelow(sequence, hider uint64) bool {
-	if hider == record.MaxSequence {
-		return true // nothing hides it from the present
+// firstReader is the sequence of the first reader, of a snapshot or of the present, who sees a row: what hides the row from that one hides it
+// from all later ones.
+func (r *Rules) firstReader(sequence uint64) uint64 {
+	if i, _ := slices.BinarySearch(r.Snapshots, sequence); i < len(r.Snapshots) {
+		return r.Snapshots[i]
 	}
-	i, _ := slices.BinarySearch(r.Snapshots, sequence)
-	return i < len(r.Snapshots) && r.Snapshots[i] < hider
+	return record.MaxSequence - 1 // nothing has the greatest, which stands for no row at all
 }

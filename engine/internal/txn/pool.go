@@ -12,7 +12,7 @@ import (
 // allocations of the six slices of every transaction that writes.
 type Buffers struct {
 	Writes  Writes
-	Deleted Ranges // before all Writes; joined
+	Deleted Ranges // before all Writes
 	Reads   Keys
 	Ranges  Ranges // walked over
 

@@ -16,8 +16,9 @@ func (r *Range) Covers(key []byte) bool {
 
 // Ranges are what a transaction has walked over, or has deleted.
 type Ranges struct {
-	list  []Range
-	bytes int
+	list   []Range
+	bytes  int
+	joined int // the first so many are sorted and do not touch
 }
 
 // Len is how many there are.
@@ -66,6 +67,9 @@ func (r *Ranges) DownTo(i int, start []byte) {
 
 // Join sorts the ranges and joins those that touch.
 func (r *Ranges) Join() {
+	if r.joined == len(r.list) {
+		return
+	}
 	slices.SortFunc(r.list, func(a, b Range) int { return bytes.Compare(a.Start, b.Start) })
 	joined := r.list[:0]
 	for _, g := range r.list {
@@ -77,11 +81,16 @@ func (r *Ranges) Join() {
 			joined[last].End = g.End
 		}
 	}
-	r.list = joined
+	clear(r.list[len(joined):])
+	r.list, r.joined, r.bytes = joined, len(joined), 0
+	for i := range joined {
+		r.bytes += len(joined[i].Start) + len(joined[i].End)
+	}
 }
 
-// Covering gives the range that a key is in, or nil. The ranges must be joined.
+// Covering joins the ranges and gives the one that a key is in, or nil.
 func (r *Ranges) Covering(key []byte) *Range {
+	r.Join()
 	i := sort.Search(len(r.list), func(i int) bool { return bytes.Compare(r.list[i].Start, key) > 0 })
 	if i > 0 && r.list[i-1].Covers(key) {
 		return &r.list[i-1]
@@ -90,4 +99,4 @@ func (r *Ranges) Covering(key []byte) *Range {
 }
 
 // Reset forgets all ranges.
-func (r *Ranges) Reset() { clear(r.list); r.list, r.bytes = r.list[:0], 0 }
+func (r *Ranges) Reset() { clear(r.list); r.list, r.bytes, r.joined = r.list[:0], 0, 0 }
