@@ -20,3 +20,5 @@ func mapMemory(n int) []byte {
 // dropMemory and unmapMemory fail only for what is no mapping.
 func dropMemory(b []byte)  { _ = syscall.Madvise(b, syscall.MADV_DONTNEED) }
 func unmapMemory(b []byte) { _ = syscall.Munmap(b) }
+
+func pageBytes() int { return syscall.Getpagesize() }

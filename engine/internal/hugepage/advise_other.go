@@ -8,3 +8,5 @@ func mapMemory(int) []byte { return nil }
 
 func dropMemory([]byte)  {}
 func unmapMemory([]byte) {}
+
+func pageBytes() int { return Bytes }

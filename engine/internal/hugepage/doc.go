@@ -13,4 +13,5 @@
 //
 //	HP1 the advice covers whole huge pages inside the slice, and nothing beside it.
 //	HP2 a mapping ends only when nobody can reach its words any more.
+//	HP3 what is released is whole pages inside the words, and nothing beside them.
 package hugepage

@@ -50,3 +50,17 @@ func (m Mapping) Drop() { dropMemory(m.raw) }
 
 // Unmap ends a mapping. Nobody may use its words any more (HP2).
 func (m Mapping) Unmap() { unmapMemory(m.raw) }
+
+// Release gives the memory of words that Make or Map made back to the system until they are used again, as far as it is whole pages. Their
+// values are lost; they may be read meanwhile. Words of Make are still counted as a part of Go's heap.
+func Release(words []atomic.Uint64) {
+	if len(words) == 0 {
+		return
+	}
+	page := pageBytes()
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), 8*len(words))
+	skip := int(-uintptr(unsafe.Pointer(&b[0])) % uintptr(page))
+	if whole := (len(b) - skip) / page * page; whole > 0 {
+		dropMemory(b[skip : skip+whole]) // HP3
+	}
+}

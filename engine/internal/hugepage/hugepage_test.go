@@ -69,3 +69,34 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// HP3.
+func TestWhatIsReleasedMayBeUsedAgainAndNothingBesideItIsLost(t *testing.T) {
+	words := Make[atomic.Uint64](3 * Bytes / 8)
+	mapped, ok := Map(3 * Bytes / 8)
+	if ok {
+		defer mapped.Unmap()
+	}
+	for _, words := range [][]atomic.Uint64{words, mapped.Words} {
+		for i := range words {
+			words[i].Store(7)
+		}
+		if len(words) == 0 {
+			continue // this system gives no memory outside the heap
+		}
+		from, to := 1001, Bytes/8+77
+		Release(words[from:to])
+		Release(words[:0])
+		for i := range words {
+			if got := words[i].Load(); got != 7 && (got != 0 || i < from || i >= to) {
+				t.Fatalf("word %d is %d", i, got)
+			}
+			words[i].Store(uint64(i))
+		}
+		for i := range words {
+			if words[i].Load() != uint64(i) {
+				t.Fatalf("word %d does not keep what is stored", i)
+			}
+		}
+	}
+}

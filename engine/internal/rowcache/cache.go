@@ -82,15 +82,17 @@ func (s *shard) begin() {
 	if !s.mappings.drop() {
 		s.made, s.block = nil, nil
 	}
-	s.probation, s.main, s.taken, s.free, s.ends, s.ghosts = queue{}, queue{}, 0, nil, nil, nil
+	s.probation, s.main, s.taken, s.free, s.ends = queue{}, queue{}, 0, nil, nil
+	s.ghosts.places, s.ghosts.count = nil, 0
 	s.live.Store(0)
 	s.table.Store(s.emptyTable(1))
 }
 
+// emptyTable makes a table with room for twice the chunks that the budget allows, so that a budget that grows by little needs no other one.
 func (s *shard) emptyTable(buckets int) *table {
 	return &table{
 		buckets: hugepage.Make[bucket](buckets), shift: uint(64 - bits.TrailingZeros(uint(buckets))),
-		chunks: make([][]atomic.Uint64, s.maxChunks()), bits: uint(bits.TrailingZeros(uint(s.words * s.chunk))),
+		chunks: make([][]atomic.Uint64, 2*s.maxChunks()), bits: uint(bits.TrailingZeros(uint(s.words * s.chunk))),
 	}
 }
 
@@ -149,27 +151,15 @@ func (s *shard) shut() {
 	s.table.Store(t)
 }
 
-// Resize changes how many bytes there may be. Less than 64 KiB leaves room for a few rows only.
-func (c *Cache) Resize(bytes int) {
-	if c == nil {
-		return
-	}
-	c.publishing.Lock()
-	defer c.publishing.Unlock()
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		s.resize(max(bytes, MinBytes) / len(c.shards))
-		s.mu.Unlock()
-	}
-}
-
 // Stats are figures about a cache since it was made.
 type Stats struct {
 	Hits, Misses    uint64 // of Get
 	Filled, Refused uint64 // fills; a refused one met a publication, a growing table or another fill
+	Returned        uint64 // fills of rows that had been dropped not long before
+	Ghosts          int    // how many dropped rows are remembered for that
 	Rows            int
 	Bytes           int // that are taken from the machine
+	Budget          int
 }
 
 // Stats gives the figures. What other goroutines do meanwhile may be in some and not in others.
@@ -184,6 +174,9 @@ func (c *Cache) Stats() (st Stats) {
 		s.mu.Lock()
 		st.Rows += int(s.live.Load())
 		st.Bytes += s.bytes()
+		st.Budget += s.budget
+		st.Returned += s.ghosts.returned
+		st.Ghosts += s.ghosts.count
 		s.mu.Unlock()
 	}
 	return st

@@ -23,6 +23,8 @@
 //     the main part, another one is dropped, and its fingerprint kept, so that it comes into the main part at once if it comes again. In the main part
 //     used rows are carried forward and lose their mark (S3-FIFO, Yang et al. 2023, on the ring of a log). So rows that are read once, however many,
 //     only push each other out.
+//  6. Resize with fewer bytes takes chunks of segments away, the last one first, whatever rows they have, and gives their memory back to the
+//     system. The others stay. Buckets double and halve with the rows and bytes there are.
 //
 // # Goroutines
 //
@@ -30,7 +32,7 @@
 //
 // # Locks
 //
-// Order: publishing, then shard.mu. Fill takes publishing under shard.mu, too, but only tries. Get takes none, and Begin to
+// Order: publishing, then shard.mu. Fill and TryResize take publishing in another order, too, but only try. Get takes none, and Begin to
 // End hold publishing: one publication at a time.
 //
 // # Invariants

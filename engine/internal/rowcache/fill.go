@@ -27,7 +27,7 @@ type shard struct {
 	free      []uint32
 	probation queue
 	main      queue
-	ghosts    []uint32 // fingerprints of rows that probation dropped; none while there is room for all
+	ghosts    ghosts
 	_         [64]byte // of another shard is what follows
 }
 
@@ -124,38 +124,48 @@ const (
 	maxBucketShare = 3
 )
 
-// grow doubles the buckets when they are full, and tells whether it has. No batch is published meanwhile.
+// grow doubles the buckets when they are full, or halves them when the budget has shrunk, and tells whether it has. No batch is published
+// meanwhile.
 func (s *shard) grow(publishing *sync.Mutex) bool {
-	old := s.table.Load()
-	n := len(old.buckets)
-	if s.live.Load() <= int64(n*fullSlots) || 2*n*bucketCost > s.budget/maxBucketShare || s.bytes()+n*bucketCost > s.budget ||
-		!publishing.TryLock() {
+	n, next := len(s.table.Load().buckets), s.bucketsWithin()
+	if next == n && s.live.Load() > int64(n*fullSlots) && 2*n*bucketCost <= s.budget/maxBucketShare && s.bytes()+n*bucketCost <= s.budget {
+		next = 2 * n
+	}
+	if next == n || !publishing.TryLock() {
 		return false
 	}
 	defer publishing.Unlock()
-	s.rehash(2 * n)
+	s.rehash(next)
 	return true
 }
 
-// rehash replaces the table by one with as many buckets, or twice as many, and with room for the segments that the budget allows. It is
-// called under publishing, too.
+// rehash replaces the table by one with as many buckets, or twice as many, or fewer, where not all rows may find a slot, and with room for
+// the segments that the budget allows. It is called under publishing, too.
 func (s *shard) rehash(buckets int) {
 	old := s.table.Load()
 	next := s.emptyTable(buckets)
 	copy(next.chunks, s.made[:s.taken])
-	each := buckets / len(old.buckets)
+	counts := make([]uint8, buckets)
 	old.lock()
-	for i := range old.buckets {
-		from := &old.buckets[i]
-		var count [2]int
-		for j := range from.slots {
-			if slot := from.slots[j].Load(); slot != 0 {
-				part := int(slot>>next.shift) & (each - 1)
-				next.buckets[each*i+part].slots[count[part]].Store(slot)
-				count[part]++
+	for _, first := range []bool{true, false} { // rows that were used come first
+		for i := range old.buckets {
+			for j := range old.buckets[i].slots {
+				slot := old.buckets[i].slots[j].Load()
+				if slot == 0 || slot&used == 0 == first {
+					continue
+				}
+				at := slot >> next.shift // the upper bits of the hash
+				if counts[at] == slotCount {
+					s.live.Add(-1)
+					continue
+				}
+				next.buckets[at].slots[counts[at]].Store(slot)
+				counts[at]++
 			}
 		}
 	}
 	s.table.Store(next)
-	s.ghosts = nil
+	if s.ghosts.places != nil {
+		s.ghosts.fit(ghostsPerBucket * buckets)
+	}
 }

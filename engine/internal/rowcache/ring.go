@@ -164,17 +164,7 @@ func (s *shard) carry(t *table, size int, id uint32, kept int) (to, segment uint
 
 // drop takes the slot of a row, unless it was used in the last moment and is lost with its place, or is gone already.
 func (s *shard) drop(b *bucket, i int, header uint64, place uint32, probation bool) {
-	for {
-		slot := b.slots[i].Load()
-		if slot&^used != slotOf(header, place) {
-			break
-		}
-		if b.slots[i].CompareAndSwap(slot, 0) {
-			s.live.Add(-1)
-			break
-		}
-	}
-	b.stamp.Add(change) // RW3
+	s.take(b, i, header, place)
 	if probation {
 		s.remember(header)
 	}
@@ -197,34 +187,4 @@ func (s *shard) move(b *bucket, i int, header uint64, place uint32, row []atomic
 			return true
 		}
 	}
-}
-
-// remember notes that a row was dropped from probation. It is exact for none: a later row may take the note's place.
-func (s *shard) remember(hash uint64) {
-	if s.ghosts == nil {
-		s.ghosts = make([]uint32, ghostsPerBucket*len(s.table.Load().buckets))
-	}
-	s.ghosts[s.ghost(hash)] = fingerprint(hash)
-}
-
-// returns tells whether a row was dropped from probation not long ago.
-func (s *shard) returns(hash uint64) bool {
-	return s.ghosts != nil && s.ghosts[s.ghost(hash)] == fingerprint(hash)
-}
-
-// fingerprint is never zero.
-func fingerprint(hash uint64) uint32 { return uint32(hash>>32) | 1 }
-
-// ghost picks the place of a note by bits of the hash that a row's header has.
-func (s *shard) ghost(hash uint64) int { return int(hash >> 33 & uint64(len(s.ghosts)-1)) }
-
-// resize changes the shard's bytes. It is called under mu and publishing.
-func (s *shard) resize(budget int) {
-	old := s.table.Load()
-	s.budget = budget
-	if s.taken > s.maxChunks() || len(old.buckets)*bucketCost > budget/maxBucketShare {
-		s.begin()
-		return
-	}
-	s.rehash(len(old.buckets))
 }

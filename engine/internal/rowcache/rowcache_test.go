@@ -409,3 +409,74 @@ func TestNoCacheHoldsNothing(t *testing.T) {
 		t.Fatal("found")
 	}
 }
+
+// RW4. Rows beyond the new bytes are lost, those within them stay, and the bytes are used again when they come back.
+func TestACacheThatShrinksKeepsWhatFits(t *testing.T) {
+	for _, outside := range []bool{false, true} {
+		const count, budget = 20_000, 8 << 20
+		c := New(budget)
+		c.shards[0].mappings.outside = outside
+		keepAll(t, c, count)
+		value := make([]byte, 100)
+		key := func(i int) []byte { return fmt.Appendf(nil, "user%012d", i) }
+		for _, resize := range []func(int){c.Resize, c.TryResize} {
+			for _, part := range []int{4, 2, 5} {
+				resize(budget / part)
+				st := c.Stats()
+				if st.Bytes > budget/part || st.Budget != budget/part {
+					t.Fatalf("a %dth of %d: %+v", part, budget, st)
+				}
+				found := 0
+				for i := range count {
+					if _, hit := c.Get(query(key(i)), nil); hit {
+						found++
+					}
+				}
+				if found != st.Rows || found < count/part/2 {
+					t.Fatalf("%d rows are found at a %dth of the bytes, %d are counted", found, part, st.Rows)
+				}
+				for i := range count {
+					put(c, key(i), value, 1)
+				}
+				if st := c.Stats(); st.Bytes > budget/part || st.Bytes < budget/part*8/10 {
+					t.Fatalf("filled at a %dth of %d: %+v", part, budget, st)
+				}
+			}
+			resize(budget)
+			for range 4 { // new rows wait in a small part at first
+				for i := range count {
+					put(c, key(i), value, 1)
+				}
+			}
+			if st := c.Stats(); st.Rows < count*9/10 {
+				t.Fatalf("%d rows are there after the cache has grown again", st.Rows)
+			}
+		}
+	}
+}
+
+func TestAResizeDoesNotOpenAClosedCache(t *testing.T) {
+	c := New(MinBytes)
+	c.Close(func() {})
+	for _, bytes := range []int{8 * MinBytes, MinBytes} {
+		c.Resize(bytes)
+		c.TryResize(2 * bytes)
+		put(c, []byte("key"), []byte("v"), 1)
+		if _, hit := c.Get(query([]byte("key")), nil); hit || c.Stats().Rows != 0 {
+			t.Fatal("found in a closed cache")
+		}
+	}
+}
+
+func TestRowsThatComeBackAreCounted(t *testing.T) {
+	c := New(MinBytes)
+	key := func(i int) []byte { return fmt.Appendf(nil, "%09d", i) }
+	for range 3 {
+		for i := range 1500 {
+			put(c, key(i), make([]byte, 100), 1)
+		}
+	}
+	if st := c.Stats(); st.Returned == 0 || st.Ghosts == 0 || st.Ghosts > 1500 {
+		t.Fatalf("%+v", st)
+	}
+}
