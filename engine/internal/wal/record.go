@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 
@@ -89,6 +90,24 @@ func (r *record) end() int64 { return r.offset + recordBytes(len(r.payload)) }
 func (id *identity) begun(b []byte) bool {
 	return len(b) >= headerBytes && (b[23] == byte(kindBatch) || b[23] == byte(kindSeal)) &&
 		(string(b[20:23]) == string(id[:3]) || seededbug.Enabled(seededbug.EngineLogChecksumWithoutSegment))
+}
+
+// traces reports whether b, behind the last record, has what is left of another one: its id and kind but for one byte, or the number of the next
+// batch, or less than a header that is not zeros. What a former life of the file left there has none of these, but the last seldom.
+func (id *identity) traces(b []byte, next uint64) bool {
+	if len(b) < headerBytes {
+		return len(bytes.Trim(b, "\x00")) > 0
+	}
+	same := 0
+	for i := range 3 {
+		if b[20+i] == id[i] {
+			same++
+		}
+	}
+	if b[23] == byte(kindBatch) || b[23] == byte(kindSeal) {
+		same++
+	}
+	return same >= 3 || binary.LittleEndian.Uint64(b[8:]) == next
 }
 
 // decode reads the record at an offset of a segment, of which b is all; false if there is none.

@@ -188,7 +188,7 @@ func (r *replay) batch(s *foundSegment, rec *record) error {
 }
 
 // judge decides what it means that there is no record at end. Damage, if a whole record behind it was written when
-// that place was durable. A torn end, if one had begun there or follows. Else it is where the log just ends.
+// that place was durable. A torn end, if there are traces of one there or one follows. Else it is where the log just ends.
 func (r *replay) judge(s *foundSegment, b []byte, end int64) error {
 	if end >= int64(len(b)) {
 		return nil
@@ -204,7 +204,7 @@ func (r *replay) judge(s *foundSegment, b []byte, end int64) error {
 		}
 		records++
 	}
-	if records > 0 || s.id.begun(b[end:]) {
+	if records > 0 || s.id.traces(b[end:], r.next) {
 		r.Cut = &Cut{File: s.name, Offset: end, Records: records}
 	}
 	return nil

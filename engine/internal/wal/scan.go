@@ -41,10 +41,13 @@ func Scan(fs vfs.FS, dir, name string, visit func(*Segment, *Entry) error) (*Seg
 		return nil, err
 	}
 	s := &Segment{Name: name, Number: h.number, First: h.first, Ordered: h.ordered}
-	for at := int64(dataStart); at < int64(len(b)); {
-		e, ok := h.id.entry(b, at)
+	for at, number := int64(dataStart), h.first; at < int64(len(b)); {
+		e, ok := h.id.entry(b, at, number)
 		if !ok {
 			return s, nil
+		}
+		if e.Batch != nil {
+			number = e.Batch.Number + 1
 		}
 		if err := visit(s, e); err != nil || e.Seal != 0 {
 			return s, err
@@ -54,8 +57,8 @@ func Scan(fs vfs.FS, dir, name string, visit func(*Segment, *Entry) error) (*Seg
 	return s, nil
 }
 
-// entry is what lies at an offset; false where the segment just ends.
-func (id *identity) entry(b []byte, at int64) (*Entry, bool) {
+// entry is what lies at an offset, where the batch of a number may be; false where the segment just ends.
+func (id *identity) entry(b []byte, at int64, number uint64) (*Entry, bool) {
 	if r, ok := id.decode(b, at); ok {
 		e := &Entry{Offset: at, Bytes: r.end() - at}
 		if r.kind == kindSeal {
@@ -72,7 +75,7 @@ func (id *identity) entry(b []byte, at int64) (*Entry, bool) {
 			return &Entry{Offset: at, Bytes: next - at, Torn: r.durable <= at}, true
 		}
 	}
-	return &Entry{Offset: at, Bytes: int64(len(b)) - at, Torn: true}, id.begun(b[at:])
+	return &Entry{Offset: at, Bytes: int64(len(b)) - at, Torn: true}, id.traces(b[at:], number)
 }
 
 // Damage is the error of an entry that is no record.
