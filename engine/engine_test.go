@@ -12,7 +12,7 @@ import (
 func small(fs vfs.FS) Options {
 	return Options{
 		FS: fs, MemtableBytes: 64 << 10, BlockBytes: 1 << 10, TableBytes: 64 << 10, LevelBytes: 128 << 10,
-		CacheBytes: 256 << 10,
+		CacheBytes: 256 << 10, ApartBytes: 40,
 	}
 }
 

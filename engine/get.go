@@ -9,6 +9,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/rowcache"
+	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
@@ -141,11 +142,27 @@ func (r *read) stored(s *search, dst []byte) (Row, bool, error) {
 	if !s.found || s.best.Kind == record.Delete {
 		return Row{}, false, nil
 	}
-	value := s.best.Value
-	if r.into || len(value) <= copyLimit {
-		value = append(dst, value...)
+	value, err := r.value(s, dst)
+	if err != nil {
+		return Row{}, false, err
 	}
 	return Row{Key: r.query.Key, Value: value, Version: Version(s.best.Version), ExpiryMillis: s.best.Expiry}, true, nil
+}
+
+// value gives the value of what was found, in dst if the caller has memory.
+func (r *read) value(s *search, dst []byte) (value []byte, err error) {
+	value, shared := s.best.Value, true
+	if s.best.Far.Raw > 0 {
+		// What the cache of rows takes need not lie in that of blocks, too.
+		keep := !r.db.rows.Takes(len(r.query.Key), int(s.best.Far.Raw))
+		if value, shared, err = s.reader.Value(&s.best.Far, dst, keep); err != nil {
+			return nil, err
+		}
+	}
+	if shared && (r.into || len(value) <= copyLimit) {
+		value = append(dst, value...)
+	}
+	return value, nil
 }
 
 // acquire gives the view to look into, what to see of it, and whether that is the newest of all.
@@ -209,8 +226,9 @@ type search struct {
 	unordered bool   // an older place may have the higher version
 	best      record.Row
 	found     bool
-	inTable   bool // best is in a table
-	newest    bool // nothing that was visible when it looked is newer than what it looks for
+	inTable   bool          // best is in a table
+	reader    *table.Reader // of it
+	newest    bool          // nothing that was visible when it looked is newer than what it looks for
 }
 
 // take considers a row; it reports whether the search is over.
@@ -233,7 +251,11 @@ func (s *search) table(t *levels.Table) (bool, error) {
 	if err != nil || !ok {
 		return ranged && !s.unordered, err
 	}
-	return s.take(&row, true), nil
+	over := s.take(&row, true)
+	if s.best.Sequence == row.Sequence {
+		s.reader = t.Reader
+	}
+	return over, nil
 }
 
 // ranges considers the newest range tombstone of a place that covers the key, as the row of the key that it stands for.

@@ -15,6 +15,9 @@ type IteratorOptions struct {
 	Start []byte  // first key; nil for no bound
 	End   []byte  // first key that is out; nil for no bound
 	At    Version // rows with versions up to this; MaxVersion for the newest. Zero means MaxVersion
+
+	// KeysOnly leaves the values of rows empty. Those that stand apart from their keys (Options.ApartBytes) are not read then.
+	KeysOnly bool
 }
 
 // Iterator walks over the newest rows at a version, one per key, in the order of keys, both ways.
@@ -28,13 +31,18 @@ type Iterator struct {
 	walk      *walk.Walk // nil once closed, and when there is nothing to walk over
 	at        record.Key // User unused: the version and sequence to read at
 	bounded   bool       // there is an end
+	keysOnly  bool
 	err       error
 	valid     bool
 	direction record.Direction
 	row       Row
-	hidden    int                 // keys in a row that were hidden by range tombstones
-	hider     *rangedel.Tombstone // of the last one
-	run       *table.Cursor       // stands at the current row, and goes over those that no other place has a part in; nil for none
+	newest    struct { // row of the current key, on a walk backward
+		row  record.Row
+		seen bool
+	}
+	hidden int                 // keys in a row that were hidden by range tombstones
+	hider  *rangedel.Tombstone // of the last one
+	run    *table.Cursor       // stands at the current row, and goes over those that no other place has a part in; nil for none
 }
 
 // NewIterator makes an iterator over what the snapshot sees, which stands nowhere. It may be used
@@ -56,7 +64,7 @@ func (it *Iterator) begin(s *Snapshot, o IteratorOptions) {
 		it.err = err
 		return
 	}
-	it.bounded = o.End != nil
+	it.bounded, it.keysOnly = o.End != nil, o.KeysOnly
 	it.view, it.walk = v, walk.Take(o.Start, o.End)
 	it.walk.AddMemory(v.memory)
 	it.ranges.AddMemory(v.memory)
@@ -112,6 +120,9 @@ func (it *Iterator) SeekLT(key []byte) bool {
 func (it *Iterator) Next() bool {
 	if it.run != nil {
 		if it.run.StepRun(&it.row.Key, &it.row.Value, (*uint64)(&it.row.Version)) {
+			if it.keysOnly {
+				it.row.Value = nil
+			}
 			return true
 		}
 		it.endRun()
@@ -148,9 +159,11 @@ func (it *Iterator) findForward(r *record.Row) bool {
 		}
 		w.Key = append(w.Key[:0], r.User...)
 		if r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r) {
-			it.show(r, r.Value)
+			if !it.show(r) {
+				return false
+			}
 			if it.ranges.None() {
-				it.run = w.Run(&it.at)
+				it.run = w.Run(&it.at, it.keysOnly)
 			}
 			return true
 		}
@@ -175,11 +188,19 @@ func (it *Iterator) hides(r *record.Row) bool {
 	return true
 }
 
-// show makes a row current. Its value is valid until the cursor moves or for longer.
-func (it *Iterator) show(r *record.Row, value []byte) {
+// show makes a row current. Its value is valid until the cursor moves or for longer. It fails, false, if the value cannot be read.
+func (it *Iterator) show(r *record.Row) bool {
+	var value []byte
+	if !it.keysOnly {
+		if it.err = r.Load(&it.walk.Value); it.err != nil {
+			return false
+		}
+		value = r.Value
+	}
 	it.row.Key, it.row.Value = it.walk.Key, value
 	it.row.Version, it.row.ExpiryMillis = Version(r.Version), r.Expiry
 	it.valid = true
+	return true
 }
 
 // Prev goes to the previous key.
@@ -211,9 +232,10 @@ func (it *Iterator) findBackward(r *record.Row) bool {
 		w.Key = append(w.Key[:0], r.User...)
 		r = it.newestBackward(r)
 	}
-	if it.err = w.Cursor.Err(); it.err != nil {
-		it.valid = false // a newer row may be missing
+	if it.err == nil {
+		it.err = w.Cursor.Err()
 	}
+	it.valid = it.valid && it.err == nil // a newer row may be missing
 	return it.valid
 }
 
@@ -221,6 +243,7 @@ func (it *Iterator) findBackward(r *record.Row) bool {
 // seen, if that is not a tombstone. It gives the row at which the cursor stands then.
 func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 	w := it.walk
+	it.newest.seen = false
 	for n := 1; r != nil && bytes.Equal(r.User, w.Key); n++ {
 		if walk.Many(n) {
 			r = w.NewestOfMany(&it.at, it.consider)
@@ -231,17 +254,32 @@ func (it *Iterator) newestBackward(r *record.Row) *record.Row {
 		}
 		r = w.Cursor.Step()
 	}
+	if !it.showNewest() {
+		return nil
+	}
 	if r != nil && it.hidden > 0 {
 		r = w.SkipHidden(it.hidden, it.hider, record.Backward)
 	}
 	return r
 }
 
-// consider shows a row of the current key, unless it says that the key is absent.
+// consider keeps a row of the current key, of which there may be newer ones. A value that stands apart is not read yet.
 func (it *Iterator) consider(r *record.Row) {
-	it.walk.Value = append(it.walk.Value[:0], r.Value...)
-	it.show(r, it.walk.Value)
-	it.valid = r.Kind == record.Put && !it.db.expired(r.Expiry) && !it.hides(r)
+	w := it.walk
+	if r.Far.Raw == 0 {
+		w.Value = append(w.Value[:0], r.Value...)
+	}
+	it.newest.row, it.newest.seen = *r, true
+	it.newest.row.User, it.newest.row.Value = w.Key, w.Value
+}
+
+// showNewest shows the last row that was considered, unless it says that the key is absent. It fails, false, as show does.
+func (it *Iterator) showNewest() bool {
+	r := &it.newest.row
+	if !it.newest.seen || r.Kind != record.Put || it.db.expired(r.Expiry) || it.hides(r) {
+		return true
+	}
+	return it.show(r)
 }
 
 // Valid reports whether there is a current row.

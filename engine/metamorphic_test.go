@@ -31,17 +31,19 @@ func optionSets() []optionSet {
 	return []optionSet{
 		{"defaults", Options{}},
 		set("small", func(*Options) {}),
-		set("no-cache", func(o *Options) { o.CacheBytes, o.Log, o.Compression = -1, LogInterval, CompressionNone }),
-		set("little-cache", func(o *Options) { o.CacheBytes, o.Log = 16<<10, LogAlways }),
+		set("no-cache", func(o *Options) {
+			o.CacheBytes, o.Log, o.Compression, o.ApartBytes = -1, LogInterval, CompressionNone, 16
+		}),
+		set("little-cache", func(o *Options) { o.CacheBytes, o.Log, o.ApartBytes = 16<<10, LogAlways, 20 }),
 		set("eager", func(o *Options) {
 			o.LevelBytes, o.CompactCount, o.StopCount, o.CompactionCount, o.Log = 64<<10, 1, 2, 3, LogAlways
-			o.Compression = CompressionZstd
+			o.Compression, o.ApartBytes = CompressionZstd, 16
 		}),
 		set("no-row-cache", func(o *Options) { o.CompactCount, o.RowCacheBytes = 40, -1 }),
-		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log = 2, 64, LogNever }),
+		set("late", func(o *Options) { o.CompactCount, o.StopCount, o.Log, o.ApartBytes = 2, 64, LogNever, -1 }),
 		set("rows-only", func(o *Options) { o.BlockBytes, o.CompactCount, o.RowCacheBytes = 64<<10, 2, o.CacheBytes }),
 		set("large-tables", func(o *Options) {
-			o.TableBytes, o.LevelBytes, o.CompactCount, o.Compression = 4<<20, 8<<20, 2, CompressionS2
+			o.TableBytes, o.LevelBytes, o.CompactCount, o.Compression, o.ApartBytes = 4<<20, 8<<20, 2, CompressionS2, 2000
 		}),
 		set("deep", func(o *Options) {
 			o.LevelBytes, o.CompactCount, o.CompactionCount, o.BlockBytes, o.Log = 64<<10, 2, 4, 4<<10, LogInterval

@@ -72,7 +72,7 @@ func (o *outputs) open() error {
 	}
 	o.made = append(o.made, o.number)
 	o.file, o.writer = f, table.NewWriter(f, o.number, table.Options{
-		BlockBytes: o.db.options.BlockBytes, Compression: o.db.options.Compression.of(o.last),
+		BlockBytes: o.db.options.BlockBytes, Compression: o.db.options.Compression.of(o.last), ApartBytes: max(o.db.options.ApartBytes, 0),
 	})
 	return nil
 }

@@ -50,7 +50,7 @@ func (s *stride) due(r *record.Row) bool {
 	const maxRows, maxBytes = 256, 256 << 10
 	s.rows++
 	s.since++
-	s.bytes += len(r.User) + len(r.Value)
+	s.bytes += len(r.User) + r.ValueBytes()
 	if s.since < maxRows && s.bytes < maxBytes {
 		return false
 	}

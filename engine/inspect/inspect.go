@@ -151,7 +151,11 @@ func showTable(dir, base string, number uint64, visit func(*Item) error) error {
 		return err
 	}
 	c := r.NewCursor(false)
+	var value []byte
 	for c.Seek(nil, record.Forward); c.Row() != nil; c.Step() {
+		if err := c.Row().Load(&value); err != nil {
+			return err
+		}
 		if err := visit(rowItem(c.Row())); err != nil {
 			return err
 		}

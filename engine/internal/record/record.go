@@ -57,6 +57,7 @@ type Row struct {
 	Kind   Kind
 	Expiry uint64 // absolute milliseconds, zero for never
 	Value  []byte
+	Far    Far // where the value is, if it is not here
 }
 
 // Expired reports whether the row had expired at a time.

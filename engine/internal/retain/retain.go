@@ -73,7 +73,7 @@ func (f *Filter) Keep(r *record.Row) bool {
 		return false
 	}
 	if r.Kind == record.Put && (r.Expired(f.rules.ExpiryMillis) || seededbug.Enabled(seededbug.EngineExpireEarly) && r.Expired(f.rules.ExpiryMillis+1)) {
-		r.Kind, r.Expiry, r.Value = record.Delete, 0, nil
+		r.Kind, r.Expiry, r.Value, r.Far = record.Delete, 0, nil, record.Far{}
 	}
 	if r.Kind == record.Delete && low && r.Sequence <= f.rules.OldestSnapshot() {
 		return f.rules.Hides(r.User, r.Version) && !seededbug.Enabled(seededbug.EngineDropTombstone) // K2

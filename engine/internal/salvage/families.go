@@ -62,7 +62,7 @@ func (r *repair) readCatalog(ctx context.Context) (*catalog, error) {
 	c := &catalog{listed: map[uint64]bool{}, names: map[string]bool{}}
 	prefix := family.Prefix(family.Catalog)
 	m := r.from(prefix)
-	var user []byte
+	var user, value []byte
 	for n := 1; m.row() != nil && bytes.HasPrefix(m.row().User, prefix); m.step() {
 		if n++; n%contextStride == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -74,6 +74,9 @@ func (r *repair) readCatalog(ctx context.Context) (*catalog, error) {
 		user = append(user[:0], row.User...)
 		if id, ok := family.IDOf(user[len(prefix):]); ok && id != family.Catalog {
 			c.listed[id] = true
+		}
+		if err := row.Load(&value); err != nil {
+			return nil, err
 		}
 		if e, ok := family.Decode(row.Value); ok && row.Kind == record.Put && !bytes.Equal(user, family.NextKey()) {
 			c.names[e.Name] = true

@@ -94,8 +94,12 @@ func (s *source) check(ctx context.Context) error {
 func (s *source) walk(d record.Direction) (last *record.Key, err error) {
 	c := s.table.NewCursor(false).Singly()
 	var at record.Key
+	var value []byte
 	for c.Seek(nil, d); c.Row() != nil; c.Step() {
 		r := c.Row()
+		if err := r.Load(&value); err != nil {
+			return last, err
+		}
 		at.User = append(at.User[:0], r.User...)
 		at.Version, at.Sequence = r.Version, r.Sequence
 		last = &at

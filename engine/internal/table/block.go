@@ -21,7 +21,8 @@ var errBlock = errors.New("malformed block")
 
 // blockBuilder lays out rows:
 //
-//	columns   shared, starts of keys (one more than rows), version, sequence, kind, expiry, starts of values (one more)
+//	columns   shared, starts of keys (one more than rows), version, sequence, kind, expiry, starts of values (one more),
+//	          and if values stand apart: starts of their frames (one more), their lengths
 //	keys      the prefix of all, then of each key what it does not share
 //	values
 //	header    length of the prefix (uvarint), then of each column width (1), base (uvarint), slope (uvarint)
@@ -36,6 +37,7 @@ type blockBuilder struct {
 	expiries  numbers
 	starts    []uint64 // of values, and where the last one ends
 	values    []byte
+	aparts    []apartRow
 	columns   columnWriter
 }
 
@@ -55,7 +57,9 @@ func (b *blockBuilder) add(r *record.Row) {
 func (b *blockBuilder) rows() int { return b.versions.count }
 
 // size is about what finish would give now.
-func (b *blockBuilder) size() int { return b.keys.size() + len(b.values) + rowBytes*b.rows() }
+func (b *blockBuilder) size() int {
+	return b.keys.size() + len(b.values) + rowBytes*b.rows() + apartBytes*len(b.aparts)
+}
 
 // finish gives the block; its bytes are valid until the next call.
 func (b *blockBuilder) finish() []byte {
@@ -66,6 +70,7 @@ func (b *blockBuilder) finish() []byte {
 		w.gathered(n)
 	}
 	w.add(b.starts)
+	b.layAparts(w)
 	w.body = append(w.body, b.keys.bytes[:b.keys.prefix]...)
 	w.body = append(w.body, b.keys.own...)
 	w.body = append(w.body, b.values...)
@@ -85,7 +90,7 @@ func (b *blockBuilder) reset() {
 	for _, n := range []*numbers{&b.versions, &b.sequences, &b.kinds, &b.expiries} {
 		n.reset()
 	}
-	b.starts, b.values = b.starts[:0], b.values[:0]
+	b.starts, b.values, b.aparts = b.starts[:0], b.values[:0], b.aparts[:0]
 }
 
 // block is a decoded block. Everything in it was checked, so that reading its rows cannot fail. Immutable.
@@ -94,6 +99,7 @@ type block struct {
 	keys
 	version, sequence, kind, expiry column
 	values                          column // where each value starts, and where the last one ends
+	far                             aparts // of those that are not here
 }
 
 // parseBlock checks the bytes of a block and makes them one (B2). It does not check the order of its rows.
@@ -117,11 +123,14 @@ func (b *block) parse(data []byte) error {
 			return errBlock
 		}
 	}
-	if b.values, ok = r.next(count + 1); !ok || len(r.header) != 0 {
+	if b.values, ok = r.next(count + 1); !ok {
+		return errBlock
+	}
+	if b.far = (aparts{}); len(r.header) > 0 && !b.far.parse(&r, count) || len(r.header) > 0 {
 		return errBlock
 	}
 	at, ok := b.keys.settle(data, r.at, prefix, limit)
-	if !ok || !b.settleValues(at, limit) || !b.checkKinds() {
+	if !ok || !b.settleValues(at, limit) || !b.checkKinds() || !b.checkAparts() {
 		return errBlock
 	}
 	return nil

@@ -18,6 +18,8 @@ type Cursor struct {
 	err       error
 	run       run
 	ahead     readAhead
+	values    *valueReader // of the table, once a value that stands apart was met
+	spare     []byte       // memory for the next one
 }
 
 var _ record.Cursor = (*Cursor)(nil)
@@ -38,6 +40,12 @@ func (c *Cursor) Reset(r *Reader, keep bool) {
 		c.key = nil
 	}
 	c.ahead.reset()
+	if c.values != nil { // rows that it gave may still be read
+		if cap(c.values.bytes) <= maxPooledBytes {
+			c.spare = c.values.bytes[:0]
+		}
+		c.values.bytes, c.values = nil, nil
+	}
 }
 
 // Singly makes the cursor read block by block, so that a fault of the disk costs no block but its own.
@@ -144,9 +152,24 @@ func (c *Cursor) fill(i int) {
 	row.Version, row.Sequence = b.version.get(b.data, i), b.sequence.get(b.data, i)
 	start, end := b.values.get(b.data, i), b.values.get(b.data, i+1)
 	row.Value = b.data[start:end:end]
+	if b.far.any {
+		c.fillFar(i)
+	}
 	if !c.plain {
 		row.Kind, row.Expiry = record.Kind(b.kind.get(b.data, i)), b.expiry.get(b.data, i)
 	}
+}
+
+// fillFar says where the value of row i is.
+func (c *Cursor) fillFar(i int) {
+	if c.row.Far = (record.Far{}); c.block.far.raws.get(c.block.data, i) == 0 {
+		return
+	}
+	if c.values == nil {
+		c.values = &valueReader{reader: c.reader, keep: c.keep, singly: c.ahead.singly, bytes: c.spare, want: minAheadBytes}
+		c.spare = nil
+	}
+	c.row.Far = farOf(c.block.far.at(c.block, i, c.reader.index.start(c.at)), c.values)
 }
 
 // load makes a block the current one.
@@ -155,6 +178,7 @@ func (c *Cursor) load(n int) bool {
 		return true
 	}
 	b, err := c.ahead.block(c.reader, n, c.keep, c.direction)
+	c.row.Far = record.Far{}
 	if c.at, c.block = n, b; err != nil {
 		c.block, c.err = nil, err
 		return false

@@ -13,7 +13,7 @@ import (
 //	 16  filter, likewise
 //	 32  properties, likewise
 //	 48  range tombstones, likewise; zero without any
-//	 64  three such places that are zero: for the names of value files, how blocks are sealed, and one more
+//	 64  three such places that are zero: for how blocks are sealed, and two more
 //	112  number of the file (uint64)
 //	120  format version (uint32)
 //	124  CRC32C of bytes 0 to 124 (uint32)

@@ -35,7 +35,11 @@ type handle struct {
 func (h handle) end() uint64 { return h.offset + uint64(h.stored) + frameBytes }
 
 func frameSum(payloadAndType []byte, offset, number uint64) uint32 {
-	var place [16]byte
+	return sumWith(new([16]byte), payloadAndType, offset, number)
+}
+
+// sumWith is frameSum with memory for the place, which would be allocated each time, as the library's function is called by a pointer.
+func sumWith(place *[16]byte, payloadAndType []byte, offset, number uint64) uint32 {
 	binary.LittleEndian.PutUint64(place[:], offset)
 	binary.LittleEndian.PutUint64(place[8:], number)
 	return crc32.Update(crc32.Checksum(payloadAndType, castagnoli), castagnoli, place[:])
@@ -45,7 +49,14 @@ func frameSum(payloadAndType []byte, offset, number uint64) uint32 {
 func appendFrame(dst, raw []byte, offset, number uint64, c *compressor) ([]byte, handle) {
 	start := len(dst)
 	dst, kind := c.compress(dst, raw)
-	h := handle{offset: offset, stored: uint32(len(dst) - start), raw: uint32(len(raw))}
+	dst, h := endFrame(dst, start, kind, offset, number)
+	h.raw = uint32(len(raw))
+	return dst, h
+}
+
+// endFrame completes a frame whose payload begins at a place of dst.
+func endFrame(dst []byte, start int, kind byte, offset, number uint64) ([]byte, handle) {
+	h := handle{offset: offset, stored: uint32(len(dst) - start)}
 	dst = append(dst, kind)
 	return binary.LittleEndian.AppendUint32(dst, frameSum(dst[start:], offset, number)), h
 }
@@ -82,35 +93,42 @@ func (s *source) readUpTo(h handle, limit uint32) ([]byte, error) {
 	if err := s.readAt(frame.bytes, int64(h.offset)); err != nil {
 		return nil, err
 	}
-	return s.open(nil, frame.bytes, h)
+	return s.openWith(&frame.place, nil, frame.bytes, h, 0)
 }
 
 // open checks a frame and gives the block in it, decompressed or copied into dst if that has room.
 func (s *source) open(dst, frame []byte, h handle) ([]byte, error) {
+	return s.openWith(new([16]byte), dst, frame, h, 0)
+}
+
+// openWith is open of a frame whose payload, if it is compressed, stands for some bytes more than are asked for.
+func (s *source) openWith(place *[16]byte, dst, frame []byte, h handle, slack int) ([]byte, error) {
 	body := frame[:h.stored+1]
 	expected := binary.LittleEndian.Uint32(frame[h.stored+1:])
-	if found := frameSum(body, h.offset, s.number); found != expected && !seededbug.Enabled(seededbug.EngineSkipChecksum) {
+	if found := sumWith(place, body, h.offset, s.number); found != expected && !seededbug.Enabled(seededbug.EngineSkipChecksum) {
 		return nil, corrupt.Sum(s.name, int64(h.offset), "block", expected, found)
 	}
 	payload, kind := body[:h.stored], body[h.stored]
 	if kind > typeZstd {
 		return nil, corrupt.Shape(s.name, int64(h.offset), "block type", "0, 1 or 2", kind)
 	}
-	if announced(payload, kind) != int(h.raw) {
+	if kind == typePlain {
+		slack = 0
+	}
+	length := int(h.raw) + slack
+	if announced(payload, kind) != length {
 		return nil, s.wrongLength(h)
 	}
-	if cap(dst) < int(h.raw) {
-		dst = make([]byte, h.raw) // B2: allocated only now
+	if cap(dst) < length {
+		dst = make([]byte, length) // B2: allocated only now
 	}
-	dst = dst[:h.raw:h.raw]
+	dst = dst[:length:length]
 	if kind == typePlain {
 		copy(dst, payload)
-		return dst, nil
-	}
-	if !unpack(dst, payload, kind) {
+	} else if !unpack(dst, payload, kind) {
 		return nil, s.wrongLength(h)
 	}
-	return dst, nil
+	return dst[:h.raw], nil
 }
 
 func (s *source) wrongLength(h handle) error {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/lightning-db/lightning/engine/internal/corrupt"
-	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
@@ -19,6 +18,11 @@ func FuzzBlock(f *testing.F) {
 		b.add(&r)
 	}
 	f.Add(append([]byte(nil), b.finish()...), []byte("apple"), uint64(200))
+	b.reset()
+	for i, r := range goldenApartRows() {
+		b.addApart(&r, uint64(100*(i+1)))
+	}
+	f.Add(append([]byte(nil), b.finish()...), []byte("k"), uint64(1))
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0}, []byte{}, uint64(0))
 	f.Fuzz(func(t *testing.T, raw, user []byte, version uint64) {
 		b, err := parseBlock(raw)
@@ -29,6 +33,11 @@ func FuzzBlock(f *testing.F) {
 		for i := range b.count {
 			b.fill(i, &row)
 			b.whole(nil, b.data, i)
+			if b.far.any {
+				if h := b.far.at(b, i, 0); h.raw > 0 && h.end() > b.far.bytes(b) {
+					t.Fatalf("the value of row %d ends at %d of %d", i, h.end(), b.far.bytes(b))
+				}
+			}
 		}
 		k := record.Key{User: user, Version: version}
 		if i, equal := b.seek(&k); i < 0 || i > b.count || equal && i == b.count {
@@ -49,6 +58,7 @@ func FuzzTable(f *testing.F) {
 		}
 		f.Add(b)
 	}
+	f.Add(apartTable(f))
 	f.Fuzz(func(t *testing.T, b []byte) { readTable(t, b) })
 }
 
@@ -68,7 +78,11 @@ func readTable(t *testing.T, b []byte) {
 	defer table.Close()
 	c := table.NewCursor(false)
 	for _, d := range []record.Direction{record.Forward, record.Backward} {
+		var value []byte
 		for c.Seek(nil, d); c.Row() != nil; c.Step() {
+			if err := c.Row().Load(&value); err != nil && !errors.Is(err, corrupt.Err) {
+				t.Fatal(err)
+			}
 		}
 		if err := c.Err(); err != nil && !errors.Is(err, corrupt.Err) {
 			t.Fatal(err)
@@ -78,7 +92,9 @@ func readTable(t *testing.T, b []byte) {
 		k := record.Key{User: []byte(user), Version: 250, Sequence: 100}
 		c.Seek(&k, record.Forward)
 		c.Seek(&k, record.Backward)
-		table.Get(&k, keyhash.Of(k.User), new(record.Row))
+		if _, err := found(table, &k, new(record.Row)); err != nil && !errors.Is(err, corrupt.Err) {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -92,9 +108,9 @@ func FuzzTree(f *testing.F) {
 	}
 	first := append([]byte(nil), data.finish()...)
 	var index indexBuilder
-	index.add(handle{0, uint32(len(first)), uint32(len(first))})
+	index.add(handle{0, uint32(len(first)), uint32(len(first))}, 0)
 	index.separate(&rows[1].Key, &rows[2].Key)
-	index.add(handle{uint64(len(first) + frameBytes), uint32(len(first)), uint32(len(first))})
+	index.add(handle{uint64(len(first) + frameBytes), uint32(len(first)), uint32(len(first))}, 0)
 	f.Add(first, first, index.finish())
 	f.Fuzz(func(t *testing.T, first, second, index []byte) {
 		var b []byte
@@ -116,7 +132,7 @@ func FuzzParts(f *testing.F) {
 	p := Properties{Rows: 4, Keys: 3, Smallest: []byte("a"), Largest: []byte("b")}
 	f.Add(p.append(nil))
 	var x indexBuilder
-	x.add(handle{0, 2, 3})
+	x.add(handle{0, 2, 3}, 0)
 	f.Add(x.finish())
 	foot := footer{number: 7}
 	f.Add(foot.append(nil))

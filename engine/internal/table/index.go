@@ -17,6 +17,7 @@ type index struct {
 	time  [2]column // of separators: the complement of version and sequence, zero for a place before all rows of the key
 	ends  column    // of the blocks' frames in the file; the first one starts at 0
 	raws  column    // lengths of the blocks before compression
+	fars  column    // how many bytes of frames of values lie before each block's frame and behind the block before
 	heads tree      // the first bytes of the separators behind their prefix
 }
 
@@ -36,6 +37,8 @@ type indexBuilder struct {
 	times   [2][]uint64
 	ends    []uint64
 	raws    []uint64
+	fars    []uint64
+	apart   bool // fars are not all zero
 	columns columnWriter
 }
 
@@ -52,22 +55,28 @@ func (b *indexBuilder) separate(last, first *record.Key) {
 	b.times[0], b.times[1] = append(b.times[0], 0), append(b.times[1], 0)
 }
 
-func (b *indexBuilder) add(h handle) {
+// add notes a block, before which so many bytes of its values lie.
+func (b *indexBuilder) add(h handle, far uint64) {
 	b.ends = append(b.ends, h.offset+uint64(h.stored)+frameBytes)
 	b.raws = append(b.raws, uint64(h.raw))
+	b.fars = append(b.fars, far)
+	b.apart = b.apart || far > 0
 }
 
 // size is about what finish would give now.
 func (b *indexBuilder) size() int { return b.keys.size() + 5*len(b.ends) }
 
-// finish gives the index; its columns are shared and starts of the separators' keys, their times, ends and raws. Keys,
-// header and trailer, which counts blocks, are those of a block of rows.
+// finish gives the index; its columns are shared and starts of the separators' keys, their times, ends and raws, and fars if any value
+// stands apart. Keys, header and trailer, which counts blocks, are those of a block of rows.
 func (b *indexBuilder) finish() []byte {
 	w := &b.columns
 	w.header = binary.AppendUvarint(w.header[:0], uint64(b.keys.prefix))
 	b.keys.lay(w)
 	for _, numbers := range [][]uint64{b.times[0], b.times[1], b.ends, b.raws} {
 		w.add(numbers)
+	}
+	if b.apart {
+		w.add(b.fars)
 	}
 	w.body = append(w.body, b.keys.bytes[:b.keys.prefix]...)
 	w.body = append(w.body, b.keys.own...)
@@ -93,6 +102,11 @@ func parseIndex(data []byte, end uint64) (*index, error) {
 			return nil, errBlock
 		}
 	}
+	if len(r.header) > 0 {
+		if x.fars, ok = r.next(count); !ok {
+			return nil, errBlock
+		}
+	}
 	at, ok := x.keys.settle(data, r.at, prefix, limit)
 	if !ok || at != limit || len(r.header) != 0 || !x.checkPlaces(end) {
 		return nil, errBlock
@@ -105,8 +119,8 @@ func parseIndex(data []byte, end uint64) (*index, error) {
 func (x *index) checkPlaces(end uint64) bool {
 	before := uint64(0)
 	for i := range x.count {
-		next := x.ends.get(x.data, i)
-		if next < before+frameBytes || next > end || next-before-frameBytes > maxBlockBytes || x.raws.get(x.data, i) > maxBlockBytes {
+		next, far := x.ends.get(x.data, i), x.fars.get(x.data, i)
+		if next < before+frameBytes || next > end || far > next-before-frameBytes || next-before-far-frameBytes > maxBlockBytes || x.raws.get(x.data, i) > maxBlockBytes {
 			return false
 		}
 		before = next
@@ -125,12 +139,17 @@ func (x *index) plant() {
 	x.heads = newTree(heads)
 }
 
+// start is where what belongs to a block begins: the values that stand apart, and then the block.
+func (x *index) start(i int) uint64 {
+	if i == 0 {
+		return 0
+	}
+	return x.ends.get(x.data, i-1)
+}
+
 // handle gives the place of a block.
 func (x *index) handle(i int) handle {
-	offset := uint64(0)
-	if i > 0 {
-		offset = x.ends.get(x.data, i-1)
-	}
+	offset := x.start(i) + x.fars.get(x.data, i)
 	end := x.ends.get(x.data, i)
 	return handle{offset: offset, stored: uint32(end - offset - frameBytes), raw: uint32(x.raws.get(x.data, i))}
 }

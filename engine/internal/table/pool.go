@@ -7,7 +7,11 @@ const maxPooledBytes = 256 << 10
 
 // frame is the bytes of a block as they are in the file. They are needed only until the block is decompressed, so that
 // their memory is used again and again: BenchmarkRead allocates 40 % less by it.
-type frame struct{ bytes []byte }
+type frame struct {
+	bytes []byte
+	place [16]byte // for its checksum
+	value []byte   // for a value that stands apart
+}
 
 var frames = sync.Pool{New: func() any { return new(frame) }}
 
@@ -22,7 +26,7 @@ func takeFrame(length int) *frame {
 }
 
 func (f *frame) give() {
-	if cap(f.bytes) <= maxPooledBytes {
+	if cap(f.bytes)+cap(f.value) <= maxPooledBytes {
 		frames.Put(f)
 	}
 }

@@ -61,7 +61,7 @@ func (p *Properties) note(r *record.Row, before *record.Key) {
 	}
 	p.MaxVersion = max(p.MaxVersion, r.Version)
 	p.MaxSequence = max(p.MaxSequence, r.Sequence)
-	p.RawBytes += uint64(len(r.User) + len(r.Value))
+	p.RawBytes += uint64(len(r.User) + r.ValueBytes())
 }
 
 func (p *Properties) noteGarbage(by *record.Key) {

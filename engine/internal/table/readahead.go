@@ -64,15 +64,15 @@ func (a *readAhead) block(r *Reader, n int, keep bool, d record.Direction) (*blo
 		return nil, err
 	}
 	if !keep {
-		return a.passing(r, h, frame)
+		return a.passing(r, n, h, frame)
 	}
 	raw, err := r.source.open(nil, frame, h)
 	if err != nil {
 		return nil, err
 	}
-	b, err := parseBlock(raw)
-	if err != nil {
-		return nil, r.malformed(h, "block")
+	b := new(block)
+	if err := r.parse(b, raw, n); err != nil {
+		return nil, err
 	}
 	if a.run > longScan {
 		r.cache.AddScanned(place, b, len(raw)+blockOverhead)
@@ -83,7 +83,7 @@ func (a *readAhead) block(r *Reader, n int, keep bool, d record.Direction) (*blo
 }
 
 // passing makes a block in memory that the next one is made in, too.
-func (a *readAhead) passing(r *Reader, h handle, frame []byte) (*block, error) {
+func (a *readAhead) passing(r *Reader, n int, h handle, frame []byte) (*block, error) {
 	raw, err := r.source.open(a.raw, frame, h)
 	if err != nil {
 		return nil, err
@@ -91,8 +91,8 @@ func (a *readAhead) passing(r *Reader, h handle, frame []byte) (*block, error) {
 	if cap(raw) <= maxPooledBytes {
 		a.raw = raw
 	}
-	if a.block1.parse(raw) != nil {
-		return nil, r.malformed(h, "block")
+	if err := r.parse(&a.block1, raw, n); err != nil {
+		return nil, err
 	}
 	return &a.block1, nil
 }
@@ -106,7 +106,8 @@ func (a *readAhead) frame(r *Reader, n int, h handle, d record.Direction) ([]byt
 		return nil, err
 	}
 	end := h.end()
-	if a.missed > aheadAfter && d == record.Forward && !a.singly {
+	// Blocks whose values stand apart are not behind each other.
+	if a.missed > aheadAfter && d == record.Forward && !a.singly && r.index.fars.get(r.index.data, n) == 0 {
 		end = max(end, min(h.offset+uint64(a.want), r.index.handle(r.index.count-1).end()))
 		a.want = min(2*a.want, maxAheadBytes)
 	}

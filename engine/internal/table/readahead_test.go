@@ -10,11 +10,12 @@ import (
 // countedFile counts reads.
 type countedFile struct {
 	vfs.File
-	reads, longest int
+	reads, longest, bytes int
 }
 
 func (f *countedFile) ReadAt(b []byte, offset int64) (int, error) {
 	f.reads++
+	f.bytes += len(b)
 	f.longest = max(f.longest, len(b))
 	return f.File.ReadAt(b, offset)
 }

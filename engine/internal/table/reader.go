@@ -138,19 +138,27 @@ func (r *Reader) block(i int) (*block, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := parseBlock(raw)
-	if err != nil {
-		return nil, r.malformed(h, "block")
+	b := new(block)
+	if err := r.parse(b, raw, i); err != nil {
+		return nil, err
 	}
 	r.cache.Add(place, b, len(raw)+blockOverhead)
 	return b, nil
+}
+
+// parse makes bytes the block with a number (B5).
+func (r *Reader) parse(b *block, raw []byte, i int) error {
+	if b.parse(raw) != nil || b.far.bytes(b) != r.index.fars.get(r.index.data, i) {
+		return r.malformed(r.index.handle(i), "block")
+	}
+	return nil
 }
 
 // MayContain asks the filter about the hash of a user key; false is certain.
 func (r *Reader) MayContain(hash uint64) bool { return mayContain(r.filter, hash) }
 
 // Get finds the newest row of a user key, whose hash the caller knows, with a version and a sequence not above at's. The
-// row's user key is at's; its value is immutable and belongs to nobody. row is for the answer, and is spoilt without one.
+// row's user key is at's; its value is immutable and belongs to nobody, or it is far, for Value to read. row is for the answer, and is spoilt without one.
 func (r *Reader) Get(at *record.Key, hash uint64, row *record.Row) (ok bool, err error) {
 	if !mayContain(r.filter, hash) {
 		return false, nil
@@ -177,7 +185,9 @@ func (r *Reader) Get(at *record.Key, hash uint64, row *record.Row) (ok bool, err
 		}
 		if b.sequence.get(b.data, i) <= at.Sequence {
 			b.fill(i, row)
-			row.User = at.User
+			if row.User, row.Far = at.User, (record.Far{}); b.far.any {
+				row.Far = farOf(b.far.at(b, i, r.index.start(n)), nil)
+			}
 			return true, nil
 		}
 		if i++; i < b.count {

@@ -19,11 +19,11 @@ type run struct {
 	versions bool // versions differ
 }
 
-// BeginRun makes the rest of the block a run, if a walk at a time sees all of its rows and none expires. It reports whether that has
+// BeginRun makes the rest of the block a run, if a walk at a time sees all of its rows, none expires and the values are in it or not asked for. It reports whether that has
 // any rows. The cursor must stand at a row, on its way forward, that the walk has taken. Range tombstones are the walk's to know of.
-func (c *Cursor) BeginRun(at *record.Key) bool {
+func (c *Cursor) BeginRun(at *record.Key, keysOnly bool) bool {
 	p, b := &c.reader.properties, c.block
-	if c.direction != record.Forward || p.MaxVersion > at.Version || p.MaxSequence > at.Sequence ||
+	if b.far.any && !keysOnly || c.direction != record.Forward || p.MaxVersion > at.Version || p.MaxSequence > at.Sequence ||
 		!b.expiry.constant() || b.expiry.base != 0 || c.index+1 >= b.count {
 		return false
 	}

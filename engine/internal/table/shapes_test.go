@@ -7,7 +7,6 @@ import (
 	"sort"
 	"testing"
 
-	"github.com/lightning-db/lightning/engine/internal/keyhash"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
@@ -118,7 +117,7 @@ func (s *shapes) get() {
 		return bytes.Equal(r.User, at.User) && r.Version <= at.Version && r.Sequence <= at.Sequence
 	})
 	var row record.Row
-	ok, err := s.table.Get(&at, keyhash.Of(at.User), &row)
+	ok, err := found(s.table, &at, &row)
 	if err != nil || ok != (want >= 0) || ok && (row.Version != s.rows[want].Version || row.Sequence != s.rows[want].Sequence ||
 		row.Kind != s.rows[want].Kind || row.Expiry != s.rows[want].Expiry || !bytes.Equal(row.Value, s.rows[want].Value)) {
 		s.t.Fatalf("seed %d: Get(%v) gives %v, %v, %v; want row %d", s.seed, at, row, ok, err, want)
@@ -132,7 +131,8 @@ func TestRowsOfEveryShapeAreFoundWhereTheyAre(t *testing.T) {
 		s := &shapes{t: t, seed: seed + n, random: rand.New(rand.NewPCG(seed+n, 7))}
 		s.draw()
 		fs := vfs.NewMem()
-		writeTableWith(t, fs, "t", 1, s.rows, Options{BlockBytes: 1 + s.random.IntN(200), Compression: Compression(s.random.IntN(4))})
+		writeTableWith(t, fs, "t", 1, s.rows, Options{
+			BlockBytes: 1 + s.random.IntN(200), Compression: Compression(s.random.IntN(4)), ApartBytes: s.random.IntN(3) * 4})
 		var err error
 		if s.table, err = openTable(fs, "t", 1, NewCache(s.random.IntN(3)*20000)); err != nil {
 			t.Fatalf("seed %d: %v", s.seed, err)

@@ -22,6 +22,7 @@ func (r *Reader) Verify(ctx context.Context) error {
 	var found Properties
 	var before *record.Key
 	var last record.Key
+	var value []byte
 	c := fresh.NewCursor(false)
 	for row := c.Seek(nil, record.Forward); row != nil; row = c.Step() {
 		if before != nil && record.Compare(*before, row.Key) >= 0 {
@@ -37,6 +38,9 @@ func (r *Reader) Verify(ctx context.Context) error {
 			found.Smallest = append([]byte(nil), row.User...)
 		}
 		found.note(row, before)
+		if err := row.Load(&value); err != nil {
+			return err
+		}
 		last = record.Key{User: append(last.User[:0], row.User...), Version: row.Version, Sequence: row.Sequence}
 		before = &last
 		if found.Rows%verifyStride == 0 && ctx.Err() != nil {

@@ -22,6 +22,7 @@ var errOrder = errors.New("rows added out of order")
 type Options struct {
 	BlockBytes  int // where data blocks are cut, before compression
 	Compression Compression
+	ApartBytes  int // from which length on values may stand apart from their keys; 0 for never
 }
 
 // Writer makes one table. It does not close its file.
@@ -33,6 +34,11 @@ type Writer struct {
 	data   blockBuilder
 	index  indexBuilder
 	packed compressor // of data blocks
+	values compressor // of values that stand apart
+	choice apartChoice
+	region uint64 // where what belongs to the next block begins
+	padded []byte // a value with what is compressed behind it
+	loaded []byte // memory for a value that the row does not have
 	hashes []uint64
 	last   record.Key // last row added; its User is user
 	user   []byte
@@ -47,13 +53,18 @@ type Writer struct {
 
 // NewWriter starts a table in an empty file, whose number is part of its checksums.
 func NewWriter(file vfs.File, number uint64, o Options) *Writer {
-	return &Writer{file: file, number: number, options: o, packed: compressor{mode: o.Compression}}
+	return &Writer{file: file, number: number, options: o, packed: compressor{mode: o.Compression}, values: compressor{mode: o.Compression},
+		choice: newApartChoice(o)}
 }
 
 // Add appends a row, which must follow the one before in the order O1. It copies what it keeps.
 func (w *Writer) Add(r *record.Row) error {
 	if w.err != nil {
 		return w.err
+	}
+	if err := r.Load(&w.loaded); err != nil {
+		w.err = err
+		return err
 	}
 	var before *record.Key
 	if w.properties.Rows > 0 {
@@ -66,7 +77,11 @@ func (w *Writer) Add(r *record.Row) error {
 		w.properties.Smallest = append([]byte(nil), r.User...)
 	}
 	// A large row gets a block of its own: reading its neighbours must not read it.
-	if rows := w.data.rows(); rows > 0 && (w.data.size()+len(r.User)+len(r.Value) > w.options.BlockBytes || rows == maxBlockRows) {
+	apart, beside := w.choice.apart(r.Value), len(r.Value)
+	if apart {
+		beside = apartBytes
+	}
+	if rows := w.data.rows(); rows > 0 && (w.data.size()+len(r.User)+beside > w.options.BlockBytes || rows == maxBlockRows) {
 		w.cutData()
 	}
 	if w.cut {
@@ -77,7 +92,12 @@ func (w *Writer) Add(r *record.Row) error {
 	if before == nil || string(before.User) != string(r.User) {
 		w.hashes = append(w.hashes, keyhash.Of(r.User))
 	}
-	w.data.add(r)
+	if apart {
+		h := w.frameValue(r.Value)
+		w.data.addApart(r, h.end()-w.region)
+	} else {
+		w.data.add(r)
+	}
 	w.user = append(w.user[:0], r.User...)
 	w.last = record.Key{User: w.user, Version: r.Version, Sequence: r.Sequence}
 	if w.data.size() > w.options.BlockBytes {
@@ -92,7 +112,9 @@ func (w *Writer) Size() int {
 }
 
 func (w *Writer) cutData() {
-	w.index.add(w.frame(w.data.finish(), &w.packed))
+	h := w.frame(w.data.finish(), &w.packed)
+	w.index.add(h, h.offset-w.region)
+	w.region = w.offset
 	w.data.reset()
 	w.cut = true
 }
@@ -108,6 +130,26 @@ func (w *Writer) frame(raw []byte, c *compressor) handle {
 	}
 	return h
 }
+
+// frameValue adds a value that stands apart to the file. What it is compressed with is longer by some zeros.
+func (w *Writer) frameValue(value []byte) handle {
+	start := len(w.out)
+	w.padded = append(append(w.padded[:0], value...), slack[:]...)
+	out, kind := w.values.compress(w.out, w.padded)
+	if kind == typePlain {
+		out = out[:len(out)-slackBytes]
+	}
+	var h handle
+	w.out, h = endFrame(out, start, kind, w.offset, w.number)
+	h.raw = uint32(len(value))
+	w.offset += uint64(len(w.out) - start)
+	if len(w.out) >= writeBytes {
+		w.flush()
+	}
+	return h
+}
+
+var slack [slackBytes]byte
 
 func (w *Writer) flush() {
 	if w.err == nil && len(w.out) > 0 {

@@ -132,7 +132,7 @@ func (w *Walk) Give() {
 // Run gives the cursor of the table that the current row is from, if the rows behind it in its block are a run (package table): all of
 // them are next, in the range, and visible at a time. It is nil otherwise. The walk must not be moved but by the cursor's StepRun, until that
 // has ended or FinishRun is called.
-func (w *Walk) Run(at *record.Key) *table.Cursor {
+func (w *Walk) Run(at *record.Key, keysOnly bool) *table.Cursor {
 	part, before, ok := w.Cursor, (*record.Row)(nil), true
 	if part == record.Cursor(&w.merged) {
 		if part, before, ok = w.merged.Alone(); !ok {
@@ -148,7 +148,7 @@ func (w *Walk) Run(at *record.Key) *table.Cursor {
 	default:
 		return nil
 	}
-	if !c.BeginRun(at) || before != nil && !c.LimitRun(before.User) || w.bounded && !c.LimitRun(w.End) {
+	if !c.BeginRun(at, keysOnly) || before != nil && !c.LimitRun(before.User) || w.bounded && !c.LimitRun(w.End) {
 		return nil
 	}
 	return c
