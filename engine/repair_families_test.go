@@ -38,7 +38,7 @@ func withoutCatalog(t *testing.T, o Options) *vfs.Mem {
 func TestRowsOfAFamilyWhoseEntryIsLostGetAName(t *testing.T) {
 	for _, withManifest := range []bool{true, false} {
 		o := small(nil)
-		o.Families, o.Compression = true, CompressionNone
+		o.Families, o.Compression, o.ApartBytes = true, CompressionNone, -1 // the catalog begins the file
 		disk := withoutCatalog(t, o)
 		o.FS = disk
 		if !withManifest {
