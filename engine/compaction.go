@@ -91,7 +91,7 @@ func (db *DB) compact(v *view, p *levels.Pick) (err error) {
 	rules := db.rules(Horizon{Version: Version(h.HorizonVersion), ExpiryMillis: db.expiryHorizon()}, v.set, p.Output+1, inputs)
 	rules.Ranges = rangesOf(inputs)
 	out := &outputs{db: db, filter: retain.New(rules), cutBytes: db.options.TableBytes, last: v.set.EmptyBelow(p.Output),
-		dropped: db.families.dropped.Load()}
+		dropped: db.families.dropped.Load(), styles: db.families.styles.Load().Walk()}
 	out.ranges = out.needed(rules.KeepRanges())
 	c := merge.New(inputCursors(v.set, inputs)...)
 	at, all := stride{}, float64(rowsOf(inputs))

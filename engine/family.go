@@ -37,6 +37,33 @@ const (
 type FamilyOptions struct {
 	// TTL is how long a row lives that is put without an expiry of its own. It needs Options.Clock. Default 0: for ever.
 	TTL time.Duration
+
+	// Compression is how the blocks of the family's rows are compressed. Default nil: as Options.Compression says. Repair writes S2; the next
+	// compaction of a table keeps to this again.
+	Compression *Compression
+
+	// NewestOnly keeps, in a store with Options.RetainVersions, of each key of this family only the newest row, and what open snapshots see. Reads of the
+	// family at an older version than that of the snapshot fail with ErrSnapshotTooOld. Older rows go when a flush or a compaction comes by them.
+	NewestOnly bool
+}
+
+// entry is what the catalog says of a family.
+func (o FamilyOptions) entry(id uint64, name string) family.Entry {
+	e := family.Entry{ID: id, Name: name, TTLMillis: uint64(o.TTL.Milliseconds()), NewestOnly: o.NewestOnly}
+	if o.Compression != nil {
+		e.OwnCompression, e.Compression = true, uint8(*o.Compression)
+	}
+	return e
+}
+
+// familyOptions are those that an entry says; false if it has a compression that this program does not know.
+func familyOptions(e family.Entry) (o FamilyOptions, ok bool) {
+	o.TTL, o.NewestOnly = time.Duration(e.TTLMillis)*time.Millisecond, e.NewestOnly
+	if e.OwnCompression {
+		c := Compression(e.Compression)
+		o.Compression = &c
+	}
+	return o, !e.OwnCompression || Compression(e.Compression) <= CompressionZstd
 }
 
 // Family is a column family: keys of its own beside those of others, in one store. Batches and transactions over several are
@@ -61,6 +88,7 @@ type families struct {
 	pending atomic.Uint64
 
 	live    atomic.Pointer[map[string]*Family] // never changed; stored under change
+	styles  atomic.Pointer[family.Styles]      // of those; stored with them
 	dropped atomic.Pointer[family.Dropped]     // those whose rows nobody needs, after a crash neither
 
 	// mu is a leaf.
@@ -96,7 +124,7 @@ func (db *DB) CreateFamily(name string, o FamilyOptions) (*Family, error) {
 	}
 	b := db.NewBatch()
 	b.add(record.Put, family.NextKey(), family.AppendID(nil, id+1), 0, 0) // FM2
-	b.add(record.Put, family.Key(id), family.Entry{ID: id, Name: name, TTLMillis: uint64(o.TTL.Milliseconds())}.Encode(), 0, 0)
+	b.add(record.Put, family.Key(id), o.entry(id, name).Encode(), 0, 0)
 	db.forgetSwept(b)
 	if err := db.Apply(b); err != nil {
 		return nil, err
@@ -104,8 +132,18 @@ func (db *DB) CreateFamily(name string, o FamilyOptions) (*Family, error) {
 	f := &Family{db: db, name: name, id: id, prefix: family.Prefix(id), options: o}
 	next := maps.Clone(live)
 	next[name] = f
-	db.families.live.Store(&next)
+	db.familiesAre(next)
 	return f, nil
+}
+
+// familiesAre stores which families there are. Nobody can write to a new one before.
+func (db *DB) familiesAre(live map[string]*Family) {
+	var entries []family.Entry
+	for name, f := range live {
+		entries = append(entries, f.options.entry(f.id, name))
+	}
+	db.families.styles.Store(family.NewStyles(entries))
+	db.families.live.Store(&live)
 }
 
 func (db *DB) checkFamily(name string, o FamilyOptions) error {
@@ -118,6 +156,8 @@ func (db *DB) checkFamily(name string, o FamilyOptions) error {
 		return fmt.Errorf("time to live of %v, must be 1ms or more, or 0 for none: %w", o.TTL, ErrTooLarge)
 	case o.TTL > 0 && db.options.Clock == nil:
 		return ErrNoClock
+	case o.Compression != nil && *o.Compression > CompressionZstd:
+		return fmt.Errorf("compression %d of a column family, must be 0 to %d: %w", *o.Compression, CompressionZstd, ErrTooLarge)
 	}
 	return nil
 }
@@ -184,7 +224,8 @@ func (db *DB) DropFamily(name string) error {
 		return err
 	}
 	b := db.NewBatch()
-	e := family.Entry{ID: f.id, Name: name, TTLMillis: uint64(f.options.TTL.Milliseconds()), Dropped: true}
+	e := f.options.entry(f.id, name)
+	e.Dropped = true
 	b.add(record.Put, family.Key(f.id), e.Encode(), 0, 0)
 	db.forgetSwept(b)
 	b.drops = f
@@ -193,7 +234,7 @@ func (db *DB) DropFamily(name string) error {
 	}
 	next := maps.Clone(*db.families.live.Load())
 	delete(next, name)
-	db.families.live.Store(&next)
+	db.familiesAre(next)
 	// Only now nobody can see the rows, and after the flush a crash cannot bring the family back without some of them.
 	if err := db.Flush(); err != nil {
 		db.families.pending.Store(db.applied.Load().batch)
@@ -365,7 +406,10 @@ func (db *DB) loadFamilies() error {
 		if e.Dropped {
 			return nil
 		}
-		o := FamilyOptions{TTL: time.Duration(e.TTLMillis) * time.Millisecond}
+		o, ok := familyOptions(e)
+		if !ok {
+			return corrupt.Shape(manifest.Name, 0, "compression of a column family", "one that is known", e.Compression)
+		}
 		if o.TTL > 0 && db.options.Clock == nil {
 			return fmt.Errorf("a column family has a time to live: %w", ErrNoClock)
 		}
@@ -375,7 +419,7 @@ func (db *DB) loadFamilies() error {
 	if err != nil {
 		return err
 	}
-	db.families.live.Store(&live)
+	db.familiesAre(live)
 	if db.options.ReadOnly {
 		return nil
 	}

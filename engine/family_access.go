@@ -151,6 +151,10 @@ func (s FamilySnapshot) NewIterator(o IteratorOptions) *FamilyIterator {
 		it.Iterator = &Iterator{err: err}
 		return it
 	}
+	if s.f.options.NewestOnly && o.At != 0 && o.At < s.s.applied.version {
+		it.Iterator = &Iterator{err: ErrSnapshotTooOld}
+		return it
+	}
 	it.Iterator = s.s.NewIterator(s.f.bounds(o))
 	return it
 }

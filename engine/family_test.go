@@ -100,7 +100,11 @@ func (r *familyRun) name() string { return fmt.Sprint("family", r.random.IntN(6)
 
 func (r *familyRun) create() {
 	name := r.name()
-	_, err := r.db.CreateFamily(name, FamilyOptions{})
+	o := FamilyOptions{NewestOnly: r.random.IntN(3) == 0}
+	if c := Compression(r.random.IntN(8)); c <= CompressionZstd {
+		o.Compression = &c
+	}
+	_, err := r.db.CreateFamily(name, o)
 	if r.model[name] != nil {
 		if !errors.Is(err, ErrFamilyExists) {
 			r.t.Fatalf("%s: %s is made twice: %v", r.what, name, err)

@@ -68,7 +68,7 @@ func (db *DB) flush(s *sealed) (err error) {
 	defer v.unref()
 	rules := db.rules(s.applied.horizon, v.set, 0, nil)
 	rules.Ranges = s.memory.Ranges()
-	out := &outputs{db: db, filter: retain.New(rules), dropped: db.families.dropped.Load()}
+	out := &outputs{db: db, filter: retain.New(rules), dropped: db.families.dropped.Load(), styles: db.families.styles.Load().Walk()}
 	out.ranges = out.needed(rules.KeepRanges())
 	c := s.memory.NewCursor()
 	at, all := stride{}, float64(s.memory.Rows())
@@ -139,6 +139,11 @@ func (db *DB) rules(h Horizon, set *levels.Set, from int, inputs []*levels.Table
 	}
 	if !db.options.RetainVersions {
 		r.Version = record.MaxVersion
+	} else if styles := db.families.styles.Load().Walk(); styles != nil {
+		r.NewestOnly = func(user []byte) bool {
+			e, ok := styles.Of(user)
+			return ok && e.NewestOnly
+		}
 	}
 	if db.unordered() {
 		r.Hides = func(user []byte, version uint64) bool {

@@ -24,6 +24,7 @@ type outputs struct {
 	cutBytes int                  // 0 for one table
 	last     bool                 // no deeper level has tables
 	dropped  *family.Dropped      // whose rows are left out
+	styles   *family.Styles       // of families with a compression of their own
 	ranges   []rangedel.Tombstone // sorted: those that cover keys behind the tables that are made
 
 	made   []uint64 // numbers of all files
@@ -61,7 +62,18 @@ func (o *outputs) add(r *record.Row) error {
 		}
 	}
 	o.user = append(o.user[:0], row.User...)
+	if o.styles != nil {
+		o.writer.SetCompression(o.compression(row.User).of(o.last))
+	}
 	return o.writer.Add(&row)
+}
+
+// compression is that of a key's family, or of the store.
+func (o *outputs) compression(user []byte) Compression {
+	if e, ok := o.styles.Of(user); ok && e.OwnCompression {
+		return Compression(e.Compression)
+	}
+	return o.db.options.Compression
 }
 
 func (o *outputs) open() error {

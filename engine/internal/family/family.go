@@ -57,7 +57,19 @@ type Entry struct {
 	Name      string
 	Dropped   bool
 	TTLMillis uint64 // zero for none
+
+	NewestOnly     bool  // no older versions are kept
+	OwnCompression bool  // blocks are compressed as Compression says, not as the store's
+	Compression    uint8 // zero without
 }
+
+// Flags of an entry.
+const (
+	flagDropped = 1 << iota
+	flagNewestOnly
+	flagCompression
+	unknownFlags
+)
 
 // NextKey is the key of the row that has the next id.
 func NextKey() []byte { return Key(Catalog) }
@@ -76,28 +88,44 @@ func DecodeID(b []byte) (uint64, bool) {
 
 // Encode gives the value of the entry:
 //
-//	id (uvarint) | flags (1): 1 dropped | time to live in milliseconds (uvarint) | name
+//	id (uvarint) | flags (1): 1 dropped, 2 newest only, 4 own compression | time to live in milliseconds (uvarint) |
+//	compression (1), with flag 4 | name
 func (e Entry) Encode() []byte {
 	flags := byte(0)
 	if e.Dropped {
-		flags = 1
+		flags |= flagDropped
+	}
+	if e.NewestOnly {
+		flags |= flagNewestOnly
+	}
+	if e.OwnCompression {
+		flags |= flagCompression
 	}
 	b := append(binary.AppendUvarint(nil, e.ID), flags)
-	return append(binary.AppendUvarint(b, e.TTLMillis), e.Name...)
+	b = binary.AppendUvarint(b, e.TTLMillis)
+	if e.OwnCompression {
+		b = append(b, e.Compression)
+	}
+	return append(b, e.Name...)
 }
 
 // Decode reads the value of an entry; false if it is none.
 func Decode(b []byte) (e Entry, ok bool) {
 	id, n := binary.Uvarint(b)
-	if n <= 0 || id == Catalog || n == len(b) || b[n] > 1 {
+	if n <= 0 || id == Catalog || n == len(b) || b[n] >= unknownFlags {
 		return e, false
 	}
-	e.ID, e.Dropped, b = id, b[n] == 1, b[n+1:]
-	if e.TTLMillis, n = binary.Uvarint(b); n <= 0 || n == len(b) {
+	flags := b[n]
+	e.ID, e.Dropped, e.NewestOnly, e.OwnCompression = id, flags&flagDropped != 0, flags&flagNewestOnly != 0, flags&flagCompression != 0
+	b = b[n+1:]
+	if e.TTLMillis, n = binary.Uvarint(b); n <= 0 {
 		return e, false
 	}
-	e.Name = string(b[n:])
-	return e, true
+	if b = b[n:]; e.OwnCompression && len(b) > 0 {
+		e.Compression, b = b[0], b[1:]
+	}
+	e.Name = string(b)
+	return e, len(b) > 0
 }
 
 // Dropped are the ranges of keys of the families that were dropped. Nil is none.

@@ -3,6 +3,7 @@ package family
 import (
 	"bytes"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/lightning-db/lightning/internal/testkit"
@@ -47,6 +48,7 @@ func TestDroppedFamiliesCoverTheirKeysOnly(t *testing.T) {
 
 func FuzzEntry(f *testing.F) {
 	f.Add(Entry{ID: 7, Name: "users", TTLMillis: 1000, Dropped: true}.Encode())
+	f.Add(Entry{ID: 300, Name: "log", NewestOnly: true, OwnCompression: true, Compression: 2}.Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, ok := Decode(b)
 		if !ok {
@@ -56,4 +58,42 @@ func FuzzEntry(f *testing.F) {
 			t.Fatalf("%+v becomes %+v, %v", e, again, ok)
 		}
 	})
+}
+
+// A walk over rows finds the options of the family of each, and those of no other.
+func TestStylesAreThoseOfTheFamilyOfAKey(t *testing.T) {
+	var entries []Entry
+	for _, id := range []uint64{300, 2, 5, 239, 240, 7} {
+		entries = append(entries, Entry{ID: id, Name: "f", NewestOnly: id%2 == 0, OwnCompression: id == 5 || id == 239})
+	}
+	s := NewStyles(entries).Walk()
+	for id := range uint64(400) {
+		for _, key := range []string{"", "a", "\xff\xff"} {
+			e, ok := s.Of(append(Prefix(id), key...))
+			want := slices.ContainsFunc(entries, func(e Entry) bool { return e.ID == id && id != 7 })
+			if ok != want || ok && e.ID != id {
+				t.Errorf("family %d: %v %v", id, e, ok)
+			}
+		}
+	}
+	if s := NewStyles(entries[5:]); s.Walk() != nil {
+		t.Error("a family like the store has a style")
+	}
+}
+
+func TestEntriesSurviveTheirEncoding(t *testing.T) {
+	for _, e := range []Entry{
+		{ID: 1, Name: "a"}, {ID: 1 << 40, Name: "b", TTLMillis: 9, Dropped: true}, {ID: 3, Name: "c", NewestOnly: true},
+		{ID: 4, Name: "d", OwnCompression: true}, {ID: 5, Name: "e", OwnCompression: true, Compression: 3, NewestOnly: true, Dropped: true, TTLMillis: 1 << 50},
+	} {
+		b := e.Encode()
+		if got, ok := Decode(b); !ok || got != e {
+			t.Errorf("%+v becomes %+v, %v", e, got, ok)
+		}
+		for n := range len(b) - len(e.Name) + 1 {
+			if _, ok := Decode(b[:n]); ok {
+				t.Errorf("%d bytes of %x are taken", n, b)
+			}
+		}
+	}
 }

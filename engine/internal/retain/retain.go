@@ -15,6 +15,8 @@ type Rules struct {
 	Snapshots []uint64
 	// Version is the lowest version at which reads are answered; MaxVersion keeps the newest only.
 	Version uint64
+	// NewestOnly tells of which keys only the newest row is kept, whatever Version is; nil for none. Versions of such a key never decrease.
+	NewestOnly func(user []byte) bool
 	// ExpiryMillis is the time by which expired values are absent.
 	ExpiryMillis uint64
 	// Hides tells whether a row that a tombstone of this key and version hides may exist, or may
@@ -39,6 +41,7 @@ type Filter struct {
 	rules Rules
 
 	user      []byte // key of the rows before
+	horizon   uint64 // of that key
 	seen      bool
 	version   uint64 // version of the row before
 	sameLeast uint64 // least sequence of newer rows of the same version
@@ -55,11 +58,15 @@ func (f *Filter) Keep(r *record.Row) bool {
 		f.seen = true
 		f.lowLeast = record.MaxSequence
 		f.sameLeast = record.MaxSequence
+		f.horizon = f.rules.Version
+		if f.rules.NewestOnly != nil && f.rules.NewestOnly(r.User) {
+			f.horizon = record.MaxVersion
+		}
 	} else if r.Version != f.version {
 		f.sameLeast = record.MaxSequence
 	}
 	f.version = r.Version
-	low := r.Version <= f.rules.Version
+	low := r.Version <= f.horizon
 	hider := f.sameLeast
 	if low {
 		hider = min(hider, f.lowLeast)

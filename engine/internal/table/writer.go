@@ -106,6 +106,18 @@ func (w *Writer) Add(r *record.Row) error {
 	return w.err
 }
 
+// SetCompression changes how blocks are compressed, from the next row on.
+func (w *Writer) SetCompression(c Compression) {
+	if w.options.Compression == c {
+		return
+	}
+	if w.data.rows() > 0 {
+		w.cutData()
+	}
+	w.options.Compression = c
+	w.packed, w.values, w.choice = compressor{mode: c}, compressor{mode: c}, newApartChoice(w.options)
+}
+
 // Size is about how large the file would be if the table ended here.
 func (w *Writer) Size() int {
 	return int(w.offset) + w.data.size() + w.index.size() + len(w.hashes)*filterBitsPerKey/8
