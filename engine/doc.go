@@ -153,7 +153,8 @@
 // held by Apply while it waits for room, and while the log makes some; it is not held while Apply waits for its batch to be
 // written and synced. DB.install is held over the I/O of the manifest. The row cache's publishing comes after DB.write and before
 // DB.mu. Readers take none. The lock DB.write of another
-// store of a Runtime is only tried. Runtime.mu comes before the row cache's publishing, and no lock of a store is held when it is taken.
+// store of a Runtime is only tried. The lock of a Runtime's caches (sharing.go) comes before the row cache's publishing, and no lock of a
+// store is held when it is taken; readers who missed, whatever they hold, only try both.
 //
 // # Invariants
 //

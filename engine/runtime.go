@@ -3,13 +3,10 @@ package engine
 import (
 	"errors"
 	"math"
-	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/lightning-db/lightning/engine/internal/budget"
 	"github.com/lightning-db/lightning/engine/internal/levels"
-	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -20,9 +17,12 @@ type RuntimeOptions struct {
 	// CacheBytes bounds the caches of all stores together. Default 64 MiB, negative for none.
 	CacheBytes int
 
-	// RowCacheBytes is the part of CacheBytes that is for single rows and not for blocks. Each store with a cache of rows has an
-	// equal share of it. Default five eighths of CacheBytes, negative for none, at most CacheBytes.
+	// RowCacheBytes is the part of CacheBytes that is for single rows and not for blocks, for good. Stores have equal shares of it, but for
+	// those that need less. Default 0: five eighths at first, and then whatever saves more reads and searches, between a sixteenth
+	// and seven eighths. Negative for none, at most CacheBytes.
 	RowCacheBytes int
+
+	adaptive bool // no RowCacheBytes were given
 
 	// MemtableBytes bounds what the memtables of all stores hold together, those that are being written with them. When half of
 	// it is filling, the largest memtable is flushed, whosever it is; when all of it is taken, writers go on as flushes do. The stores'
@@ -41,6 +41,7 @@ type RuntimeOptions struct {
 func (o RuntimeOptions) withDefaults() RuntimeOptions {
 	setDefault(&o.CacheBytes, 64<<20)
 	o.CacheBytes = max(o.CacheBytes, 0)
+	o.adaptive = o.adaptive || o.RowCacheBytes == 0
 	setDefault(&o.RowCacheBytes, o.CacheBytes/8*5)
 	o.RowCacheBytes = max(o.RowCacheBytes, 0)
 	return o
@@ -66,14 +67,7 @@ type Runtime struct {
 	compactions budget.Slots
 	writes      budget.Rate
 	numbers     atomic.Uint64 // of the stores that have joined
-
-	mu struct {
-		sync.Mutex
-		cacheBytes, rowBytes int
-		rowPart              float64           // of the caches, that rows were given at first
-		rows                 []*rowcache.Cache // of the open stores
-		count                int               // of open stores
-	}
+	sharing     sharing
 }
 
 // NewRuntime makes a Runtime for stores that are opened afterwards.
@@ -86,10 +80,7 @@ func NewRuntime(o RuntimeOptions) (*Runtime, error) {
 
 func newRuntime(o RuntimeOptions) *Runtime {
 	r := &Runtime{blocks: table.NewBlocks(o.CacheBytes - o.RowCacheBytes)}
-	r.mu.cacheBytes, r.mu.rowBytes = o.CacheBytes, o.RowCacheBytes
-	if o.CacheBytes > 0 {
-		r.mu.rowPart = float64(o.RowCacheBytes) / float64(o.CacheBytes)
-	}
+	r.sharing.begin(r.blocks, o)
 	r.memory.SetLimit(int64(o.MemtableBytes))
 	r.compactions.SetLimit(o.CompactionCount)
 	r.writes.SetLimit(o.CompactionBytesPerSecond)
@@ -101,7 +92,8 @@ func (o Options) runtime() *Runtime {
 	if o.Runtime != nil {
 		return o.Runtime
 	}
-	return newRuntime(RuntimeOptions{CacheBytes: max(o.CacheBytes, 0), RowCacheBytes: o.rowCacheBytes()})
+	rows := o.rowCacheBytes()
+	return newRuntime(RuntimeOptions{CacheBytes: max(o.CacheBytes, 0), RowCacheBytes: rows, adaptive: o.adaptive && rows > 0})
 }
 
 // join gives a store its parts.
@@ -113,50 +105,19 @@ func (r *Runtime) join(db *DB) {
 	}
 	db.blocks = r.blocks.Part(number)
 	db.memory = r.memory.Join(db.trySeal)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.mu.count++
-	if db.options.RowCacheBytes >= 0 {
-		if share := r.mu.rowBytes / (len(r.mu.rows) + 1); share >= rowcache.MinBytes {
-			r.resizeRowsLocked(share)
-			db.rows = rowcache.New(share)
-			r.mu.rows = append(r.mu.rows, db.rows)
-		}
-	}
+	db.rows = r.sharing.join(db.options.RowCacheBytes >= 0)
 }
 
 // leave takes back what a store had.
 func (r *Runtime) leave(db *DB) {
 	db.memory.Leave()
 	db.blocks.Forget(func(uint64) bool { return true })
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.mu.count--
-	if i := slices.Index(r.mu.rows, db.rows); db.rows != nil && i >= 0 {
-		r.mu.rows = slices.Delete(r.mu.rows, i, i+1)
-		r.resizeRowsLocked(r.mu.rowBytes / max(1, len(r.mu.rows)))
-	}
+	r.sharing.leave(db.rows)
 }
 
-func (r *Runtime) resizeRowsLocked(share int) {
-	for _, c := range r.mu.rows {
-		c.Resize(share)
-	}
-}
-
-// SetCacheBytes changes the bound of the caches, and gives back at once what is beyond it. Blocks and rows keep the proportion
-// that RuntimeOptions gave them, also after a bound of zero. Stores that were opened without room for a cache of rows get none.
-func (r *Runtime) SetCacheBytes(bytes int) {
-	bytes = max(bytes, 0)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rows := int(float64(bytes) * r.mu.rowPart)
-	if len(r.mu.rows) > 0 {
-		r.resizeRowsLocked(rows / len(r.mu.rows))
-	}
-	r.blocks.Resize(bytes - rows)
-	r.mu.cacheBytes, r.mu.rowBytes = bytes, rows
-}
+// SetCacheBytes changes the bound of the caches, and gives back at once what is beyond it. Rows get the part that RuntimeOptions gave them,
+// also after a bound of zero. Stores that were opened without room for a cache of rows get none.
+func (r *Runtime) SetCacheBytes(bytes int) { r.sharing.resize(max(bytes, 0)) }
 
 // SetMemtableBytes changes the bound of all memtables; zero is none. One below what they hold makes writers wait.
 func (r *Runtime) SetMemtableBytes(bytes int) { r.memory.SetLimit(int64(bytes)) }
@@ -170,9 +131,7 @@ func (r *Runtime) SetCompactionBytesPerSecond(n int64) { r.writes.SetLimit(n) }
 // ClearCaches drops all cached blocks and rows of all stores. Reads then read their files again.
 func (r *Runtime) ClearCaches() {
 	r.blocks.Clear()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, c := range r.mu.rows {
+	for _, c := range r.sharing.caches() {
 		c.Clear()
 	}
 }
@@ -200,6 +159,7 @@ type RuntimeMetrics struct {
 	RowMisses        uint64
 	RowCount         int
 	RowBytes         int
+	RowCacheBytes    int // what rows may have now; the rest is for blocks
 	MemtableBytes    int // the bound, 0 for none
 	FillingBytes     int // of memtables; counted from a store's first batch on, only with a Runtime that was given
 	SealedBytes      int // of those that are being written, less what is
@@ -220,16 +180,8 @@ func (r *Runtime) Metrics() RuntimeMetrics {
 	m.FillingBytes, m.SealedBytes = int(filling), int(sealed)
 	m.MemoryWaits, m.MemorySeals = r.memory.Counts()
 	_, m.CompactionCount, m.CompactionQueued = r.compactions.Counts()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m.StoreCount, m.CacheBytes = r.mu.count, r.mu.cacheBytes
-	for _, c := range r.mu.rows {
-		rows := c.Stats()
-		m.RowHits += rows.Hits
-		m.RowMisses += rows.Misses
-		m.RowCount += rows.Rows
-		m.RowBytes += rows.Bytes
-	}
+	rows := r.sharing.metrics(&m)
+	m.RowHits, m.RowMisses, m.RowCount, m.RowBytes = rows.Hits, rows.Misses, rows.Rows, rows.Bytes
 	return m
 }
 

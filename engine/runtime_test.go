@@ -44,7 +44,7 @@ func TestStoresShareACacheAndKeepApart(t *testing.T) {
 				expectValue(t, db, fmt.Sprintf("key%05d", k), fmt.Sprintf("%d of store %d", k, i))
 			}
 		}
-		if m := r.Metrics(); m.BlockBytes > m.CacheBytes-r.mu.rowBytes || m.BlockBytes+m.RowBytes > m.CacheBytes+1<<20 {
+		if m := r.Metrics(); m.BlockBytes > m.CacheBytes-m.RowCacheBytes || m.BlockBytes+m.RowBytes > m.CacheBytes+1<<20 {
 			t.Fatalf("more is held than the bound: %+v", m)
 		}
 	}
@@ -74,7 +74,7 @@ func TestStoresShareACacheAndKeepApart(t *testing.T) {
 	for _, db := range stores {
 		mustClose(t, db)
 	}
-	if m := r.Metrics(); m.StoreCount != 0 || m.BlockCount != 0 || m.RowCount != 0 || len(r.mu.rows) != 0 {
+	if m := r.Metrics(); m.StoreCount != 0 || m.BlockCount != 0 || m.RowCount != 0 || len(r.sharing.mu.rows) != 0 {
 		t.Fatalf("something is left of closed stores: %+v", m)
 	}
 }
@@ -202,11 +202,11 @@ func TestCachesThatComeBackArePartedAsBefore(t *testing.T) {
 	o := small(vfs.NewMem())
 	o.Runtime = r
 	db := mustOpen(t, "db", o)
-	before := r.mu.rowBytes
+	before := r.Metrics().RowCacheBytes
 	r.SetCacheBytes(0)
 	r.SetCacheBytes(8 << 20)
-	if r.mu.rowBytes != before || before == 0 {
-		t.Errorf("rows have %d bytes, had %d", r.mu.rowBytes, before)
+	if r.Metrics().RowCacheBytes != before || before == 0 {
+		t.Errorf("rows have %d bytes, had %d", r.Metrics().RowCacheBytes, before)
 	}
 	apply(t, db, func(b *Batch) { b.Put([]byte("k"), []byte("v"), 0, 0) })
 	if err := db.Flush(); err != nil {

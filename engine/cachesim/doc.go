@@ -8,6 +8,9 @@
 // Sizes: every key counts as one entry of equal size, for only then is Belady's rule the optimum. EntryBytes is that
 // size for the caches that count bytes.
 //
+// RunShared reads a Load, point reads and scans of rows in blocks, through both of the engine's caches at once, with the engine's way of parting
+// their bytes. It is how that was chosen, and held to.
+//
 // Goroutines and Locks: none; a Policy belongs to one goroutine.
 //
 // # Invariants

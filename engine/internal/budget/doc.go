@@ -1,8 +1,7 @@
 // Package budget divides what the stores of one process share, and of which each alone would take too much: memory for
 // rows that are not in tables yet, compactions that run side by side, bytes written in the background.
 //
-// It knows no store: a store joins with a function that seals its memtable. Caches are divided elsewhere: one cache
-// serves all stores.
+// It knows no store: a store joins with a function that seals its memtable. And it knows no cache, but what caches did.
 //
 // # Memory
 //
@@ -14,6 +13,12 @@
 //     flush does, and not when it has ended.
 //  5. If nothing is being flushed, nobody waits: there would be nothing to wait for.
 //
+// # Caches
+//
+// Division parts bytes between rows and blocks. Both caches remember what they dropped not long ago, and count what of that comes back: that
+// many reads more room would have saved. Look compares what a byte more would have saved of each, and moves a step of room if that is far from the
+// same. It is pure: the same counts give the same parts.
+//
 // Goroutines: none.
 //
 // Locks: Memory.mu, Slots.mu and Rate.mu, leaves: no store is called while one is held.
@@ -24,4 +29,5 @@
 //     nothing was left to be flushed.
 //   - BG2: a writer waits only while some other member, or its own flush, has sealed bytes; a member that has left has none.
 //   - BG3: no more slots are taken than the limit was when the last of them was.
+//   - BG4: room of caches moves only to where a byte saves more, an eighth of all at a time at most, and never beyond the bounds of either.
 package budget

@@ -3,6 +3,8 @@ package cache
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/lightning-db/lightning/engine/internal/ghost"
 )
 
 // Place names a block: the number of its file and the offset in it. Files of different stores have the
@@ -24,8 +26,8 @@ func (a address) hash() uint64 {
 }
 
 // Overhead is what a block costs beyond its own bytes: its entry, its slot in the index, which is at most half full,
-// its slot in the main part, and its share of the sketch.
-const Overhead = 192
+// its slot in the main part, and its share of the sketch and of the ghosts.
+const Overhead = 200
 
 // maxShards keeps goroutines that miss from queueing on one lock. Those that hit take none.
 const maxShards = 16
@@ -33,8 +35,14 @@ const maxShards = 16
 // shardBytes is how many bytes a shard has at least, unless there is only one: a block that is larger than half a shard is not held.
 const shardBytes = 4 << 20
 
+// maxUnfit is how many times more or fewer shards there may be than a capacity should have.
+const maxUnfit = 4
+
 // Cache maps blocks of many stores to values. Safe for concurrent use. A nil Cache holds nothing.
 type Cache[V any] struct {
+	// Set by Notify, before the cache is used.
+	missed func(count int)
+
 	shards atomic.Pointer[[]shard[V]] // a power of two of them
 
 	// resize is held by Resize alone.
@@ -51,6 +59,12 @@ func New[V any](bytes int) *Cache[V] {
 	c.shards.Store(&shards)
 	return c
 }
+
+// notifyEvery is after how many misses of a shard somebody is told.
+const notifyEvery = 256
+
+// Notify has missed called by readers, after as many misses as it is given. Nobody may use the cache yet.
+func (c *Cache[V]) Notify(missed func(count int)) { c.missed = missed }
 
 func shardCount(bytes int) int {
 	count := 1
@@ -79,7 +93,9 @@ func (c *Cache[V]) get(a address) (v V, ok bool) {
 	s := c.shard(h)
 	e := s.index.Load().find(h, a)
 	if e == nil {
-		s.misses.Add(1)
+		if s.misses.Add(1)%notifyEvery == 0 && c.missed != nil {
+			c.missed(notifyEvery)
+		}
 		return v, false
 	}
 	// Two readers may count one read together: it is an estimate, and a lost one costs less than an exclusive cache line.
@@ -90,14 +106,14 @@ func (c *Cache[V]) get(a address) (v V, ok bool) {
 	return e.value, true
 }
 
-// Resize changes the capacity, and drops what does not fit any more before it returns. A capacity that needs another
-// number of shards, which only those below 64 MiB do, begins with nothing.
+// Resize changes the capacity, and drops what does not fit any more before it returns. If shards become much too small or too few by it,
+// which they do only below 64 MiB, the cache begins with nothing.
 func (c *Cache[V]) Resize(bytes int) {
 	bytes = max(bytes, 0)
 	c.resize.Lock()
 	defer c.resize.Unlock()
 	shards := *c.shards.Load()
-	if shardCount(bytes) == len(shards) {
+	if want := shardCount(bytes); want <= maxUnfit*len(shards) && len(shards) <= maxUnfit*want {
 		for i := range shards {
 			shards[i].resize(bytes / len(shards))
 		}
@@ -125,11 +141,12 @@ func (c *Cache[V]) Clear() {
 // Stats are counts since New, and what is held now.
 type Stats struct {
 	Hits, Misses uint64
-	Refused      uint64 // blocks that were read less than those in whose place they would have come, or are too large
-	Evicted      uint64 // blocks that left the main part for others
-	Bytes        int    // held, with Overhead
-	Count        int    // of blocks held
-	Capacity     int    // in bytes
+	Refused      uint64       // blocks that were read less than those in whose place they would have come, or are too large
+	Evicted      uint64       // blocks that left the main part for others
+	Near, Far    ghost.Counts // of blocks for which there was no room any more, and that came again
+	Bytes        int          // held, with Overhead
+	Count        int          // of blocks held
+	Capacity     int          // in bytes
 }
 
 func (s *Stats) add(t Stats) {
@@ -137,6 +154,8 @@ func (s *Stats) add(t Stats) {
 	s.Misses += t.Misses
 	s.Refused += t.Refused
 	s.Evicted += t.Evicted
+	s.Near.Add(t.Near)
+	s.Far.Add(t.Far)
 	s.Bytes += t.Bytes
 	s.Count += t.Count
 	s.Capacity += t.Capacity

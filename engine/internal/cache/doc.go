@@ -15,6 +15,7 @@
 //  5. How often a block was read that is held no more is in a sketch, so it need not begin anew when it comes back.
 //  6. After twenty reads that found a block, for each block held, all these numbers are halved. It is hits that count as time, for a
 //     long scan has none: it does not make the cache forget.
+//  7. Fingerprints of blocks for which there was no room are kept for a while. How many of them come again tells what more room would be worth.
 //
 // A scan that knows itself to be one uses AddScanned, and its blocks count no read: they leave by the window.
 // The policy is TinyLFU (Einziger, Friedman and Manes, 2017) without a log of reads and with a random sample in

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+
+	"github.com/lightning-db/lightning/engine/internal/ghost"
 )
 
 const (
@@ -22,6 +24,9 @@ const (
 	// distribution and gain as much when it shifts.
 	hitsPerBlock = 20
 
+	// nearShare is how much further the one set of ghosts reaches than the other.
+	nearShare = 8
+
 	inWindow = -1
 )
 
@@ -38,7 +43,9 @@ type shard[V any] struct {
 	newest   *entry[V]
 	inside   int // bytes in the window
 	gone     sketch
-	halved   uint64 // hits when reads were halved last
+	near     ghost.Set // what went last, an eighth to a quarter as many as are held
+	far      ghost.Set // and as many, or twice as many
+	halved   uint64    // hits when reads were halved last
 	random   rand.PCG
 	refused  uint64
 	evicted  uint64
@@ -58,6 +65,9 @@ func (s *shard[V]) reset() {
 	s.used, s.inside = 0, 0
 	s.gone = sketch{}
 	s.gone.fit(1)
+	s.near.Fit(0)
+	s.far.Fit(0)
+	s.remember(leastSlots / 2)
 }
 
 func (s *shard[V]) clear() {
@@ -85,11 +95,14 @@ func (s *shard[V]) add(e *entry[V], reads uint8) {
 		return // another reader missed it, too
 	}
 	s.maybeHalve()
+	s.near.Returns(e.hash)
+	s.far.Returns(e.hash)
 	e.reads.Store(uint32(min(s.gone.estimate(e.hash)+reads, maxReads)))
 	if 2*(index.count+1) > len(index.slots) {
 		index = index.grown()
 		s.index.Store(index)
 		s.gone.fit(len(index.slots) / 2)
+		s.remember(len(index.slots) / 2)
 	}
 	index.insert(e)
 	s.used += e.size
@@ -111,7 +124,7 @@ func (s *shard[V]) settle() {
 		case over > 0 && len(s.main) > 0:
 			s.evict(s.draw(len(s.main)))
 		case over > 0:
-			s.drop(s.leaveWindow())
+			s.lose(s.leaveWindow())
 		default:
 			return
 		}
@@ -132,7 +145,7 @@ func (s *shard[V]) compete(bytes int) {
 	}
 	if freed < bytes || int(e.reads.Load())*freed <= reads*e.size {
 		s.refused++
-		s.drop(e)
+		s.lose(e)
 		return
 	}
 	for len(s.main) > left {
@@ -219,7 +232,7 @@ func (s *shard[V]) evict(slot int) {
 	s.evicted++
 	e := s.main[slot]
 	s.leaveMain(e)
-	s.drop(e)
+	s.lose(e)
 }
 
 func (s *shard[V]) leaveMain(e *entry[V]) {
@@ -234,6 +247,19 @@ func (s *shard[V]) drop(e *entry[V]) {
 	s.index.Load().remove(e)
 	s.used -= e.size
 	s.gone.raise(e.hash, uint8(e.reads.Load()))
+}
+
+// lose is drop of an entry for which there is no room.
+func (s *shard[V]) lose(e *entry[V]) {
+	s.drop(e)
+	s.near.Note(e.hash)
+	s.far.Note(e.hash)
+}
+
+// remember makes room for as many blocks that went.
+func (s *shard[V]) remember(blocks int) {
+	s.near.Fit(blocks / nearShare)
+	s.far.Fit(blocks)
 }
 
 // forget drops the blocks of some addresses.
@@ -261,6 +287,7 @@ func (s *shard[V]) stats() Stats {
 	defer s.mu.Unlock()
 	return Stats{
 		Hits: s.hits.Load(), Misses: s.misses.Load(), Refused: s.refused, Evicted: s.evicted,
+		Near: s.near.Counts(), Far: s.far.Counts(),
 		Bytes: s.used, Count: s.index.Load().count, Capacity: s.capacity,
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/ghost"
 	"github.com/lightning-db/lightning/engine/internal/hugepage"
 	"github.com/lightning-db/lightning/engine/internal/stripe"
 )
@@ -35,6 +36,8 @@ type Cache struct {
 	mask         uint64
 	segmentBytes int
 	rowBytes     int // of the largest row
+
+	missed func(count int) // set by Notify, before the cache is used
 
 	hits, misses, filled, refused stripe.Lines
 
@@ -73,6 +76,12 @@ func New(bytes int) *Cache {
 	return c
 }
 
+// notifyEvery is after how many misses somebody is told.
+const notifyEvery = 256
+
+// Notify has missed called by readers, after as many misses as it is given, in Get. Nobody may use the cache yet.
+func (c *Cache) Notify(missed func(count int)) { c.missed = missed }
+
 // begin gives a shard an empty table. Memory outside the heap is used again, but given back until then: who still reads rows by the old
 // table misses.
 func (s *shard) begin() {
@@ -83,7 +92,8 @@ func (s *shard) begin() {
 		s.made, s.block = nil, nil
 	}
 	s.probation, s.main, s.taken, s.free, s.ends = queue{}, queue{}, 0, nil, nil
-	s.ghosts.places, s.ghosts.count = nil, 0
+	s.near.Fit(0)
+	s.ghosts.Fit(0)
 	s.live.Store(0)
 	s.table.Store(s.emptyTable(1))
 }
@@ -153,10 +163,9 @@ func (s *shard) shut() {
 
 // Stats are figures about a cache since it was made.
 type Stats struct {
-	Hits, Misses    uint64 // of Get
-	Filled, Refused uint64 // fills; a refused one met a publication, a growing table or another fill
-	Returned        uint64 // fills of rows that had been dropped not long before
-	Ghosts          int    // how many dropped rows are remembered for that
+	Hits, Misses    uint64       // of Get
+	Filled, Refused uint64       // fills; a refused one met a publication, a growing table or another fill
+	Near, Far       ghost.Counts // of rows that were dropped and came again
 	Rows            int
 	Bytes           int // that are taken from the machine
 	Budget          int
@@ -175,8 +184,8 @@ func (c *Cache) Stats() (st Stats) {
 		st.Rows += int(s.live.Load())
 		st.Bytes += s.bytes()
 		st.Budget += s.budget
-		st.Returned += s.ghosts.returned
-		st.Ghosts += s.ghosts.count
+		st.Near.Add(s.near.Counts())
+		st.Far.Add(s.ghosts.Counts())
 		s.mu.Unlock()
 	}
 	return st

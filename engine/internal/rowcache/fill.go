@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/ghost"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
@@ -27,8 +28,9 @@ type shard struct {
 	free      []uint32
 	probation queue
 	main      queue
-	ghosts    ghosts
-	_         [64]byte // of another shard is what follows
+	ghosts    ghost.Set // rows that probation dropped, about as many as are held; none while there is room for all
+	near      ghost.Set // and rows that the main part dropped last, an eighth as many
+	_         [64]byte  // of another shard is what follows
 }
 
 // queue is a log of rows in segments, oldest first. Rows go into the last one.
@@ -65,7 +67,8 @@ func (s *shard) fill(c *Cache, q *Query, row *Row) bool {
 	}
 	header := headerOf(q.Hash, q.Key, row)
 	queue := &s.probation
-	if s.returns(q.Hash) {
+	s.near.Returns(q.Hash)
+	if s.ghosts.Returns(q.Hash) {
 		queue = &s.main
 	}
 	segment, word, ok := s.room(t, queue, rowWords(header))
@@ -165,7 +168,22 @@ func (s *shard) rehash(buckets int) {
 		}
 	}
 	s.table.Store(next)
-	if s.ghosts.places != nil {
-		s.ghosts.fit(ghostsPerBucket * buckets)
+	if s.ghosts.Counts().Held > 0 {
+		s.fitGhosts(buckets)
 	}
+}
+
+// remember notes that a row was dropped, from probation or from the main part, which is what grows with the bytes.
+func (s *shard) remember(hash uint64, probation bool) {
+	s.fitGhosts(len(s.table.Load().buckets))
+	if probation {
+		s.ghosts.Note(hash)
+	} else {
+		s.near.Note(hash)
+	}
+}
+
+func (s *shard) fitGhosts(buckets int) {
+	s.near.Fit(buckets)
+	s.ghosts.Fit(ghostsPerBucket * buckets)
 }

@@ -3,6 +3,7 @@ package rowcache
 import (
 	"sync/atomic"
 
+	"github.com/lightning-db/lightning/engine/internal/stripe"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
@@ -57,7 +58,9 @@ func (c *Cache) Get(q *Query, dst []byte) (value []byte, hit bool) {
 		c.hits.Add(1)
 		return value, true
 	}
-	c.misses.Add(1)
+	if c.misses[stripe.Index()].Add(1)%notifyEvery == 0 && c.missed != nil {
+		c.missed(notifyEvery)
+	}
 	return dst, false
 }
 

@@ -111,6 +111,7 @@ func (s *shard) dropAll(t *table, id uint32) {
 		at += rowWords(header)
 		if b := t.bucket(header); b.find(header, place) >= 0 {
 			s.take(b, b.find(header, place), header, place)
+			s.remember(header, true)
 		}
 	}
 }

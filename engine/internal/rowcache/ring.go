@@ -12,9 +12,9 @@ const (
 	// not used any more when the next round comes.
 	maxReclaims   = 4
 	maxBlockBytes = 16 << 20
-	// ghostsPerBucket is about the number of rows that a bucket has.
+	// ghostsPerBucket is about the number of rows that a bucket has. One more is for those that were dropped last.
 	ghostsPerBucket = 8
-	bucketCost      = bucketBytes + 4*ghostsPerBucket
+	bucketCost      = bucketBytes + 4*(ghostsPerBucket+1)
 )
 
 // room finds place for a row at the end of a queue. The caller takes it by moving the segment's end.
@@ -165,9 +165,7 @@ func (s *shard) carry(t *table, size int, id uint32, kept int) (to, segment uint
 // drop takes the slot of a row, unless it was used in the last moment and is lost with its place, or is gone already.
 func (s *shard) drop(b *bucket, i int, header uint64, place uint32, probation bool) {
 	s.take(b, i, header, place)
-	if probation {
-		s.remember(header)
-	}
+	s.remember(header, probation)
 }
 
 // move copies a row and lets its slot lead to the copy; false if the publisher took the slot.

@@ -476,7 +476,7 @@ func TestRowsThatComeBackAreCounted(t *testing.T) {
 			put(c, key(i), make([]byte, 100), 1)
 		}
 	}
-	if st := c.Stats(); st.Returned == 0 || st.Ghosts == 0 || st.Ghosts > 1500 {
+	if st := c.Stats(); st.Far.Returned == 0 || st.Far.Held == 0 || st.Far.Held > 1500 {
 		t.Fatalf("%+v", st)
 	}
 }
