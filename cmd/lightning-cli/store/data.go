@@ -212,6 +212,7 @@ func (v *verbs) scan() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			o.KeysOnly = f.keysOnly
 			return v.read(args[0], func(db *engine.DB) error { return v.list(cmd, db, o, f) })
 		},
 	}
