@@ -46,7 +46,7 @@ type LoopDisk struct {
 // NewLoopDisk makes and mounts an empty disk, which goes when the test ends.
 func NewLoopDisk(t testing.TB, sizeBytes int64) *LoopDisk {
 	t.Helper()
-	RequireRoot(t, "mount", "mkfs.ext4")
+	RequireRoot(t, "mount", "mkfs.ext4", "losetup")
 	base := t.TempDir()
 	d := &LoopDisk{image: filepath.Join(base, "image"), Dir: filepath.Join(base, "mount"), t: t}
 	if err := os.Mkdir(d.Dir, 0o755); err != nil {
@@ -81,7 +81,7 @@ func (d *LoopDisk) mount() { d.t.Helper(); d.must("mount", "-o", "loop", d.image
 // unmount retries: who looked at the mount a moment ago keeps it busy.
 func unmount(t testing.TB, dir string) {
 	t.Helper()
-	Eventually(t, 10*time.Second, "unmount", func() error { return run("", "umount", dir) })
+	Eventually(t, time.Minute, "unmount", func() error { return run("", "umount", dir) })
 }
 
 // CutPower makes the file system forget, from one moment to the next, everything that was not synced, and refuse
@@ -103,10 +103,18 @@ func (d *LoopDisk) CutPower() {
 	}
 }
 
-// PowerOn mounts the disk again as the cut left it. No process may use it.
+// PowerOn mounts the disk again as the cut left it. No process may use it. Another mount namespace may hold the file system for a moment longer;
+// until its device is gone, mounting the image would give the one without power again.
 func (d *LoopDisk) PowerOn() {
 	d.t.Helper()
 	unmount(d.t, d.Dir)
+	Eventually(d.t, time.Minute, "the device of the disk is gone", func() error {
+		out, err := exec.Command("losetup", "-j", d.image).Output()
+		if err == nil && len(out) > 0 {
+			return fmt.Errorf("%s", out)
+		}
+		return err
+	})
 	d.mount()
 }
 
