@@ -10,7 +10,7 @@
 //  2. After some acknowledgements, or some milliseconds, which may be while the store is being opened, the child is killed, or the disk
 //     loses its power first.
 //  3. The test reads what the pipe has, opens the store, often only for reading, and compares: of each writer exactly the first so many batches must
-//     be there, no fewer than were acknowledged, and every byte must be whole.
+//     be there, no fewer than were acknowledged before the power went, and every byte must be whole.
 //
 // What a writer's batches are depends on seed, writer and number alone, so that the test knows the rows after any number of them.
 //

@@ -45,9 +45,11 @@ type loss struct {
 	random *rand.Rand
 	disk   *cluster.LoopDisk // whose power is cut; nil for SIGKILL alone
 
-	acked  [writers]atomic.Uint64
-	before [writers]uint64 // what was acknowledged before the loss
-	rows   [writers]*rows  // as the last look found them
+	acked [writers]atomic.Uint64
+	// before is what was acknowledged before the loss began. While ext4 shuts down, a sync that has passed its first check and then finds
+	// that its transaction is over, since the journal was aborted, succeeds with nothing on the disk. A machine without power tells nobody.
+	before [writers]uint64
+	rows   [writers]*rows // as the last look found them
 
 	rounds, told, lost, late, replayed, torn int
 }
@@ -86,9 +88,7 @@ func (l *loss) round() {
 	ended := make(chan error, 1)
 	go func() { ended <- l.listen(bufio.NewReader(pipe), l.plan(), strike) }()
 	l.await(strike, ended)
-	for w := range writers {
-		l.before[w] = l.acked[w].Load()
-	}
+	l.count()
 	if l.disk != nil {
 		l.disk.CutPower()
 	}
@@ -99,6 +99,15 @@ func (l *loss) round() {
 	}
 	if l.disk != nil {
 		l.disk.PowerOn()
+	} else {
+		l.count() // whatever it has told was so
+	}
+}
+
+// count takes what is acknowledged by now for what must be there.
+func (l *loss) count() {
+	for w := range writers {
+		l.before[w] = l.acked[w].Load()
 	}
 }
 
@@ -187,10 +196,7 @@ func (l *loss) compare(db *engine.DB, writer int) {
 		l.t.Fatal(err)
 	}
 	l.lost += int(max(l.before[writer], number) - number)
-	if l.acked[writer].Load() > number {
-		l.late++
-		l.t.Logf("round %d: writer %d: %d, before %d, acked %d, metrics %+v", l.rounds, writer, number, l.before[writer], l.acked[writer].Load(), db.Metrics().Log)
-	}
+	l.late += int(max(l.acked[writer].Load(), number) - number)
 	base := l.rows[writer]
 	if number < base.number {
 		base = newRows()
@@ -223,8 +229,8 @@ func (l *loss) run(rounds int, untilLost bool) {
 }
 
 func (l *loss) summary() string {
-	return fmt.Sprintf("%d times: %d batches acknowledged, %d lost, %d read from logs, %d logs ended torn, seed %d",
-		l.rounds, l.told, l.lost, l.replayed, l.torn, l.seed)
+	return fmt.Sprintf("%d times: %d batches acknowledged, %d lost, %d more of those told of while the power went, %d read from logs, %d logs ended torn, seed %d",
+		l.rounds, l.told, l.lost, l.late-l.lost, l.replayed, l.torn, l.seed)
 }
 
 // mustKeep fails if anything is lost, or too little was done to say so.
@@ -245,7 +251,6 @@ func (l *loss) mustLose() {
 
 // TestAKilledProcessLosesNoAcknowledgedBatch kills a process whose log is synced before each acknowledgement.
 func TestAKilledProcessLosesNoAcknowledgedBatch(t *testing.T) {
-	t.Parallel() // much of it is waiting for the disk
 	l := newLoss(t, filepath.Join(t.TempDir(), "store"), engine.LogAlways, nil)
 	l.run(*killRounds, false)
 	l.mustKeep()
@@ -258,7 +263,6 @@ const controlRounds = 20
 // TestAKilledProcessWhoseLogGathersLosesBatches is the control of the test above. A process takes with it only what it has not written, so a log
 // that is written and not synced would show nothing; LogInterval gathers in the process. EM2.
 func TestAKilledProcessWhoseLogGathersLosesBatches(t *testing.T) {
-	t.Parallel()
 	l := newLoss(t, filepath.Join(t.TempDir(), "store"), engine.LogInterval, nil)
 	l.run(controlRounds, true)
 	l.mustLose()
@@ -267,7 +271,6 @@ func TestAKilledProcessWhoseLogGathersLosesBatches(t *testing.T) {
 
 // TestAPowerCutOfAProcessLosesNoAcknowledgedBatch cuts the power of an ext4 file system under a process whose log is synced.
 func TestAPowerCutOfAProcessLosesNoAcknowledgedBatch(t *testing.T) {
-	t.Parallel()
 	disk := cluster.NewLoopDisk(t, 1<<30) // a sparse file
 	l := newLoss(t, filepath.Join(disk.Dir, "store"), engine.LogAlways, disk)
 	l.run(*cutRounds, false)
@@ -277,7 +280,6 @@ func TestAPowerCutOfAProcessLosesNoAcknowledgedBatch(t *testing.T) {
 
 // TestAPowerCutOfAProcessThatDoesNotSyncLosesBatches is the control of the test above. EM2.
 func TestAPowerCutOfAProcessThatDoesNotSyncLosesBatches(t *testing.T) {
-	t.Parallel()
 	disk := cluster.NewLoopDisk(t, 1<<30)
 	l := newLoss(t, filepath.Join(disk.Dir, "store"), engine.LogNever, disk)
 	l.run(controlRounds, true)

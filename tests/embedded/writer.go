@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/lightning-db/lightning/engine"
 )
@@ -35,6 +36,7 @@ func options(set uint64, mode engine.LogMode) engine.Options {
 		Log: mode, MemtableBytes: 64 << 10 << r.IntN(4), CacheBytes: 1 << 20, RowCacheBytes: 1 << 20, TableBytes: 64 << 10 << r.IntN(3),
 		LevelBytes: 256 << 10 << r.IntN(3), LogSegmentBytes: 64 << 10 << r.IntN(3), BlockBytes: 1 << 10 << r.IntN(4),
 		CompactionCount: 1 + r.IntN(3), CompactCount: 1 + r.IntN(4), Compression: engine.Compression(r.IntN(4)),
+		LogSyncInterval: time.Minute, // of the control
 	}
 }
 
