@@ -10,12 +10,13 @@ import (
 
 // How much the long tests do. The defaults are what CI has time for; `make chaos` gives the full figures.
 var (
-	crashPoints = flag.Int("engine.crashes", 20_000/slower, "crash points from which a store is opened again")
-	faultStride = flag.Int("engine.every", 20*slower, "fail every so many calls to the disk of the workload, in all ways")
-	damageCount = flag.Int("engine.flips", 1000/slower, "bits to flip; a tenth as many sectors to zero and files to cut, a fiftieth as many swaps")
-	metaSeeds   = flag.Int("engine.seeds", 30/min(slower, 3), "random histories that are run under all option sets")
-	metaSteps   = flag.Int("engine.steps", 100, "operations of each of them")
-	churnRounds = flag.Int("engine.churn", 20/min(slower, 5), "how many times the data set is overwritten")
+	crashPoints  = flag.Int("engine.crashes", 20_000/slower, "crash points from which a store is opened again")
+	faultStride  = flag.Int("engine.every", 20*slower, "fail every so many calls to the disk of the workload, in all ways")
+	damageCount  = flag.Int("engine.flips", 1000/slower, "bits to flip; a tenth as many sectors to zero and files to cut, a fiftieth as many swaps")
+	metaSeeds    = flag.Int("engine.seeds", 30/min(slower, 3), "random histories that are run under all option sets")
+	metaSteps    = flag.Int("engine.steps", 100, "operations of each of them")
+	expiringKeys = flag.Int("engine.expiring", 20_000/min(slower, 4), "keys that expire within a minute")
+	churnRounds  = flag.Int("engine.churn", 20/min(slower, 5), "how many times the data set is overwritten")
 )
 
 func TestMain(m *testing.M) {
