@@ -67,6 +67,8 @@ const (
 	EngineRangeCutShort Bug = "engine-range-cut-short"
 	// EngineRangeKeepRows leaves the rows in the row cache that a range tombstone deletes.
 	EngineRangeKeepRows Bug = "engine-range-keep-rows"
+	// EngineRangeSkipNewer has iterators go past a deleted range also where rows are newer than its tombstone.
+	EngineRangeSkipNewer Bug = "engine-range-skip-newer"
 	// EngineDropByPresentHorizon has a compaction drop rows by a horizon that a crash would take back.
 	EngineDropByPresentHorizon Bug = "engine-drop-by-present-horizon"
 	// EngineForgetSnapshots drops rows that an open snapshot sees.
@@ -201,6 +203,7 @@ var Claims = []Claim{
 	{EngineRangeSkipTables, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineRangeCutShort, "engine", "TestARangeTombstoneIsCutWhereTablesAre"},
 	{EngineRangeKeepRows, "engine", "TestARowInTheCacheGoesWithItsRange"},
+	{EngineRangeSkipNewer, "engine", "TestAWalkDoesNotReadTheBlocksOfADeletedRange"},
 	{EngineDropByPresentHorizon, "engine", "TestAHorizonThatIsNotDurableDropsNoRows"},
 	{EngineForgetSnapshots, "engine", "TestEqualHistoriesGiveEqualResultsUnderAllOptions"},
 	{EngineForgetUnordered, "engine", "TestADeletedKeyStaysDeletedWhenVersionsAreNotRetainedAnyMore"},

@@ -7,6 +7,7 @@ import (
 	"github.com/lightning-db/lightning/engine/internal/rangedel"
 	"github.com/lightning-db/lightning/engine/internal/record"
 	"github.com/lightning-db/lightning/engine/internal/table"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // skipLimit is how many rows of one key are stepped over before a seek is cheaper: it takes as long as some twenty steps.
@@ -93,7 +94,7 @@ func (w *Walk) skipPart(t *rangedel.Tombstone, d record.Direction) (r *record.Ro
 	}
 	switch p := part.(type) {
 	case *table.Cursor:
-		if skipped = p.Properties().Before(t.Version, t.Sequence); skipped {
+		if skipped = p.Properties().Before(t.Version, t.Sequence) || seededbug.Enabled(seededbug.EngineRangeSkipNewer); skipped {
 			w.target = record.FirstOf(t.End)
 			if d == record.Backward {
 				w.target = record.FirstOf(t.Start)
