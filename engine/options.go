@@ -203,10 +203,8 @@ func (o Options) withDefaults() Options {
 // OutsideHeapBytes is how much of the caches of such a store, without a Runtime, lies outside Go's heap at most. The collector
 // does not see it: who gives that a limit (debug.SetMemoryLimit) takes it off.
 func (o Options) OutsideHeapBytes() int {
-	if bytes := o.withDefaults().rowCacheBytes(); bytes >= rowcache.OutsideBytes {
-		return bytes
-	}
-	return 0
+	o = o.withDefaults()
+	return RuntimeOptions{CacheBytes: o.CacheBytes, RowCacheBytes: max(-1, o.RowCacheBytes), adaptive: o.adaptive}.OutsideHeapBytes()
 }
 
 // rowCacheBytes is what the cache of rows gets. What it is too small for is left to blocks.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/engine/internal/budget"
 	"github.com/lightning-db/lightning/engine/internal/levels"
+	"github.com/lightning-db/lightning/engine/internal/rowcache"
 	"github.com/lightning-db/lightning/engine/internal/table"
 	"github.com/lightning-db/lightning/internal/seededbug"
 )
@@ -21,6 +22,9 @@ type RuntimeOptions struct {
 	// those that need less. Default 0: five eighths at first, and then whatever saves more reads and searches, between a sixteenth
 	// and seven eighths. Negative for none, at most CacheBytes.
 	RowCacheBytes int
+
+	// StoreCount is how many stores are expected, if they are many. More or fewer are fine, only caches of rows are laid out for it. Default 1.
+	StoreCount int
 
 	adaptive bool // no RowCacheBytes were given
 
@@ -47,12 +51,26 @@ func (o RuntimeOptions) withDefaults() RuntimeOptions {
 	return o
 }
 
+// OutsideHeapBytes is how much of the caches lies outside Go's heap at most. The collector does not see it: who gives that a limit
+// (debug.SetMemoryLimit) takes it off.
+func (o RuntimeOptions) OutsideHeapBytes() int {
+	o = o.withDefaults()
+	switch {
+	case o.RowCacheBytes/max(1, o.StoreCount) < rowcache.OutsideBytes:
+		return 0
+	case o.adaptive:
+		return o.CacheBytes - o.CacheBytes/8 // what blocks keep
+	}
+	return o.RowCacheBytes
+}
+
 // Validate reports every setting that is out of its bounds.
 func (o RuntimeOptions) Validate() error {
 	o = o.withDefaults()
 	return errors.Join(
 		within("RowCacheBytes", o.RowCacheBytes, 0, o.CacheBytes),
 		within("MemtableBytes", o.MemtableBytes, 0, math.MaxInt),
+		within("StoreCount", o.StoreCount, 0, 1<<20),
 		within("CompactionCount", o.CompactionCount, 0, 1<<20),
 		within("CompactionBytesPerSecond", int(o.CompactionBytesPerSecond), 0, math.MaxInt),
 	)

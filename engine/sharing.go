@@ -23,6 +23,7 @@ type sharing struct {
 	blocks   *table.Blocks
 	adaptive bool
 	part     float64 // of the bytes, that rows have at first
+	expected int     // stores
 
 	misses, next atomic.Int64 // counted, and at how many of them comes the next look
 
@@ -37,7 +38,7 @@ type sharing struct {
 }
 
 func (s *sharing) begin(blocks *table.Blocks, o RuntimeOptions) {
-	s.blocks, s.adaptive = blocks, o.adaptive
+	s.blocks, s.adaptive, s.expected = blocks, o.adaptive, o.StoreCount
 	if o.CacheBytes > 0 {
 		s.part = float64(o.RowCacheBytes) / float64(o.CacheBytes)
 	}
@@ -66,10 +67,12 @@ func (s *sharing) join(wanted bool) *rowcache.Cache {
 	for _, c := range s.mu.rows {
 		c.Resize(share)
 	}
-	c := rowcache.New(share)
+	// Its segments are cut for what it will have when all are there.
+	c := rowcache.New(max(rowcache.MinBytes, min(share, s.mu.division.Rows()/max(1, s.expected))))
 	if s.adaptive {
 		c.Notify(s.missed)
 	}
+	c.Resize(share)
 	s.mu.rows = append(s.mu.rows, c)
 	s.mu.division.Resize(s.mu.bytes, s.mu.division.Rows(), len(s.mu.rows)*rowcache.MinBytes)
 	return c

@@ -83,32 +83,44 @@ func (c Config) limitMemory() {
 // that are as large as that by their own flag are more than the limit has room for.
 func (c Config) collectorLimit() int64 {
 	limit := float64(c.MemoryLimit) * collectorShare
-	outside := float64(c.engineOptions().OutsideHeapBytes() * c.shardsExpected())
+	outside := float64(c.runtimeOptions().OutsideHeapBytes())
 	return int64(max(limit-outside, limit/8))
 }
 
 // shardsExpected is how many shards a node of this cluster holds at least.
 func (c Config) shardsExpected() int { return max(3, c.Shards, c.BootstrapExpect) }
 
-// engineOptions divides the engines' share of the memory limit among as many shards as a node of this cluster is
-// expected to hold. What is set by its own flag stays as it is, and the engine's defaults are not exceeded.
-func (c Config) engineOptions() engine.Options {
-	o := engine.Options{MemtableBytes: int(c.MemtableBytes), CacheBytes: int(c.CacheBytes)}
-	if c.MemoryLimit == 0 {
-		return o
-	}
-	const (
-		memtables        = 3 // one fills while two are written, see engine.Options
-		minMemtableBytes = 256 << 10
-		maxMemtableBytes = 16 << 20
-		maxCacheBytes    = 64 << 20
-	)
-	share := int(float64(c.MemoryLimit)*engineShare) / c.shardsExpected()
-	if o.MemtableBytes == 0 {
-		o.MemtableBytes = min(maxMemtableBytes, max(minMemtableBytes, share/2/memtables))
-	}
+// What the engine gives one store, if nothing is said.
+const (
+	maxMemtableBytes = 16 << 20
+	maxCacheBytes    = 64 << 20
+)
+
+// runtimeOptions are what the engines of all replicas of this node share. Caches have what so many shards as a node of this cluster is
+// expected to hold would have alone, and they and memtables at most half of the engines' share of the memory limit each. What is set by its own
+// flag counts for each shard, limit or not.
+func (c Config) runtimeOptions() engine.RuntimeOptions {
+	shards := c.shardsExpected()
+	o := engine.RuntimeOptions{StoreCount: shards, CacheBytes: int(c.CacheBytes) * shards}
+	half := int(float64(c.MemoryLimit) * engineShare / 2)
 	if o.CacheBytes == 0 {
-		o.CacheBytes = min(maxCacheBytes, share/2)
+		o.CacheBytes = maxCacheBytes * shards
+		if c.MemoryLimit > 0 {
+			o.CacheBytes = min(o.CacheBytes, half)
+		}
+	}
+	if c.MemtableBytes == 0 {
+		o.MemtableBytes = half
+	}
+	return o
+}
+
+// engineOptions are the settings of each replica's engine. A memtable is small enough that one that fills and one that is written are within
+// what all may hold together.
+func (c Config) engineOptions() engine.Options {
+	o := engine.Options{MemtableBytes: int(c.MemtableBytes)}
+	if all := c.runtimeOptions().MemtableBytes; all > 0 {
+		o.MemtableBytes = min(maxMemtableBytes, all/4)
 	}
 	return o
 }

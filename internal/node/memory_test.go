@@ -1,10 +1,6 @@
 package node
 
-import (
-	"testing"
-
-	"github.com/lightning-db/lightning/engine"
-)
+import "testing"
 
 func TestSizesAreReadAsPeopleWriteThem(t *testing.T) {
 	for text, want := range map[string]struct {
@@ -25,19 +21,23 @@ func TestSizesAreReadAsPeopleWriteThem(t *testing.T) {
 	}
 }
 
-func TestTheMemoryLimitIsDividedAmongShards(t *testing.T) {
+func TestTheMemoryLimitIsSharedByAllShards(t *testing.T) {
 	for name, c := range map[string]struct {
-		config Config
-		want   engine.Options
+		config                     Config
+		memtable, memtables, cache int // of one, of all, and of all
 	}{
-		"no limit":      {Config{}, engine.Options{}},
-		"much":          {Config{MemoryLimit: 4 << 30}, engine.Options{MemtableBytes: 16 << 20, CacheBytes: 64 << 20}},
-		"little":        {Config{MemoryLimit: 150 << 20, BootstrapExpect: 3}, engine.Options{MemtableBytes: 20 << 20 / 6, CacheBytes: 10 << 20}},
-		"flags decide":  {Config{MemoryLimit: 128 << 20, MemtableBytes: 5, CacheBytes: 7}, engine.Options{MemtableBytes: 5, CacheBytes: 7}},
-		"without limit": {Config{MemtableBytes: 5}, engine.Options{MemtableBytes: 5}},
+		"no limit":           {Config{}, 0, 0, 192 << 20},
+		"no limit, 8 shards": {Config{Shards: 8}, 0, 0, 512 << 20},
+		"much":               {Config{MemoryLimit: 4 << 30}, 16 << 20, 4 << 30 / 5, 192 << 20},
+		"little":             {Config{MemoryLimit: 150 << 20, BootstrapExpect: 3}, 30 << 20 / 4, 30 << 20, 30 << 20},
+		"many shards":        {Config{MemoryLimit: 150 << 20, Shards: 256}, 30 << 20 / 4, 30 << 20, 30 << 20},
+		"flags decide":       {Config{MemoryLimit: 128 << 20, MemtableBytes: 5, CacheBytes: 7}, 5, 0, 21},
+		"without limit":      {Config{MemtableBytes: 5}, 5, 0, 192 << 20},
 	} {
-		if got := c.config.engineOptions(); got.MemtableBytes != c.want.MemtableBytes || got.CacheBytes != c.want.CacheBytes {
-			t.Errorf("%s: memtable %d, cache %d; want %d, %d", name, got.MemtableBytes, got.CacheBytes, c.want.MemtableBytes, c.want.CacheBytes)
+		store, all := c.config.engineOptions(), c.config.runtimeOptions()
+		if store.MemtableBytes != c.memtable || all.MemtableBytes != c.memtables || all.CacheBytes != c.cache {
+			t.Errorf("%s: memtable %d, all memtables %d, caches %d; want %d, %d, %d", name,
+				store.MemtableBytes, all.MemtableBytes, all.CacheBytes, c.memtable, c.memtables, c.cache)
 		}
 	}
 }
@@ -56,8 +56,8 @@ func TestTheCollectorIsToldOfNoMoreThanIsLeftBesideTheCachesOutsideTheHeap(t *te
 	if got := usual.collectorLimit(); got != 8<<30 {
 		t.Errorf("%d without large caches", got)
 	}
-	// Five eighths of each shard's cache are rows.
-	if got, want := large.collectorLimit(), int64(8<<30-3*(5<<27)); got != want {
+	// Rows may have seven eighths of the caches of three shards.
+	if got, want := large.collectorLimit(), int64(8<<30-3*(7<<27)); got != want {
 		t.Errorf("%d beside caches of 1 GiB, want %d", got, want)
 	}
 	large.CacheBytes = 8 << 30

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
@@ -174,12 +175,16 @@ func (n *node) assemble() error {
 	if err != nil {
 		return &DataDirError{n.config.DataDir, err}
 	}
-	n.replicas = n.newReplicas()
+	runtime, err := engine.NewRuntime(n.config.runtimeOptions())
+	if err != nil {
+		return &ConfigError{Problems: []string{err.Error()}}
+	}
+	n.replicas = n.newReplicas(runtime)
 	metrics := http.NewMetrics(build.Version(), n.id, n.replicaStatus)
 	metrics.Add(n.security.collectors()...)
 	metrics.Add(logCollectors(n.storage)...)
 	metrics.Add(n.replicas.rebuilds.collectors()...)
-	metrics.Add(engineCollector{n.replicas.all}, masterCollector{&n.mastery})
+	metrics.Add(engineCollector{n.replicas.all}, runtimeCollector{runtime}, masterCollector{&n.mastery})
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
@@ -247,13 +252,15 @@ func (n *node) openRaft() error {
 	return nil
 }
 
-func (n *node) newReplicas() *replicas {
+// newReplicas makes the place for the replicas of this node, whose engines share one memory.
+func (n *node) newReplicas(runtime *engine.Runtime) *replicas {
 	r := &replicas{
 		self: n.id, dir: n.config.DataDir + "/shards", fs: n.fs, clock: n.clock, host: n.host, peers: replicaPeers{n.pool},
 		members: replicaPeers{n.pool}.members,
 		engine:  n.config.engineOptions(),
 		logger:  n.logger, onFailure: n.fail,
 	}
+	r.engine.Runtime = runtime
 	r.mu.open = make(map[api.ShardID]*shard.Shard)
 	return r
 }
