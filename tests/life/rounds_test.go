@@ -1,0 +1,59 @@
+package life
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/lightning-db/lightning/tests/cluster"
+	"github.com/lightning-db/lightning/tests/report"
+)
+
+var (
+	rounds     = flag.Int("life.rounds", 1, "how often three nodes grow to five and shrink again")
+	shardCount = flag.Int("life.shards", 3, "shards of the cluster that grows and shrinks")
+)
+
+// serveAgain is the longest time that a shard may not serve, whatever was killed.
+const serveAgain = 30 * time.Second
+
+// TestAClusterGrowsHealsAndShrinksUnderKillsAndLoseNothing goes from three nodes to five, replaces one of them by a new one with
+// its name, and goes back to three, while 32 clients work and the master and those who get replicas are killed.
+func TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing(t *testing.T) {
+	f := newFleet(t, *shardCount, cluster.Options{})
+	l := f.load(seedOf(t))
+	var worst time.Duration
+	served := func() string {
+		gap, of := l.worst()
+		worst = max(worst, gap)
+		if gap > serveAgain {
+			t.Errorf("shard %d did not serve for %s", of, round(gap))
+		}
+		return fmt.Sprintf("%s (shard %d)", round(gap), of)
+	}
+	for i := range *rounds {
+		began := time.Now()
+		added := f.Add(2)
+		f.killOne(5, theMaster)
+		f.killOne(5, aMover)
+		f.awaitEven(5)
+		grown := time.Since(began)
+		gap := served()
+		began = time.Now()
+		f.replace(added[0])
+		f.killOne(5, theMaster)
+		f.awaitEven(5)
+		replaced := time.Since(began)
+		gap += ", " + served()
+		shrunk := f.retire(added, 3, theMaster, aMover)
+		gap += ", " + served()
+		say(t, "round %d on %d shards: even on 5 nodes after %s, with a node replaced %s later, on 3 nodes %s later; no answer of a shard for at most %s; %d kills so far",
+			i+1, f.shards, round(grown), round(replaced), round(shrunk), gap, f.killed)
+		if i == 0 {
+			f.refused(added[1])
+		}
+	}
+	l.judge()
+	report.Add("life", "3 to 5 to 3 nodes, %d rounds on %d shards, %d nodes killed: every shard served again after %s at most", *rounds, f.shards, f.killed, round(worst))
+}
