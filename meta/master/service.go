@@ -128,7 +128,7 @@ func (m *Master) mayBecome(n *pb.Node, state pb.NodeState) error {
 	switch {
 	case state == pb.NodeState_NODE_STATE_DECOMMISSIONING && holdsMap:
 		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot move yet: it can be drained, not decommissioned", n.Name)
-	case state == pb.NodeState_NODE_STATE_LOST && m.o.Alive(api.NodeID(n.Id)):
+	case state == pb.NodeState_NODE_STATE_LOST && !m.isSilent(n.Id):
 		return api.Errorf(api.CodeInvalid, "node %s is alive: stop it before it is replaced, or decommission it", n.Name)
 	case state == pb.NodeState_NODE_STATE_LOST && holdsMap:
 		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot be made again elsewhere yet: start the replacement under a new name", n.Name)

@@ -184,9 +184,13 @@ func (m *Master) remove(ctx context.Context, seen *observation, s *pb.Shard, r *
 
 // order has the leader change the members, unless they are others than those that were seen (MA3).
 func (m *Master) order(ctx context.Context, seen *observation, s *pb.Shard, change peerv1.MemberChange, r *pb.Replica) error {
+	index := seen.reports[s.Id].GetIndex()
+	if index == 0 {
+		return api.Errorf(api.CodeUnavailable, "the leader of shard %d has not said who its members are", s.Id)
+	}
 	return m.o.Groups.Change(ctx, s, &peerv1.ChangeMembersRequest{
 		GroupId: s.Id, Change: change, NodeId: r.NodeId, Incarnation: r.Incarnation,
-		PreviousIndex: seen.reports[s.Id].GetIndex(), KeepVoters: seen.keep(s, r),
+		PreviousIndex: index, KeepVoters: seen.keep(s, r),
 	})
 }
 

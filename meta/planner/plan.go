@@ -28,7 +28,7 @@ type Reason string
 
 // The reasons.
 const (
-	Dead        Reason = "dead"          // a node is dead for longer than the limit, or lost
+	Dead        Reason = "dead"          // a node, or what it held, is gone for longer than the limit, or lost
 	Unfinished  Reason = "unfinished"    // a change that was begun goes on
 	TooFew      Reason = "too_few"       // there are fewer replicas than wanted
 	Surplus     Reason = "surplus"       // there are more than wanted

@@ -106,9 +106,13 @@ type Replica struct {
 	Voter bool
 	// CaughtUp: it has nearly all that the leader has.
 	CaughtUp bool
-	// Silent: it has not answered its leader for long, whether or not its node lives. It is told, and not replaced for
-	// that: its node may be restarting.
+	// Silent: it has not answered its leader for long, whether or not its node lives. It is told.
 	Silent bool
+	// Down is for how long it has not answered any leader although its node lives: what the node held is gone, or does not
+	// open. Beyond Limits.DeadAfter it is replaced. 0 for one that answers; a new master begins at 0.
+	Down time.Duration
+	// Stuck: it learns, and has made no progress for so long that it is given up.
+	Stuck bool
 	// Replaces is whose place it takes, empty when nobody's.
 	Replaces api.NodeID
 }

@@ -83,9 +83,8 @@ func (f *fleet) order(args ...string) {
 	})
 }
 
-// within reports whether a node's number is near its share: by one, or by a tenth.
-func within(number uint32, total, nodes int) bool {
-	share := float64(total) / float64(nodes)
+// within reports whether a number is near a share: by one, or by a tenth.
+func within(number uint32, share float64) bool {
 	return math.Abs(float64(number)-share) <= max(1, share/10)
 }
 
@@ -101,7 +100,8 @@ func (f *fleet) notEven(count int) error {
 	replicas, leaders := 0, 0
 	for _, n := range s.Nodes {
 		replicas, leaders = replicas+int(n.Replicas), leaders+int(n.Leaders)
-		if !n.Alive || !within(n.Replicas, 3*f.shards, count) || !within(n.Leaders, f.shards, count) {
+		// Each of its replicas is worth a third of a leadership.
+		if !n.Alive || !within(n.Replicas, float64(3*f.shards)/float64(count)) || !within(n.Leaders, float64(n.Replicas)/3) {
 			return fmt.Errorf("%s does not have its share: %s", n.Name, brief(s))
 		}
 	}

@@ -22,7 +22,7 @@ const (
 	perGroup        = 4
 	tallies         = 8
 	registersPause  = 10 * time.Millisecond
-	probePause      = 50 * time.Millisecond
+	probePause      = 40 * time.Millisecond // and more with many shards
 	historyLimit    = time.Minute
 	probeAttempt    = time.Second
 	requestPatience = 10 * time.Second
@@ -78,7 +78,7 @@ func (f *fleet) load(seed uint64) *load {
 		l.working.Go(func() { w.run(ctx, sdk) })
 	}
 	for shard, key := range keysOf(f.Table(), f.shards) {
-		p := &probe{shard: shard, key: []byte(key)}
+		p := &probe{shard: shard, key: []byte(key), pause: max(probePause, time.Duration(f.shards)*probePause/16)}
 		l.probes = append(l.probes, p)
 		l.working.Go(func() { p.run(ctx, sdk) })
 	}
@@ -173,6 +173,7 @@ func (w *tally) check(t *testing.T, c *client.Client) {
 type probe struct {
 	shard api.ShardID
 	key   []byte
+	pause time.Duration
 	acked int // the last number that was acknowledged; owned by run
 
 	mu      sync.Mutex
@@ -196,7 +197,7 @@ func (p *probe) run(ctx context.Context, c *client.Client) {
 			p.last = now
 			p.mu.Unlock()
 		}
-		cluster.Wait(ctx, probePause)
+		cluster.Wait(ctx, p.pause)
 	}
 }
 
