@@ -18,7 +18,7 @@
 //     as leaving, and dropped when its group has let it go. Operators change the states of nodes.
 //  6. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
 //     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
-//  7. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
+//  7. A Follower keeps the map in the file `map` for the next start, and publishes it to its subscribers.
 //
 // The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
 // applied again from the Raft log after a crash.

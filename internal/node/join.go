@@ -181,7 +181,7 @@ func (n *node) followDuties(m *pb.ClusterMap) {
 		}
 	}
 	n.host.Avoid(avoided)
-	n.host.SetDraining(own || n.leaving.Load())
+	n.duties.setDrained(own)
 }
 
 // onMap tells everyone who needs the map. It is quick and does no I/O.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -38,6 +39,8 @@ type replicas struct {
 	engine    engine.Options
 	logger    *slog.Logger
 	onFailure func(error)
+	// confirmWithin bounds the questions to leaders of one call of follow; 0 is confirmAllLimit.
+	confirmWithin time.Duration
 
 	rebuilds rebuilds // counters
 
@@ -86,6 +89,7 @@ func (r *replicas) follow(ctx context.Context, m *pb.ClusterMap) (pending bool, 
 	if err := r.openMissing(ctx, m, here); err != nil {
 		return true, err
 	}
+	r.forgetLost(here, m)
 	gone := superfluous(here, m, r.self)
 	if len(gone) == 0 {
 		return false, nil
