@@ -25,6 +25,7 @@ const (
 	Members_ChangeMembers_FullMethodName      = "/lightning.peer.v1.Members/ChangeMembers"
 	Members_TransferLeadership_FullMethodName = "/lightning.peer.v1.Members/TransferLeadership"
 	Members_GetRoom_FullMethodName            = "/lightning.peer.v1.Members/GetRoom"
+	Members_SplitShard_FullMethodName         = "/lightning.peer.v1.Members/SplitShard"
 )
 
 // MembersClient is the client API for Members service.
@@ -43,6 +44,8 @@ type MembersClient interface {
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 	// GetRoom says how much the disk of the node can still take. Any node answers.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*GetRoomResponse, error)
+	// SplitShard splits a shard as the map has noted it, and answers when the shard has applied that.
+	SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*SplitShardResponse, error)
 }
 
 type membersClient struct {
@@ -93,6 +96,16 @@ func (c *membersClient) GetRoom(ctx context.Context, in *GetRoomRequest, opts ..
 	return out, nil
 }
 
+func (c *membersClient) SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*SplitShardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SplitShardResponse)
+	err := c.cc.Invoke(ctx, Members_SplitShard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MembersServer is the server API for Members service.
 // All implementations must embed UnimplementedMembersServer
 // for forward compatibility.
@@ -109,6 +122,8 @@ type MembersServer interface {
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	// GetRoom says how much the disk of the node can still take. Any node answers.
 	GetRoom(context.Context, *GetRoomRequest) (*GetRoomResponse, error)
+	// SplitShard splits a shard as the map has noted it, and answers when the shard has applied that.
+	SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error)
 	mustEmbedUnimplementedMembersServer()
 }
 
@@ -130,6 +145,9 @@ func (UnimplementedMembersServer) TransferLeadership(context.Context, *TransferL
 }
 func (UnimplementedMembersServer) GetRoom(context.Context, *GetRoomRequest) (*GetRoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoom not implemented")
+}
+func (UnimplementedMembersServer) SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SplitShard not implemented")
 }
 func (UnimplementedMembersServer) mustEmbedUnimplementedMembersServer() {}
 func (UnimplementedMembersServer) testEmbeddedByValue()                 {}
@@ -224,6 +242,24 @@ func _Members_GetRoom_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Members_SplitShard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SplitShardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MembersServer).SplitShard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Members_SplitShard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MembersServer).SplitShard(ctx, req.(*SplitShardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Members_ServiceDesc is the grpc.ServiceDesc for Members service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -246,6 +282,10 @@ var Members_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoom",
 			Handler:    _Members_GetRoom_Handler,
+		},
+		{
+			MethodName: "SplitShard",
+			Handler:    _Members_SplitShard_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -62,6 +62,7 @@ var methods = map[string]caller{
 	pb.Admin_MoveReplica_FullMethodName:    clients,
 	pb.Admin_TransferLeader_FullMethodName: clients,
 	pb.Admin_SetRebalance_FullMethodName:   clients,
+	pb.Admin_SplitShard_FullMethodName:   clients,
 	pb.Admin_ClusterStatus_FullMethodName:  clients,
 
 	pb.Backup_BackupShard_FullMethodName: clients,
@@ -82,6 +83,7 @@ var methods = map[string]caller{
 	peerv1.Members_ChangeMembers_FullMethodName:      members,
 	peerv1.Members_TransferLeadership_FullMethodName: members,
 	peerv1.Members_GetRoom_FullMethodName:            members,
+	peerv1.Members_SplitShard_FullMethodName:         members,
 	peerv1.Bootstrap_Pledge_FullMethodName:           nodes,
 	peerv1.Bootstrap_Show_FullMethodName:             nodes,
 	peerv1.Meta_Register_FullMethodName:              nodes,
