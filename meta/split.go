@@ -9,8 +9,9 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 )
 
-// evaluatePrepareSplit notes that a shard is split, and gives out the child's id and incarnations, before any replica
-// hears of it. All replicas must vote and stay: the child begins with one beside each of them (M12).
+// evaluatePrepareSplit notes that a shard is split, and gives out the child's id, before any replica hears of it. All
+// replicas must vote and stay: the child begins with one beside each of them, of the same incarnation (M12). A replica
+// that was made again after its disk was lost so has another one in the child as well, and never votes twice.
 func evaluatePrepareSplit(s *peerv1.MetaState, c *peerv1.MetaPrepareSplit) *peerv1.MetaResult {
 	shard, code := shardOf(s, c.GetShardId(), c.GetEpoch())
 	switch {
@@ -30,7 +31,7 @@ func evaluatePrepareSplit(s *peerv1.MetaState, c *peerv1.MetaPrepareSplit) *peer
 	s.LastShardId++
 	split := &pb.Split{ChildId: s.LastShardId, AtSlot: c.GetAtSlot(), Epoch: shard.Epoch, ChildEpoch: shard.Epoch + 1}
 	for _, r := range shard.Replicas {
-		split.Replicas = append(split.Replicas, &pb.Replica{NodeId: r.NodeId, Incarnation: firstIncarnation})
+		split.Replicas = append(split.Replicas, &pb.Replica{NodeId: r.NodeId, Incarnation: r.Incarnation})
 	}
 	shard.Split = split
 	s.Map.Revision++
@@ -65,7 +66,7 @@ func evaluateFinishSplit(s *peerv1.MetaState, c *peerv1.MetaFinishSplit) *peerv1
 	}
 	child := &pb.Shard{
 		Id: split.ChildId, StartSlot: split.AtSlot, EndSlot: parent.EndSlot, Epoch: split.ChildEpoch,
-		LastIncarnation: firstIncarnation, PreferredLeader: otherLeader(parent),
+		LastIncarnation: parent.LastIncarnation, PreferredLeader: otherLeader(parent), ParentId: parent.Id, ParentEpoch: split.Epoch,
 	}
 	for _, r := range split.Replicas {
 		child.Replicas = append(child.Replicas, proto.CloneOf(r))

@@ -37,6 +37,9 @@ func TestASplitIsPublishedInOneStep(t *testing.T) {
 	if child.Id != 2 || child.StartSlot != 100 || child.EndSlot != api.SlotCount || child.Epoch != noted.Split.ChildEpoch || child.PreferredLeader == parent.PreferredLeader {
 		t.Errorf("the child is %v", child)
 	}
+	if child.ParentId != 1 || child.ParentEpoch != 1 || child.LastIncarnation != parent.LastIncarnation {
+		t.Errorf("the child does not say whose it is: %v", child)
+	}
 	same := func(a, b *pb.Replica) bool { return proto.Equal(a, b) }
 	if !slices.EqualFunc(child.Founders, noted.Split.Replicas, same) || !slices.EqualFunc(child.Replicas, noted.Split.Replicas, same) {
 		t.Errorf("the child begins with %v and has %v, want %v", child.Founders, child.Replicas, noted.Split.Replicas)
@@ -142,7 +145,7 @@ func checkSplits(t *testing.T, before, after *pb.ClusterMap) {
 		}
 		next, ids[s.Id] = s.EndSlot, true
 		if split := s.Split; split != nil {
-			if ids[split.ChildId] || split.Epoch != s.Epoch || split.AtSlot <= s.StartSlot || split.AtSlot >= s.EndSlot || replicaNodes(split.Replicas) != replicaNodes(s.Replicas) {
+			if ids[split.ChildId] || split.Epoch != s.Epoch || split.AtSlot <= s.StartSlot || split.AtSlot >= s.EndSlot || names(split.Replicas) != names(s.Replicas) {
 				t.Fatalf("the split does not fit its shard (M12): %v", s)
 			}
 			ids[split.ChildId] = true
@@ -179,10 +182,10 @@ func checkSplits(t *testing.T, before, after *pb.ClusterMap) {
 	}
 }
 
-func replicaNodes(replicas []*pb.Replica) string {
-	var nodes []string
+func names(replicas []*pb.Replica) string {
+	var list []string
 	for _, r := range replicas {
-		nodes = append(nodes, r.NodeId)
+		list = append(list, fmt.Sprintf("%s#%d", r.NodeId, r.Incarnation))
 	}
-	return fmt.Sprint(nodes)
+	return fmt.Sprint(list)
 }

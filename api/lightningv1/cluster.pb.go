@@ -327,7 +327,11 @@ type Shard struct {
 	// The node that should lead, empty for any.
 	PreferredLeader string `protobuf:"bytes,8,opt,name=preferred_leader,json=preferredLeader,proto3" json:"preferred_leader,omitempty"`
 	// The split that is under way, unset for none. It is carried out, never taken back.
-	Split         *Split `protobuf:"bytes,30,opt,name=split,proto3" json:"split,omitempty"`
+	Split *Split `protobuf:"bytes,30,opt,name=split,proto3" json:"split,omitempty"`
+	// The shard that this one was split from, 0 for one that was born with the cluster.
+	ParentId uint64 `protobuf:"varint,31,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
+	// The epoch of that shard before the split.
+	ParentEpoch   uint64 `protobuf:"varint,32,opt,name=parent_epoch,json=parentEpoch,proto3" json:"parent_epoch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +429,20 @@ func (x *Shard) GetSplit() *Split {
 	return nil
 }
 
+func (x *Shard) GetParentId() uint64 {
+	if x != nil {
+		return x.ParentId
+	}
+	return 0
+}
+
+func (x *Shard) GetParentEpoch() uint64 {
+	if x != nil {
+		return x.ParentEpoch
+	}
+	return 0
+}
+
 // Split is what a shard is being split into: the slots from at_slot on become the child's.
 type Split struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -436,7 +454,7 @@ type Split struct {
 	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// The epoch that the child begins with.
 	ChildEpoch uint64 `protobuf:"varint,4,opt,name=child_epoch,json=childEpoch,proto3" json:"child_epoch,omitempty"`
-	// The replicas that the child begins with, on the nodes of the shard's.
+	// The replicas that the child begins with: those of the shard, with the same incarnations.
 	Replicas      []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1178,7 +1196,7 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\alearner\x18\x03 \x01(\bR\alearner\x12\x18\n" +
 	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x1a\n" +
-	"\breplaces\x18\x05 \x01(\tR\breplaces\"\xce\x02\n" +
+	"\breplaces\x18\x05 \x01(\tR\breplaces\"\x8e\x03\n" +
 	"\x05Shard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -1189,7 +1207,9 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x10last_incarnation\x18\x06 \x01(\x04R\x0flastIncarnation\x121\n" +
 	"\bfounders\x18\a \x03(\v2\x15.lightning.v1.ReplicaR\bfounders\x12)\n" +
 	"\x10preferred_leader\x18\b \x01(\tR\x0fpreferredLeader\x12)\n" +
-	"\x05split\x18\x1e \x01(\v2\x13.lightning.v1.SplitR\x05split\"\xa5\x01\n" +
+	"\x05split\x18\x1e \x01(\v2\x13.lightning.v1.SplitR\x05split\x12\x1b\n" +
+	"\tparent_id\x18\x1f \x01(\x04R\bparentId\x12!\n" +
+	"\fparent_epoch\x18  \x01(\x04R\vparentEpoch\"\xa5\x01\n" +
 	"\x05Split\x12\x19\n" +
 	"\bchild_id\x18\x01 \x01(\x04R\achildId\x12\x17\n" +
 	"\aat_slot\x18\x02 \x01(\rR\x06atSlot\x12\x14\n" +

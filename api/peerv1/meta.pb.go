@@ -830,7 +830,7 @@ func (x *MetaSetRebalance) GetPaused() bool {
 	return false
 }
 
-// MetaPrepareSplit notes that a shard is to be split. Apply assigns the child's id and its replicas' incarnations.
+// MetaPrepareSplit notes that a shard is to be split. Apply assigns the child's id.
 type MetaPrepareSplit struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`

@@ -62,7 +62,7 @@ var methods = map[string]caller{
 	pb.Admin_MoveReplica_FullMethodName:    clients,
 	pb.Admin_TransferLeader_FullMethodName: clients,
 	pb.Admin_SetRebalance_FullMethodName:   clients,
-	pb.Admin_SplitShard_FullMethodName:   clients,
+	pb.Admin_SplitShard_FullMethodName:     clients,
 	pb.Admin_ClusterStatus_FullMethodName:  clients,
 
 	pb.Backup_BackupShard_FullMethodName: clients,
