@@ -11,7 +11,7 @@ import (
 	"github.com/lightning-db/lightning/tests/cluster"
 )
 
-var moves = flag.Int("life.moves", 2, "how often all nodes restart at new addresses")
+var moves = flag.Int("life.moves", 1, "how often all nodes restart at new addresses")
 
 // TestAllNodesRestartAtNewAddressesAndLoseNothing stops or kills all nodes, and starts them where none was before.
 func TestAllNodesRestartAtNewAddressesAndLoseNothing(t *testing.T) {

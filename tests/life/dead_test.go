@@ -1,6 +1,8 @@
 package life
 
 import (
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,8 +14,10 @@ import (
 	"github.com/lightning-db/lightning/tests/cluster"
 )
 
+var dead = flag.Bool("life.dead", false, "have a node die, come back, and lose what it holds")
+
 // deadAfter is the limit of these clusters. Nothing fails if a machine is slower than that: more is replaced then.
-const deadAfter = 3 * time.Second
+const deadAfter = 5 * time.Second
 
 // whole waits until every shard has three replicas that answer and nothing is to be done. A node may be dead.
 func (f *fleet) whole(what string, also func(*pb.ClusterStatusResponse) error) time.Duration {
@@ -54,13 +58,35 @@ func replicasOn(t *testing.T, n *cluster.Node) []string {
 	return names
 }
 
+// withoutMap is a node that holds no replica of the cluster map.
+func (f *fleet) withoutMap() (found *cluster.Node) {
+	f.t.Helper()
+	cluster.Eventually(f.t, recovery, "a node without the map", func() error {
+		s, err := f.status()
+		if err != nil {
+			return err
+		}
+		for _, n := range s.Nodes {
+			if at := slices.IndexFunc(f.Nodes, func(x *cluster.Node) bool { return x.Name == n.Name }); at >= 0 && !n.HoldsMap {
+				found = f.Nodes[at]
+				return nil
+			}
+		}
+		return fmt.Errorf("all hold it: %s", brief(s))
+	})
+	return found
+}
+
 // TestADeadNodeIsReplacedAndMayComeBack: what it held is made elsewhere after the limit, and deleted on it when it is back.
 // Then what it holds is taken from it while it lives, and it gets new replicas.
 func TestADeadNodeIsReplacedAndMayComeBack(t *testing.T) {
+	if !*dead {
+		t.Skip("it takes most of a minute: make life runs it, or -life.dead")
+	}
 	f := newFleet(t, 4, cluster.Options{Nodes: 4, Args: []string{"--replace-dead-after", deadAfter.String()}})
 	f.awaitEven(4)
 	l := f.load(seedOf(t))
-	n := f.Nodes[3]
+	n := f.withoutMap()
 	held := replicasOn(t, n)
 	n.Kill()
 	replaced := f.whole("the dead node holds nothing", func(s *pb.ClusterStatusResponse) error {
@@ -89,12 +115,18 @@ func TestADeadNodeIsReplacedAndMayComeBack(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n.Run()
+	n.Restart()
 	healed := f.whole("the wiped node is whole", func(*pb.ClusterStatusResponse) error {
 		for _, name := range wiped {
 			if _, err := os.Stat(name); err == nil {
 				return fmt.Errorf("%s is there again", name)
 			}
+		}
+		if len(replicasOn(t, n)) == 0 {
+			return errors.New("it has no new replica")
+		}
+		if err := n.Ready(t.Context()); err != nil {
+			return err
 		}
 		return f.notEven(4)
 	})
