@@ -13,6 +13,7 @@ import (
 var (
 	rounds     = flag.Int("life.rounds", 1, "how often three nodes grow to five and shrink again")
 	shardCount = flag.Int("life.shards", 3, "shards of the cluster that grows and shrinks")
+	heartbeat  = flag.Duration("life.heartbeat", 0, "--heartbeat-timeout of its nodes, for machines that are too busy for the default")
 	replacing  = flag.Bool("life.replace", false, "have a new node take the name of a dead one in each round")
 )
 
@@ -22,7 +23,11 @@ const serveAgain = 30 * time.Second
 // TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing goes from three nodes to five, replaces one of them by a new one with
 // its name, and goes back to three, while 32 clients work and the master and those who get replicas are killed.
 func TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing(t *testing.T) {
-	f := newFleet(t, *shardCount, cluster.Options{})
+	var o cluster.Options
+	if *heartbeat > 0 {
+		o.Args = []string{"--heartbeat-timeout", heartbeat.String()}
+	}
+	f := newFleet(t, *shardCount, o)
 	l := f.load(seedOf(t))
 	var worst time.Duration
 	served := func() string {
