@@ -169,6 +169,27 @@ func TestAReplicaThatLostItsDiskIsNotOpened(t *testing.T) {
 	}
 }
 
+// TestAFounderThatLostItsDirectoryIsNotOpened (N6), and the node goes on with the others.
+func TestAFounderThatLostItsDirectoryIsNotOpened(t *testing.T) {
+	dir := t.TempDir()
+	f := newFollowing(t, dir)
+	m := mapOf(&pb.Replica{NodeId: "b", Incarnation: 1}, &pb.Replica{NodeId: "a", Incarnation: 1})
+	f.mustFollow(m, false)
+	if len(f.opens()) != 1 {
+		t.Fatalf("open are %v", f.opens())
+	}
+	if err := f.closeReplica(replicaKey{7, 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir + "/shards/7-1"); err != nil {
+		t.Fatal(err)
+	}
+	f.mustFollow(m, false)
+	if status := f.status(); len(f.opens()) != 0 || len(status) != 1 || !strings.Contains(status[0].Trouble, "replace it") {
+		t.Errorf("open are %v, the status is %v", f.opens(), status)
+	}
+}
+
 // TestALostReplicaThatWasReplacedIsForgotten: its trouble does not stay in the status.
 func TestALostReplicaThatWasReplacedIsForgotten(t *testing.T) {
 	f := newFollowing(t, t.TempDir())

@@ -125,7 +125,11 @@ func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[r
 		if err != nil {
 			return err
 		}
-		if discarded || lost(description, mine) && !here[key] {
+		ran, err := r.host.Ran(raft.GroupID(key.shard), key.incarnation)
+		if err != nil {
+			return err
+		}
+		if discarded || (ran || lost(description, mine)) && !here[key] {
 			r.noteLost(key)
 			continue
 		}
