@@ -23,6 +23,12 @@
 // Where nothing is to be done, and neither the map nor what gossip says changes, the leaders are asked every ten seconds
 // only, since each question is a read of a shard.
 //
+// # The life of a split
+//
+//  1. By hand or by size: the map notes the split, if the members of the shard are the replicas of the map and all vote.
+//  2. The shard's leader splits it: every replica makes the child's beside its own (package shard).
+//  3. The map publishes both halves. From here on the child is a shard like any other, which balance moves.
+//
 // Replicas of the cluster map itself are not moved.
 //
 // # Goroutines

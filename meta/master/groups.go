@@ -49,6 +49,14 @@ func (r *Remote) Change(ctx context.Context, s *pb.Shard, c *peerv1.ChangeMember
 	})
 }
 
+// Split implements Groups. A leader that flushes much may take longer than one attempt; the next one finds it flushed.
+func (r *Remote) Split(ctx context.Context, s *pb.Shard) error {
+	return r.atLeader(ctx, s, cmp.Or(r.Attempt, orderAttempt), func(ctx context.Context, c peerv1.MembersClient) error {
+		_, err := c.SplitShard(ctx, &peerv1.SplitShardRequest{GroupId: s.Id, Split: s.Split})
+		return err
+	})
+}
+
 // Transfer implements Groups.
 func (r *Remote) Transfer(ctx context.Context, s *pb.Shard, to api.NodeID) error {
 	return r.atLeader(ctx, s, cmp.Or(r.Attempt, orderAttempt), func(ctx context.Context, c peerv1.MembersClient) error {

@@ -33,6 +33,8 @@ type Groups interface {
 	Members(ctx context.Context, s *pb.Shard) (*peerv1.GroupMembers, error)
 	// Change has the leader change the members.
 	Change(ctx context.Context, s *pb.Shard, c *peerv1.ChangeMembersRequest) error
+	// Split has the leader split the shard as the map has noted it, and returns when it is applied.
+	Split(ctx context.Context, s *pb.Shard) error
 	// Transfer has the leader give the leadership to a node.
 	Transfer(ctx context.Context, s *pb.Shard, to api.NodeID) error
 	// Room asks a node how many bytes its disk can still take, and how many it has in all; both are 0 where that is unknown.
@@ -49,6 +51,8 @@ type Options struct {
 	// DeadAfter is how long a node must have been silent before its replicas are made elsewhere. Default: the
 	// planner's.
 	DeadAfter time.Duration
+	// SplitBytes is the size beyond which a shard is split; 0 never splits one for its size.
+	SplitBytes int64
 	// Clock measures for how long a node is silent. Default: the machine's.
 	Clock  clock.Clock
 	Logger *slog.Logger // default: silence
@@ -84,6 +88,7 @@ type Master struct {
 	silent  map[api.NodeID]time.Time // since when each node is silent, for this master
 	unheard map[replicaKey]time.Time // since when each voter has not answered a leader, for this master
 	resting map[api.NodeID]time.Time // until when nodes get nothing new on which a replica did not learn
+	halves  map[uint64]time.Time     // until when the shards of a split are not split again for their size
 	looked  look                     // at the cluster, the last time
 
 	// mu is a leaf.
@@ -100,7 +105,7 @@ type Master struct {
 func New(o Options) *Master {
 	return &Master{
 		o: o.withDefaults(), silent: make(map[api.NodeID]time.Time),
-		unheard: make(map[replicaKey]time.Time), resting: make(map[api.NodeID]time.Time),
+		unheard: make(map[replicaKey]time.Time), resting: make(map[api.NodeID]time.Time), halves: make(map[uint64]time.Time),
 	}
 }
 
@@ -129,6 +134,7 @@ func (m *Master) round(ctx context.Context) bool {
 	seen := m.observe(ctx, current)
 	finish := seen.unfinished()
 	m.giveUp(seen)
+	m.letHalvesRest(seen)
 	plan := planner.Make(m.view(seen, finish))
 	m.remember(seen, plan)
 	m.lookedAt(seen, len(finish)+len(plan.Steps)+len(plan.Blocked) > 0)
@@ -151,6 +157,7 @@ func (m *Master) forget() {
 	clear(m.silent)
 	clear(m.unheard)
 	clear(m.resting)
+	clear(m.halves)
 	m.looked = look{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -183,6 +190,7 @@ type observation struct {
 	// Of those that do not answer although their nodes live, for how long; and of those that learn nothing, that they are stuck.
 	unheard map[replicaKey]time.Duration
 	stuck   map[replicaKey]bool
+	halves  map[uint64]bool // shards that were split lately
 }
 
 // replicaKey names a replica of a shard.
@@ -201,6 +209,7 @@ func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observati
 	seen := &observation{
 		current: current, reports: make(map[uint64]*peerv1.GroupMembers), down: make(map[string]time.Duration),
 		full: make(map[string]bool), unheard: make(map[replicaKey]time.Duration), stuck: make(map[replicaKey]bool),
+		halves: make(map[uint64]bool),
 	}
 	var mu sync.Mutex
 	var calls errgroup.Group
@@ -269,7 +278,7 @@ func (m *Master) listen(seen *observation) {
 func (m *Master) view(seen *observation, busy unfinished) planner.View {
 	v := planner.View{
 		Cluster: seen.current.ClusterId, Replication: placement.DefaultReplication, Paused: seen.current.RebalancePaused,
-		Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
+		SplitBytes: m.o.SplitBytes, Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
 	}
 	for _, n := range seen.current.Nodes {
 		v.Nodes = append(v.Nodes, planner.Node{
@@ -303,6 +312,7 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 	out := planner.Shard{
 		ID: api.ShardID(s.Id), Leader: api.NodeID(r.GetLeaderId()), Preferred: api.NodeID(s.PreferredLeader),
 		Reported: r != nil && !r.GetChanging(), Busy: busy, Bytes: int64(r.GetDiskBytes()),
+		Start: s.StartSlot, End: s.EndSlot, Splitting: s.Split != nil, Halved: seen.halves[s.Id],
 	}
 	for _, replica := range s.Replicas {
 		member := memberOf(r, replica)

@@ -73,6 +73,11 @@ func (s *Service) TransferLeader(ctx context.Context, r *pb.TransferLeaderReques
 	return at(ctx, s, r, (*Master).transferLeader, pb.AdminClient.TransferLeader)
 }
 
+// SplitShard implements pb.AdminServer.
+func (s *Service) SplitShard(ctx context.Context, r *pb.SplitShardRequest) (*pb.SplitShardResponse, error) {
+	return at(ctx, s, r, (*Master).splitShard, pb.AdminClient.SplitShard)
+}
+
 // SetRebalance implements pb.AdminServer.
 func (s *Service) SetRebalance(ctx context.Context, r *pb.SetRebalanceRequest) (*pb.SetRebalanceResponse, error) {
 	return at(ctx, s, r, (*Master).setRebalance, pb.AdminClient.SetRebalance)

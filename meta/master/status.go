@@ -55,6 +55,9 @@ func (seen *observation) mark(s *pb.Shard) string {
 		}
 		mark += fmt.Sprint(moving.NodeId, moving.Phase, have, " ")
 	}
+	if s.Split != nil {
+		mark += fmt.Sprint("split ", s.Split.ChildId)
+	}
 	return mark
 }
 
@@ -98,6 +101,9 @@ func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 			out.Silent = append(out.Silent, s.Id)
 		}
 		out.Moving = append(out.Moving, seen.moving(s)...)
+		if s.Split != nil {
+			out.Splitting = append(out.Splitting, &pb.Splitting{ShardId: s.Id, ChildId: s.Split.ChildId, AtSlot: s.Split.AtSlot})
+		}
 	}
 	for _, b := range plan.Blocked {
 		out.Blocked = append(out.Blocked, b.Text)

@@ -87,6 +87,9 @@ func (seen *observation) rest(s *pb.Shard, r *peerv1.GroupMembers) (remainder, b
 			})
 		}
 	}
+	if s.Split != nil {
+		return finishSplit(s), true
+	}
 	return remainder{}, false
 }
 
@@ -126,8 +129,12 @@ func (m *Master) step(seen *observation, p planner.Step) func(context.Context) e
 			return api.Errorf(api.CodeInternal, "the plan names shard %d, which is not in the map", p.Shard)
 		}
 		s := seen.current.Shards[at]
-		if p.Kind == planner.AddLearner {
+		switch p.Kind {
+		case planner.AddLearner:
 			return m.add(ctx, seen, s, p)
+		case planner.Split:
+			_, err := m.prepareSplit(ctx, s, seen.reports[s.Id], p.Slot)
+			return err
 		}
 		on := slices.IndexFunc(s.Replicas, func(r *pb.Replica) bool { return r.NodeId == string(p.Node) })
 		if on < 0 {

@@ -34,6 +34,7 @@ type world struct {
 	filled  map[api.NodeID]int64 // bytes on the disk of a node
 	wiped   map[replicaKey]bool  // of which nothing is there, though the node lives
 	looks   int                  // questions to leaders
+	sizes   map[uint64]uint64    // of shards, in bytes
 	effects int
 	// die is asked at each effect.
 	die    func(effect int) death
@@ -56,7 +57,8 @@ type group struct {
 	index   uint64
 	leader  string
 	members []*peerv1.GroupMember
-	used    map[string]uint64 // the newest incarnation that was a member, by node
+	used    map[string]uint64    // the newest incarnation that was a member, by node
+	applied map[uint64]*pb.Split // the splits of the group, by child
 }
 
 // newWorld is a cluster whose shards have three replicas, or as many as there are founders.
@@ -99,7 +101,7 @@ func newWorld(t *testing.T, shards int, nodes ...string) *world {
 func (w *world) join(nodes ...string) {
 	for _, id := range nodes {
 		w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_RegisterNode{RegisterNode: &peerv1.MetaRegisterNode{
-			ClusterId: "C", Node: &pb.Node{Id: id, Name: id, CommandVersion: 2},
+			ClusterId: "C", Node: &pb.Node{Id: id, Name: id, CommandVersion: 3},
 		}}})
 	}
 }
@@ -216,6 +218,9 @@ func (r *reign) Change(_ context.Context, c *peerv1.MetaCommand) (res *peerv1.Me
 			return nil
 		}
 		c.Version = 2
+		if c.GetPrepareSplit() != nil || c.GetFinishSplit() != nil {
+			c.Version = 3
+		}
 		res = r.apply(c)
 		return meta.Refusal(c, res)
 	})
@@ -228,7 +233,10 @@ func (r *reign) Members(_ context.Context, s *pb.Shard) (*peerv1.GroupMembers, e
 	defer r.mu.Unlock()
 	r.looks++
 	g := r.groups[s.Id]
-	out := &peerv1.GroupMembers{GroupId: s.Id, Index: g.index, LeaderId: g.leader, LastLogIndex: 100}
+	if g == nil {
+		return nil, api.Errorf(api.CodeUnavailable, "no replica of shard %d is anywhere", s.Id)
+	}
+	out := &peerv1.GroupMembers{GroupId: s.Id, Index: g.index, LeaderId: g.leader, LastLogIndex: 100, DiskBytes: r.sizes[s.Id]}
 	for _, m := range g.members {
 		c := proto.CloneOf(m)
 		c.ContactMillis = 10
@@ -382,6 +390,9 @@ func (w *world) still() bool {
 			if r.Learner || r.Leaving {
 				return false
 			}
+		}
+		if s.Split != nil {
+			return false
 		}
 	}
 	return len(w.late) == 0

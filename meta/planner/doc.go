@@ -15,7 +15,7 @@
 //     is gone from a living node is removed without a successor if no other node is free: its node gets the new one.
 //  5. Leaderships leave nodes that drain. Then new replicas are begun, as many as limits allow: for shards
 //     with too few, for dead nodes, for nodes that are to leave, for crowded zones, for balance.
-//  6. Leaders are spread over healthy shards.
+//  6. The largest shard that is too large is split, and leaders are spread over healthy shards.
 //  7. The master carries out all steps side by side, looks at the cluster again, and asks for the next
 //     plan. A step is one change of Raft, so whoever is master next sees how far it came.
 //
@@ -39,4 +39,6 @@
 //   - PN5: replicas that are made at once stay within the limits, of each node and of all.
 //   - PN6: while nothing else changes, plans come to an end, and then nodes are within the bounds of
 //     placement in replicas and in leaders.
+//   - PN7: only a shard that is whole and too large is split, one at a time in a cluster, and not again before the sizes
+//     of the halves are known. The members of a shard stay until its split is done.
 package planner

@@ -195,7 +195,7 @@ func (p *planning) need(s Shard) Reason {
 
 // movable reports whether a shard is in a state in which balance may change it.
 func (p *planning) movable(s Shard) bool {
-	return !s.Busy && s.Reported && p.alive(s.Leader) && p.healthy(s) == len(s.Replicas)
+	return !s.Busy && !s.Splitting && s.Reported && p.alive(s.Leader) && p.healthy(s) == len(s.Replicas)
 }
 
 // healthy counts the voters that take part.
@@ -269,6 +269,7 @@ func (p *planning) run() {
 	each(Zone, p.separate)
 	p.forget()
 	if !p.view.Paused && !p.repairing {
+		p.split()
 		p.balance()
 		p.spread()
 	}
@@ -277,11 +278,11 @@ func (p *planning) run() {
 // gate blocks shards that want something and are in no state to get it.
 func (p *planning) gate(i int) {
 	s := p.view.Shards[i]
-	if p.needs[i] == "" && !s.Busy {
+	if p.needs[i] == "" && !s.Busy && !s.Splitting {
 		return
 	}
 	switch {
-	case s.Busy:
+	case s.Busy, s.Splitting: // the members of a shard stay until its split is done
 		p.settled[i] = true
 	case p.healthy(s) < quorum(max(1, voters(s))):
 		p.block(i, "", NoQuorum, "shard %d has %d of %d voters alive, which is no majority", s.ID, p.healthy(s), voters(s))

@@ -22,13 +22,15 @@ type simulation struct {
 	// learned is how long each learner has been at it.
 	learned map[string]int
 	steps   int
-	named   int // nodes so far, so that no name comes twice
+	named   int                    // nodes so far, so that no name comes twice
+	splits  map[api.ShardID]uint32 // where a shard is being split
+	halves  map[api.ShardID]int    // for how many rounds a shard has been half of another
 }
 
 func nodeID(i int) api.NodeID { return api.NodeID(fmt.Sprintf("node-%02d", i)) }
 
 func newSimulation(t testing.TB, rng *rand.Rand, nodes, zones, shards, replication int) *simulation {
-	s := &simulation{t: t, rng: rng, learned: map[string]int{}}
+	s := &simulation{t: t, rng: rng, learned: map[string]int{}, splits: map[api.ShardID]uint32{}, halves: map[api.ShardID]int{}}
 	s.view = View{Cluster: "cluster", Replication: replication}
 	for i := range nodes {
 		s.addNode(i, zones)
@@ -114,6 +116,7 @@ func (s *simulation) seen() View {
 
 // pass is half a minute: leaders are elected, learners learn, nodes stay dead.
 func (s *simulation) pass() {
+	s.passSplits()
 	for i := range s.view.Nodes {
 		if n := &s.view.Nodes[i]; n.Down > 0 {
 			n.Down += 30 * time.Second
@@ -181,6 +184,7 @@ func (s *simulation) checkPlan(plan Plan) {
 			s.t.Fatalf("a step without a reason: %+v", step)
 		}
 		shard := s.view.Shards[step.Shard-1]
+		s.checkSplit(step, shard)
 		switch {
 		case step.Kind == AddLearner:
 			if making[step.Node]++; making[step.Node] > 2 {
@@ -236,6 +240,8 @@ func (s *simulation) carryOut(step Step) {
 		}
 	case Lead:
 		shard.Preferred, shard.Leader = step.Node, step.Node
+	case Split:
+		shard.Splitting, s.splits[shard.ID] = true, step.Slot
 	}
 }
 

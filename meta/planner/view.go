@@ -14,9 +14,11 @@ type View struct {
 	Replication int
 	// Paused: nothing is moved for balance; repair, drain and decommission go on.
 	Paused bool
-	Limits Limits
-	Nodes  []Node
-	Shards []Shard
+	// SplitBytes is the size beyond which a shard is split in two, one at a time; 0 splits none.
+	SplitBytes int64
+	Limits     Limits
+	Nodes      []Node
+	Shards     []Shard
 }
 
 // Limits bound what is under way at once. Zero fields have defaults.
@@ -95,6 +97,11 @@ type Shard struct {
 	Reported bool
 	// Busy: a step of it is being carried out.
 	Busy bool
+	// Start and End are its slots, End exclusive.
+	Start, End uint32
+	// Splitting: a split of it is noted and not done. Halved: it came out of one lately, so that its bytes are not
+	// what they will be.
+	Splitting, Halved bool
 	// Bytes and Requests (per second) are averages over a minute or more.
 	Bytes, Requests int64
 }
