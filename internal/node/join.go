@@ -153,6 +153,7 @@ func (n *node) followMap(ctx context.Context) error {
 			return ctx.Err()
 		case <-changed:
 		case <-again:
+		case <-n.replicas.born:
 		}
 		m := n.follower.Map()
 		n.followDuties(m)

@@ -255,6 +255,7 @@ func (n *node) newReplicas() *replicas {
 		members: replicaPeers{n.pool}.members,
 		engine:  n.config.engineOptions(),
 		logger:  n.logger, onFailure: n.fail,
+		born: make(chan struct{}, 1),
 	}
 	r.mu.open = make(map[api.ShardID]*shard.Shard)
 	return r

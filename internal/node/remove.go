@@ -90,17 +90,19 @@ func (r *replicas) inventory() (map[replicaKey]bool, error) {
 	return here, nil
 }
 
-// superfluous are the replicas that are here and that the map does not give to this node.
+// superfluous are the replicas that are here and that the map does not give to this node. One of a shard that the map does
+// not know is not: shards do not go, so this map is older than the split that the replica comes from.
 func superfluous(here map[replicaKey]bool, m *pb.ClusterMap, self api.NodeID) []replicaKey {
-	mine := make(map[replicaKey]bool)
-	for _, s := range m.Shards {
+	mine, known := make(map[replicaKey]bool), make(map[api.ShardID]bool)
+	for _, s := range shardsOf(m) {
+		known[api.ShardID(s.Id)] = true
 		if replica := replicaOf(s, self); replica != nil {
 			mine[replicaKey{api.ShardID(s.Id), replica.Incarnation}] = true
 		}
 	}
 	var gone []replicaKey
 	for k := range here {
-		if !mine[k] {
+		if !mine[k] && known[k.shard] {
 			gone = append(gone, k)
 		}
 	}
@@ -235,7 +237,7 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 // nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
 func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range m.GetShards() {
+	for _, s := range shardsOf(m) {
 		if s.Id != uint64(id) {
 			continue
 		}
