@@ -77,8 +77,43 @@ func (f *fleet) withoutMap() (found *cluster.Node) {
 	return found
 }
 
+// gone fails if one of some directories is there.
+func gone(names []string) error {
+	for _, name := range names {
+		if _, err := os.Stat(name); err == nil {
+			return fmt.Errorf("%s is there", name)
+		}
+	}
+	return nil
+}
+
+// wipe takes all replicas of shards from a node, and more of its data directory, and waits until it has new ones.
+func (f *fleet) wipe(n *cluster.Node, more ...string) (healed time.Duration, count int) {
+	f.t.Helper()
+	if code := n.Stop(); code != 0 {
+		f.t.Errorf("%s ended with code %d", n.Name, code)
+	}
+	lost := replicasOn(f.t, n)
+	all := slices.Clone(lost)
+	for _, name := range more {
+		all = append(all, filepath.Join(n.Dir, name))
+	}
+	for _, name := range all {
+		if err := os.RemoveAll(name); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	n.Restart()
+	return f.whole("the wiped node has new replicas", func(*pb.ClusterStatusResponse) error {
+		if len(replicasOn(f.t, n)) == 0 {
+			return errors.New("it has none")
+		}
+		return errors.Join(gone(lost), n.Ready(f.t.Context()), f.notEven(4))
+	}), len(lost)
+}
+
 // TestADeadNodeIsReplacedAndMayComeBack: what it held is made elsewhere after the limit, and deleted on it when it is back.
-// Then what it holds is taken from it while it lives, and it gets new replicas.
+// Before and after that its replicas are taken from it, by themselves and with their log, and it gets new ones.
 func TestADeadNodeIsReplacedAndMayComeBack(t *testing.T) {
 	if !*dead {
 		t.Skip("it takes most of a minute: make life runs it, or -life.dead")
@@ -87,6 +122,7 @@ func TestADeadNodeIsReplacedAndMayComeBack(t *testing.T) {
 	f.awaitEven(4)
 	l := f.load(seedOf(t))
 	n := f.withoutMap()
+	first, _ := f.wipe(n)
 	held := replicasOn(t, n)
 	n.Kill()
 	replaced := f.whole("the dead node holds nothing", func(s *pb.ClusterStatusResponse) error {
@@ -97,41 +133,10 @@ func TestADeadNodeIsReplacedAndMayComeBack(t *testing.T) {
 	})
 	n.Restart()
 	f.awaitEven(4)
-	cluster.Eventually(t, recovery, "what it held before is deleted", func() error {
-		for _, name := range held {
-			if _, err := os.Stat(name); err == nil {
-				return fmt.Errorf("%s is there", name)
-			}
-		}
-		return nil
-	})
-	// All of its replicas are newer than the shards now, so that it knows that something is gone.
-	if code := n.Stop(); code != 0 {
-		t.Errorf("%s ended with code %d", n.Name, code)
-	}
-	wiped := replicasOn(t, n)
-	for _, name := range append(wiped, filepath.Join(n.Dir, "raft")) {
-		if err := os.RemoveAll(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.Restart()
-	healed := f.whole("the wiped node is whole", func(*pb.ClusterStatusResponse) error {
-		for _, name := range wiped {
-			if _, err := os.Stat(name); err == nil {
-				return fmt.Errorf("%s is there again", name)
-			}
-		}
-		if len(replicasOn(t, n)) == 0 {
-			return errors.New("it has no new replica")
-		}
-		if err := n.Ready(t.Context()); err != nil {
-			return err
-		}
-		return f.notEven(4)
-	})
+	cluster.Eventually(t, recovery, "what it held before is deleted", func() error { return gone(held) })
+	healed, wiped := f.wipe(n, "raft")
 	gap, of := l.worst()
-	say(t, "%d replicas of a dead node made elsewhere after %s, %d of a wiped one %s after it was up; a shard (%d) did not serve for %s at most",
-		len(held), round(replaced), len(wiped), round(healed), of, round(gap))
+	say(t, "%d replicas of a dead node made elsewhere after %s; what a living one lost was made again %s and %s after it was up, %d replicas the second time; a shard (%d) did not serve for %s at most",
+		len(held), round(replaced), round(first), round(healed), wiped, of, round(gap))
 	l.judge()
 }

@@ -46,18 +46,18 @@ func TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing(t *testing.T) {
 		f.awaitEven(5)
 		grown := time.Since(began)
 		gap := served()
-		replaced := "no node"
+		replaced := "no node replaced"
 		if *replacing {
 			began = time.Now()
 			f.replace(added[0])
 			f.killOne(5, theMaster)
 			f.awaitEven(5)
-			replaced = "a node in " + round(time.Since(began)).String()
+			replaced = "a node replaced in " + round(time.Since(began)).String()
 			gap += ", " + served()
 		}
 		shrunk := f.retire(added, 3, theMaster, aMover)
 		gap += ", " + served()
-		say(t, "round %d on %d shards: even on 5 nodes after %s, %s replaced, on 3 nodes after %s; no answer of a shard for at most %s; %d kills so far",
+		say(t, "round %d on %d shards: even on 5 nodes after %s, %s, on 3 nodes after %s; no answer of a shard for at most %s; %d kills so far",
 			i+1, f.shards, round(grown), replaced, round(shrunk), gap, f.killed)
 		if i == 0 {
 			f.refused(added[1])
