@@ -28,7 +28,7 @@ type SplitShardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The shard.
 	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
-	// The first slot of the new shard, 0 for the middle of the arc.
+	// The first slot of the new shard.
 	AtSlot        uint32 `protobuf:"varint,2,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -78,7 +78,7 @@ func (x *SplitShardRequest) GetAtSlot() uint32 {
 	return 0
 }
 
-// SplitShardResponse says that the split has begun. It is not taken back.
+// SplitShardResponse says that the split has begun, or is done. It is not taken back.
 type SplitShardResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The map's revision.

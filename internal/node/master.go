@@ -31,10 +31,11 @@ func (n *node) startMaster(local *meta.Meta) {
 			}
 			return ""
 		}},
-		Alive:     func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
-		DeadAfter: n.config.ReplaceDeadAfter,
-		Clock:     n.clock,
-		Logger:    n.logger,
+		Alive:      func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
+		DeadAfter:  n.config.ReplaceDeadAfter,
+		SplitBytes: int64(n.config.SplitBytes),
+		Clock:      n.clock,
+		Logger:     n.logger,
 	}))
 }
 

@@ -60,39 +60,41 @@ func unfitForSplit(s *pb.Shard, r *peerv1.GroupMembers) string {
 	return ""
 }
 
-// splitShard is the order of an operator. One that comes again is confirmed as long as the split is under way.
+// splitShard is the order of an operator. One that comes again is confirmed.
 func (m *Master) splitShard(ctx context.Context, r *pb.SplitShardRequest) (*pb.SplitShardResponse, error) {
 	s, err := m.shard(r.ShardId)
 	if err != nil {
 		return nil, err
 	}
-	slot := r.AtSlot
-	if slot == 0 {
-		slot = s.StartSlot + (s.EndSlot-s.StartSlot)/2
-		if s.Split != nil {
-			slot = s.Split.AtSlot
+	current := m.o.Map.Map()
+	begun := func(child uint64) (*pb.SplitShardResponse, error) {
+		return &pb.SplitShardResponse{Revision: current.GetRevision(), ChildId: child, AtSlot: r.AtSlot}, nil
+	}
+	for _, child := range current.GetShards() {
+		if child.ParentId == s.Id && child.StartSlot == r.AtSlot {
+			return begun(child.Id)
 		}
 	}
 	switch {
+	case s.Split != nil && s.Split.AtSlot == r.AtSlot:
+		return begun(s.Split.ChildId)
 	case s.EndSlot-s.StartSlot < 2:
 		return nil, api.Errorf(api.CodeInvalid, "shard %d has one slot, %d, which cannot be split", s.Id, s.StartSlot)
-	case slot <= s.StartSlot || slot >= s.EndSlot:
+	case r.AtSlot <= s.StartSlot || r.AtSlot >= s.EndSlot:
 		return nil, api.Errorf(api.CodeInvalid, "shard %d has the slots %d to %d: it can be split at %d to %d, not at %d",
-			s.Id, s.StartSlot, s.EndSlot-1, s.StartSlot+1, s.EndSlot-1, slot)
-	case s.Split != nil && s.Split.AtSlot != slot:
-		return nil, api.Errorf(api.CodeUnavailable, "shard %d is being split at slot %d already, which is not taken back: try again when that is done", s.Id, s.Split.AtSlot)
+			s.Id, s.StartSlot, s.EndSlot-1, s.StartSlot+1, s.EndSlot-1, r.AtSlot)
 	case s.Split != nil:
-		return &pb.SplitShardResponse{Revision: m.o.Map.Map().GetRevision(), ChildId: s.Split.ChildId, AtSlot: slot}, nil
+		return nil, api.Errorf(api.CodeUnavailable, "shard %d is being split at slot %d already, which is not taken back: try again when that is done", s.Id, s.Split.AtSlot)
 	}
 	members, err := m.o.Groups.Members(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	res, err := m.prepareSplit(ctx, s, members, slot)
+	res, err := m.prepareSplit(ctx, s, members, r.AtSlot)
 	if err != nil {
 		return nil, err
 	}
-	return &pb.SplitShardResponse{Revision: res.GetRevision(), ChildId: res.GetChildId(), AtSlot: slot}, nil
+	return &pb.SplitShardResponse{Revision: res.GetRevision(), ChildId: res.GetChildId(), AtSlot: r.AtSlot}, nil
 }
 
 // letHalvesRest notes which shards were halves of a split lately. A master that is new knows of none, and lets those rest

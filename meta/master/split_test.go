@@ -57,11 +57,7 @@ func (r *orders) Split(_ context.Context, s *pb.Shard) error {
 func (w *world) order(shard uint64, at uint32) {
 	w.t.Helper()
 	for range 100 {
-		_, err := w.master().splitShard(context.Background(), &pb.SplitShardRequest{ShardId: shard, AtSlot: at})
-		if err == nil {
-			return
-		}
-		if code := api.CodeOf(err); code == api.CodeInvalid { // it is done already
+		if _, err := w.master().splitShard(context.Background(), &pb.SplitShardRequest{ShardId: shard, AtSlot: at}); err == nil {
 			return
 		}
 	}
@@ -109,7 +105,7 @@ func divideMoving(w *world, rng *rand.Rand) {
 			w.t.Fatalf("never split: %s", w)
 		}
 		s := w.machine.Map().Shards[rng.IntN(count)]
-		_, err := w.master().splitShard(context.Background(), &pb.SplitShardRequest{ShardId: s.Id})
+		_, err := w.master().splitShard(context.Background(), &pb.SplitShardRequest{ShardId: s.Id, AtSlot: (s.StartSlot + s.EndSlot) / 2})
 		w.settle(rng)
 		if err == nil {
 			break
@@ -145,30 +141,35 @@ func TestAnOrderToSplitSaysWhatIsWrongWithIt(t *testing.T) {
 	for _, c := range []struct {
 		shard uint64
 		at    uint32
-	}{{9, 0}, {1, api.SlotCount / 2}, {1, api.SlotCount - 1}, {2, 1}, {2, api.SlotCount / 2}} {
+	}{{9, 1}, {1, 0}, {1, api.SlotCount / 2}, {1, api.SlotCount - 1}, {2, 1}, {2, api.SlotCount / 2}} {
 		if _, err := ask(c.shard, c.at); api.CodeOf(err) != api.CodeInvalid {
 			t.Errorf("shard %d at %d: %v", c.shard, c.at, err)
 		}
 	}
-	first, err := ask(1, 0)
+	first, err := ask(1, api.SlotCount/4)
 	if err != nil || first.AtSlot != api.SlotCount/4 || first.ChildId != 3 {
 		t.Fatalf("%v, %v", first, err)
 	}
-	if again, err := ask(1, 0); err != nil || again.ChildId != first.ChildId {
+	if again, err := ask(1, api.SlotCount/4); err != nil || again.ChildId != first.ChildId {
 		t.Errorf("the order that comes again: %v, %v", again, err)
 	}
 	if _, err := ask(1, 7); api.CodeOf(err) != api.CodeUnavailable {
 		t.Errorf("another split of the same shard: %v", err)
 	}
+	m.round(context.Background())
+	w.expectTiled(3)
+	if again, err := ask(1, api.SlotCount/4); err != nil || again.ChildId != first.ChildId || len(w.machine.Map().Shards) != 3 {
+		t.Errorf("the order that comes again when it is done: %v, %v", again, err)
+	}
 	w.groups[2].members[1].Voter = false
-	if _, err := ask(2, 0); api.CodeOf(err) != api.CodeUnavailable {
+	if _, err := ask(2, 3*api.SlotCount/4); api.CodeOf(err) != api.CodeUnavailable {
 		t.Errorf("a split of a shard whose members are changed: %v", err)
 	}
 }
 
 func TestASplitThatIsUnderWayIsShownUntilItIsDone(t *testing.T) {
 	w := newWorld(t, 1, "a", "b", "c")
-	w.order(1, 0)
+	w.order(1, api.SlotCount/2)
 	w.dead["b"], w.dead["c"] = true, true
 	m := w.master()
 	for range 2 {

@@ -3,7 +3,7 @@ package planner
 import "fmt"
 
 // maxShards is how many shards a cluster may have before none is split for its size. The map allows more, by hand.
-const maxShards = 512
+const maxShards = 256
 
 // split begins to split the largest shard that is too large. One split at a time is under way in a cluster. Both halves
 // come out with the bytes of the whole, so that a half is split again only when its own size is known (Halved). Nothing
