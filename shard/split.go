@@ -203,7 +203,7 @@ func (m *Machine) applySplit(r *run, c *Split, at engine.Position) (Answer, erro
 }
 
 // foundChild makes this node's replica of the child, if it is to have one and has none. When it returns, that is
-// durable: only then the parent may note that it is split (SP2).
+// durable: only then the parent may note that it is split (S12).
 func (m *Machine) foundChild(r *run, c *Split, child *state, at engine.Position) error {
 	if m.splitter == nil || !slices.Contains(c.Replicas, m.replica) {
 		return nil
@@ -231,7 +231,11 @@ func (m *Machine) foundChild(r *run, c *Split, child *state, at engine.Position)
 
 // move gives the child's directory its name. Without CURRENT there is nothing in a directory of that name.
 func (m *Machine) move(dir, place string) error {
-	return errors.Join(m.fs.RemoveAll(place), m.fs.Rename(dir, place), m.fs.SyncDir(path.Dir(place)))
+	err := errors.Join(m.fs.RemoveAll(place), m.fs.Rename(dir, place))
+	if err != nil || seededbug.Enabled(seededbug.ShardSplitRecordFirst) {
+		return err
+	}
+	return m.fs.SyncDir(path.Dir(place))
 }
 
 // begin makes the checkpoint of a parent the state of its child.
@@ -240,6 +244,10 @@ func (s *state) begin(db *engine.DB, members raft.Configuration, at engine.Posit
 	v := s.rowVersion()
 	b.Put(configurationKey(), members.Marshal(), v, 0)
 	b.Put(stateRowKey, s.append(nil), v, 0)
+	if seededbug.Enabled(seededbug.ShardSplitLosesRequests) {
+		start, end := allSessions()
+		b.DeleteRange(start, end, v)
+	}
 	b.SetHorizon(s.horizon())
 	b.SetPosition(at)
 	return db.Apply(b)

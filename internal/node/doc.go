@@ -29,4 +29,6 @@
 //     forgotten, which comes before everything else. A map alone deletes nothing.
 //   - N6: a replica that has run here, or that votes and that the shard was not born with, and of which nothing is on
 //     the disk, is not opened: it may have forgotten its votes. It is replaced by one of another incarnation.
+//   - N7: a replica that a shard was split off with, and of which nothing is on the disk, is opened only if this node's
+//     replica of the parent, of the same incarnation, has gone past the split without making it.
 package node

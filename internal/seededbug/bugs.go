@@ -129,7 +129,7 @@ const (
 	ShardSplitKeepSlots Bug = "shard-split-keep-slots"
 	// ShardSplitForgetCeiling lets a child begin without the times that its parent has used.
 	ShardSplitForgetCeiling Bug = "shard-split-forget-ceiling"
-	// ShardSplitRecordFirst notes in the parent that it is split before the child is there.
+	// ShardSplitRecordFirst notes in the parent that it is split before the name of the child is durable.
 	ShardSplitRecordFirst Bug = "shard-split-record-first"
 	// ShardSplitLosesRequests lets a child begin without the requests that its parent has answered.
 	ShardSplitLosesRequests Bug = "shard-split-loses-requests"
@@ -181,6 +181,7 @@ type Claim struct {
 // Claims has at least one row per bug. tests/seeded runs each with and without the bug.
 var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
+	{RaftFoundResetsTerm, "raft", "TestAFoundedReplicaKeepsItsTermAndItsVote"},
 	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
 	{RaftCutBeyondDurable, "raft", "TestNothingIsCutThatTheStateMachineNeeds"},
 	{RaftKeepLogBelowSnapshot, "raft", "TestWhatAReplicaHadBelowItsSnapshotReachesNobody"},
@@ -242,6 +243,10 @@ var Claims = []Claim{
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
+	{ShardSplitKeepSlots, "shard", "TestASplitGivesEachHalfItsSlots"},
+	{ShardSplitForgetCeiling, "shard", "TestAChildBeginsAboveTheTimesOfItsParent"},
+	{ShardSplitRecordFirst, "shard", "TestASplitIsTheSameAfterACrashAnywhere"},
+	{ShardSplitLosesRequests, "shard", "TestASplitGivesEachHalfItsSlots"},
 	{ShardIgnoreDigest, "shard", "TestAMajorityDecidesWhoDiffers"},
 	{ShardPublishIncomplete, "shard", "TestABatchWhosePartsAreNotAllThereIsNotExecuted"},
 	{ShardKeepStaged, "shard", "TestPartsOfABatchThatDoesNotComeLeaveTheDisk"},
