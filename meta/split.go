@@ -64,14 +64,7 @@ func evaluateFinishSplit(s *peerv1.MetaState, c *peerv1.MetaFinishSplit) *peerv1
 	if split == nil || split.ChildId != c.GetChildId() || split.Epoch != c.GetEpoch() || parent.Epoch != c.GetEpoch() {
 		return result(peerv1.MetaCode_META_CODE_CONFLICT)
 	}
-	child := &pb.Shard{
-		Id: split.ChildId, StartSlot: split.AtSlot, EndSlot: parent.EndSlot, Epoch: split.ChildEpoch,
-		LastIncarnation: parent.LastIncarnation, PreferredLeader: otherLeader(parent), ParentId: parent.Id, ParentEpoch: split.Epoch,
-	}
-	for _, r := range split.Replicas {
-		child.Replicas = append(child.Replicas, proto.CloneOf(r))
-		child.Founders = append(child.Founders, proto.CloneOf(r))
-	}
+	child := childOf(parent)
 	parent.EndSlot, parent.Split = split.AtSlot, nil
 	parent.Epoch++
 	s.Map.Shards = slices.Insert(s.Map.Shards, at+1, child)
@@ -88,4 +81,30 @@ func otherLeader(parent *pb.Shard) string {
 		}
 	}
 	return parent.PreferredLeader
+}
+
+// ShardsOf are the shards of a map, and those that are being split off, as the map will list them: nodes open their replicas
+// as soon as they are there. What m points to is not changed.
+func ShardsOf(m *pb.ClusterMap) []*pb.Shard {
+	shards := slices.Clip(m.GetShards())
+	for _, parent := range m.GetShards() {
+		if parent.Split != nil {
+			shards = append(shards, childOf(parent))
+		}
+	}
+	return shards
+}
+
+// childOf is the shard that a noted split makes.
+func childOf(parent *pb.Shard) *pb.Shard {
+	split := parent.Split
+	child := &pb.Shard{
+		Id: split.ChildId, StartSlot: split.AtSlot, EndSlot: parent.EndSlot, Epoch: split.ChildEpoch,
+		LastIncarnation: parent.LastIncarnation, PreferredLeader: otherLeader(parent), ParentId: parent.Id, ParentEpoch: split.Epoch,
+	}
+	for _, r := range split.Replicas {
+		child.Replicas = append(child.Replicas, proto.CloneOf(r))
+		child.Founders = append(child.Founders, proto.CloneOf(r))
+	}
+	return child
 }

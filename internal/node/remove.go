@@ -16,6 +16,7 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -94,7 +95,7 @@ func (r *replicas) inventory() (map[replicaKey]bool, error) {
 // not know is not: shards do not go, so this map is older than the split that the replica comes from.
 func superfluous(here map[replicaKey]bool, m *pb.ClusterMap, self api.NodeID) []replicaKey {
 	mine, known := make(map[replicaKey]bool), make(map[api.ShardID]bool)
-	for _, s := range shardsOf(m) {
+	for _, s := range meta.ShardsOf(m) {
 		known[api.ShardID(s.Id)] = true
 		if replica := replicaOf(s, self); replica != nil {
 			mine[replicaKey{api.ShardID(s.Id), replica.Incarnation}] = true
@@ -237,7 +238,7 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 // nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
 func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range shardsOf(m) {
+	for _, s := range meta.ShardsOf(m) {
 		if s.Id != uint64(id) {
 			continue
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
@@ -113,7 +114,7 @@ func (r *replicas) follow(ctx context.Context, m *pb.ClusterMap) (pending bool, 
 func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[replicaKey]bool) (pending bool, err error) {
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentOpens)
-	for _, description := range shardsOf(m) {
+	for _, description := range meta.ShardsOf(m) {
 		mine := replicaOf(description, r.self)
 		if mine == nil {
 			continue

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"slices"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -20,34 +19,6 @@ import (
 // parent's replica went past the split by a snapshot begins empty, and does not vote before it has got a snapshot. That
 // nothing of it is on the disk is no loss then, if the parent's replica is the one that was to make it: had
 // this disk been lost, that one would not be there either (N7).
-
-// shardsOf are the shards of a map, and the ones that are being split off.
-func shardsOf(m *pb.ClusterMap) []*pb.Shard {
-	shards := m.GetShards()
-	for _, parent := range m.GetShards() {
-		split := parent.Split
-		if split == nil {
-			continue
-		}
-		shards = append(slices.Clip(shards), &pb.Shard{
-			Id: split.ChildId, StartSlot: split.AtSlot, EndSlot: parent.EndSlot, Epoch: split.ChildEpoch,
-			Replicas: split.Replicas, Founders: split.Replicas, PreferredLeader: preferredOf(split, parent),
-			ParentId: parent.Id, ParentEpoch: split.Epoch,
-		})
-	}
-	return shards
-}
-
-// preferredOf is who should lead a child until the map says so: not the one that leads its parent.
-func preferredOf(split *pb.Split, parent *pb.Shard) string {
-	leader := string(preferredLeader(parent))
-	for _, r := range split.Replicas {
-		if r.NodeId != leader {
-			return r.NodeId
-		}
-	}
-	return leader
-}
 
 // birth says what there is of a replica that is not open.
 type birth int
