@@ -16,6 +16,7 @@ ALONE := /(hostile|differential)$$
 export CHAOS_SCALE ?= 100
 export CHAOS_PARALLEL ?= 3
 CHAOS_PARTS ?=
+LIFE_ROUNDS ?= 10
 
 .PHONY: help
 help: ## list these targets
@@ -92,6 +93,11 @@ fuzz: ## fuzz each target for FUZZTIME (20s)
 .PHONY: chaos
 chaos: ## every fault on every workload, kills, power cuts: over an hour, or CHAOS_SCALE percent of it; prints a page
 	.ci/chaos $(CHAOS_PARTS)
+
+.PHONY: life
+life: ## clusters grow, heal, shrink, drain and move for LIFE_ROUNDS (10) rounds under kills, on 3 and 64 shards; prints figures
+	cd tests && go test -count=1 -v -timeout 0 ./life -life.rounds $(LIFE_ROUNDS) -life.replace -life.moves 20 -life.drains 3 -life.dead
+	cd tests && go test -count=1 -v -timeout 0 -run UnderKills ./life -life.rounds $(LIFE_ROUNDS) -life.replace -life.shards 64
 
 .PHONY: ready-time
 ready-time: ## print how long three nodes take until they serve

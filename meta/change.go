@@ -16,7 +16,8 @@ const (
 	maxRemoved = 4096
 )
 
-// evaluateChange evaluates the commands of version 2, which move replicas and change nodes.
+// evaluateChange evaluates the commands of version 2, which move replicas and change nodes, and of version 3, which
+// split shards.
 func evaluateChange(s *peerv1.MetaState, c *peerv1.MetaCommand) *peerv1.MetaResult {
 	if s.Map.ClusterId == "" {
 		return result(peerv1.MetaCode_META_CODE_NOT_INITIALISED)
@@ -37,6 +38,10 @@ func evaluateChange(s *peerv1.MetaState, c *peerv1.MetaCommand) *peerv1.MetaResu
 		return evaluateReplica(s, op.DropReplica, drop)
 	case *peerv1.MetaCommand_PreferLeader:
 		return evaluatePreferLeader(s, op.PreferLeader)
+	case *peerv1.MetaCommand_PrepareSplit:
+		return evaluatePrepareSplit(s, op.PrepareSplit)
+	case *peerv1.MetaCommand_FinishSplit:
+		return evaluateFinishSplit(s, op.FinishSplit)
 	case *peerv1.MetaCommand_SetRebalance:
 		if s.Map.RebalancePaused != op.SetRebalance.GetPaused() {
 			s.Map.RebalancePaused, s.Map.Revision = op.SetRebalance.GetPaused(), before+1
@@ -143,7 +148,7 @@ func evaluateAddReplica(s *peerv1.MetaState, c *peerv1.MetaAddReplica) *peerv1.M
 	}
 	learning := slices.ContainsFunc(shard.Replicas, func(r *pb.Replica) bool { return r.Learner })
 	switch {
-	case n.State != pb.NodeState_NODE_STATE_ACTIVE, learning:
+	case n.State != pb.NodeState_NODE_STATE_ACTIVE, learning, shard.Split != nil:
 		return result(peerv1.MetaCode_META_CODE_CONFLICT)
 	case c.GetReplaces() != "" && replicaOn(shard, c.GetReplaces()) < 0:
 		return result(peerv1.MetaCode_META_CODE_CONFLICT)
@@ -199,7 +204,7 @@ func leave(shard *pb.Shard, at int) (peerv1.MetaCode, bool) {
 	switch {
 	case r.Leaving:
 		return peerv1.MetaCode_META_CODE_OK, false
-	case !r.Learner && staying == 0:
+	case !r.Learner && staying == 0, shard.Split != nil: // the child is to be where the shard is (M12)
 		return peerv1.MetaCode_META_CODE_CONFLICT, false
 	}
 	r.Leaving = true

@@ -20,6 +20,7 @@ import (
 	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/meta/pledge"
+	"github.com/lightning-db/lightning/meta/sealed"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -333,6 +334,27 @@ func TestAHintOfAnotherClusterIsDropped(t *testing.T) {
 	f.Close()
 	if err := <-waited; !errors.Is(err, api.ErrShuttingDown) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAMapIsOnTheDiskBeforeAnybodyActsByIt.
+func TestAMapIsOnTheDiskBeforeAnybodyActsByIt(t *testing.T) {
+	c := newCluster(t, "a")
+	n := c.start("a")
+	type kept struct{ told, kept uint64 }
+	seen := make(chan kept, 100)
+	n.follower.Subscribe(func(m *pb.ClusterMap) {
+		onDisk := &pb.ClusterMap{}
+		_, err := sealed.Read(vfs.OS(), n.dir, mapFile, sealed.Map, onDisk)
+		if err != nil {
+			t.Error(err)
+		}
+		seen <- kept{m.Revision, onDisk.Revision}
+	})
+	n.register()
+	c.awaitEqualMaps(hasShards)
+	if first := <-seen; first.kept < first.told {
+		t.Errorf("map %d was told, on the disk was %d", first.told, first.kept)
 	}
 }
 

@@ -14,13 +14,15 @@ import (
 )
 
 // commandVersion is the newest evaluation version that this node knows.
-const commandVersion = 2
+const commandVersion = 3
 
-// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it.
+// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it, 3 splits shards.
 func versionOf(c *peerv1.MetaCommand) uint32 {
 	switch c.GetOp().(type) {
 	case *peerv1.MetaCommand_Tick, *peerv1.MetaCommand_Init, *peerv1.MetaCommand_RegisterNode, *peerv1.MetaCommand_CreateShards:
 		return 1
+	case *peerv1.MetaCommand_PrepareSplit, *peerv1.MetaCommand_FinishSplit:
+		return 3
 	}
 	return 2
 }

@@ -16,9 +16,11 @@
 //     From then on the lead loop has nothing to do and ends.
 //  5. The master changes the map in halves of steps: a replica is added as a learner, settled when it votes, marked
 //     as leaving, and dropped when its group has let it go. Operators change the states of nodes.
-//  6. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
+//  6. A shard is split in two halves as well: the map notes the split, with the child's id and replicas, and publishes
+//     both arcs when the shard has applied it.
+//  7. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
 //     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
-//  7. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
+//  8. A Follower keeps the map in the file `map` for the next start, and publishes it to its subscribers.
 //
 // The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
 // applied again from the Raft log after a crash.
@@ -53,4 +55,6 @@
 //     begin the log of a group, never change.
 //   - M10: a replica that votes and is not leaving stays in every shard, and there is one learner at most.
 //   - M11: a command is proposed only when every node of the map knows its evaluation version.
+//   - M12: a split that the map has noted is carried out as it was noted, or not yet: until it is finished the replicas
+//     of its shard stay as they are, all of them vote, and there is no other split of the shard.
 package meta

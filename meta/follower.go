@@ -265,19 +265,19 @@ func (f *Follower) Subscribe(fn func(*pb.ClusterMap)) (cancel func()) {
 	}
 }
 
-// publishLoop hands each new map to the subscribers, then to the disk.
+// publishLoop hands each new map to the disk, then to the subscribers: what they open for it is known after a crash.
 func (f *Follower) publishLoop() {
 	saved := f.Map().GetRevision()
 	for {
 		v := f.view.Load()
-		if v.current != nil {
-			f.publish(v.current)
-		}
 		if v.current.GetRevision() > saved {
 			saved = v.current.GetRevision()
 			if err := sealed.Write(f.o.FS, f.o.Dir, mapFile, sealed.Map, v.current); err != nil {
 				f.o.Logger.Warn("meta: the map is not kept for the next start", "error", err)
 			}
+		}
+		if v.current != nil {
+			f.publish(v.current)
 		}
 		select {
 		case <-f.ctx.Done():

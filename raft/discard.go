@@ -35,6 +35,18 @@ func (h *Host) Discard(id GroupID, incarnation uint64) error {
 	return nil
 }
 
+// Ran reports whether a replica has run on this disk and was not discarded, whatever is left of it.
+func (h *Host) Ran(id GroupID, incarnation uint64) (bool, error) {
+	f, err := h.opts.FS.Open(h.opts.Dir + "/" + bornDir + "/" + bornName(id, incarnation))
+	if vfs.IsNotExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look whether a replica of group %s ran before: %w", id, err)
+	}
+	return true, f.Close()
+}
+
 // Discarded reports whether a replica was discarded: what is left of its state is rubbish.
 func (h *Host) Discarded(id GroupID, incarnation uint64) (bool, error) {
 	return h.opts.Storage.Dropped(id, incarnation)

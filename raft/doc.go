@@ -116,4 +116,6 @@
 //   - R19: a replica that holds nothing of its group does not vote, and is not elected. Only the founders of a group
 //     begin with its members; any other empty replica waits for a leader.
 //   - R20: a replica that was discarded never runs again: its log is forgotten durably before anything else of it is.
+//   - R21: a replica that is founded with a state had no log, keeps its vote, and has a term no lower than the state's before
+//     the state is there.
 package raft

@@ -123,14 +123,7 @@ func (g *Group) refuseForgotten() error {
 	if !isKeyNotFound(err) {
 		return err
 	}
-	f, err := g.host.opts.FS.Open(g.host.opts.Dir + "/" + bornDir + "/" + g.bornName())
-	if vfs.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("look whether the replica ran before: %w", err)
-	}
-	if err := f.Close(); err != nil {
+	if ran, err := g.host.Ran(g.id, g.replica.Incarnation); err != nil || !ran {
 		return err
 	}
 	return fmt.Errorf("the raft log was lost or replaced: it is empty, but replica %s ran on this disk before", g.replica)

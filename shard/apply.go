@@ -51,7 +51,7 @@ func (m *Machine) apply(r *run, e *raft.Entry) (*Applied, error) {
 	r.state.ceilingMillis = max(r.state.ceilingMillis, entry.CeilingMillis)
 	applied := &Applied{Answers: make([]Answer, entry.count)}
 	if r.state.follows(entry.Run, entry.Sequence) {
-		err = m.applyCommands(r, &entry, applied)
+		err = m.applyCommands(r, &entry, position, applied)
 	} else {
 		applied.refuse(0)
 	}
@@ -72,7 +72,7 @@ func (a *Applied) refuse(from int) {
 	}
 }
 
-func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) error {
+func (m *Machine) applyCommands(r *run, entry *entryReader, at engine.Position, applied *Applied) error {
 	r.carried = 0
 	r.keeper.Begin()
 	r.batch.Grow(entry.count+2, len(entry.rest.rest)+entry.count*rows.MaxOverheadBytes)
@@ -89,7 +89,12 @@ func (m *Machine) applyCommands(r *run, entry *entryReader, applied *Applied) er
 			applied.First = v
 		}
 		var err error
-		if applied.Answers[i], err = m.applyCommand(r, c, v, leading); err != nil {
+		if c.opcode == opSplit {
+			applied.Answers[i], err = m.applySplitAlone(r, c.split, entry, at)
+		} else {
+			applied.Answers[i], err = m.applyCommand(r, c, v, leading)
+		}
+		if err != nil {
 			return fmt.Errorf("command %d: %w", i, err)
 		}
 		if applied.Answers[i].Err == evaluate.ErrOverloaded {

@@ -34,6 +34,7 @@ const (
 	opTick      opcode = 2 // moves shard time and cleans up
 	opConfigure opcode = 3 // gives a fresh shard its arc
 	opStage     opcode = 4 // a Command that stages
+	opSplit     opcode = 5 // gives a part of the arc to a new shard
 )
 
 // evaluation is the version of a command's meaning, limits included. Any change of what apply
@@ -45,6 +46,7 @@ const (
 	evaluateTick      evaluation = 1
 	evaluateConfigure evaluation = 1
 	evaluateStage     evaluation = 1
+	evaluateSplit     evaluation = 1
 )
 
 // UnknownCommandError says that an entry holds a command that this build cannot evaluate. The
@@ -226,6 +228,7 @@ type decoded struct {
 	opcode    opcode
 	write     Command
 	configure configuration
+	split     *Split
 }
 
 // configuration is what a configure command sets.
@@ -258,6 +261,8 @@ func decodeCommandInto(data []byte, ops []api.Op) (decoded, error) {
 	case code == opTick && version == evaluateTick:
 	case code == opConfigure && version == evaluateConfigure:
 		d.configure = readConfigure(&r)
+	case code == opSplit && version == evaluateSplit:
+		d.split = readSplit(&r)
 	default:
 		err = &UnknownCommandError{Opcode: uint8(code), Evaluation: uint8(version)}
 	}

@@ -62,6 +62,15 @@
 //  4. Who is fenced fetches a checkpoint from another replica, has a majority confirm its digest, puts it
 //     in the place of its engine, and opens again, with the log, the term and the votes that it had.
 //
+// # The life of a split
+//
+//  1. The map notes which slots go to which new shard; its master has the leader split the group (Shard.Split).
+//  2. One entry does it, after which the parent refuses these slots and the epoch before. Each replica makes its
+//     replica of the child there: a checkpoint of itself, with the child's state row and membership at this entry's
+//     position, and then lets its node know, which opens it.
+//  3. The child elects a leader, and the map lists it.
+//  4. Ticks of both delete the rows of slots that are the other's (see foreign.go).
+//
 // # Goroutines
 //
 //   - proposer.loop: started by Open, stopped by Close; proposes. Answers come from a goroutine of
@@ -97,4 +106,10 @@
 //   - S10: a replica whose digest differs from that of more than half of the voters is fenced once
 //     the leader finds out, and one that is fenced does not serve, vote or lead until it was
 //     rebuilt. Apply fences nobody.
+//   - S11: a split is one entry: before it every slot is the parent's, after it each is in exactly one of the two, which
+//     both have all that the parent held of it.
+//   - S12: when a replica holds durably that it was split, its replica of the child is there durably, if it was to make
+//     one; and it makes none that was here before or is discarded.
+//   - S13: a child uses no time that its parent may have used.
+//   - S14: rows of slots that are not the shard's are never read, and ticks delete them as if commands did.
 package shard

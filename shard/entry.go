@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
 )
@@ -119,11 +120,14 @@ type entryReader struct {
 // next is the next command; there are count of them. It aliases the entry.
 func (r *entryReader) next() []byte { return r.rest.take(int(r.rest.uint32())) }
 
-// maintains reports whether an entry begins with maintenance.
+// maintenance are the commands for which what a run holds goes to the engine first.
+var maintenance = []opcode{opTick, opConfigure, opSplit}
+
+// maintains reports whether an entry begins with what reads the engine alone.
 func (r *entryReader) maintains() bool {
 	rest := r.rest
 	first := rest.take(int(rest.uint32()))
-	return r.count > 0 && len(first) > 0 && (opcode(first[0]) == opTick || opcode(first[0]) == opConfigure)
+	return r.count > 0 && len(first) > 0 && slices.Contains(maintenance, opcode(first[0]))
 }
 
 // openEntry checks an entry, down to the lengths of its commands but not into them.

@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard/parts"
 )
@@ -70,6 +71,10 @@ func everyForm() *window {
 	}}
 }
 
+func exampleSplit() *Split {
+	return &Split{Child: 9, At: 8192, Epoch: 3, ChildEpoch: 1, Replicas: []raft.ReplicaID{{Node: "a", Incarnation: 1}, {Node: "b", Incarnation: 2}}}
+}
+
 func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 	minimal := Command{Epoch: 1, Batch: api.Batch{Ops: []api.Op{{Kind: api.OpPut, Key: []byte("k"), Value: []byte{}}}}}
 	checkGolden(t, "command-write", EncodeCommand(fullCommand()))
@@ -77,6 +82,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 	checkGolden(t, "command-write-independent", EncodeCommand(everyOperation()))
 	checkGolden(t, "command-tick", encodeTick())
 	checkGolden(t, "command-configure", encodeConfigure(configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}))
+	checkGolden(t, "command-split", encodeSplit(exampleSplit()))
 	checkGolden(t, "entry", EncodeEntry(Entry{
 		Time: api.VersionAt(1_790_000_000_123) + 4, CeilingMillis: 1_790_000_000_623, Run: 0x0102030405060708, Sequence: 9,
 		Commands: [][]byte{encodeTick(), EncodeCommand(minimal)},
@@ -92,6 +98,7 @@ func TestEncodingsAreWhatEarlierBuildsWrote(t *testing.T) {
 		lastWrite: api.VersionAt(1_790_000_000_123), latestExpiryMillis: 1_790_000_009_000,
 		sessions: 2, sweptMillis: 1_790_000_000_001, sweepFrom: api.SessionID{CreatedMillis: 1, Random: 2},
 		run: 77, next: 300, digest: 0x1122334455667788, parts: parts.Counts{Stagings: 1, StagedBytes: 300, Values: 4, Due: 2},
+		splitOff: 9, foreign: foreign{from: "\x01\x00\x7f", sweptMillis: 1_790_000_000_001},
 	}).append(nil))
 	checkGolden(t, "command-stage", EncodeCommand(Command{Request: requestID(3), DeadlineMillis: 1_790_000_000_123, Epoch: 1, Stage: &Stage{
 		Key: []byte("k"), Number: 2, Part: []byte("part"),
@@ -135,8 +142,11 @@ func TestDecodersReadWhatEarlierBuildsWrote(t *testing.T) {
 	if want := (configuration{shard: 3, start: 5461, end: 10922, epoch: 1, retentionMillis: 10_000}); err != nil || d.configure != want {
 		t.Errorf("configure: %+v, %v", d, err)
 	}
+	if d, err = decodeCommand(readGolden(t, "command-split")); err != nil || !reflect.DeepEqual(d.split, exampleSplit()) {
+		t.Errorf("split: %+v, %v", d, err)
+	}
 	s, err := decodeState(readGolden(t, "row-state"))
-	if err != nil || !s.configured || s.shard != 3 || s.arc != (router.Arc{Start: 5461, End: 10922}) || s.sessions != 2 || s.sweepFrom.Random != 2 {
+	if err != nil || !s.configured || s.shard != 3 || s.arc != (router.Arc{Start: 5461, End: 10922}) || s.sessions != 2 || s.sweepFrom.Random != 2 || s.splitOff != 9 || len(s.foreign.from) != 3 {
 		t.Errorf("state: %+v, %v", s, err)
 	}
 	var w window

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard/directory"
 )
@@ -20,7 +21,16 @@ type Machine struct {
 	id      api.ShardID
 	store   *directory.Store
 	logger  *slog.Logger
+	fs      vfs.FS
+	dir     string
 	digests digests
+
+	// What a split needs; set by Open before anything is applied. Without splitter no child is made here.
+	replica  raft.ReplicaID
+	splitter Splitter
+	found    func(raft.GroupID, uint64, raft.State, func() error) (bool, error)
+	// split are the children of the splits that the run holds. Owned by whoever calls Apply.
+	split []api.ShardID
 
 	// run is what Apply works with, kept for its memory; nil after a failure or an installation.
 	// Owned by whoever calls Apply and Install.
@@ -36,7 +46,7 @@ var _ raft.StateMachine = (*Machine)(nil)
 func openMachine(o Options) (*Machine, error) {
 	settings := o.Engine
 	settings.FS, settings.Logger, settings.OnFailure, settings.RetainVersions = o.FS, o.Logger, o.OnFailure, true
-	m := &Machine{id: o.ID, logger: o.Logger}
+	m := &Machine{id: o.ID, logger: o.Logger, fs: o.FS, dir: o.Dir}
 	var loaded state
 	s, err := directory.Open(o.FS, o.Dir, settings, o.Logger, func(db *engine.DB, members *directory.Members) (err error) {
 		loaded, err = m.load(db, members)
@@ -142,6 +152,12 @@ func (m *Machine) commit(r *run) error {
 	m.applied.Store(&s)
 	m.digests.add(r.digests)
 	r.digests = r.digests[:0]
+	for _, child := range m.split {
+		if m.splitter != nil {
+			m.splitter.OnSplit(child)
+		}
+	}
+	m.split = m.split[:0]
 	return nil
 }
 

@@ -44,6 +44,8 @@ type Options struct {
 	// Stopwatch measures how old a proof of freshness is. It need not agree with other clocks.
 	// Default: the machine's clock, whose readings are monotonic.
 	Stopwatch clock.Clock
+	// Splitter makes room for the other half when the shard is split. Default: this replica makes no child.
+	Splitter Splitter
 	// Peers reaches the other replicas, to compare what they hold. Default: nobody is asked.
 	Peers Peers
 	// UpkeepInterval is how often a leader looks whether expired or overwritten data, or idle

@@ -188,7 +188,7 @@ func (m *Machine) replace(dir string, sum uint64) error {
 	return nil
 }
 
-// removeRests removes what a crash left of checkpoints that were sent or received.
+// removeRests removes what a crash left of checkpoints that were sent or received, and of a child.
 func removeRests(fs vfs.FS, dir string) error {
-	return errors.Join(fs.RemoveAll(dir+"/"+copyName), fs.RemoveAll(dir+"/"+receivedName))
+	return errors.Join(fs.RemoveAll(dir+"/"+copyName), fs.RemoveAll(dir+"/"+receivedName), fs.RemoveAll(dir+"/"+childName))
 }

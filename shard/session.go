@@ -217,11 +217,14 @@ func (r *run) forget(id api.SessionID) {
 }
 
 // sweep cleans up, a bounded amount at a time: parts of values, then idle sessions, going round through
-// all of them. It must run on an empty overlay: it reads the engine alone.
+// all of them; or rows of other shards. It must run on an empty overlay: it reads the engine alone.
 func (r *run) sweep(v api.Version) error {
 	nowMillis := v.Millis()
+	if r.state.wantsForeignTick(nowMillis) && r.state.foreign.sweptMillis <= r.state.sweptMillis {
+		return r.sweepForeign(v) // they take turns
+	}
 	if r.state.sessions+r.state.parts.Stagings+r.state.parts.Due == 0 || nowMillis < r.state.sweptMillis+sweepEveryMillis {
-		return nil
+		return r.sweepForeign(v)
 	}
 	r.state.sweptMillis = nowMillis
 	_, end := allSessions()

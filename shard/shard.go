@@ -37,6 +37,8 @@ type Shard struct {
 	// compared is the newest digest that all voters were asked for. Owned by upkeepLoop.
 	compared digestAt
 	copying  sync.Mutex // held while a checkpoint is sent
+	// hurry, of capacity 1, wakes upkeepLoop when there may be more to do than it looks for by itself.
+	hurry chan struct{}
 
 	ctx     context.Context // ends when the shard is closed
 	cancel  context.CancelFunc
@@ -61,7 +63,8 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 		return nil, err
 	}
 	steady := &steadyClock{wall: o.Clock, stopwatch: o.Stopwatch}
-	s := &Shard{options: o, steady: steady, reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: steady}}}
+	m.replica, m.splitter, m.found = raft.ReplicaID{Node: host.Node(), Incarnation: o.Incarnation}, o.Splitter, host.Found
+	s := &Shard{options: o, steady: steady, hurry: make(chan struct{}, 1), reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: steady}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.proposer = newProposer((*groupLog)(s), s.clock, o.Stopwatch)
 	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
@@ -137,6 +140,7 @@ func (s *Shard) firstEntry() []byte {
 // onLeader runs when the first entry of a term is applied here.
 func (s *Shard) onLeader(term api.Term) {
 	s.options.Logger.Info("leading", "term", uint64(term))
+	s.wakeUpkeep()
 }
 
 // Apply writes a batch through the group and returns what it came to; one that only reads is
@@ -232,14 +236,29 @@ func (s *Shard) upkeepLoop() {
 	defer s.loops.Done()
 	ticker := time.NewTicker(s.options.UpkeepInterval)
 	defer ticker.Stop()
+	var soon <-chan time.Time // while there may be rows of other shards
 	for {
 		select {
 		case <-s.ctx.Done():
 			return
+		case <-s.hurry:
+			s.maybeTick()
+		case <-soon:
+			s.maybeTick()
 		case <-ticker.C:
 			s.maybeTick()
 			s.maybeCompare()
 		}
+		if soon = nil; s.machine.state().foreign.from != "" && s.group.IsReadyLeader() {
+			soon = time.After(foreignInterval)
+		}
+	}
+}
+
+func (s *Shard) wakeUpkeep() {
+	select {
+	case s.hurry <- struct{}{}:
+	default: // it is told already
 	}
 }
 

@@ -51,17 +51,22 @@ type state struct {
 	// parts is what there is of values in parts.
 	parts parts.Counts
 
+	// splitOff is the shard that was split off last, 0 for none.
+	splitOff api.ShardID
+	// foreign is how far ticks have looked for rows of slots that went to another shard.
+	foreign foreign
+
 	// position is where the engine stood with this state. It is not a part of the row.
 	position engine.Position
 }
 
-const stateFormat = 3
+const stateFormat = 4
 
 // append encodes the state row:
 //
-//	format u8 = 3 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
+//	format u8 = 4 | configured u8 | shard | arc | epoch | retention | last | term | ceiling | earlier
 //	ceiling | last write | latest expiry | sessions | swept | sweep from, its creation | run | next
-//	| stagings | staged bytes | values in parts | due, each uvarint | sweep from, its random half, u64 | digest u64
+//	| stagings | staged bytes | values in parts | due | split off | foreign swept, each uvarint | foreign from, its length and bytes | sweep from, its random half, u64 | digest u64
 func (s *state) append(dst []byte) []byte {
 	dst = append(dst, stateFormat)
 	dst = appendFlag(dst, s.configured)
@@ -70,9 +75,11 @@ func (s *state) append(dst []byte) []byte {
 		uint64(s.last), uint64(s.term), s.ceilingMillis, s.earlierCeilingMillis,
 		uint64(s.lastWrite), s.latestExpiryMillis, s.sessions, s.sweptMillis, s.sweepFrom.CreatedMillis,
 		s.run, s.next, s.parts.Stagings, s.parts.StagedBytes, s.parts.Values, s.parts.Due,
+		uint64(s.splitOff), s.foreign.sweptMillis,
 	} {
 		dst = binary.AppendUvarint(dst, v)
 	}
+	dst = appendBytes(dst, []byte(s.foreign.from))
 	dst = binary.BigEndian.AppendUint64(dst, s.sweepFrom.Random)
 	return binary.BigEndian.AppendUint64(dst, s.digest)
 }
@@ -101,6 +108,8 @@ func decodeState(row []byte) (state, error) {
 	s.sweepFrom.CreatedMillis = r.uvarint()
 	s.run, s.next = r.uvarint(), r.uvarint()
 	s.parts = parts.Counts{Stagings: r.uvarint(), StagedBytes: r.uvarint(), Values: r.uvarint(), Due: r.uvarint()}
+	s.splitOff, s.foreign.sweptMillis = api.ShardID(r.uvarint()), r.uvarint()
+	s.foreign.from = string(r.bytes())
 	s.sweepFrom.Random = r.uint64()
 	s.digest = r.uint64()
 	if err := r.done(); err != nil {
@@ -157,10 +166,12 @@ func (s *state) wantsTime() bool {
 }
 
 // wantsTick reports whether an idle shard's leader should tick: once an interval, while data
-// waits for time to move or there are sessions or parts of values to look through.
+// waits for time to move or there are sessions, parts of values or rows of
+// other shards to look through.
 func (s *state) wantsTick(wallMillis, intervalMillis uint64) bool {
 	return s.wantsTime() && s.last.Millis()+intervalMillis <= wallMillis ||
-		s.sessions+s.parts.Stagings+s.parts.Due > 0 && s.sweptMillis+intervalMillis <= wallMillis
+		s.sessions+s.parts.Stagings+s.parts.Due > 0 && s.sweptMillis+intervalMillis <= wallMillis ||
+		s.wantsForeignTick(wallMillis)
 }
 
 // rowVersion is the version of the state row and of every other row that is not a user's.

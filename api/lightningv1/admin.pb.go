@@ -23,6 +23,189 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SplitShardRequest names a shard and where it is split.
+type SplitShardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// The first slot of the new shard.
+	AtSlot        uint32 `protobuf:"varint,2,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitShardRequest) Reset() {
+	*x = SplitShardRequest{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitShardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitShardRequest) ProtoMessage() {}
+
+func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
+func (*SplitShardRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *SplitShardRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *SplitShardRequest) GetAtSlot() uint32 {
+	if x != nil {
+		return x.AtSlot
+	}
+	return 0
+}
+
+// SplitShardResponse says that the split has begun, or is done. It is not taken back.
+type SplitShardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The map's revision.
+	Revision uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// The new shard.
+	ChildId uint64 `protobuf:"varint,2,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	// The first slot of the new shard.
+	AtSlot        uint32 `protobuf:"varint,3,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitShardResponse) Reset() {
+	*x = SplitShardResponse{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitShardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitShardResponse) ProtoMessage() {}
+
+func (x *SplitShardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitShardResponse.ProtoReflect.Descriptor instead.
+func (*SplitShardResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SplitShardResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *SplitShardResponse) GetChildId() uint64 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
+func (x *SplitShardResponse) GetAtSlot() uint32 {
+	if x != nil {
+		return x.AtSlot
+	}
+	return 0
+}
+
+// Splitting is a shard that is being split.
+type Splitting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// The shard that is being made.
+	ChildId uint64 `protobuf:"varint,2,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	// Its first slot.
+	AtSlot        uint32 `protobuf:"varint,3,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Splitting) Reset() {
+	*x = Splitting{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Splitting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Splitting) ProtoMessage() {}
+
+func (x *Splitting) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Splitting.ProtoReflect.Descriptor instead.
+func (*Splitting) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Splitting) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *Splitting) GetChildId() uint64 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
+func (x *Splitting) GetAtSlot() uint32 {
+	if x != nil {
+		return x.AtSlot
+	}
+	return 0
+}
+
 // SetNodeStateRequest says what is wanted of a node.
 type SetNodeStateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -36,7 +219,7 @@ type SetNodeStateRequest struct {
 
 func (x *SetNodeStateRequest) Reset() {
 	*x = SetNodeStateRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +231,7 @@ func (x *SetNodeStateRequest) String() string {
 func (*SetNodeStateRequest) ProtoMessage() {}
 
 func (x *SetNodeStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +244,7 @@ func (x *SetNodeStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodeStateRequest.ProtoReflect.Descriptor instead.
 func (*SetNodeStateRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{0}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SetNodeStateRequest) GetNode() string {
@@ -89,7 +272,7 @@ type SetNodeStateResponse struct {
 
 func (x *SetNodeStateResponse) Reset() {
 	*x = SetNodeStateResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -101,7 +284,7 @@ func (x *SetNodeStateResponse) String() string {
 func (*SetNodeStateResponse) ProtoMessage() {}
 
 func (x *SetNodeStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -114,7 +297,7 @@ func (x *SetNodeStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodeStateResponse.ProtoReflect.Descriptor instead.
 func (*SetNodeStateResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{1}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SetNodeStateResponse) GetRevision() uint64 {
@@ -139,7 +322,7 @@ type MoveReplicaRequest struct {
 
 func (x *MoveReplicaRequest) Reset() {
 	*x = MoveReplicaRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -151,7 +334,7 @@ func (x *MoveReplicaRequest) String() string {
 func (*MoveReplicaRequest) ProtoMessage() {}
 
 func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -164,7 +347,7 @@ func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
 func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{2}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MoveReplicaRequest) GetShardId() uint64 {
@@ -199,7 +382,7 @@ type MoveReplicaResponse struct {
 
 func (x *MoveReplicaResponse) Reset() {
 	*x = MoveReplicaResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -211,7 +394,7 @@ func (x *MoveReplicaResponse) String() string {
 func (*MoveReplicaResponse) ProtoMessage() {}
 
 func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -224,7 +407,7 @@ func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
 func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{3}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MoveReplicaResponse) GetRevision() uint64 {
@@ -247,7 +430,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -259,7 +442,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -272,7 +455,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{4}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *TransferLeaderRequest) GetShardId() uint64 {
@@ -298,7 +481,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +493,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +506,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{5}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 // SetRebalanceRequest stops or resumes.
@@ -337,7 +520,7 @@ type SetRebalanceRequest struct {
 
 func (x *SetRebalanceRequest) Reset() {
 	*x = SetRebalanceRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -349,7 +532,7 @@ func (x *SetRebalanceRequest) String() string {
 func (*SetRebalanceRequest) ProtoMessage() {}
 
 func (x *SetRebalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -362,7 +545,7 @@ func (x *SetRebalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRebalanceRequest.ProtoReflect.Descriptor instead.
 func (*SetRebalanceRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{6}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SetRebalanceRequest) GetPaused() bool {
@@ -383,7 +566,7 @@ type SetRebalanceResponse struct {
 
 func (x *SetRebalanceResponse) Reset() {
 	*x = SetRebalanceResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -395,7 +578,7 @@ func (x *SetRebalanceResponse) String() string {
 func (*SetRebalanceResponse) ProtoMessage() {}
 
 func (x *SetRebalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -408,7 +591,7 @@ func (x *SetRebalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRebalanceResponse.ProtoReflect.Descriptor instead.
 func (*SetRebalanceResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{7}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SetRebalanceResponse) GetRevision() uint64 {
@@ -427,7 +610,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +622,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +635,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 // NodeSummary is a node as the master sees it.
@@ -482,7 +665,7 @@ type NodeSummary struct {
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +677,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +690,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodeSummary) GetNodeId() string {
@@ -592,7 +775,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +787,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +800,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Moving) GetShardId() uint64 {
@@ -675,14 +858,16 @@ type ClusterStatusResponse struct {
 	// What keeps the cluster from being as it should be, one sentence each.
 	Blocked []string `protobuf:"bytes,8,rep,name=blocked,proto3" json:"blocked,omitempty"`
 	// The steps that the master takes next, one sentence each.
-	Planned       []string `protobuf:"bytes,9,rep,name=planned,proto3" json:"planned,omitempty"`
+	Planned []string `protobuf:"bytes,9,rep,name=planned,proto3" json:"planned,omitempty"`
+	// The shards that are being split.
+	Splitting     []*Splitting `protobuf:"bytes,30,rep,name=splitting,proto3" json:"splitting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +879,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +892,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ClusterStatusResponse) GetMasterId() string {
@@ -773,11 +958,29 @@ func (x *ClusterStatusResponse) GetPlanned() []string {
 	return nil
 }
 
+func (x *ClusterStatusResponse) GetSplitting() []*Splitting {
+	if x != nil {
+		return x.Splitting
+	}
+	return nil
+}
+
 var File_api_lightningv1_admin_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bapi/lightningv1/admin.proto\x12\flightning.v1\x1a\x1dapi/lightningv1/cluster.proto\"X\n" +
+	"\x1bapi/lightningv1/admin.proto\x12\flightning.v1\x1a\x1dapi/lightningv1/cluster.proto\"G\n" +
+	"\x11SplitShardRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x17\n" +
+	"\aat_slot\x18\x02 \x01(\rR\x06atSlot\"d\n" +
+	"\x12SplitShardResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\x12\x19\n" +
+	"\bchild_id\x18\x02 \x01(\x04R\achildId\x12\x17\n" +
+	"\aat_slot\x18\x03 \x01(\rR\x06atSlot\"Z\n" +
+	"\tSplitting\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x19\n" +
+	"\bchild_id\x18\x02 \x01(\x04R\achildId\x12\x17\n" +
+	"\aat_slot\x18\x03 \x01(\rR\x06atSlot\"X\n" +
 	"\x13SetNodeStateRequest\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\"2\n" +
@@ -814,7 +1017,7 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x14\n" +
 	"\x05phase\x18\x03 \x01(\tR\x05phase\x12\x12\n" +
 	"\x04have\x18\x04 \x01(\x04R\x04have\x12\x12\n" +
-	"\x04want\x18\x05 \x01(\x04R\x04want\"\xd1\x02\n" +
+	"\x04want\x18\x05 \x01(\x04R\x04want\"\x88\x03\n" +
 	"\x15ClusterStatusResponse\x12\x1b\n" +
 	"\tmaster_id\x18\x01 \x01(\tR\bmasterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12)\n" +
@@ -824,13 +1027,16 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x06silent\x18\x06 \x03(\x04R\x06silent\x12,\n" +
 	"\x06moving\x18\a \x03(\v2\x14.lightning.v1.MovingR\x06moving\x12\x18\n" +
 	"\ablocked\x18\b \x03(\tR\ablocked\x12\x18\n" +
-	"\aplanned\x18\t \x03(\tR\aplanned2\xc0\x03\n" +
+	"\aplanned\x18\t \x03(\tR\aplanned\x125\n" +
+	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\x91\x04\n" +
 	"\x05Admin\x12U\n" +
 	"\fSetNodeState\x12!.lightning.v1.SetNodeStateRequest\x1a\".lightning.v1.SetNodeStateResponse\x12R\n" +
 	"\vMoveReplica\x12 .lightning.v1.MoveReplicaRequest\x1a!.lightning.v1.MoveReplicaResponse\x12[\n" +
 	"\x0eTransferLeader\x12#.lightning.v1.TransferLeaderRequest\x1a$.lightning.v1.TransferLeaderResponse\x12U\n" +
 	"\fSetRebalance\x12!.lightning.v1.SetRebalanceRequest\x1a\".lightning.v1.SetRebalanceResponse\x12X\n" +
-	"\rClusterStatus\x12\".lightning.v1.ClusterStatusRequest\x1a#.lightning.v1.ClusterStatusResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
+	"\rClusterStatus\x12\".lightning.v1.ClusterStatusRequest\x1a#.lightning.v1.ClusterStatusResponse\x12O\n" +
+	"\n" +
+	"SplitShard\x12\x1f.lightning.v1.SplitShardRequest\x1a .lightning.v1.SplitShardResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
 	file_api_lightningv1_admin_proto_rawDescOnce sync.Once
@@ -844,42 +1050,48 @@ func file_api_lightningv1_admin_proto_rawDescGZIP() []byte {
 	return file_api_lightningv1_admin_proto_rawDescData
 }
 
-var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_api_lightningv1_admin_proto_goTypes = []any{
-	(*SetNodeStateRequest)(nil),    // 0: lightning.v1.SetNodeStateRequest
-	(*SetNodeStateResponse)(nil),   // 1: lightning.v1.SetNodeStateResponse
-	(*MoveReplicaRequest)(nil),     // 2: lightning.v1.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),    // 3: lightning.v1.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),  // 4: lightning.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil), // 5: lightning.v1.TransferLeaderResponse
-	(*SetRebalanceRequest)(nil),    // 6: lightning.v1.SetRebalanceRequest
-	(*SetRebalanceResponse)(nil),   // 7: lightning.v1.SetRebalanceResponse
-	(*ClusterStatusRequest)(nil),   // 8: lightning.v1.ClusterStatusRequest
-	(*NodeSummary)(nil),            // 9: lightning.v1.NodeSummary
-	(*Moving)(nil),                 // 10: lightning.v1.Moving
-	(*ClusterStatusResponse)(nil),  // 11: lightning.v1.ClusterStatusResponse
-	(NodeState)(0),                 // 12: lightning.v1.NodeState
+	(*SplitShardRequest)(nil),      // 0: lightning.v1.SplitShardRequest
+	(*SplitShardResponse)(nil),     // 1: lightning.v1.SplitShardResponse
+	(*Splitting)(nil),              // 2: lightning.v1.Splitting
+	(*SetNodeStateRequest)(nil),    // 3: lightning.v1.SetNodeStateRequest
+	(*SetNodeStateResponse)(nil),   // 4: lightning.v1.SetNodeStateResponse
+	(*MoveReplicaRequest)(nil),     // 5: lightning.v1.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),    // 6: lightning.v1.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),  // 7: lightning.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil), // 8: lightning.v1.TransferLeaderResponse
+	(*SetRebalanceRequest)(nil),    // 9: lightning.v1.SetRebalanceRequest
+	(*SetRebalanceResponse)(nil),   // 10: lightning.v1.SetRebalanceResponse
+	(*ClusterStatusRequest)(nil),   // 11: lightning.v1.ClusterStatusRequest
+	(*NodeSummary)(nil),            // 12: lightning.v1.NodeSummary
+	(*Moving)(nil),                 // 13: lightning.v1.Moving
+	(*ClusterStatusResponse)(nil),  // 14: lightning.v1.ClusterStatusResponse
+	(NodeState)(0),                 // 15: lightning.v1.NodeState
 }
 var file_api_lightningv1_admin_proto_depIdxs = []int32{
-	12, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
-	12, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
-	9,  // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
-	10, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
-	0,  // 4: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
-	2,  // 5: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
-	4,  // 6: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
-	6,  // 7: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
-	8,  // 8: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
-	1,  // 9: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
-	3,  // 10: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
-	5,  // 11: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
-	7,  // 12: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
-	11, // 13: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	15, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
+	15, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
+	12, // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
+	13, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
+	2,  // 4: lightning.v1.ClusterStatusResponse.splitting:type_name -> lightning.v1.Splitting
+	3,  // 5: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
+	5,  // 6: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
+	7,  // 7: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
+	9,  // 8: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
+	11, // 9: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
+	0,  // 10: lightning.v1.Admin.SplitShard:input_type -> lightning.v1.SplitShardRequest
+	4,  // 11: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
+	6,  // 12: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
+	8,  // 13: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
+	10, // 14: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
+	14, // 15: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
+	1,  // 16: lightning.v1.Admin.SplitShard:output_type -> lightning.v1.SplitShardResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_admin_proto_init() }
@@ -894,7 +1106,7 @@ func file_api_lightningv1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_admin_proto_rawDesc), len(file_api_lightningv1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	Admin_TransferLeader_FullMethodName = "/lightning.v1.Admin/TransferLeader"
 	Admin_SetRebalance_FullMethodName   = "/lightning.v1.Admin/SetRebalance"
 	Admin_ClusterStatus_FullMethodName  = "/lightning.v1.Admin/ClusterStatus"
+	Admin_SplitShard_FullMethodName     = "/lightning.v1.Admin/SplitShard"
 )
 
 // AdminClient is the client API for Admin service.
@@ -44,6 +45,8 @@ type AdminClient interface {
 	SetRebalance(ctx context.Context, in *SetRebalanceRequest, opts ...grpc.CallOption) (*SetRebalanceResponse, error)
 	// ClusterStatus is what the master sees and does.
 	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
+	// SplitShard begins to split a shard in two.
+	SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*SplitShardResponse, error)
 }
 
 type adminClient struct {
@@ -104,6 +107,16 @@ func (c *adminClient) ClusterStatus(ctx context.Context, in *ClusterStatusReques
 	return out, nil
 }
 
+func (c *adminClient) SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*SplitShardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SplitShardResponse)
+	err := c.cc.Invoke(ctx, Admin_SplitShard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -120,6 +133,8 @@ type AdminServer interface {
 	SetRebalance(context.Context, *SetRebalanceRequest) (*SetRebalanceResponse, error)
 	// ClusterStatus is what the master sees and does.
 	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
+	// SplitShard begins to split a shard in two.
+	SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -144,6 +159,9 @@ func (UnimplementedAdminServer) SetRebalance(context.Context, *SetRebalanceReque
 }
 func (UnimplementedAdminServer) ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClusterStatus not implemented")
+}
+func (UnimplementedAdminServer) SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SplitShard not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -256,6 +274,24 @@ func _Admin_ClusterStatus_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_SplitShard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SplitShardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).SplitShard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_SplitShard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).SplitShard(ctx, req.(*SplitShardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -282,6 +318,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ClusterStatus",
 			Handler:    _Admin_ClusterStatus_Handler,
+		},
+		{
+			MethodName: "SplitShard",
+			Handler:    _Admin_SplitShard_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

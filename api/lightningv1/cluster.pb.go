@@ -326,8 +326,14 @@ type Shard struct {
 	Founders []*Replica `protobuf:"bytes,7,rep,name=founders,proto3" json:"founders,omitempty"`
 	// The node that should lead, empty for any.
 	PreferredLeader string `protobuf:"bytes,8,opt,name=preferred_leader,json=preferredLeader,proto3" json:"preferred_leader,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The split that is under way, unset for none. It is carried out, never taken back.
+	Split *Split `protobuf:"bytes,30,opt,name=split,proto3" json:"split,omitempty"`
+	// The shard that this one was split from, 0 for one that was born with the cluster.
+	ParentId uint64 `protobuf:"varint,31,opt,name=parent_id,json=parentId,proto3" json:"parent_id,omitempty"`
+	// The epoch of that shard before the split.
+	ParentEpoch   uint64 `protobuf:"varint,32,opt,name=parent_epoch,json=parentEpoch,proto3" json:"parent_epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Shard) Reset() {
@@ -416,6 +422,109 @@ func (x *Shard) GetPreferredLeader() string {
 	return ""
 }
 
+func (x *Shard) GetSplit() *Split {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
+func (x *Shard) GetParentId() uint64 {
+	if x != nil {
+		return x.ParentId
+	}
+	return 0
+}
+
+func (x *Shard) GetParentEpoch() uint64 {
+	if x != nil {
+		return x.ParentEpoch
+	}
+	return 0
+}
+
+// Split is what a shard is being split into: the slots from at_slot on become the child's.
+type Split struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard that is being made. It is in the map when the split is done.
+	ChildId uint64 `protobuf:"varint,1,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	// The first slot of the child.
+	AtSlot uint32 `protobuf:"varint,2,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
+	// The epoch of the shard before the split. After it the shard has the next one.
+	Epoch uint64 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The epoch that the child begins with.
+	ChildEpoch uint64 `protobuf:"varint,4,opt,name=child_epoch,json=childEpoch,proto3" json:"child_epoch,omitempty"`
+	// The replicas that the child begins with: those of the shard, with the same incarnations.
+	Replicas      []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Split) Reset() {
+	*x = Split{}
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Split) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Split) ProtoMessage() {}
+
+func (x *Split) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Split.ProtoReflect.Descriptor instead.
+func (*Split) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Split) GetChildId() uint64 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
+func (x *Split) GetAtSlot() uint32 {
+	if x != nil {
+		return x.AtSlot
+	}
+	return 0
+}
+
+func (x *Split) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *Split) GetChildEpoch() uint64 {
+	if x != nil {
+		return x.ChildEpoch
+	}
+	return 0
+}
+
+func (x *Split) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
 // ClusterMap is who is there and which shard owns which slots.
 type ClusterMap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -439,7 +548,7 @@ type ClusterMap struct {
 
 func (x *ClusterMap) Reset() {
 	*x = ClusterMap{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[3]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +560,7 @@ func (x *ClusterMap) String() string {
 func (*ClusterMap) ProtoMessage() {}
 
 func (x *ClusterMap) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[3]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +573,7 @@ func (x *ClusterMap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterMap.ProtoReflect.Descriptor instead.
 func (*ClusterMap) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{3}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ClusterMap) GetClusterId() string {
@@ -529,7 +638,7 @@ type ShardLeader struct {
 
 func (x *ShardLeader) Reset() {
 	*x = ShardLeader{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[4]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -541,7 +650,7 @@ func (x *ShardLeader) String() string {
 func (*ShardLeader) ProtoMessage() {}
 
 func (x *ShardLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[4]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -554,7 +663,7 @@ func (x *ShardLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardLeader.ProtoReflect.Descriptor instead.
 func (*ShardLeader) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{4}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ShardLeader) GetShardId() uint64 {
@@ -582,7 +691,7 @@ type GetMapRequest struct {
 
 func (x *GetMapRequest) Reset() {
 	*x = GetMapRequest{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[5]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +703,7 @@ func (x *GetMapRequest) String() string {
 func (*GetMapRequest) ProtoMessage() {}
 
 func (x *GetMapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[5]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +716,7 @@ func (x *GetMapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMapRequest.ProtoReflect.Descriptor instead.
 func (*GetMapRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{5}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetMapRequest) GetAfterRevision() uint64 {
@@ -632,7 +741,7 @@ type GetMapResponse struct {
 
 func (x *GetMapResponse) Reset() {
 	*x = GetMapResponse{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[6]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -644,7 +753,7 @@ func (x *GetMapResponse) String() string {
 func (*GetMapResponse) ProtoMessage() {}
 
 func (x *GetMapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[6]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -657,7 +766,7 @@ func (x *GetMapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetMapResponse.ProtoReflect.Descriptor instead.
 func (*GetMapResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{6}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetMapResponse) GetMap() *ClusterMap {
@@ -690,7 +799,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[7]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -702,7 +811,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[7]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -715,7 +824,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{7}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{8}
 }
 
 // ReplicaStatus is what a replica knows of itself and its group.
@@ -753,7 +862,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +874,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +887,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ReplicaStatus) GetShardId() uint64 {
@@ -885,7 +994,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -897,7 +1006,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -910,7 +1019,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NodeStatus) GetNodeId() string {
@@ -958,7 +1067,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1079,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1092,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -1087,7 +1196,7 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
 	"\alearner\x18\x03 \x01(\bR\alearner\x12\x18\n" +
 	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x1a\n" +
-	"\breplaces\x18\x05 \x01(\tR\breplaces\"\xa3\x02\n" +
+	"\breplaces\x18\x05 \x01(\tR\breplaces\"\x8e\x03\n" +
 	"\x05Shard\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -1097,7 +1206,17 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\x12)\n" +
 	"\x10last_incarnation\x18\x06 \x01(\x04R\x0flastIncarnation\x121\n" +
 	"\bfounders\x18\a \x03(\v2\x15.lightning.v1.ReplicaR\bfounders\x12)\n" +
-	"\x10preferred_leader\x18\b \x01(\tR\x0fpreferredLeader\"\xaf\x02\n" +
+	"\x10preferred_leader\x18\b \x01(\tR\x0fpreferredLeader\x12)\n" +
+	"\x05split\x18\x1e \x01(\v2\x13.lightning.v1.SplitR\x05split\x12\x1b\n" +
+	"\tparent_id\x18\x1f \x01(\x04R\bparentId\x12!\n" +
+	"\fparent_epoch\x18  \x01(\x04R\vparentEpoch\"\xa5\x01\n" +
+	"\x05Split\x12\x19\n" +
+	"\bchild_id\x18\x01 \x01(\x04R\achildId\x12\x17\n" +
+	"\aat_slot\x18\x02 \x01(\rR\x06atSlot\x12\x14\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x1f\n" +
+	"\vchild_epoch\x18\x04 \x01(\x04R\n" +
+	"childEpoch\x121\n" +
+	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\"\xaf\x02\n" +
 	"\n" +
 	"ClusterMap\x12\x1d\n" +
 	"\n" +
@@ -1173,43 +1292,46 @@ func file_api_lightningv1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_api_lightningv1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_lightningv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_api_lightningv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_api_lightningv1_cluster_proto_goTypes = []any{
 	(NodeState)(0),         // 0: lightning.v1.NodeState
 	(*Node)(nil),           // 1: lightning.v1.Node
 	(*Replica)(nil),        // 2: lightning.v1.Replica
 	(*Shard)(nil),          // 3: lightning.v1.Shard
-	(*ClusterMap)(nil),     // 4: lightning.v1.ClusterMap
-	(*ShardLeader)(nil),    // 5: lightning.v1.ShardLeader
-	(*GetMapRequest)(nil),  // 6: lightning.v1.GetMapRequest
-	(*GetMapResponse)(nil), // 7: lightning.v1.GetMapResponse
-	(*StatusRequest)(nil),  // 8: lightning.v1.StatusRequest
-	(*ReplicaStatus)(nil),  // 9: lightning.v1.ReplicaStatus
-	(*NodeStatus)(nil),     // 10: lightning.v1.NodeStatus
-	(*StatusResponse)(nil), // 11: lightning.v1.StatusResponse
+	(*Split)(nil),          // 4: lightning.v1.Split
+	(*ClusterMap)(nil),     // 5: lightning.v1.ClusterMap
+	(*ShardLeader)(nil),    // 6: lightning.v1.ShardLeader
+	(*GetMapRequest)(nil),  // 7: lightning.v1.GetMapRequest
+	(*GetMapResponse)(nil), // 8: lightning.v1.GetMapResponse
+	(*StatusRequest)(nil),  // 9: lightning.v1.StatusRequest
+	(*ReplicaStatus)(nil),  // 10: lightning.v1.ReplicaStatus
+	(*NodeStatus)(nil),     // 11: lightning.v1.NodeStatus
+	(*StatusResponse)(nil), // 12: lightning.v1.StatusResponse
 }
 var file_api_lightningv1_cluster_proto_depIdxs = []int32{
 	0,  // 0: lightning.v1.Node.state:type_name -> lightning.v1.NodeState
 	2,  // 1: lightning.v1.Shard.replicas:type_name -> lightning.v1.Replica
 	2,  // 2: lightning.v1.Shard.founders:type_name -> lightning.v1.Replica
-	1,  // 3: lightning.v1.ClusterMap.nodes:type_name -> lightning.v1.Node
-	3,  // 4: lightning.v1.ClusterMap.shards:type_name -> lightning.v1.Shard
-	2,  // 5: lightning.v1.ClusterMap.meta_replicas:type_name -> lightning.v1.Replica
-	4,  // 6: lightning.v1.GetMapResponse.map:type_name -> lightning.v1.ClusterMap
-	5,  // 7: lightning.v1.GetMapResponse.leaders:type_name -> lightning.v1.ShardLeader
-	4,  // 8: lightning.v1.StatusResponse.map:type_name -> lightning.v1.ClusterMap
-	5,  // 9: lightning.v1.StatusResponse.leaders:type_name -> lightning.v1.ShardLeader
-	9,  // 10: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
-	10, // 11: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
-	6,  // 12: lightning.v1.Cluster.GetMap:input_type -> lightning.v1.GetMapRequest
-	8,  // 13: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
-	7,  // 14: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
-	11, // 15: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
-	14, // [14:16] is the sub-list for method output_type
-	12, // [12:14] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 3: lightning.v1.Shard.split:type_name -> lightning.v1.Split
+	2,  // 4: lightning.v1.Split.replicas:type_name -> lightning.v1.Replica
+	1,  // 5: lightning.v1.ClusterMap.nodes:type_name -> lightning.v1.Node
+	3,  // 6: lightning.v1.ClusterMap.shards:type_name -> lightning.v1.Shard
+	2,  // 7: lightning.v1.ClusterMap.meta_replicas:type_name -> lightning.v1.Replica
+	5,  // 8: lightning.v1.GetMapResponse.map:type_name -> lightning.v1.ClusterMap
+	6,  // 9: lightning.v1.GetMapResponse.leaders:type_name -> lightning.v1.ShardLeader
+	5,  // 10: lightning.v1.StatusResponse.map:type_name -> lightning.v1.ClusterMap
+	6,  // 11: lightning.v1.StatusResponse.leaders:type_name -> lightning.v1.ShardLeader
+	10, // 12: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
+	11, // 13: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
+	7,  // 14: lightning.v1.Cluster.GetMap:input_type -> lightning.v1.GetMapRequest
+	9,  // 15: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
+	8,  // 16: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
+	12, // 17: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
+	16, // [16:18] is the sub-list for method output_type
+	14, // [14:16] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_cluster_proto_init() }
@@ -1223,7 +1345,7 @@ func file_api_lightningv1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_cluster_proto_rawDesc), len(file_api_lightningv1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@
 package peerv1
 
 import (
+	lightningv1 "github.com/lightning-db/lightning/api/lightningv1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -552,11 +553,188 @@ func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
 	return file_api_peerv1_members_proto_rawDescGZIP(), []int{6}
 }
 
+type GetRoomRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomRequest) Reset() {
+	*x = GetRoomRequest{}
+	mi := &file_api_peerv1_members_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomRequest) ProtoMessage() {}
+
+func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_members_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
+func (*GetRoomRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_members_proto_rawDescGZIP(), []int{7}
+}
+
+// GetRoomResponse has zeros where the system does not tell.
+type GetRoomResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	FreeBytes     uint64                 `protobuf:"varint,1,opt,name=free_bytes,json=freeBytes,proto3" json:"free_bytes,omitempty"`
+	TotalBytes    uint64                 `protobuf:"varint,2,opt,name=total_bytes,json=totalBytes,proto3" json:"total_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomResponse) Reset() {
+	*x = GetRoomResponse{}
+	mi := &file_api_peerv1_members_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomResponse) ProtoMessage() {}
+
+func (x *GetRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_members_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomResponse.ProtoReflect.Descriptor instead.
+func (*GetRoomResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_members_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetRoomResponse) GetFreeBytes() uint64 {
+	if x != nil {
+		return x.FreeBytes
+	}
+	return 0
+}
+
+func (x *GetRoomResponse) GetTotalBytes() uint64 {
+	if x != nil {
+		return x.TotalBytes
+	}
+	return 0
+}
+
+type SplitShardRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GroupId       uint64                 `protobuf:"varint,1,opt,name=group_id,json=groupId,proto3" json:"group_id,omitempty"`
+	Split         *lightningv1.Split     `protobuf:"bytes,2,opt,name=split,proto3" json:"split,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitShardRequest) Reset() {
+	*x = SplitShardRequest{}
+	mi := &file_api_peerv1_members_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitShardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitShardRequest) ProtoMessage() {}
+
+func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_members_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
+func (*SplitShardRequest) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_members_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SplitShardRequest) GetGroupId() uint64 {
+	if x != nil {
+		return x.GroupId
+	}
+	return 0
+}
+
+func (x *SplitShardRequest) GetSplit() *lightningv1.Split {
+	if x != nil {
+		return x.Split
+	}
+	return nil
+}
+
+type SplitShardResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SplitShardResponse) Reset() {
+	*x = SplitShardResponse{}
+	mi := &file_api_peerv1_members_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SplitShardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SplitShardResponse) ProtoMessage() {}
+
+func (x *SplitShardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_members_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SplitShardResponse.ProtoReflect.Descriptor instead.
+func (*SplitShardResponse) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_members_proto_rawDescGZIP(), []int{10}
+}
+
 var File_api_peerv1_members_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_members_proto_rawDesc = "" +
 	"\n" +
-	"\x18api/peerv1/members.proto\x12\x11lightning.peer.v1\".\n" +
+	"\x18api/peerv1/members.proto\x12\x11lightning.peer.v1\x1a\x1dapi/lightningv1/cluster.proto\".\n" +
 	"\x11GetMembersRequest\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\"\x96\x02\n" +
 	"\vGroupMember\x12\x17\n" +
@@ -591,17 +769,30 @@ const file_api_peerv1_members_proto_rawDesc = "" +
 	"\x19TransferLeadershipRequest\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"\x1c\n" +
-	"\x1aTransferLeadershipResponse*\x81\x01\n" +
+	"\x1aTransferLeadershipResponse\"\x10\n" +
+	"\x0eGetRoomRequest\"Q\n" +
+	"\x0fGetRoomResponse\x12\x1d\n" +
+	"\n" +
+	"free_bytes\x18\x01 \x01(\x04R\tfreeBytes\x12\x1f\n" +
+	"\vtotal_bytes\x18\x02 \x01(\x04R\n" +
+	"totalBytes\"Y\n" +
+	"\x11SplitShardRequest\x12\x19\n" +
+	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12)\n" +
+	"\x05split\x18\x02 \x01(\v2\x13.lightning.v1.SplitR\x05split\"\x14\n" +
+	"\x12SplitShardResponse*\x81\x01\n" +
 	"\fMemberChange\x12\x1d\n" +
 	"\x19MEMBER_CHANGE_UNSPECIFIED\x10\x00\x12\x1d\n" +
 	"\x19MEMBER_CHANGE_ADD_LEARNER\x10\x01\x12\x19\n" +
 	"\x15MEMBER_CHANGE_PROMOTE\x10\x02\x12\x18\n" +
-	"\x14MEMBER_CHANGE_REMOVE\x10\x032\xb5\x02\n" +
+	"\x14MEMBER_CHANGE_REMOVE\x10\x032\xe2\x03\n" +
 	"\aMembers\x12S\n" +
 	"\n" +
 	"GetMembers\x12$.lightning.peer.v1.GetMembersRequest\x1a\x1f.lightning.peer.v1.GroupMembers\x12b\n" +
 	"\rChangeMembers\x12'.lightning.peer.v1.ChangeMembersRequest\x1a(.lightning.peer.v1.ChangeMembersResponse\x12q\n" +
-	"\x12TransferLeadership\x12,.lightning.peer.v1.TransferLeadershipRequest\x1a-.lightning.peer.v1.TransferLeadershipResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
+	"\x12TransferLeadership\x12,.lightning.peer.v1.TransferLeadershipRequest\x1a-.lightning.peer.v1.TransferLeadershipResponse\x12P\n" +
+	"\aGetRoom\x12!.lightning.peer.v1.GetRoomRequest\x1a\".lightning.peer.v1.GetRoomResponse\x12Y\n" +
+	"\n" +
+	"SplitShard\x12$.lightning.peer.v1.SplitShardRequest\x1a%.lightning.peer.v1.SplitShardResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
 var (
 	file_api_peerv1_members_proto_rawDescOnce sync.Once
@@ -616,7 +807,7 @@ func file_api_peerv1_members_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_members_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_members_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_api_peerv1_members_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_api_peerv1_members_proto_goTypes = []any{
 	(MemberChange)(0),                  // 0: lightning.peer.v1.MemberChange
 	(*GetMembersRequest)(nil),          // 1: lightning.peer.v1.GetMembersRequest
@@ -626,21 +817,31 @@ var file_api_peerv1_members_proto_goTypes = []any{
 	(*ChangeMembersResponse)(nil),      // 5: lightning.peer.v1.ChangeMembersResponse
 	(*TransferLeadershipRequest)(nil),  // 6: lightning.peer.v1.TransferLeadershipRequest
 	(*TransferLeadershipResponse)(nil), // 7: lightning.peer.v1.TransferLeadershipResponse
+	(*GetRoomRequest)(nil),             // 8: lightning.peer.v1.GetRoomRequest
+	(*GetRoomResponse)(nil),            // 9: lightning.peer.v1.GetRoomResponse
+	(*SplitShardRequest)(nil),          // 10: lightning.peer.v1.SplitShardRequest
+	(*SplitShardResponse)(nil),         // 11: lightning.peer.v1.SplitShardResponse
+	(*lightningv1.Split)(nil),          // 12: lightning.v1.Split
 }
 var file_api_peerv1_members_proto_depIdxs = []int32{
-	2, // 0: lightning.peer.v1.GroupMembers.members:type_name -> lightning.peer.v1.GroupMember
-	0, // 1: lightning.peer.v1.ChangeMembersRequest.change:type_name -> lightning.peer.v1.MemberChange
-	1, // 2: lightning.peer.v1.Members.GetMembers:input_type -> lightning.peer.v1.GetMembersRequest
-	4, // 3: lightning.peer.v1.Members.ChangeMembers:input_type -> lightning.peer.v1.ChangeMembersRequest
-	6, // 4: lightning.peer.v1.Members.TransferLeadership:input_type -> lightning.peer.v1.TransferLeadershipRequest
-	3, // 5: lightning.peer.v1.Members.GetMembers:output_type -> lightning.peer.v1.GroupMembers
-	5, // 6: lightning.peer.v1.Members.ChangeMembers:output_type -> lightning.peer.v1.ChangeMembersResponse
-	7, // 7: lightning.peer.v1.Members.TransferLeadership:output_type -> lightning.peer.v1.TransferLeadershipResponse
-	5, // [5:8] is the sub-list for method output_type
-	2, // [2:5] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2,  // 0: lightning.peer.v1.GroupMembers.members:type_name -> lightning.peer.v1.GroupMember
+	0,  // 1: lightning.peer.v1.ChangeMembersRequest.change:type_name -> lightning.peer.v1.MemberChange
+	12, // 2: lightning.peer.v1.SplitShardRequest.split:type_name -> lightning.v1.Split
+	1,  // 3: lightning.peer.v1.Members.GetMembers:input_type -> lightning.peer.v1.GetMembersRequest
+	4,  // 4: lightning.peer.v1.Members.ChangeMembers:input_type -> lightning.peer.v1.ChangeMembersRequest
+	6,  // 5: lightning.peer.v1.Members.TransferLeadership:input_type -> lightning.peer.v1.TransferLeadershipRequest
+	8,  // 6: lightning.peer.v1.Members.GetRoom:input_type -> lightning.peer.v1.GetRoomRequest
+	10, // 7: lightning.peer.v1.Members.SplitShard:input_type -> lightning.peer.v1.SplitShardRequest
+	3,  // 8: lightning.peer.v1.Members.GetMembers:output_type -> lightning.peer.v1.GroupMembers
+	5,  // 9: lightning.peer.v1.Members.ChangeMembers:output_type -> lightning.peer.v1.ChangeMembersResponse
+	7,  // 10: lightning.peer.v1.Members.TransferLeadership:output_type -> lightning.peer.v1.TransferLeadershipResponse
+	9,  // 11: lightning.peer.v1.Members.GetRoom:output_type -> lightning.peer.v1.GetRoomResponse
+	11, // 12: lightning.peer.v1.Members.SplitShard:output_type -> lightning.peer.v1.SplitShardResponse
+	8,  // [8:13] is the sub-list for method output_type
+	3,  // [3:8] is the sub-list for method input_type
+	3,  // [3:3] is the sub-list for extension type_name
+	3,  // [3:3] is the sub-list for extension extendee
+	0,  // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_members_proto_init() }
@@ -654,7 +855,7 @@ func file_api_peerv1_members_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_members_proto_rawDesc), len(file_api_peerv1_members_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

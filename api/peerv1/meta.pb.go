@@ -218,6 +218,8 @@ type MetaCommand struct {
 	//	*MetaCommand_DropReplica
 	//	*MetaCommand_PreferLeader
 	//	*MetaCommand_SetRebalance
+	//	*MetaCommand_PrepareSplit
+	//	*MetaCommand_FinishSplit
 	Op            isMetaCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -375,6 +377,24 @@ func (x *MetaCommand) GetSetRebalance() *MetaSetRebalance {
 	return nil
 }
 
+func (x *MetaCommand) GetPrepareSplit() *MetaPrepareSplit {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_PrepareSplit); ok {
+			return x.PrepareSplit
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetFinishSplit() *MetaFinishSplit {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_FinishSplit); ok {
+			return x.FinishSplit
+		}
+	}
+	return nil
+}
+
 type isMetaCommand_Op interface {
 	isMetaCommand_Op()
 }
@@ -427,6 +447,14 @@ type MetaCommand_SetRebalance struct {
 	SetRebalance *MetaSetRebalance `protobuf:"bytes,13,opt,name=set_rebalance,json=setRebalance,proto3,oneof"`
 }
 
+type MetaCommand_PrepareSplit struct {
+	PrepareSplit *MetaPrepareSplit `protobuf:"bytes,30,opt,name=prepare_split,json=prepareSplit,proto3,oneof"`
+}
+
+type MetaCommand_FinishSplit struct {
+	FinishSplit *MetaFinishSplit `protobuf:"bytes,31,opt,name=finish_split,json=finishSplit,proto3,oneof"`
+}
+
 func (*MetaCommand_Tick) isMetaCommand_Op() {}
 
 func (*MetaCommand_Init) isMetaCommand_Op() {}
@@ -450,6 +478,10 @@ func (*MetaCommand_DropReplica) isMetaCommand_Op() {}
 func (*MetaCommand_PreferLeader) isMetaCommand_Op() {}
 
 func (*MetaCommand_SetRebalance) isMetaCommand_Op() {}
+
+func (*MetaCommand_PrepareSplit) isMetaCommand_Op() {}
+
+func (*MetaCommand_FinishSplit) isMetaCommand_Op() {}
 
 // MetaSetNodeState says what the operators want of a node.
 type MetaSetNodeState struct {
@@ -798,6 +830,131 @@ func (x *MetaSetRebalance) GetPaused() bool {
 	return false
 }
 
+// MetaPrepareSplit notes that a shard is to be split. Apply assigns the child's id.
+type MetaPrepareSplit struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Of the shard; another one refuses the command.
+	Epoch uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The first slot of the child, inside the shard's arc and not at its start.
+	AtSlot        uint32 `protobuf:"varint,3,opt,name=at_slot,json=atSlot,proto3" json:"at_slot,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaPrepareSplit) Reset() {
+	*x = MetaPrepareSplit{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaPrepareSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaPrepareSplit) ProtoMessage() {}
+
+func (x *MetaPrepareSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaPrepareSplit.ProtoReflect.Descriptor instead.
+func (*MetaPrepareSplit) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *MetaPrepareSplit) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *MetaPrepareSplit) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MetaPrepareSplit) GetAtSlot() uint32 {
+	if x != nil {
+		return x.AtSlot
+	}
+	return 0
+}
+
+// MetaFinishSplit publishes a split that the shard has applied: both arcs and epochs, and the child.
+type MetaFinishSplit struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	ShardId uint64                 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Of the shard before the split.
+	Epoch         uint64 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	ChildId       uint64 `protobuf:"varint,3,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaFinishSplit) Reset() {
+	*x = MetaFinishSplit{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaFinishSplit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaFinishSplit) ProtoMessage() {}
+
+func (x *MetaFinishSplit) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaFinishSplit.ProtoReflect.Descriptor instead.
+func (*MetaFinishSplit) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *MetaFinishSplit) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *MetaFinishSplit) GetEpoch() uint64 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *MetaFinishSplit) GetChildId() uint64 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
 // MetaTick changes nothing; a leader proposes it to learn that it is up to date.
 type MetaTick struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -807,7 +964,7 @@ type MetaTick struct {
 
 func (x *MetaTick) Reset() {
 	*x = MetaTick{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +976,7 @@ func (x *MetaTick) String() string {
 func (*MetaTick) ProtoMessage() {}
 
 func (x *MetaTick) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +989,7 @@ func (x *MetaTick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaTick.ProtoReflect.Descriptor instead.
 func (*MetaTick) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
 }
 
 type MetaInit struct {
@@ -847,7 +1004,7 @@ type MetaInit struct {
 
 func (x *MetaInit) Reset() {
 	*x = MetaInit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +1016,7 @@ func (x *MetaInit) String() string {
 func (*MetaInit) ProtoMessage() {}
 
 func (x *MetaInit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +1029,7 @@ func (x *MetaInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaInit.ProtoReflect.Descriptor instead.
 func (*MetaInit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetaInit) GetClusterId() string {
@@ -906,7 +1063,7 @@ type MetaRegisterNode struct {
 
 func (x *MetaRegisterNode) Reset() {
 	*x = MetaRegisterNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1075,7 @@ func (x *MetaRegisterNode) String() string {
 func (*MetaRegisterNode) ProtoMessage() {}
 
 func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1088,7 @@ func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRegisterNode.ProtoReflect.Descriptor instead.
 func (*MetaRegisterNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MetaRegisterNode) GetClusterId() string {
@@ -958,7 +1115,7 @@ type MetaCreateShards struct {
 
 func (x *MetaCreateShards) Reset() {
 	*x = MetaCreateShards{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1127,7 @@ func (x *MetaCreateShards) String() string {
 func (*MetaCreateShards) ProtoMessage() {}
 
 func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1140,7 @@ func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaCreateShards.ProtoReflect.Descriptor instead.
 func (*MetaCreateShards) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MetaCreateShards) GetShards() []*MetaNewShard {
@@ -1004,7 +1161,7 @@ type MetaNewShard struct {
 
 func (x *MetaNewShard) Reset() {
 	*x = MetaNewShard{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1173,7 @@ func (x *MetaNewShard) String() string {
 func (*MetaNewShard) ProtoMessage() {}
 
 func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1186,7 @@ func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaNewShard.ProtoReflect.Descriptor instead.
 func (*MetaNewShard) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MetaNewShard) GetStartSlot() uint32 {
@@ -1062,14 +1219,16 @@ type MetaResult struct {
 	// The map's revision after the command.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Of the replica that add_replica made or found.
-	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Of the split that prepare_split made or found.
+	ChildId       uint64 `protobuf:"varint,30,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MetaResult) Reset() {
 	*x = MetaResult{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1240,7 @@ func (x *MetaResult) String() string {
 func (*MetaResult) ProtoMessage() {}
 
 func (x *MetaResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1253,7 @@ func (x *MetaResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResult.ProtoReflect.Descriptor instead.
 func (*MetaResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MetaResult) GetCode() MetaCode {
@@ -1125,6 +1284,13 @@ func (x *MetaResult) GetIncarnation() uint64 {
 	return 0
 }
 
+func (x *MetaResult) GetChildId() uint64 {
+	if x != nil {
+		return x.ChildId
+	}
+	return 0
+}
+
 // MetaState is the payload of the meta group's state file and of its checkpoints.
 type MetaState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1145,7 +1311,7 @@ type MetaState struct {
 
 func (x *MetaState) Reset() {
 	*x = MetaState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1323,7 @@ func (x *MetaState) String() string {
 func (*MetaState) ProtoMessage() {}
 
 func (x *MetaState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1336,7 @@ func (x *MetaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaState.ProtoReflect.Descriptor instead.
 func (*MetaState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MetaState) GetIndex() uint64 {
@@ -1239,7 +1405,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.lightning.v1.NodeR\x04node\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xf1\x06\n" +
+	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\x86\b\n" +
 	"\vMetaCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x121\n" +
 	"\x04tick\x18\x02 \x01(\v2\x1b.lightning.peer.v1.MetaTickH\x00R\x04tick\x121\n" +
@@ -1256,7 +1422,9 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	" \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\fleaveReplica\x12C\n" +
 	"\fdrop_replica\x18\v \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\vdropReplica\x12J\n" +
 	"\rprefer_leader\x18\f \x01(\v2#.lightning.peer.v1.MetaPreferLeaderH\x00R\fpreferLeader\x12J\n" +
-	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalanceB\x04\n" +
+	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalance\x12J\n" +
+	"\rprepare_split\x18\x1e \x01(\v2#.lightning.peer.v1.MetaPrepareSplitH\x00R\fprepareSplit\x12G\n" +
+	"\ffinish_split\x18\x1f \x01(\v2\".lightning.peer.v1.MetaFinishSplitH\x00R\vfinishSplitB\x04\n" +
 	"\x02op\"Z\n" +
 	"\x10MetaSetNodeState\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12-\n" +
@@ -1278,7 +1446,15 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x17\n" +
 	"\anode_id\x18\x03 \x01(\tR\x06nodeId\"*\n" +
 	"\x10MetaSetRebalance\x12\x16\n" +
-	"\x06paused\x18\x01 \x01(\bR\x06paused\"\n" +
+	"\x06paused\x18\x01 \x01(\bR\x06paused\"\\\n" +
+	"\x10MetaPrepareSplit\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x17\n" +
+	"\aat_slot\x18\x03 \x01(\rR\x06atSlot\"]\n" +
+	"\x0fMetaFinishSplit\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\x12\x19\n" +
+	"\bchild_id\x18\x03 \x01(\x04R\achildId\"\n" +
 	"\n" +
 	"\bMetaTick\"k\n" +
 	"\bMetaInit\x12\x1d\n" +
@@ -1298,13 +1474,14 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\n" +
 	"start_slot\x18\x01 \x01(\rR\tstartSlot\x12\x19\n" +
 	"\bend_slot\x18\x02 \x01(\rR\aendSlot\x12\x19\n" +
-	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\x98\x01\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\xb3\x01\n" +
 	"\n" +
 	"MetaResult\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.lightning.peer.v1.MetaCodeR\x04code\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\x90\x02\n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x19\n" +
+	"\bchild_id\x18\x1e \x01(\x04R\achildId\"\x90\x02\n" +
 	"\tMetaState\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12$\n" +
@@ -1343,7 +1520,7 @@ func file_api_peerv1_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_api_peerv1_meta_proto_goTypes = []any{
 	(MetaCode)(0),                  // 0: lightning.peer.v1.MetaCode
 	(*RegisterRequest)(nil),        // 1: lightning.peer.v1.RegisterRequest
@@ -1355,24 +1532,26 @@ var file_api_peerv1_meta_proto_goTypes = []any{
 	(*MetaReplica)(nil),            // 7: lightning.peer.v1.MetaReplica
 	(*MetaPreferLeader)(nil),       // 8: lightning.peer.v1.MetaPreferLeader
 	(*MetaSetRebalance)(nil),       // 9: lightning.peer.v1.MetaSetRebalance
-	(*MetaTick)(nil),               // 10: lightning.peer.v1.MetaTick
-	(*MetaInit)(nil),               // 11: lightning.peer.v1.MetaInit
-	(*MetaRegisterNode)(nil),       // 12: lightning.peer.v1.MetaRegisterNode
-	(*MetaCreateShards)(nil),       // 13: lightning.peer.v1.MetaCreateShards
-	(*MetaNewShard)(nil),           // 14: lightning.peer.v1.MetaNewShard
-	(*MetaResult)(nil),             // 15: lightning.peer.v1.MetaResult
-	(*MetaState)(nil),              // 16: lightning.peer.v1.MetaState
-	(*lightningv1.Node)(nil),       // 17: lightning.v1.Node
-	(lightningv1.NodeState)(0),     // 18: lightning.v1.NodeState
-	(*lightningv1.ClusterMap)(nil), // 19: lightning.v1.ClusterMap
+	(*MetaPrepareSplit)(nil),       // 10: lightning.peer.v1.MetaPrepareSplit
+	(*MetaFinishSplit)(nil),        // 11: lightning.peer.v1.MetaFinishSplit
+	(*MetaTick)(nil),               // 12: lightning.peer.v1.MetaTick
+	(*MetaInit)(nil),               // 13: lightning.peer.v1.MetaInit
+	(*MetaRegisterNode)(nil),       // 14: lightning.peer.v1.MetaRegisterNode
+	(*MetaCreateShards)(nil),       // 15: lightning.peer.v1.MetaCreateShards
+	(*MetaNewShard)(nil),           // 16: lightning.peer.v1.MetaNewShard
+	(*MetaResult)(nil),             // 17: lightning.peer.v1.MetaResult
+	(*MetaState)(nil),              // 18: lightning.peer.v1.MetaState
+	(*lightningv1.Node)(nil),       // 19: lightning.v1.Node
+	(lightningv1.NodeState)(0),     // 20: lightning.v1.NodeState
+	(*lightningv1.ClusterMap)(nil), // 21: lightning.v1.ClusterMap
 }
 var file_api_peerv1_meta_proto_depIdxs = []int32{
-	17, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
-	15, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
-	10, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
-	11, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
-	12, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
-	13, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
+	19, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
+	17, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
+	12, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
+	13, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
+	14, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
+	15, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
 	4,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
 	5,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
 	6,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
@@ -1381,18 +1560,20 @@ var file_api_peerv1_meta_proto_depIdxs = []int32{
 	7,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
 	8,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
 	9,  // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
-	18, // 14: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
-	17, // 15: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
-	14, // 16: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
-	0,  // 17: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
-	19, // 18: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
-	1,  // 19: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
-	2,  // 20: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	10, // 14: lightning.peer.v1.MetaCommand.prepare_split:type_name -> lightning.peer.v1.MetaPrepareSplit
+	11, // 15: lightning.peer.v1.MetaCommand.finish_split:type_name -> lightning.peer.v1.MetaFinishSplit
+	20, // 16: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
+	19, // 17: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
+	16, // 18: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
+	0,  // 19: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
+	21, // 20: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
+	1,  // 21: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
+	2,  // 22: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
+	22, // [22:23] is the sub-list for method output_type
+	21, // [21:22] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_meta_proto_init() }
@@ -1413,6 +1594,8 @@ func file_api_peerv1_meta_proto_init() {
 		(*MetaCommand_DropReplica)(nil),
 		(*MetaCommand_PreferLeader)(nil),
 		(*MetaCommand_SetRebalance)(nil),
+		(*MetaCommand_PrepareSplit)(nil),
+		(*MetaCommand_FinishSplit)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1420,7 +1603,7 @@ func file_api_peerv1_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_meta_proto_rawDesc), len(file_api_peerv1_meta_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -93,7 +93,7 @@ func shardID(text string) (uint64, error) {
 func (a *app) shardCommand() *cobra.Command {
 	list := a.shardsCommand()
 	list.Use = "list"
-	return group("shard", "List shards, move their replicas and leaders", list,
+	return group("shard", "List shards, move their replicas and leaders, split them", list, a.splitCommand(),
 		a.adminVerb("move SHARD FROM TO", "Move a replica of a shard from one node to another",
 			"Begin to move a replica of a shard from one node to another: the new one catches up, votes, and then the old\n"+
 				"one goes. Balancing may move it again: see rebalance pause.", 3, "SHARD FROM TO",
@@ -161,6 +161,7 @@ type clusterView struct {
 	UnderReplicated []uint64          `json:"under_replicated"`
 	Silent          []uint64          `json:"silent"`
 	Moving          []clusterMovement `json:"moving"`
+	Splitting       []clusterSplit    `json:"splitting"`
 	Planned         []string          `json:"planned"`
 	Blocked         []string          `json:"blocked"`
 }
@@ -189,7 +190,7 @@ func clusterOf(s *pb.ClusterStatusResponse) clusterView {
 	v := clusterView{
 		Revision: s.Revision, RebalancePaused: s.RebalancePaused, Nodes: []clusterNode{}, Moving: []clusterMovement{},
 		UnderReplicated: append([]uint64{}, s.UnderReplicated...), Silent: append([]uint64{}, s.Silent...),
-		Planned: append([]string{}, s.Planned...), Blocked: append([]string{}, s.Blocked...),
+		Splitting: splitsOf(s), Planned: append([]string{}, s.Planned...), Blocked: append([]string{}, s.Blocked...),
 	}
 	names := make(map[string]string)
 	for _, n := range s.Nodes {
@@ -240,6 +241,9 @@ func (a *app) printCluster(v clusterView) error {
 	}
 	for _, m := range v.Moving {
 		lines = append(lines, fmt.Sprintf("shard %d on %s: %s %s", m.Shard, m.Node, m.Phase, bar(m.Have, m.Want)))
+	}
+	for _, s := range v.Splitting {
+		lines = append(lines, s.String())
 	}
 	for _, s := range v.Planned {
 		lines = append(lines, "next: "+s)

@@ -53,11 +53,15 @@ type Config struct {
 	SnapshotInterval  time.Duration
 	DiskStallLimit    time.Duration
 	ReplaceDeadAfter  time.Duration
+	SplitBytes        byteSize
 }
 
 // maxShards bounds the shards of a new cluster: every group costs goroutines, timers and an
 // engine on each of its nodes, so hundreds are the most that a cluster is meant to hold.
 const maxShards = 256
+
+// minSplitBytes keeps shards from being split that are smaller than what a group costs its nodes in memory and log.
+const minSplitBytes = 64 << 20
 
 // settings is the table of everything that can be set. Each row adds one flag; the environment
 // variable and the YAML key are derived from the flag's name.
@@ -94,6 +98,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.Var(&c.SnapshotRate, "snapshot-rate", "bytes of snapshots that the node sends in a second to followers that are far behind, and that it receives; less leaves more of disk and network to clients")
 	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
 	fs.DurationVar(&c.ReplaceDeadAfter, "replace-dead-after", 5*time.Minute, "how long a node must be silent before its replicas are made again on other nodes; the same on all nodes, longer than a restart takes")
+	fs.Var(&c.SplitBytes, "split-bytes", "size of a shard's tables on one node beyond which it is split in two, one at a time, until there are 256 shards; the same on all nodes; 0 never (default: 0)")
 	fs.DurationVar(&c.DiskStallLimit, "disk-stall-limit", 20*time.Second, "how long one write of a log may take before the node ends itself with exit code 7; it stops leading after --heartbeat-timeout of it")
 }
 
@@ -229,6 +234,7 @@ func (c *Config) validate() []string {
 	refuse(c.HeartbeatTimeout < 100*time.Millisecond || c.HeartbeatTimeout > 30*time.Second, "--heartbeat-timeout must be from 100ms to 30s")
 	refuse(c.DiskStallLimit < 2*c.HeartbeatTimeout || c.DiskStallLimit > time.Hour, "--disk-stall-limit must be from twice --heartbeat-timeout to 1h")
 	refuse(c.ReplaceDeadAfter < 5*time.Second, "--replace-dead-after must be at least 5s")
+	refuse(c.SplitBytes != 0 && c.SplitBytes < minSplitBytes, "--split-bytes must be 0 or at least %dMiB", minSplitBytes>>20)
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")

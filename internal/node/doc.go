@@ -27,6 +27,8 @@
 //     says that it is fenced, and what cannot be rebuilt is tried less and less often.
 //   - N5: a replica is deleted only after the leader of its shard has confirmed that it is no member, or once its log was
 //     forgotten, which comes before everything else. A map alone deletes nothing.
-//   - N6: a replica that votes, that the shard was not born with, and of which nothing is on the disk, is not opened: it
-//     has forgotten its votes. It is replaced by one of another incarnation.
+//   - N6: a replica that has run here, or that votes and that the shard was not born with, and of which nothing is on
+//     the disk, is not opened: it may have forgotten its votes. It is replaced by one of another incarnation.
+//   - N7: a replica that a shard was split off with, and of which nothing is on the disk, is opened only if this node's
+//     replica of the parent, of the same incarnation, has gone past the split without making it.
 package node

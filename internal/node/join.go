@@ -153,6 +153,7 @@ func (n *node) followMap(ctx context.Context) error {
 			return ctx.Err()
 		case <-changed:
 		case <-again:
+		case <-n.replicas.born:
 		}
 		m := n.follower.Map()
 		n.followDuties(m)
@@ -181,7 +182,7 @@ func (n *node) followDuties(m *pb.ClusterMap) {
 		}
 	}
 	n.host.Avoid(avoided)
-	n.host.SetDraining(own || n.leaving.Load())
+	n.duties.setDrained(own)
 }
 
 // onMap tells everyone who needs the map. It is quick and does no I/O.

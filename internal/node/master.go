@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,10 +32,11 @@ func (n *node) startMaster(local *meta.Meta) {
 			}
 			return ""
 		}},
-		Alive:     func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
-		DeadAfter: n.config.ReplaceDeadAfter,
-		Clock:     n.clock,
-		Logger:    n.logger,
+		Alive:      func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
+		DeadAfter:  n.config.ReplaceDeadAfter,
+		SplitBytes: int64(n.config.SplitBytes),
+		Clock:      n.clock,
+		Logger:     n.logger,
 	}))
 }
 
@@ -85,4 +87,32 @@ func (c masterCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(movesStuckDesc, prometheus.GaugeValue, float64(g.Stuck))
 	ch <- prometheus.MustNewConstMetric(deadUnreplacedDesc, prometheus.GaugeValue, float64(g.DeadUnreplaced))
 	ch <- prometheus.MustNewConstMetric(leaderImbalanceDesc, prometheus.GaugeValue, g.LeaderImbalance)
+}
+
+// duties say whether this node is to lead nothing: because the map says so, or because it stops. Safe for concurrent use.
+type duties struct {
+	// lead is told that the node leads nothing, or that it may; set once. It is quick.
+	lead func(nothing bool)
+
+	// mu is held while lead is told, so that what was decided last is told last.
+	mu struct {
+		sync.Mutex
+		drained, leaving bool
+	}
+}
+
+// setDrained notes what the map says.
+func (d *duties) setDrained(drained bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.drained = drained
+	d.lead(d.mu.drained || d.mu.leaving)
+}
+
+// leave notes that the node stops. There is no way back.
+func (d *duties) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.leaving = true
+	d.lead(true)
 }

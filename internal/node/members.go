@@ -2,11 +2,13 @@ package node
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/grpc"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -74,6 +76,9 @@ func (s membersService) ChangeMembers(ctx context.Context, req *peerv1.ChangeMem
 	if replica.Node == "" || replica.Incarnation == 0 {
 		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "a change of the members of group %d names no replica", req.GroupId))
 	}
+	if previous == 0 {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "a change of the members of group %d does not say for which members it is meant", req.GroupId))
+	}
 	var index api.Index
 	switch req.Change {
 	case peerv1.MemberChange_MEMBER_CHANGE_ADD_LEARNER:
@@ -89,6 +94,19 @@ func (s membersService) ChangeMembers(ctx context.Context, req *peerv1.ChangeMem
 		return nil, api.ToStatus(err)
 	}
 	return &peerv1.ChangeMembersResponse{Index: uint64(index)}, nil
+}
+
+// GetRoom implements peerv1.MembersServer.
+func (s membersService) GetRoom(context.Context, *peerv1.GetRoomRequest) (*peerv1.GetRoomResponse, error) {
+	disk, ok := s.replicas.fs.(vfs.Space)
+	if !ok {
+		return &peerv1.GetRoomResponse{}, nil
+	}
+	free, total, err := disk.Space(s.replicas.dir)
+	if err != nil {
+		return nil, api.ToStatus(fmt.Errorf("ask the disk for its room: %w", err))
+	}
+	return &peerv1.GetRoomResponse{FreeBytes: uint64(max(free, 0)), TotalBytes: uint64(max(total, 0))}, nil
 }
 
 // TransferLeadership implements peerv1.MembersServer.

@@ -61,6 +61,7 @@ type node struct {
 	cluster atomic.Pointer[string] // id of the cluster that the node belongs to
 	waiting atomic.Pointer[string] // why the cluster has not formed
 	leaving atomic.Bool            // the node gives its leaderships away and then stops
+	duties  *duties                // set by openRaft
 
 	// failure is the first storage failure; failed is closed after it is stored.
 	failure atomic.Pointer[error]
@@ -249,6 +250,7 @@ func (n *node) openRaft() error {
 	if err != nil {
 		return errors.Join(err, storage.Close())
 	}
+	n.duties = &duties{lead: func(nothing bool) { n.host.SetDraining(nothing) }}
 	return nil
 }
 
@@ -259,6 +261,7 @@ func (n *node) newReplicas(runtime *engine.Runtime) *replicas {
 		members: replicaPeers{n.pool}.members,
 		engine:  n.config.engineOptions(),
 		logger:  n.logger, onFailure: n.fail,
+		born: make(chan struct{}, 1),
 	}
 	r.engine.Runtime = runtime
 	r.mu.open = make(map[api.ShardID]*shard.Shard)
@@ -365,7 +368,7 @@ func (n *node) handOver(crash bool) {
 	if crash {
 		return
 	}
-	n.host.SetDraining(true) // what it is elected for meanwhile it gives away as well
+	n.duties.leave() // what it is elected for meanwhile it gives away as well
 	limit, cancel := context.WithTimeout(context.Background(), handOverLimit)
 	defer cancel()
 	go func() { // a disk that fails now ends the wait

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -35,8 +37,10 @@ import (
 const removedSuffix = ".removed"
 
 const (
-	// confirmLimit bounds one question to a leader.
-	confirmLimit = 3 * time.Second
+	// confirmLimit bounds the questions to leaders about one replica, and confirmAllLimit those of one call of follow, which
+	// keeps the next map waiting. What is left is asked by the next call.
+	confirmLimit    = 3 * time.Second
+	confirmAllLimit = 5 * time.Second
 	// pendingPause is between two tries at what is pending.
 	pendingPause = 2 * time.Second
 )
@@ -87,17 +91,19 @@ func (r *replicas) inventory() (map[replicaKey]bool, error) {
 	return here, nil
 }
 
-// superfluous are the replicas that are here and that the map does not give to this node.
+// superfluous are the replicas that are here and that the map does not give to this node. One of a shard that the map does
+// not know is not: shards do not go, so this map is older than the split that the replica comes from.
 func superfluous(here map[replicaKey]bool, m *pb.ClusterMap, self api.NodeID) []replicaKey {
-	mine := make(map[replicaKey]bool)
-	for _, s := range m.Shards {
+	mine, known := make(map[replicaKey]bool), make(map[api.ShardID]bool)
+	for _, s := range meta.ShardsOf(m) {
+		known[api.ShardID(s.Id)] = true
 		if replica := replicaOf(s, self); replica != nil {
 			mine[replicaKey{api.ShardID(s.Id), replica.Incarnation}] = true
 		}
 	}
 	var gone []replicaKey
 	for k := range here {
-		if !mine[k] {
+		if !mine[k] && known[k.shard] {
 			gone = append(gone, k)
 		}
 	}
@@ -120,9 +126,11 @@ func (r *replicas) removeAll(ctx context.Context, m *pb.ClusterMap, gone []repli
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentOpens)
 	var left atomic.Bool
+	asking, cancel := context.WithTimeout(ctx, cmp.Or(r.confirmWithin, confirmAllLimit))
+	defer cancel()
 	for _, k := range gone {
 		group.Go(func() error {
-			done, err := r.remove(ctx, m, k)
+			done, err := r.remove(asking, m, k)
 			if !done {
 				left.Store(true)
 			}
@@ -205,6 +213,10 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 	defer cancel()
 	var problems []error
 	for _, node := range r.nodesWith(m, k.shard) {
+		if ctx.Err() != nil {
+			problems = append(problems, fmt.Errorf("not asked yet: %w", ctx.Err()))
+			break
+		}
 		members, err := r.members(ctx, node, raft.GroupID(k.shard))
 		if err != nil {
 			problems = append(problems, fmt.Errorf("node %s: %w", node, err))
@@ -226,7 +238,7 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 // nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
 func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range m.GetShards() {
+	for _, s := range meta.ShardsOf(m) {
 		if s.Id != uint64(id) {
 			continue
 		}
@@ -266,6 +278,21 @@ func (r *replicas) noteTrouble(k replicaKey, trouble string) {
 		r.mu.troubled = make(map[replicaKey]string)
 	}
 	r.mu.troubled[k] = trouble
+}
+
+// forgetLost forgets the troubles of replicas that are not on the disk and that the map does not give to this node any more.
+func (r *replicas) forgetLost(here map[replicaKey]bool, m *pb.ClusterMap) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	troubled := make(map[replicaKey]bool, len(r.mu.troubled))
+	for k := range r.mu.troubled {
+		troubled[k] = true
+	}
+	for _, k := range superfluous(troubled, m, r.self) {
+		if !here[k] {
+			delete(r.mu.troubled, k)
+		}
+	}
 }
 
 // noteLost says that a replica that was here before is not on the disk any more.

@@ -7,7 +7,9 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -164,6 +166,69 @@ func TestAReplicaThatLostItsDiskIsNotOpened(t *testing.T) {
 	f.mustFollow(m, false)
 	if len(f.opens()) != 1 || f.status()[0].Trouble != "" {
 		t.Errorf("a learner was not opened: %v", f.status())
+	}
+}
+
+// TestAFounderThatLostItsDirectoryIsNotOpened (N6), and the node goes on with the others.
+func TestAFounderThatLostItsDirectoryIsNotOpened(t *testing.T) {
+	dir := t.TempDir()
+	f := newFollowing(t, dir)
+	m := mapOf(&pb.Replica{NodeId: "b", Incarnation: 1}, &pb.Replica{NodeId: "a", Incarnation: 1})
+	f.mustFollow(m, false)
+	if len(f.opens()) != 1 {
+		t.Fatalf("open are %v", f.opens())
+	}
+	if err := f.closeReplica(replicaKey{7, 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir + "/shards/7-1"); err != nil {
+		t.Fatal(err)
+	}
+	f.mustFollow(m, false)
+	if status := f.status(); len(f.opens()) != 0 || len(status) != 1 || !strings.Contains(status[0].Trouble, "replace it") {
+		t.Errorf("open are %v, the status is %v", f.opens(), status)
+	}
+}
+
+// TestALostReplicaThatWasReplacedIsForgotten: its trouble does not stay in the status.
+func TestALostReplicaThatWasReplacedIsForgotten(t *testing.T) {
+	f := newFollowing(t, t.TempDir())
+	b := &pb.Replica{NodeId: "b", Incarnation: 1}
+	f.mustFollow(mapOf(b, &pb.Replica{NodeId: "a", Incarnation: 4}), false)
+	if status := f.status(); len(status) != 1 || status[0].Trouble == "" {
+		t.Fatalf("the status is %v", status)
+	}
+	f.mustFollow(mapOf(b), false)
+	if status := f.status(); len(status) != 0 {
+		t.Errorf("the status is %v", status)
+	}
+	f.mustFollow(mapOf(b, &pb.Replica{NodeId: "a", Incarnation: 5, Learner: true}), false)
+	if status := f.status(); len(f.opens()) != 1 || len(status) != 1 || status[0].Trouble != "" {
+		t.Errorf("open are %v, the status is %v", f.opens(), status)
+	}
+}
+
+// TestQuestionsToLeadersThatDoNotAnswerShareOneLimit, however many replicas are to go: the next map waits meanwhile.
+func TestQuestionsToLeadersThatDoNotAnswerShareOneLimit(t *testing.T) {
+	f := newFollowing(t, t.TempDir())
+	f.confirmWithin = 50 * time.Millisecond
+	var keys []replicaKey
+	for id := range api.ShardID(5 * maxConcurrentOpens) {
+		keys = append(keys, replicaKey{id + 100, 1})
+	}
+	var mu sync.Mutex
+	deadlines := make(map[time.Time]int)
+	f.replicas.members = func(ctx context.Context, _ api.NodeID, _ raft.GroupID) (*peerv1.GroupMembers, error) {
+		deadline, _ := ctx.Deadline()
+		mu.Lock()
+		deadlines[deadline]++
+		mu.Unlock()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	pending, err := f.removeAll(t.Context(), mapOf(), keys)
+	if err != nil || !pending || len(deadlines) != 1 {
+		t.Errorf("pending %t, %v; the questions end at %v", pending, err, deadlines)
 	}
 }
 

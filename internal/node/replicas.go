@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
@@ -38,8 +40,12 @@ type replicas struct {
 	engine    engine.Options
 	logger    *slog.Logger
 	onFailure func(error)
+	// confirmWithin bounds the questions to leaders of one call of follow; 0 is confirmAllLimit.
+	confirmWithin time.Duration
 
 	rebuilds rebuilds // counters
+
+	born chan struct{} // capacity 1: a shard was split here, and follow is to be called
 
 	current atomic.Pointer[pb.ClusterMap] // that follow was given last
 
@@ -83,28 +89,32 @@ func (r *replicas) follow(ctx context.Context, m *pb.ClusterMap) (pending bool, 
 	if err != nil {
 		return true, err
 	}
-	if err := r.openMissing(ctx, m, here); err != nil {
+	pending, err = r.openMissing(ctx, m, here)
+	if err != nil {
 		return true, err
 	}
+	r.forgetLost(here, m)
 	gone := superfluous(here, m, r.self)
 	if len(gone) == 0 {
-		return false, nil
+		return pending, nil
 	}
-	if pending, err = r.removeAll(ctx, m, gone); err != nil {
+	left, err := r.removeAll(ctx, m, gone)
+	if err != nil {
 		return true, err
 	}
 	if here, err = r.inventory(); err != nil {
 		return true, err
 	}
-	return pending, r.openMissing(ctx, m, here)
+	waiting, err := r.openMissing(ctx, m, here)
+	return left || waiting, err
 }
 
 // openMissing opens the replicas that m gives to this node and that are not open yet, unless another
-// incarnation of the same is still here.
-func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[replicaKey]bool) error {
+// incarnation of the same is still here. pending says that one waits for the replica that it comes out of.
+func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[replicaKey]bool) (pending bool, err error) {
 	var group errgroup.Group
 	group.SetLimit(maxConcurrentOpens)
-	for _, description := range m.Shards {
+	for _, description := range meta.ShardsOf(m) {
 		mine := replicaOf(description, r.self)
 		if mine == nil {
 			continue
@@ -117,17 +127,19 @@ func (r *replicas) openMissing(ctx context.Context, m *pb.ClusterMap, here map[r
 		if r.known(key.shard) || othersHere(here, key) || ctx.Err() != nil {
 			continue
 		}
-		discarded, err := r.host.Discarded(raft.GroupID(key.shard), key.incarnation)
-		if err != nil {
-			return err
-		}
-		if discarded || lost(description, mine) && !here[key] {
+		b, err := r.birthOf(description, mine, here)
+		switch {
+		case err != nil:
+			return true, err
+		case b == notYet:
+			pending = true
+		case b == gone:
 			r.noteLost(key)
-			continue
+		default:
+			group.Go(func() error { return r.open(r.options(description, mine.Incarnation)) })
 		}
-		group.Go(func() error { return r.open(r.options(description, mine.Incarnation)) })
 	}
-	return group.Wait()
+	return pending, group.Wait()
 }
 
 // replicaOf is the replica that a shard has on a node, nil for none.
@@ -143,9 +155,11 @@ func replicaOf(s *pb.Shard, node api.NodeID) *pb.Replica {
 // lost reports whether a replica has had something before: it votes, and the group was not born with it. If nothing of
 // it is on the disk then that was lost, and its votes with it (N6).
 func lost(s *pb.Shard, mine *pb.Replica) bool {
-	return !mine.Learner && !slices.ContainsFunc(s.Founders, func(f *pb.Replica) bool {
-		return f.NodeId == mine.NodeId && f.Incarnation == mine.Incarnation
-	})
+	return !mine.Learner && !isFounder(s, mine)
+}
+
+func isFounder(s *pb.Shard, r *pb.Replica) bool {
+	return slices.ContainsFunc(s.Founders, func(f *pb.Replica) bool { return f.NodeId == r.NodeId && f.Incarnation == r.Incarnation })
 }
 
 // preferredLeader is the node that should lead a shard: the map says so, or it is the first of its replicas, which
@@ -192,6 +206,9 @@ func (r *replicas) opened(o shard.Options, s *shard.Shard) {
 func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Options {
 	var founders []raft.ReplicaID
 	for _, v := range description.Founders {
+		if description.ParentId != 0 {
+			break // the group does not begin with its members alone, see raft.Host.Found
+		}
 		founders = append(founders, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
 	}
 	return shard.Options{
@@ -207,6 +224,7 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		Engine:    r.engine,
 		FS:        r.fs,
 		Clock:     r.clock,
+		Splitter:  splitter{r},
 		Peers:     r.peers,
 		Logger:    r.logger.With("shard", description.Id),
 		OnFailure: r.onFailure,

@@ -127,6 +127,16 @@ const (
 	ShardApplyOutOfOrder Bug = "shard-apply-out-of-order"
 	// ShardRunTwice executes a request again although its answer is kept.
 	ShardRunTwice Bug = "shard-run-twice"
+	// ShardSplitKeepSlots leaves the slots of the child with the parent as well.
+	ShardSplitKeepSlots Bug = "shard-split-keep-slots"
+	// ShardSplitForgetCeiling lets a child begin without the times that its parent has used.
+	ShardSplitForgetCeiling Bug = "shard-split-forget-ceiling"
+	// ShardSplitRecordFirst notes in the parent that it is split before the name of the child is durable.
+	ShardSplitRecordFirst Bug = "shard-split-record-first"
+	// ShardSplitLosesRequests lets a child begin without the requests that its parent has answered.
+	ShardSplitLosesRequests Bug = "shard-split-loses-requests"
+	// RaftFoundResetsTerm gives a replica that is founded the term of its state, whatever term it has.
+	RaftFoundResetsTerm Bug = "raft-found-resets-term"
 	// ShardIgnoreDigest compares the digests of replicas and finds them equal.
 	ShardIgnoreDigest Bug = "shard-ignore-digest"
 	// ShardRebuildUnconfirmed puts a checkpoint in the place of a fenced replica that no majority confirms.
@@ -173,6 +183,7 @@ type Claim struct {
 // Claims has at least one row per bug. tests/seeded runs each with and without the bug.
 var Claims = []Claim{
 	{SkipReadIndex, "raft", "TestALeaderThatIsCutOffServesNoReadWhileANewOneCommits"},
+	{RaftFoundResetsTerm, "raft", "TestAFoundedReplicaKeepsItsTermAndItsVote"},
 	{RaftReadyWithoutTick, "raft", "TestEachElectionIsAnnouncedOnceReady"},
 	{RaftCutBeyondDurable, "raft", "TestNothingIsCutThatTheStateMachineNeeds"},
 	{RaftKeepLogBelowSnapshot, "raft", "TestWhatAReplicaHadBelowItsSnapshotReachesNobody"},
@@ -235,6 +246,10 @@ var Claims = []Claim{
 	{ShardTakeAnySlot, "shard", "TestOnlyItsOwnSlotsAtItsOwnEpoch"},
 	{ShardApplyOutOfOrder, "shard", "TestWhatStandsBehindARefusedEntryIsNotExecuted"},
 	{ShardRunTwice, "shard", "TestADuplicateGetsTheSameAnswerAndRunsNothing"},
+	{ShardSplitKeepSlots, "shard", "TestASplitGivesEachHalfItsSlots"},
+	{ShardSplitForgetCeiling, "shard", "TestAChildBeginsAboveTheTimesOfItsParent"},
+	{ShardSplitRecordFirst, "shard", "TestASplitIsTheSameAfterACrashAnywhere"},
+	{ShardSplitLosesRequests, "shard", "TestASplitGivesEachHalfItsSlots"},
 	{ShardIgnoreDigest, "shard", "TestAMajorityDecidesWhoDiffers"},
 	{ShardPublishIncomplete, "shard", "TestABatchWhosePartsAreNotAllThereIsNotExecuted"},
 	{ShardKeepStaged, "shard", "TestPartsOfABatchThatDoesNotComeLeaveTheDisk"},

@@ -20,6 +20,15 @@
 // If the victim is dead it is removed before the new one is promoted. All that a master knows is in the map and in
 // the members of the shards, so another master goes on after any half of a step.
 //
+// Where nothing is to be done, and neither the map nor what gossip says changes, the leaders are asked every ten seconds
+// only, since each question is a read of a shard.
+//
+// # The life of a split
+//
+//  1. By hand or by size: the map notes the split, if the members of the shard are the replicas of the map and all vote.
+//  2. The shard's leader splits it: every replica makes the child's beside its own (package shard).
+//  3. The map publishes both halves. From here on the child is a shard like any other, which balance moves.
+//
 // Replicas of the cluster map itself are not moved.
 //
 // # Goroutines
@@ -39,5 +48,8 @@
 //   - MA3: an order names the members that it was made for; of others nothing is changed.
 //   - MA4: no removal leaves fewer voters than the quorum of the size that a shard should have, or than there were
 //     before the replacement of what is removed began to vote.
-//   - MA5: a node is silent only if neither gossip nor any leader hears it, and a new master counts from 0.
+//   - MA5: a node is silent only if neither gossip nor any leader hears it, and a new master counts from 0. So it does
+//     for a replica that no leader hears though its node lives.
+//   - MA6: a learner is given up when it has made no progress for longer than its size explains, and then its node gets
+//     nothing new for a while.
 package master

@@ -1,8 +1,10 @@
 package master
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -22,15 +24,18 @@ type Remote struct {
 	Peers Connector
 	// Leader is who leads a shard as this node believes, empty when unknown.
 	Leader func(api.ShardID) api.NodeID
+	// Attempt bounds an order to one node, which may be cut off while another one leads. Default 4 s: that a learner has
+	// caught up shows within an election timeout, and then there is a commit.
+	Attempt time.Duration
 }
+
+const orderAttempt = 4 * time.Second
 
 // Members implements Groups.
 func (r *Remote) Members(ctx context.Context, s *pb.Shard) (*peerv1.GroupMembers, error) {
 	var answer *peerv1.GroupMembers
-	err := r.atLeader(ctx, s, func(c peerv1.MembersClient) (err error) {
-		attempt, cancel := context.WithTimeout(ctx, reportTimeout/2) // a node that is cut off must not take it all
-		defer cancel()
-		answer, err = c.GetMembers(attempt, &peerv1.GetMembersRequest{GroupId: s.Id})
+	err := r.atLeader(ctx, s, reportTimeout/2, func(ctx context.Context, c peerv1.MembersClient) (err error) {
+		answer, err = c.GetMembers(ctx, &peerv1.GetMembersRequest{GroupId: s.Id})
 		return err
 	})
 	return answer, err
@@ -38,22 +43,44 @@ func (r *Remote) Members(ctx context.Context, s *pb.Shard) (*peerv1.GroupMembers
 
 // Change implements Groups.
 func (r *Remote) Change(ctx context.Context, s *pb.Shard, c *peerv1.ChangeMembersRequest) error {
-	return r.atLeader(ctx, s, func(client peerv1.MembersClient) error {
+	return r.atLeader(ctx, s, cmp.Or(r.Attempt, orderAttempt), func(ctx context.Context, client peerv1.MembersClient) error {
 		_, err := client.ChangeMembers(ctx, c)
+		return err
+	})
+}
+
+// Split implements Groups. A leader that flushes much may take longer than one attempt; the next one finds it flushed.
+func (r *Remote) Split(ctx context.Context, s *pb.Shard) error {
+	return r.atLeader(ctx, s, cmp.Or(r.Attempt, orderAttempt), func(ctx context.Context, c peerv1.MembersClient) error {
+		_, err := c.SplitShard(ctx, &peerv1.SplitShardRequest{GroupId: s.Id, Split: s.Split})
 		return err
 	})
 }
 
 // Transfer implements Groups.
 func (r *Remote) Transfer(ctx context.Context, s *pb.Shard, to api.NodeID) error {
-	return r.atLeader(ctx, s, func(c peerv1.MembersClient) error {
+	return r.atLeader(ctx, s, cmp.Or(r.Attempt, orderAttempt), func(ctx context.Context, c peerv1.MembersClient) error {
 		_, err := c.TransferLeadership(ctx, &peerv1.TransferLeadershipRequest{GroupId: s.Id, NodeId: string(to)})
 		return err
 	})
 }
 
-// atLeader asks the node that should lead, follows its hint, and then asks the other holders, each once.
-func (r *Remote) atLeader(ctx context.Context, s *pb.Shard, ask func(peerv1.MembersClient) error) error {
+// Room implements Groups.
+func (r *Remote) Room(ctx context.Context, node api.NodeID) (free, total int64, err error) {
+	conn, err := r.Peers.Conn(node, peers.Control)
+	if err != nil {
+		return 0, 0, err
+	}
+	answer, err := peerv1.NewMembersClient(conn).GetRoom(ctx, &peerv1.GetRoomRequest{})
+	if err != nil {
+		return 0, 0, api.FromStatus(err, false)
+	}
+	return int64(answer.FreeBytes), int64(answer.TotalBytes), nil
+}
+
+// atLeader asks the node that should lead, follows its hint, and then asks the other holders, each once and for no longer
+// than attempt.
+func (r *Remote) atLeader(ctx context.Context, s *pb.Shard, attempt time.Duration, ask func(context.Context, peerv1.MembersClient) error) error {
 	queue := []api.NodeID{r.Leader(api.ShardID(s.Id))}
 	for _, replica := range s.Replicas {
 		queue = append(queue, api.NodeID(replica.NodeId))
@@ -69,7 +96,9 @@ func (r *Remote) atLeader(ctx context.Context, s *pb.Shard, ask func(peerv1.Memb
 		asked[next] = true
 		conn, err := r.Peers.Conn(next, peers.Control)
 		if err == nil {
-			err = ask(peerv1.NewMembersClient(conn))
+			limited, cancel := context.WithTimeout(ctx, attempt)
+			err = ask(limited, peerv1.NewMembersClient(conn))
+			cancel()
 		}
 		if err == nil {
 			return nil

@@ -33,8 +33,12 @@ type Groups interface {
 	Members(ctx context.Context, s *pb.Shard) (*peerv1.GroupMembers, error)
 	// Change has the leader change the members.
 	Change(ctx context.Context, s *pb.Shard, c *peerv1.ChangeMembersRequest) error
+	// Split has the leader split the shard as the map has noted it, and returns when it is applied.
+	Split(ctx context.Context, s *pb.Shard) error
 	// Transfer has the leader give the leadership to a node.
 	Transfer(ctx context.Context, s *pb.Shard, to api.NodeID) error
+	// Room asks a node how many bytes its disk can still take, and how many it has in all; both are 0 where that is unknown.
+	Room(ctx context.Context, node api.NodeID) (free, total int64, err error)
 }
 
 // Options configures New. Map, Groups and Alive are required.
@@ -47,6 +51,8 @@ type Options struct {
 	// DeadAfter is how long a node must have been silent before its replicas are made elsewhere. Default: the
 	// planner's.
 	DeadAfter time.Duration
+	// SplitBytes is the size beyond which a shard is split; 0 never splits one for its size.
+	SplitBytes int64
 	// Clock measures for how long a node is silent. Default: the machine's.
 	Clock  clock.Clock
 	Logger *slog.Logger // default: silence
@@ -79,26 +85,36 @@ type Master struct {
 	o Options
 
 	// Owned by the goroutine that runs rounds.
-	silent map[api.NodeID]time.Time // since when each node is silent, for this master
+	silent  map[api.NodeID]time.Time // since when each node is silent, for this master
+	unheard map[replicaKey]time.Time // since when each voter has not answered a leader, for this master
+	resting map[api.NodeID]time.Time // until when nodes get nothing new on which a replica did not learn
+	halves  map[uint64]time.Time     // until when the shards of a split are not split again for their size
+	looked  look                     // at the cluster, the last time
 
 	// mu is a leaf.
 	mu struct {
 		sync.Mutex
-		seen  *observation // nil while this node is not the master
-		plan  planner.Plan
-		since map[api.ShardID]progress // shards with changes under way
+		seen    *observation // nil while this node is not the master
+		plan    planner.Plan
+		since   map[api.ShardID]progress // shards with changes under way
+		refused map[api.ShardID]string   // why the last step of a shard was refused
 	}
 }
 
 // New makes a master, which does nothing until Run.
 func New(o Options) *Master {
-	return &Master{o: o.withDefaults(), silent: make(map[api.NodeID]time.Time)}
+	return &Master{
+		o: o.withDefaults(), silent: make(map[api.NodeID]time.Time),
+		unheard: make(map[replicaKey]time.Time), resting: make(map[api.NodeID]time.Time), halves: make(map[uint64]time.Time),
+	}
 }
 
 // Run looks at the cluster and moves it until ctx ends, whenever this node is the master.
 func (m *Master) Run(ctx context.Context) {
 	for ctx.Err() == nil {
-		m.round(ctx)
+		if m.due() {
+			m.round(ctx)
+		}
 		pause := time.NewTimer(roundPause)
 		select {
 		case <-pause.C:
@@ -117,16 +133,19 @@ func (m *Master) round(ctx context.Context) bool {
 	}
 	seen := m.observe(ctx, current)
 	finish := seen.unfinished()
+	m.giveUp(seen)
+	m.letHalvesRest(seen)
 	plan := planner.Make(m.view(seen, finish))
 	m.remember(seen, plan)
+	m.lookedAt(seen, len(finish)+len(plan.Steps)+len(plan.Blocked) > 0)
 	var steps errgroup.Group
 	steps.SetLimit(maxCalls)
 	for _, f := range finish {
-		steps.Go(func() error { m.carryOut(ctx, f.what, f.text, f.do(m)); return nil })
+		steps.Go(func() error { m.carryOut(ctx, api.ShardID(f.shard.Id), f.what, f.text, f.do(m)); return nil })
 	}
 	for _, s := range plan.Steps {
 		if !finish.on(s.Shard) {
-			steps.Go(func() error { m.carryOut(ctx, s.Kind.String(), s.Text, m.step(seen, s)); return nil })
+			steps.Go(func() error { m.carryOut(ctx, s.Shard, s.Kind.String(), s.Text, m.step(seen, s)); return nil })
 		}
 	}
 	_ = steps.Wait() // the steps log how they ended; the next round sees what they came to
@@ -136,15 +155,21 @@ func (m *Master) round(ctx context.Context) bool {
 // forget ends a reign: what was seen may be wrong by the next one.
 func (m *Master) forget() {
 	clear(m.silent)
+	clear(m.unheard)
+	clear(m.resting)
+	clear(m.halves)
+	m.looked = look{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.mu.seen, m.mu.plan, m.mu.since = nil, planner.Plan{}, nil
+	m.mu.seen, m.mu.plan, m.mu.since, m.mu.refused = nil, planner.Plan{}, nil, nil
 }
 
-func (m *Master) carryOut(ctx context.Context, what, text string, do func(context.Context) error) {
+// carryOut takes a step; shard is 0 for one of no shard.
+func (m *Master) carryOut(ctx context.Context, shard api.ShardID, what, text string, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	err := do(ctx)
+	m.noteRefusal(shard, what, err)
 	switch {
 	case err == nil:
 		m.o.Logger.Info("master: step done", "step", what, "text", text)
@@ -160,11 +185,32 @@ type observation struct {
 	current *pb.ClusterMap
 	reports map[uint64]*peerv1.GroupMembers // by shard; shards whose leader did not report are missing
 	down    map[string]time.Duration        // by node, of those that are silent
+	full    map[string]bool                 // by node, of those that get nothing new: without room, or resting
+
+	// Of those that do not answer although their nodes live, for how long; and of those that learn nothing, that they are stuck.
+	unheard map[replicaKey]time.Duration
+	stuck   map[replicaKey]bool
+	halves  map[uint64]bool // shards that were split lately
+}
+
+// replicaKey names a replica of a shard.
+type replicaKey struct {
+	shard       uint64
+	node        string
+	incarnation uint64
+}
+
+func keyOf(s *pb.Shard, r *pb.Replica) replicaKey {
+	return replicaKey{shard: s.Id, node: r.NodeId, incarnation: r.Incarnation}
 }
 
 // observe asks every leader.
 func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observation {
-	seen := &observation{current: current, reports: make(map[uint64]*peerv1.GroupMembers), down: make(map[string]time.Duration)}
+	seen := &observation{
+		current: current, reports: make(map[uint64]*peerv1.GroupMembers), down: make(map[string]time.Duration),
+		full: make(map[string]bool), unheard: make(map[replicaKey]time.Duration), stuck: make(map[replicaKey]bool),
+		halves: make(map[uint64]bool),
+	}
 	var mu sync.Mutex
 	var calls errgroup.Group
 	calls.SetLimit(maxCalls)
@@ -183,8 +229,10 @@ func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observati
 			return nil
 		})
 	}
+	m.askRoom(ctx, seen, &mu, &calls)
 	_ = calls.Wait() // no call returns an error
 	m.listen(seen)
+	m.listenToReplicas(seen)
 	return seen
 }
 
@@ -230,11 +278,11 @@ func (m *Master) listen(seen *observation) {
 func (m *Master) view(seen *observation, busy unfinished) planner.View {
 	v := planner.View{
 		Cluster: seen.current.ClusterId, Replication: placement.DefaultReplication, Paused: seen.current.RebalancePaused,
-		Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
+		SplitBytes: m.o.SplitBytes, Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
 	}
 	for _, n := range seen.current.Nodes {
 		v.Nodes = append(v.Nodes, planner.Node{
-			ID: api.NodeID(n.Id), Zone: n.Zone, Weight: int(n.Weight), Duty: dutyOf(n.State), Down: seen.down[n.Id],
+			ID: api.NodeID(n.Id), Zone: n.Zone, Weight: int(n.Weight), Duty: dutyOf(n.State), Down: seen.down[n.Id], Full: seen.full[n.Id],
 		})
 	}
 	for _, s := range seen.current.Shards {
@@ -264,6 +312,7 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 	out := planner.Shard{
 		ID: api.ShardID(s.Id), Leader: api.NodeID(r.GetLeaderId()), Preferred: api.NodeID(s.PreferredLeader),
 		Reported: r != nil && !r.GetChanging(), Busy: busy, Bytes: int64(r.GetDiskBytes()),
+		Start: s.StartSlot, End: s.EndSlot, Splitting: s.Split != nil, Halved: seen.halves[s.Id],
 	}
 	for _, replica := range s.Replicas {
 		member := memberOf(r, replica)
@@ -273,7 +322,7 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 		}
 		out.Replicas = append(out.Replicas, planner.Replica{
 			Node: api.NodeID(replica.NodeId), Voter: voter, CaughtUp: member.GetCaughtUp(), Replaces: api.NodeID(replica.Replaces),
-			Silent: r != nil && (member.GetContactMillis() < 0 || member.GetContactMillis() > silentAfter.Milliseconds()),
+			Silent: r != nil && !answers(member), Down: seen.unheard[keyOf(s, replica)], Stuck: seen.stuck[keyOf(s, replica)],
 		})
 	}
 	return out

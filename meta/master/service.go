@@ -73,6 +73,11 @@ func (s *Service) TransferLeader(ctx context.Context, r *pb.TransferLeaderReques
 	return at(ctx, s, r, (*Master).transferLeader, pb.AdminClient.TransferLeader)
 }
 
+// SplitShard implements pb.AdminServer.
+func (s *Service) SplitShard(ctx context.Context, r *pb.SplitShardRequest) (*pb.SplitShardResponse, error) {
+	return at(ctx, s, r, (*Master).splitShard, pb.AdminClient.SplitShard)
+}
+
 // SetRebalance implements pb.AdminServer.
 func (s *Service) SetRebalance(ctx context.Context, r *pb.SetRebalanceRequest) (*pb.SetRebalanceResponse, error) {
 	return at(ctx, s, r, (*Master).setRebalance, pb.AdminClient.SetRebalance)
@@ -128,7 +133,7 @@ func (m *Master) mayBecome(n *pb.Node, state pb.NodeState) error {
 	switch {
 	case state == pb.NodeState_NODE_STATE_DECOMMISSIONING && holdsMap:
 		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot move yet: it can be drained, not decommissioned", n.Name)
-	case state == pb.NodeState_NODE_STATE_LOST && m.o.Alive(api.NodeID(n.Id)):
+	case state == pb.NodeState_NODE_STATE_LOST && !m.isSilent(n.Id):
 		return api.Errorf(api.CodeInvalid, "node %s is alive: stop it before it is replaced, or decommission it", n.Name)
 	case state == pb.NodeState_NODE_STATE_LOST && holdsMap:
 		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot be made again elsewhere yet: start the replacement under a new name", n.Name)

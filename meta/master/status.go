@@ -37,6 +37,11 @@ func (m *Master) remember(seen *observation, plan planner.Plan) {
 		}
 		since[api.ShardID(s.Id)] = p
 	}
+	for id := range m.mu.refused {
+		if since[id].mark == "" && !slices.ContainsFunc(plan.Steps, func(s planner.Step) bool { return s.Shard == id }) {
+			delete(m.mu.refused, id) // nothing of it is wanted any more
+		}
+	}
 	m.mu.seen, m.mu.plan, m.mu.since = seen, plan, since
 }
 
@@ -49,6 +54,9 @@ func (seen *observation) mark(s *pb.Shard) string {
 			have = 0 // that it follows the log is no progress
 		}
 		mark += fmt.Sprint(moving.NodeId, moving.Phase, have, " ")
+	}
+	if s.Split != nil {
+		mark += fmt.Sprint("split ", s.Split.ChildId)
 	}
 	return mark
 }
@@ -78,7 +86,7 @@ func (seen *observation) moving(s *pb.Shard) []*pb.Moving {
 // Status is what the master sees and does. Other nodes answer NOT_LEADER.
 func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 	m.mu.Lock()
-	seen, plan := m.mu.seen, m.mu.plan
+	seen, plan, refused := m.mu.seen, m.mu.plan, m.refusalsLocked()
 	m.mu.Unlock()
 	if seen == nil || !m.o.Map.Leads() {
 		return nil, api.Errorf(api.CodeNotLeader, "node %s is not the master, or has not looked at the cluster yet", m.o.Self)
@@ -93,10 +101,14 @@ func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 			out.Silent = append(out.Silent, s.Id)
 		}
 		out.Moving = append(out.Moving, seen.moving(s)...)
+		if s.Split != nil {
+			out.Splitting = append(out.Splitting, &pb.Splitting{ShardId: s.Id, ChildId: s.Split.ChildId, AtSlot: s.Split.AtSlot})
+		}
 	}
 	for _, b := range plan.Blocked {
 		out.Blocked = append(out.Blocked, b.Text)
 	}
+	out.Blocked = append(out.Blocked, refused...)
 	for _, s := range plan.Steps {
 		out.Planned = append(out.Planned, s.Text)
 	}

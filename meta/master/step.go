@@ -87,6 +87,9 @@ func (seen *observation) rest(s *pb.Shard, r *peerv1.GroupMembers) (remainder, b
 			})
 		}
 	}
+	if s.Split != nil {
+		return finishSplit(s), true
+	}
 	return remainder{}, false
 }
 
@@ -126,8 +129,12 @@ func (m *Master) step(seen *observation, p planner.Step) func(context.Context) e
 			return api.Errorf(api.CodeInternal, "the plan names shard %d, which is not in the map", p.Shard)
 		}
 		s := seen.current.Shards[at]
-		if p.Kind == planner.AddLearner {
+		switch p.Kind {
+		case planner.AddLearner:
 			return m.add(ctx, seen, s, p)
+		case planner.Split:
+			_, err := m.prepareSplit(ctx, s, seen.reports[s.Id], p.Slot)
+			return err
 		}
 		on := slices.IndexFunc(s.Replicas, func(r *pb.Replica) bool { return r.NodeId == string(p.Node) })
 		if on < 0 {
@@ -184,9 +191,13 @@ func (m *Master) remove(ctx context.Context, seen *observation, s *pb.Shard, r *
 
 // order has the leader change the members, unless they are others than those that were seen (MA3).
 func (m *Master) order(ctx context.Context, seen *observation, s *pb.Shard, change peerv1.MemberChange, r *pb.Replica) error {
+	index := seen.reports[s.Id].GetIndex()
+	if index == 0 {
+		return api.Errorf(api.CodeUnavailable, "the leader of shard %d has not said who its members are", s.Id)
+	}
 	return m.o.Groups.Change(ctx, s, &peerv1.ChangeMembersRequest{
 		GroupId: s.Id, Change: change, NodeId: r.NodeId, Incarnation: r.Incarnation,
-		PreviousIndex: seen.reports[s.Id].GetIndex(), KeepVoters: seen.keep(s, r),
+		PreviousIndex: index, KeepVoters: seen.keep(s, r),
 	})
 }
 

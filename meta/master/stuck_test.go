@@ -15,9 +15,9 @@ import (
 func rounds(w *world, m *Master, n int) {
 	for range n {
 		m.round(context.Background())
-		for _, g := range w.groups {
+		for id, g := range w.groups {
 			for _, x := range g.members {
-				x.CaughtUp = x.CaughtUp || !w.dead[api.NodeID(x.NodeId)]
+				x.CaughtUp = x.CaughtUp || w.answers(id, x)
 			}
 		}
 		w.clock.Advance(10 * time.Second)

@@ -31,6 +31,10 @@ type world struct {
 	index   uint64 // of the map's log
 	groups  map[uint64]*group
 	dead    map[api.NodeID]bool
+	filled  map[api.NodeID]int64 // bytes on the disk of a node
+	wiped   map[replicaKey]bool  // of which nothing is there, though the node lives
+	looks   int                  // questions to leaders
+	sizes   map[uint64]uint64    // of shards, in bytes
 	effects int
 	// die is asked at each effect.
 	die    func(effect int) death
@@ -53,7 +57,8 @@ type group struct {
 	index   uint64
 	leader  string
 	members []*peerv1.GroupMember
-	used    map[string]uint64 // the newest incarnation that was a member, by node
+	used    map[string]uint64    // the newest incarnation that was a member, by node
+	applied map[uint64]*pb.Split // the splits of the group, by child
 }
 
 // newWorld is a cluster whose shards have three replicas, or as many as there are founders.
@@ -65,6 +70,7 @@ func newWorld(t *testing.T, shards int, nodes ...string) *world {
 	}
 	w := &world{
 		t: t, machine: machine, clock: clock.NewManual(time.Unix(1e9, 0)), groups: map[uint64]*group{}, dead: map[api.NodeID]bool{},
+		filled: map[api.NodeID]int64{}, wiped: map[replicaKey]bool{},
 		die: func(int) death { return live },
 	}
 	w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_Init{Init: &peerv1.MetaInit{ClusterId: "C", FounderIds: nodes, ShardCount: uint32(shards)}}})
@@ -95,7 +101,7 @@ func newWorld(t *testing.T, shards int, nodes ...string) *world {
 func (w *world) join(nodes ...string) {
 	for _, id := range nodes {
 		w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_RegisterNode{RegisterNode: &peerv1.MetaRegisterNode{
-			ClusterId: "C", Node: &pb.Node{Id: id, Name: id, CommandVersion: 2},
+			ClusterId: "C", Node: &pb.Node{Id: id, Name: id, CommandVersion: 3},
 		}}})
 	}
 }
@@ -131,6 +137,11 @@ func (w *world) kill(id string) {
 			}
 		}
 	}
+}
+
+// answers reports whether a member of a group takes part.
+func (w *world) answers(id uint64, m *peerv1.GroupMember) bool {
+	return !w.dead[api.NodeID(m.NodeId)] && !w.wiped[replicaKey{id, m.NodeId, m.Incarnation}]
 }
 
 func (g *group) elect() {
@@ -207,6 +218,9 @@ func (r *reign) Change(_ context.Context, c *peerv1.MetaCommand) (res *peerv1.Me
 			return nil
 		}
 		c.Version = 2
+		if c.GetPrepareSplit() != nil || c.GetFinishSplit() != nil {
+			c.Version = 3
+		}
 		res = r.apply(c)
 		return meta.Refusal(c, res)
 	})
@@ -217,12 +231,16 @@ func (r *reign) Change(_ context.Context, c *peerv1.MetaCommand) (res *peerv1.Me
 func (r *reign) Members(_ context.Context, s *pb.Shard) (*peerv1.GroupMembers, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.looks++
 	g := r.groups[s.Id]
-	out := &peerv1.GroupMembers{GroupId: s.Id, Index: g.index, LeaderId: g.leader, LastLogIndex: 100}
+	if g == nil {
+		return nil, api.Errorf(api.CodeUnavailable, "no replica of shard %d is anywhere", s.Id)
+	}
+	out := &peerv1.GroupMembers{GroupId: s.Id, Index: g.index, LeaderId: g.leader, LastLogIndex: 100, DiskBytes: r.sizes[s.Id]}
 	for _, m := range g.members {
 		c := proto.CloneOf(m)
 		c.ContactMillis = 10
-		if r.dead[api.NodeID(m.NodeId)] {
+		if !r.answers(s.Id, m) {
 			c.ContactMillis, c.CaughtUp = -1, false
 		}
 		out.Members = append(out.Members, c)
@@ -265,7 +283,7 @@ func (r *reign) change(c *peerv1.ChangeMembersRequest) error {
 		g.used[c.NodeId] = c.Incarnation
 		g.members = append(g.members, &peerv1.GroupMember{NodeId: c.NodeId, Incarnation: c.Incarnation})
 	case peerv1.MemberChange_MEMBER_CHANGE_PROMOTE:
-		if at < 0 || !g.members[at].CaughtUp || r.dead[api.NodeID(c.NodeId)] {
+		if at < 0 || !g.members[at].CaughtUp || !r.answers(c.GroupId, g.members[at]) {
 			return api.Errorf(api.CodeUnavailable, "not caught up")
 		}
 		g.members[at].Voter = true
@@ -273,7 +291,7 @@ func (r *reign) change(c *peerv1.ChangeMembersRequest) error {
 		if g.members[at].Voter && g.voters()-1 < int(c.KeepVoters) {
 			return api.Errorf(api.CodeUnavailable, "too few voters")
 		}
-		if g.members[at].Voter && !r.majorityAnswers(slices.Delete(slices.Clone(g.members), at, at+1)) {
+		if g.members[at].Voter && !r.majorityAnswers(c.GroupId, slices.Delete(slices.Clone(g.members), at, at+1)) {
 			return api.Errorf(api.CodeUnavailable, "no majority of the rest answers")
 		}
 		if g.leader == c.NodeId {
@@ -294,6 +312,16 @@ func (r *orders) Change(_ context.Context, _ *pb.Shard, c *peerv1.ChangeMembersR
 	return r.effect(func() error { return r.change(c) })
 }
 
+// Room implements Groups.
+func (r *orders) Room(_ context.Context, node api.NodeID) (free, total int64, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead[node] {
+		return 0, 0, api.Errorf(api.CodeUnavailable, "%s is dead", node)
+	}
+	return 100<<30 - r.filled[node], 100 << 30, nil
+}
+
 // orders is a reign as Groups.
 type orders struct{ *reign }
 
@@ -310,7 +338,7 @@ func (g *group) voters() (n int) {
 func (w *world) check(id uint64, g *group) {
 	healthy := 0
 	for _, m := range g.members {
-		if m.Voter && m.CaughtUp && !w.dead[api.NodeID(m.NodeId)] {
+		if m.Voter && m.CaughtUp && w.answers(id, m) {
 			healthy++
 		}
 	}
@@ -346,9 +374,9 @@ func (w *world) settle(rng *rand.Rand) {
 
 // catchUp lets some learners get what they miss.
 func (w *world) catchUp(rng *rand.Rand) {
-	for _, g := range w.groups {
+	for id, g := range w.groups {
 		for _, m := range g.members {
-			if !w.dead[api.NodeID(m.NodeId)] && rng.IntN(3) == 0 {
+			if w.answers(id, m) && rng.IntN(3) == 0 {
 				m.CaughtUp = true
 			}
 		}
@@ -362,6 +390,9 @@ func (w *world) still() bool {
 			if r.Learner || r.Leaving {
 				return false
 			}
+		}
+		if s.Split != nil {
+			return false
 		}
 	}
 	return len(w.late) == 0
@@ -383,12 +414,12 @@ func pause(paused bool) *peerv1.MetaCommand {
 }
 
 // majorityAnswers is what a leader looks at before it removes a voter.
-func (w *world) majorityAnswers(members []*peerv1.GroupMember) bool {
+func (w *world) majorityAnswers(id uint64, members []*peerv1.GroupMember) bool {
 	voters, answer := 0, 0
 	for _, m := range members {
 		if m.Voter {
 			voters++
-			if !w.dead[api.NodeID(m.NodeId)] {
+			if w.answers(id, m) {
 				answer++
 			}
 		}

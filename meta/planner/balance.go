@@ -51,7 +51,7 @@ func (p *planning) balance() {
 
 // leads is who leads a shard in the long run.
 func (p *planning) leads(s Shard) api.NodeID {
-	if s.Preferred != "" && p.alive(s.Preferred) && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Voter && r.Node == s.Preferred }) {
+	if s.Preferred != "" && p.aliveIn(s, s.Preferred) && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Voter && r.Node == s.Preferred }) {
 		return s.Preferred
 	}
 	return s.Leader
@@ -62,7 +62,7 @@ func (p *planning) able(s Shard) []api.NodeID {
 	var out []api.NodeID
 	for _, r := range s.Replicas {
 		n := p.nodes[r.Node]
-		if r.Voter && p.alive(r.Node) && n.Duty == Serving && !n.Full && (r.CaughtUp || r.Node == s.Leader) && !(p.replaced(s, r.Node) && len(s.Replicas) > p.want) {
+		if r.Voter && p.answers(r) && n.Duty == Serving && !n.Full && (r.CaughtUp || r.Node == s.Leader) && !(p.replaced(s, r.Node) && len(s.Replicas) > p.want) {
 			out = append(out, r.Node)
 		}
 	}

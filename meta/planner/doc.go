@@ -11,10 +11,11 @@
 //     finished. Package placement gets a layout of that, so that what is under way counts as done.
 //  3. gate blocks shards in which nothing can be changed: without a quorum, a leader or a fresh report.
 //  4. finish and shed bring on what was begun. A learner that has caught up is promoted and the old voter
-//     removed; a voter that is not alive is removed first, because one more would raise the quorum.
+//     removed; a voter that is not alive is removed first, because one more would raise the quorum. One that
+//     is gone from a living node is removed without a successor if no other node is free: its node gets the new one.
 //  5. Leaderships leave nodes that drain. Then new replicas are begun, as many as limits allow: for shards
 //     with too few, for dead nodes, for nodes that are to leave, for crowded zones, for balance.
-//  6. Leaders are spread over healthy shards.
+//  6. The largest shard that is too large is split, and leaders are spread over healthy shards.
 //  7. The master carries out all steps side by side, looks at the cluster again, and asks for the next
 //     plan. A step is one change of Raft, so whoever is master next sees how far it came.
 //
@@ -32,10 +33,12 @@
 //     unknown or whose report is not fresh.
 //   - PN2: no step leaves a shard with fewer voters than the quorum of the size it should have, or with
 //     less than a majority of healthy voters.
-//   - PN3: only nodes that are dead beyond the limit or lost are replaced, of one failure domain at a
-//     time, and none while fewer than half of the nodes are alive.
+//   - PN3: only nodes that are dead beyond the limit or lost are replaced, and replicas that are gone for as long from
+//     living nodes, of one failure domain at a time, and none while fewer than half of the nodes are alive.
 //   - PN4: a shard whose change was begun finishes or cancels it before it begins another.
 //   - PN5: replicas that are made at once stay within the limits, of each node and of all.
 //   - PN6: while nothing else changes, plans come to an end, and then nodes are within the bounds of
 //     placement in replicas and in leaders.
+//   - PN7: only a shard that is whole and too large is split, one at a time in a cluster, and not again before the sizes
+//     of the halves are known. The members of a shard stay until its split is done.
 package planner

@@ -113,13 +113,36 @@ func (p *planning) alive(id api.NodeID) bool {
 	return known && n.Duty != Lost && n.Down == 0
 }
 
+// lost reports a replica that does not come back: its node does not, or it has not answered for as long though the node lives.
+func (p *planning) lost(r Replica) bool {
+	return p.gone(r.Node) || r.Down >= p.limits.DeadAfter && !p.manyDown
+}
+
+// answers reports a replica that takes part: its node is alive, and so is what it holds.
+func (p *planning) answers(r Replica) bool { return p.alive(r.Node) && r.Down == 0 }
+
+// replicaOn is the replica that a shard has on a node.
+func replicaOn(s Shard, id api.NodeID) (Replica, bool) {
+	at := slices.IndexFunc(s.Replicas, func(r Replica) bool { return r.Node == id })
+	if at < 0 {
+		return Replica{}, false
+	}
+	return s.Replicas[at], true
+}
+
+// aliveIn reports whether the replica of a shard on a node takes part.
+func (p *planning) aliveIn(s Shard, id api.NodeID) bool {
+	r, ok := replicaOn(s, id)
+	return ok && p.answers(r)
+}
+
 // replaced reports whether another replica of the shard, on a node that stays, is to take id's place.
 func (p *planning) replaced(s Shard, id api.NodeID) bool {
 	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return p.takesPlace(r, id) })
 }
 
 func (p *planning) takesPlace(r Replica, id api.NodeID) bool {
-	return r.Replaces == id && r.Node != id && !p.gone(r.Node) && p.nodes[r.Node].Duty != Decommissioning
+	return r.Replaces == id && r.Node != id && !p.lost(r) && p.nodes[r.Node].Duty != Decommissioning
 }
 
 // replacedByVoter reports whether the replica that takes id's place votes already.
@@ -127,7 +150,8 @@ func (p *planning) replacedByVoter(s Shard, id api.NodeID) bool {
 	return slices.ContainsFunc(s.Replicas, func(r Replica) bool { return r.Voter && p.takesPlace(r, id) })
 }
 
-// outcome is where the replicas will be when what was begun is finished.
+// outcome is where the replicas will be when what was begun is finished. One that is lost while its node lives counts: the
+// node cannot get another before it is gone.
 func (p *planning) outcome(s Shard) []api.NodeID {
 	var out []api.NodeID
 	for _, r := range s.Replicas {
@@ -153,11 +177,11 @@ func (p *planning) need(s Shard) Reason {
 			return Unfinished
 		}
 		voters++
-		dead = dead || p.gone(r.Node)
+		dead = dead || p.lost(r)
 		leaving = leaving || p.nodes[r.Node].Duty == Decommissioning
 	}
 	switch {
-	case voters > p.want || voters < p.want && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return p.replacedByVoter(s, r.Node) }):
+	case voters > p.want || voters < p.want && voters > p.enough && slices.ContainsFunc(s.Replicas, func(r Replica) bool { return p.replacedByVoter(s, r.Node) }):
 		return Surplus
 	case voters < p.enough:
 		return TooFew
@@ -171,14 +195,14 @@ func (p *planning) need(s Shard) Reason {
 
 // movable reports whether a shard is in a state in which balance may change it.
 func (p *planning) movable(s Shard) bool {
-	return !s.Busy && s.Reported && p.alive(s.Leader) && p.healthy(s) == len(s.Replicas)
+	return !s.Busy && !s.Splitting && s.Reported && p.alive(s.Leader) && p.healthy(s) == len(s.Replicas)
 }
 
-// healthy counts the voters that are alive.
+// healthy counts the voters that take part.
 func (p *planning) healthy(s Shard) int {
 	count := 0
 	for _, r := range s.Replicas {
-		if r.Voter && p.alive(r.Node) {
+		if r.Voter && p.answers(r) {
 			count++
 		}
 	}
@@ -245,6 +269,7 @@ func (p *planning) run() {
 	each(Zone, p.separate)
 	p.forget()
 	if !p.view.Paused && !p.repairing {
+		p.split()
 		p.balance()
 		p.spread()
 	}
@@ -253,11 +278,11 @@ func (p *planning) run() {
 // gate blocks shards that want something and are in no state to get it.
 func (p *planning) gate(i int) {
 	s := p.view.Shards[i]
-	if p.needs[i] == "" && !s.Busy {
+	if p.needs[i] == "" && !s.Busy && !s.Splitting {
 		return
 	}
 	switch {
-	case s.Busy:
+	case s.Busy, s.Splitting: // the members of a shard stay until its split is done
 		p.settled[i] = true
 	case p.healthy(s) < quorum(max(1, voters(s))):
 		p.block(i, "", NoQuorum, "shard %d has %d of %d voters alive, which is no majority", s.ID, p.healthy(s), voters(s))

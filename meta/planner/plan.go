@@ -16,11 +16,13 @@ const (
 	Lead
 	// Forget takes Node, which holds nothing any more, out of the map for good.
 	Forget
+	// Split begins to split the shard: Slot is the first one of the new shard.
+	Split
 )
 
 // String names the kind.
 func (k Kind) String() string {
-	return [...]string{"add learner", "promote", "remove", "lead", "forget"}[k]
+	return [...]string{"add learner", "promote", "remove", "lead", "forget", "split"}[k]
 }
 
 // Reason is why a step is taken, or what a shard waits for. It is a short name, fit for a label.
@@ -28,7 +30,7 @@ type Reason string
 
 // The reasons.
 const (
-	Dead        Reason = "dead"          // a node is dead for longer than the limit, or lost
+	Dead        Reason = "dead"          // a node, or what it held, is gone for longer than the limit, or lost
 	Unfinished  Reason = "unfinished"    // a change that was begun goes on
 	TooFew      Reason = "too_few"       // there are fewer replicas than wanted
 	Surplus     Reason = "surplus"       // there are more than wanted
@@ -46,6 +48,7 @@ const (
 	NoQuorum    Reason = "no_quorum"     // too few voters are healthy to change anything safely
 	NoPlace     Reason = "no_place"      // no node may take the replica
 	CatchingUp  Reason = "catching_up"   // a new replica learns
+	TooLarge    Reason = "too_large"     // the shard has more bytes than a shard should have
 	Limited     Reason = "limited"       // enough replicas are being made already
 	NotYet      Reason = "not_yet"       // a node is down, but not for long enough
 	OtherDomain Reason = "other_domain"  // replicas of another zone or node are replaced first
@@ -59,7 +62,9 @@ type Step struct {
 	Node api.NodeID
 	// Replaces is, of AddLearner, who leaves once Node votes; empty for an additional replica.
 	Replaces api.NodeID
-	Why      Reason
+	// Slot is, of Split, the first slot of the new shard.
+	Slot uint32
+	Why  Reason
 	// Text says it in a sentence.
 	Text string
 }

@@ -31,6 +31,8 @@ func (p *planning) finish(i int) {
 	switch {
 	case !known || node.Duty == Lost || node.Duty == Decommissioning || node.Down >= p.limits.LearnerPatience, node.Duty == Draining && !l.CaughtUp:
 		p.step(i, Step{Kind: Remove, Node: l.Node, Why: Cancelled, Text: fmt.Sprintf("the new replica of shard %d cannot be finished on %s", s.ID, l.Node)})
+	case l.Stuck && !l.CaughtUp:
+		p.step(i, Step{Kind: Remove, Node: l.Node, Why: Cancelled, Text: fmt.Sprintf("the new replica of shard %d on %s makes no progress", s.ID, l.Node)})
 	case node.Down > 0:
 		p.block(i, l.Node, NotYet, "%s, which gets a replica of shard %d, is down", l.Node, s.ID)
 	case !l.CaughtUp:
@@ -50,7 +52,7 @@ func (p *planning) admit(i int, l Replica) {
 		p.step(i, Step{Kind: Remove, Node: l.Node, Why: Surplus, Text: fmt.Sprintf("shard %d has the voters it should have without %s", s.ID, l.Node)})
 		return
 	}
-	if victim != "" && !p.alive(victim) && p.removable(s, victim) {
+	if victim != "" && !p.aliveIn(s, victim) && p.removable(s, victim) {
 		p.step(i, Step{Kind: Remove, Node: victim, Why: Unfinished, Text: fmt.Sprintf("%s is not alive, and %s is ready to take its place in shard %d", victim, l.Node, s.ID)})
 		return
 	}
@@ -66,7 +68,7 @@ func (p *planning) admit(i int, l Replica) {
 func (p *planning) victim(s Shard) api.NodeID {
 	rank := func(r Replica) int {
 		switch {
-		case p.gone(r.Node):
+		case p.lost(r):
 			return 3
 		case p.replaced(s, r.Node):
 			return 2
@@ -85,13 +87,13 @@ func (p *planning) victim(s Shard) api.NodeID {
 }
 
 // removable reports whether a shard works without a voter: the others have a healthy majority, and they
-// are a quorum of the registered size (PN2).
+// are a quorum of the registered size, or all that there are nodes for (PN2).
 func (p *planning) removable(s Shard, id api.NodeID) bool {
 	rest, healthy := voters(s)-1, p.healthy(s)
-	if p.alive(id) {
+	if p.aliveIn(s, id) {
 		healthy--
 	}
-	return healthy >= quorum(rest) && (rest >= quorum(p.want) || p.replacedByVoter(s, id))
+	return healthy >= quorum(rest) && (rest >= quorum(p.want) || rest >= p.enough && p.replacedByVoter(s, id))
 }
 
 // shed takes a voter out of a shard with too many.
@@ -106,7 +108,7 @@ func (p *planning) shed(i int) {
 		p.block(i, "", NoPlace, "shard %d has too many voters, and none can be told that should go", s.ID)
 	case !p.removable(s, victim):
 		p.block(i, victim, NoQuorum, "shard %d would have too few healthy voters without %s", s.ID, victim)
-	case s.Leader == victim || s.Preferred == victim && p.alive(victim):
+	case s.Leader == victim || s.Preferred == victim && p.aliveIn(s, victim):
 		p.layout.Drop(i, victim)
 		if !p.handOver(i, victim, Surplus) {
 			p.block(i, victim, CatchingUp, "%s leads shard %d, and no other voter can", victim, s.ID)
@@ -157,7 +159,7 @@ func (p *planning) replaceDead(order []int) {
 			if p.settled[i] || p.needs[i] != Dead || p.domain(victim) != domain {
 				continue
 			}
-			begun = p.add(i, victim, Dead) || p.lastWhy() == Limited || begun
+			begun = p.succeed(i, victim) || p.lastWhy() == Limited || begun
 		}
 		if !begun && !p.underWay(domain) {
 			continue
@@ -172,13 +174,25 @@ func (p *planning) replaceDead(order []int) {
 	}
 }
 
+// succeed makes a replica for one that is lost. One whose node lives is taken out first if no other node can take its place,
+// so that its node gets a new one.
+func (p *planning) succeed(i int, victim api.NodeID) bool {
+	s := p.view.Shards[i]
+	node := p.nodes[victim]
+	if _, elsewhere := p.layout.Best(i); elsewhere || p.gone(victim) || node.Duty != Serving || node.Full || !p.removable(s, victim) {
+		return p.add(i, victim, Dead)
+	}
+	p.step(i, Step{Kind: Remove, Node: victim, Why: Dead, Text: fmt.Sprintf("what %s held of shard %d is gone, and no other node can take it: %s gets a new replica", victim, s.ID, victim)})
+	return true
+}
+
 func (p *planning) lastWhy() Reason { return p.plan.Blocked[len(p.plan.Blocked)-1].Why }
 
 // underWay reports whether a replica on a dead node of the domain is being replaced.
 func (p *planning) underWay(domain string) bool {
 	return slices.ContainsFunc(p.view.Shards, func(s Shard) bool {
 		return slices.ContainsFunc(s.Replicas, func(r Replica) bool {
-			return r.Voter && p.gone(r.Node) && p.domain(r.Node) == domain && p.replaced(s, r.Node)
+			return r.Voter && p.lost(r) && p.domain(r.Node) == domain && p.replaced(s, r.Node)
 		})
 	})
 }
@@ -199,7 +213,8 @@ func (p *planning) deadDomains(order []int) []string {
 		}
 		victim := p.victim(p.view.Shards[i])
 		d := p.domain(victim)
-		since[d] = max(since[d], p.nodes[victim].Down)
+		r, _ := replicaOn(p.view.Shards[i], victim)
+		since[d] = max(since[d], p.nodes[victim].Down, r.Down)
 	}
 	out := make([]string, 0, len(since))
 	for d := range since {

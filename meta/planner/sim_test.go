@@ -22,13 +22,15 @@ type simulation struct {
 	// learned is how long each learner has been at it.
 	learned map[string]int
 	steps   int
-	named   int // nodes so far, so that no name comes twice
+	named   int                    // nodes so far, so that no name comes twice
+	splits  map[api.ShardID]uint32 // where a shard is being split
+	halves  map[api.ShardID]int    // for how many rounds a shard has been half of another
 }
 
 func nodeID(i int) api.NodeID { return api.NodeID(fmt.Sprintf("node-%02d", i)) }
 
 func newSimulation(t testing.TB, rng *rand.Rand, nodes, zones, shards, replication int) *simulation {
-	s := &simulation{t: t, rng: rng, learned: map[string]int{}}
+	s := &simulation{t: t, rng: rng, learned: map[string]int{}, splits: map[api.ShardID]uint32{}, halves: map[api.ShardID]int{}}
 	s.view = View{Cluster: "cluster", Replication: replication}
 	for i := range nodes {
 		s.addNode(i, zones)
@@ -73,11 +75,18 @@ func (s *simulation) alive(id api.NodeID) bool { n := s.node(id); return n != ni
 func (s *simulation) healthy(shard Shard) int {
 	count := 0
 	for _, r := range shard.Replicas {
-		if r.Voter && s.alive(r.Node) {
+		if r.Voter && s.answers(r) {
 			count++
 		}
 	}
 	return count
+}
+
+func (s *simulation) answers(r Replica) bool { return s.alive(r.Node) && r.Down == 0 }
+
+// answersOn reports whether a node has a replica of a shard that takes part.
+func (s *simulation) answersOn(shard Shard, id api.NodeID) bool {
+	return slices.ContainsFunc(shard.Replicas, func(r Replica) bool { return r.Node == id && s.answers(r) })
 }
 
 // round lets time pass, plans, checks the plan and carries it out.
@@ -107,6 +116,7 @@ func (s *simulation) seen() View {
 
 // pass is half a minute: leaders are elected, learners learn, nodes stay dead.
 func (s *simulation) pass() {
+	s.passSplits()
 	for i := range s.view.Nodes {
 		if n := &s.view.Nodes[i]; n.Down > 0 {
 			n.Down += 30 * time.Second
@@ -114,10 +124,10 @@ func (s *simulation) pass() {
 	}
 	for i := range s.view.Shards {
 		shard := &s.view.Shards[i]
-		if s.alive(shard.Preferred) && s.votes(*shard, shard.Preferred) {
+		if s.answersOn(*shard, shard.Preferred) && s.votes(*shard, shard.Preferred) {
 			shard.Leader = shard.Preferred
 		}
-		if !s.alive(shard.Leader) || !s.votes(*shard, shard.Leader) {
+		if !s.answersOn(*shard, shard.Leader) || !s.votes(*shard, shard.Leader) {
 			shard.Leader = s.elect(*shard)
 		}
 		if s.healthy(*shard) < quorum(voters(*shard)) {
@@ -126,7 +136,9 @@ func (s *simulation) pass() {
 		shard.Reported = shard.Leader != ""
 		shard.Replicas = slices.Clone(shard.Replicas)
 		for r := range shard.Replicas {
-			if l := &shard.Replicas[r]; !l.CaughtUp && s.alive(l.Node) && shard.Leader != "" {
+			if l := &shard.Replicas[r]; l.Down > 0 {
+				l.Down += 30 * time.Second
+			} else if !l.CaughtUp && s.alive(l.Node) && shard.Leader != "" {
 				key := fmt.Sprint(shard.ID, l.Node)
 				s.learned[key]++
 				l.CaughtUp = s.calm || s.learned[key] > 2 || s.rng.IntN(2) == 0
@@ -141,7 +153,7 @@ func (s *simulation) votes(shard Shard, id api.NodeID) bool {
 
 func (s *simulation) elect(shard Shard) api.NodeID {
 	for _, r := range shard.Replicas {
-		if r.Voter && s.alive(r.Node) && r.CaughtUp {
+		if r.Voter && s.answers(r) && r.CaughtUp {
 			return r.Node
 		}
 	}
@@ -172,6 +184,7 @@ func (s *simulation) checkPlan(plan Plan) {
 			s.t.Fatalf("a step without a reason: %+v", step)
 		}
 		shard := s.view.Shards[step.Shard-1]
+		s.checkSplit(step, shard)
 		switch {
 		case step.Kind == AddLearner:
 			if making[step.Node]++; making[step.Node] > 2 {
@@ -189,7 +202,7 @@ func (s *simulation) checkPlan(plan Plan) {
 func (s *simulation) checkRemoval(step Step, shard Shard) {
 	s.t.Helper()
 	rest, healthy := voters(shard)-1, s.healthy(shard)
-	if s.alive(step.Node) {
+	if s.answersOn(shard, step.Node) {
 		healthy--
 	}
 	if rest < quorum(s.view.Replication) || healthy < quorum(rest) {
@@ -227,6 +240,8 @@ func (s *simulation) carryOut(step Step) {
 		}
 	case Lead:
 		shard.Preferred, shard.Leader = step.Node, step.Node
+	case Split:
+		shard.Splitting, s.splits[shard.ID] = true, step.Slot
 	}
 }
 
@@ -247,7 +262,7 @@ func (s *simulation) settle() {
 func (s *simulation) quiet() bool {
 	for _, shard := range s.view.Shards {
 		for _, r := range shard.Replicas {
-			if !r.Voter {
+			if !r.Voter || r.Down > 0 && r.Down < 10*time.Minute {
 				return false
 			}
 		}
@@ -267,7 +282,7 @@ func (s *simulation) checkEven() {
 	for what, stands := range map[string][]placement.Stand{"holds": status.Replicas, "leads": status.Leaders} {
 		for _, n := range stands {
 			if n.Replicas < n.Least || n.Replicas > n.Most {
-				s.t.Fatalf("%s %s %d, expected %d to %d (PN6)\n%s", n.Node, what, n.Replicas, n.Least, n.Most, draw(s.view))
+				s.t.Fatalf("%s %s %d, expected %d to %d (PN6)\n%s\n%+v\n%+v", n.Node, what, n.Replicas, n.Least, n.Most, draw(s.view), Make(s.view), s.view.Shards)
 			}
 		}
 	}
@@ -285,7 +300,14 @@ func (s *simulation) trouble(zones int) {
 			down++
 		}
 	}
-	switch s.rng.IntN(8) {
+	switch s.rng.IntN(9) {
+	case 8: // what a node holds of a shard is gone, and the node lives
+		shard := &s.view.Shards[s.rng.IntN(len(s.view.Shards))]
+		at := s.rng.IntN(len(shard.Replicas))
+		if down == 0 && len(shard.Replicas) >= 3 && s.healthy(*shard) == len(shard.Replicas) {
+			shard.Replicas = slices.Clone(shard.Replicas)
+			shard.Replicas[at].Down, shard.Replicas[at].CaughtUp, shard.Replicas[at].Silent = 1, false, true
+		}
 	case 0:
 		if down < 2 {
 			n.Down = 1
@@ -325,6 +347,16 @@ func TestClustersSettleWhateverHappens(t *testing.T) {
 	}
 }
 
+// staying counts the nodes that are not to leave.
+func (s *simulation) staying() (n int) {
+	for _, node := range s.view.Nodes {
+		if node.Duty != Decommissioning {
+			n++
+		}
+	}
+	return n
+}
+
 func life(t *testing.T, rng *rand.Rand) {
 	zones := []int{0, 0, 2, 3, 5}[rng.IntN(5)]
 	s := newSimulation(t, rng, 3+rng.IntN(7), zones, 1+rng.IntN(16), []int{1, 3, 3, 5}[rng.IntN(4)])
@@ -341,7 +373,7 @@ func life(t *testing.T, rng *rand.Rand) {
 			n.Duty = Serving
 		}
 	}
-	for len(s.view.Nodes) < 2*s.view.Replication { // room for those whose node is to leave
+	for len(s.view.Nodes) < 2*s.view.Replication || s.staying() <= s.view.Replication { // room for those whose node is to leave
 		s.addNode(s.named, zones)
 	}
 	s.settle()

@@ -14,9 +14,11 @@ type View struct {
 	Replication int
 	// Paused: nothing is moved for balance; repair, drain and decommission go on.
 	Paused bool
-	Limits Limits
-	Nodes  []Node
-	Shards []Shard
+	// SplitBytes is the size beyond which a shard is split in two, one at a time; 0 splits none.
+	SplitBytes int64
+	Limits     Limits
+	Nodes      []Node
+	Shards     []Shard
 }
 
 // Limits bound what is under way at once. Zero fields have defaults.
@@ -95,6 +97,11 @@ type Shard struct {
 	Reported bool
 	// Busy: a step of it is being carried out.
 	Busy bool
+	// Start and End are its slots, End exclusive.
+	Start, End uint32
+	// Splitting: a split of it is noted and not done. Halved: it came out of one lately, so that its bytes are not
+	// what they will be.
+	Splitting, Halved bool
 	// Bytes and Requests (per second) are averages over a minute or more.
 	Bytes, Requests int64
 }
@@ -106,9 +113,13 @@ type Replica struct {
 	Voter bool
 	// CaughtUp: it has nearly all that the leader has.
 	CaughtUp bool
-	// Silent: it has not answered its leader for long, whether or not its node lives. It is told, and not replaced for
-	// that: its node may be restarting.
+	// Silent: it has not answered its leader for long, whether or not its node lives. It is told.
 	Silent bool
+	// Down is for how long it has not answered any leader although its node lives: what the node held is gone, or does not
+	// open. Beyond Limits.DeadAfter it is replaced. 0 for one that answers; a new master begins at 0.
+	Down time.Duration
+	// Stuck: it learns, and has made no progress for so long that it is given up.
+	Stuck bool
 	// Replaces is whose place it takes, empty when nobody's.
 	Replaces api.NodeID
 }

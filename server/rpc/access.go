@@ -38,7 +38,8 @@ const (
 	nobody  caller = iota
 	anyone         // probes and tools, which learn nothing of the data
 	clients        // whoever has the password, and nodes
-	nodes          // nodes of this cluster
+	nodes          // nodes of this cluster, and those that have no cluster yet
+	members        // nodes that say that they are of this cluster: what they order changes replicas
 )
 
 // methods says who may call each method. A test compares it with what is registered.
@@ -61,6 +62,7 @@ var methods = map[string]caller{
 	pb.Admin_MoveReplica_FullMethodName:    clients,
 	pb.Admin_TransferLeader_FullMethodName: clients,
 	pb.Admin_SetRebalance_FullMethodName:   clients,
+	pb.Admin_SplitShard_FullMethodName:     clients,
 	pb.Admin_ClusterStatus_FullMethodName:  clients,
 
 	pb.Backup_BackupShard_FullMethodName: clients,
@@ -74,12 +76,14 @@ var methods = map[string]caller{
 	peerv1.Forward_ReadIndex_FullMethodName: nodes,
 	peerv1.Forward_Cursor_FullMethodName:    nodes,
 
-	peerv1.Replica_Digest_FullMethodName:             nodes,
-	peerv1.Replica_Fence_FullMethodName:              nodes,
-	peerv1.Replica_Checkpoint_FullMethodName:         nodes,
-	peerv1.Members_GetMembers_FullMethodName:         nodes,
-	peerv1.Members_ChangeMembers_FullMethodName:      nodes,
-	peerv1.Members_TransferLeadership_FullMethodName: nodes,
+	peerv1.Replica_Digest_FullMethodName:             members,
+	peerv1.Replica_Fence_FullMethodName:              members,
+	peerv1.Replica_Checkpoint_FullMethodName:         members,
+	peerv1.Members_GetMembers_FullMethodName:         members,
+	peerv1.Members_ChangeMembers_FullMethodName:      members,
+	peerv1.Members_TransferLeadership_FullMethodName: members,
+	peerv1.Members_GetRoom_FullMethodName:            members,
+	peerv1.Members_SplitShard_FullMethodName:         members,
 	peerv1.Bootstrap_Pledge_FullMethodName:           nodes,
 	peerv1.Bootstrap_Show_FullMethodName:             nodes,
 	peerv1.Meta_Register_FullMethodName:              nodes,
@@ -141,7 +145,7 @@ func (s *Server) authorize(ctx context.Context, method string, md metadata.MD) e
 			return nil
 		}
 		return s.checkBearer(ctx, md)
-	case nodes:
+	case nodes, members:
 		return s.checkNode(ctx, method, md)
 	}
 	return api.Errorf(api.CodeDenied, "nobody may call %s", method)
@@ -156,6 +160,11 @@ func (s *Server) checkNode(ctx context.Context, method string, md metadata.MD) e
 		}
 	}
 	own, theirs := s.opts.Cluster(), md.Get(peers.ClusterHeader)
+	if len(theirs) == 0 && methods[method] == members {
+		err := api.Errorf(api.CodeDenied, "only nodes of this cluster may call %s: the call has no metadata '%s'", method, peers.ClusterHeader)
+		s.warnRefused(ctx, method, err)
+		return err
+	}
 	if own != "" && len(theirs) > 0 && theirs[0] != own {
 		err := api.Errorf(api.CodeDenied, "this node belongs to cluster %s, not to %s", own, theirs[0])
 		s.warnRefused(ctx, method, err)

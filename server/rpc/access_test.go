@@ -53,7 +53,7 @@ func TestEveryMethodHasARow(t *testing.T) {
 			switch {
 			case who == nobody:
 				t.Errorf("%s has no row", name)
-			case strings.HasPrefix(service, "lightning.peer.") != (who == nodes):
+			case strings.HasPrefix(service, "lightning.peer.") != (who == nodes || who == members):
 				t.Errorf("%s: services between nodes, and no others, are for nodes", name)
 			case who == anyone && strings.HasPrefix(service, "lightning."):
 				t.Errorf("%s is open to anybody", name)
@@ -217,6 +217,23 @@ func TestNodesOfAnotherClusterAreRefusedAndLogged(t *testing.T) {
 	}
 	if _, err := pb.NewClusterClient(f.conn).Status(with(t, peers.ClusterHeader, "green"), &pb.StatusRequest{}); status.Code(err) != codes.Unauthenticated {
 		t.Error("a stranger asks what clients may:", err)
+	}
+}
+
+// TestWhoDoesNotNameTheClusterChangesNoMembers, with or without TLS.
+func TestWhoDoesNotNameTheClusterChangesNoMembers(t *testing.T) {
+	f := startWith(t, func(o *Options) {
+		everything(o)
+		o.Cluster = func() string { return "blue" }
+	})
+	for _, c := range []struct {
+		pairs []string
+		want  codes.Code
+	}{{nil, codes.PermissionDenied}, {[]string{peers.ClusterHeader, "green"}, codes.PermissionDenied}, {[]string{peers.ClusterHeader, "blue"}, codes.Unimplemented}} {
+		_, err := peerv1.NewMembersClient(f.conn).ChangeMembers(with(t, c.pairs...), &peerv1.ChangeMembersRequest{GroupId: 1})
+		if got := status.Code(err); got != c.want {
+			t.Errorf("with %q: %v, want %v", c.pairs, got, c.want)
+		}
 	}
 }
 

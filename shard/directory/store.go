@@ -150,7 +150,7 @@ func (s *Store) begin(numbers []uint64, load Loader) error {
 		if err := s.fs.SyncDir(s.dir); err != nil {
 			return err
 		}
-		return s.writeCurrent(first)
+		return writeCurrent(s.fs, s.dir, first)
 	})
 }
 
@@ -200,8 +200,8 @@ func currentLine(name string) string {
 	return fmt.Sprintf("%s %08x\n", name, crc32.Checksum([]byte(name), castagnoli))
 }
 
-func (s *Store) writeCurrent(number uint64) error {
-	if err := vfs.WriteFileAtomic(s.fs, s.dir, currentName, []byte(currentLine(engineName(number)))); err != nil {
+func writeCurrent(fs vfs.FS, dir string, number uint64) error {
+	if err := vfs.WriteFileAtomic(fs, dir, currentName, []byte(currentLine(engineName(number)))); err != nil {
 		return fmt.Errorf("write %s: %w", currentName, err)
 	}
 	return nil

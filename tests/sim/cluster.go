@@ -292,8 +292,8 @@ func (c *Cluster) shardsServed() error {
 			led[s.ID()] = led[s.ID()] || s.Group().IsReadyLeader()
 		}
 	}
-	if len(led) < c.plan.Shards {
-		return fmt.Errorf("%d of %d shards have replicas", len(led), c.plan.Shards)
+	if len(led) < max(c.plan.Shards, len(c.shardIDs())) {
+		return fmt.Errorf("%d of %d shards have replicas", len(led), max(c.plan.Shards, len(c.shardIDs())))
 	}
 	for id, ok := range led {
 		if !ok {

@@ -14,7 +14,7 @@
 //  3. Safety: the nemesis brings faults about while callers read, write, compare and set, increment,
 //     append, and write what expires, some of them with retries under one request id.
 //     In one plan of three the mover replaces replicas by empty ones meanwhile, one change of the members at a time, some
-//     of its orders given up early and given again.
+//     of its orders given up early and given again. In another third the splitter splits shards, in the steps of the master.
 //  4. Liveness: the faults end. Every shard must be led, every node must answer and all replicas must
 //     become equal within a bound of virtual time.
 //  5. The checkers of tests/history judge what was seen, and the rows of all replicas are compared.

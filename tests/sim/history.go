@@ -84,17 +84,28 @@ func (r *Result) simulate(c *Cluster, spoil func(*Cluster)) error {
 			m.run(harm)
 		}
 	}()
+	cut := &splitter{c: c, rng: rand.New(rand.NewPCG(r.Plan.Seed, 4))}
+	split := make(chan struct{})
+	go func() {
+		defer close(split)
+		if r.Plan.Splits {
+			cut.run(harm)
+		}
+	}()
 	n.run(harm)
 	end()
 	r.Faults = n.did
 	n.recover()
-	if err := m.ends(moved); err != nil {
+	if err := errors.Join(m.ends(moved), cut.ends(split)); err != nil {
 		stop()
 		<-ended
 		return err
 	}
 	if m.done > 0 {
 		r.Faults["replaced replica"] = m.done
+	}
+	if cut.done > 0 {
+		r.Faults["split shard"] = cut.done
 	}
 
 	// Liveness: without faults everything serves again, soon.

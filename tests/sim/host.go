@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -27,6 +28,9 @@ import (
 )
 
 const grpcPort = "8379"
+
+// bornPoll is how often a replica that its parent's is to make is looked for.
+const bornPoll = 500 * time.Millisecond
 
 // life is one run of a node: the parts that internal/node connects, connected in the same way, without
 // gossip, RESP and HTTP. The cluster's founders are given, so it begins where a pledge has been kept.
@@ -180,7 +184,7 @@ func (l *life) followMap(ctx context.Context) {
 		case <-changed:
 		case <-l.poked:
 		}
-		for _, s := range l.follower.Map().GetShards() {
+		for _, s := range meta.ShardsOf(l.follower.Map()) {
 			if err := l.open(s); err != nil && ctx.Err() == nil && l.storageError() == nil && !l.crashed.Load() {
 				l.node.cluster.violate("%s cannot open or discard shard %d: %v", l.node.id, s.Id, err)
 			}
@@ -197,15 +201,22 @@ func (l *life) open(description *pb.Shard) error {
 	if _, isOpen := l.shard(id); isOpen || incarnation == 0 {
 		return nil
 	}
+	if l.unborn(description, incarnation) {
+		time.AfterFunc(bornPoll, func() { wake(l.poked) })
+		return nil
+	}
 	var voters []raft.ReplicaID
 	for _, v := range description.Founders {
+		if description.ParentId != 0 {
+			break
+		}
 		voters = append(voters, raft.ReplicaID{Node: api.NodeID(v.NodeId), Incarnation: v.Incarnation})
 	}
 	s, err := shard.Open(l.host, shard.Options{
 		ID: id, Incarnation: incarnation, Dir: fmt.Sprintf("shards/%d-%d", id, incarnation),
 		Arc: router.Arc{Start: description.StartSlot, End: description.EndSlot}, Epoch: api.Epoch(description.Epoch),
 		Voters: voters, Engine: engine.Options{MemtableBytes: 64 << 10, CacheBytes: 256 << 10},
-		FS: l.fs, Clock: l.node.Clock, Logger: l.logger.With("shard", description.Id), OnFailure: l.fail,
+		FS: l.fs, Splitter: l, Clock: l.node.Clock, Logger: l.logger.With("shard", description.Id), OnFailure: l.fail,
 	})
 	if err != nil {
 		return err

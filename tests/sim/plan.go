@@ -36,8 +36,8 @@ type Plan struct {
 	Pause, Timeout time.Duration
 	// Reads is the share of reads, of 100.
 	Reads int
-	// Moves says that replicas are replaced by others all the time.
-	Moves bool
+	// Moves says that replicas are replaced by others all the time, Splits that shards are split.
+	Moves, Splits bool
 }
 
 // NewPlan draws the plan of a seed.
@@ -75,6 +75,8 @@ func NewPlan(seed uint64) Plan {
 	p.First = aimed[rng.IntN(len(aimed))]
 	if rng.IntN(3) == 0 {
 		p = p.withMoves()
+	} else {
+		p.Splits = rng.IntN(2) == 0
 	}
 	return p
 }
@@ -90,8 +92,8 @@ func (p Plan) has(fault string) bool { return p.First == fault || slices.Contain
 
 // String prints what matters of the plan in one line.
 func (p Plan) String() string {
-	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v, replicas move: %t",
+	return fmt.Sprintf("-sim.seed=%d: %d nodes, %d shards, heartbeat %v, delay %v+%v, sync %v, %v with faults (%s) each %v for %v, crashes keep %d, %d clients each %v, replicas move: %t, shards split: %t",
 		p.Seed, p.Nodes, p.Shards, p.Timing.HeartbeatTimeout.Round(time.Millisecond), p.Delay.Round(time.Microsecond), p.Jitter.Round(time.Microsecond),
 		p.Sync.Round(time.Microsecond), p.Safety.Round(time.Millisecond), p.First+"; "+strings.Join(p.Faults, ", "), p.Calm.Round(time.Millisecond),
-		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond), p.Moves)
+		p.Lasting.Round(time.Millisecond), p.Keep, p.Clients, p.Pause.Round(time.Millisecond), p.Moves, p.Splits)
 }

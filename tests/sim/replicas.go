@@ -23,8 +23,7 @@ type content struct {
 
 // checkReplicas compares the replicas of each shard, row by row, as their disks hold them.
 func (c *Cluster) checkReplicas() error {
-	for id := range c.plan.Shards {
-		id := api.ShardID(id + 1)
+	for _, id := range c.shardIDs() {
 		if err := within(20*time.Second, func() error { return c.compare(id) }); err != nil {
 			return err
 		}

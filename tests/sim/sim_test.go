@@ -28,6 +28,7 @@ var (
 	only      = flag.String("sim.only", "", "the one kind of fault that every plan has")
 	without   = flag.String("sim.without", "", "a kind of fault to leave out")
 	moves     = flag.Bool("sim.moves", false, "let every plan replace replicas")
+	splits    = flag.Bool("sim.splits", false, "let every plan split shards, and none replace replicas")
 	hangLimit = flag.Duration("sim.hang", 5*time.Minute, "real time after which a history counts as hanging")
 	verbose   = flag.Bool("sim.verbose", false, "print every history and the log of its nodes")
 )
@@ -108,6 +109,9 @@ func planOf(seed uint64) Plan {
 	plan.Faults = slices.DeleteFunc(plan.Faults, func(name string) bool { return name == *without })
 	if *moves {
 		plan = plan.withMoves()
+	}
+	if *splits {
+		plan.Moves, plan.Splits = false, true
 	}
 	if *only != "" {
 		plan.First, plan.Faults = *only, []string{*only}

@@ -1,0 +1,139 @@
+package planner
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/testkit"
+)
+
+const simulatedSlots = 16384
+
+// withArcs gives the shards of a simulation even arcs and a size.
+func (s *simulation) withArcs(bytes int64) *simulation {
+	count := len(s.view.Shards)
+	for i := range s.view.Shards {
+		s.view.Shards[i].Start, s.view.Shards[i].End = uint32(i*simulatedSlots/count), uint32((i+1)*simulatedSlots/count)
+		s.view.Shards[i].Bytes = bytes
+	}
+	return s
+}
+
+// passSplits carries splits out that have a majority, and lets the halves shrink some rounds later.
+func (s *simulation) passSplits() {
+	for id, at := range s.splits {
+		parent := &s.view.Shards[id-1]
+		if s.healthy(*parent) < quorum(voters(*parent)) || !s.calm && s.rng.IntN(2) == 0 {
+			continue
+		}
+		delete(s.splits, id)
+		child := *parent
+		child.ID, child.Start, child.Splitting, child.Halved = api.ShardID(len(s.view.Shards)+1), at, false, true
+		child.Replicas = slices.Clone(parent.Replicas)
+		child.Preferred = parent.Replicas[len(parent.Replicas)-1].Node
+		parent.End, parent.Splitting, parent.Halved = at, false, true
+		s.view.Shards = append(s.view.Shards, child)
+		s.halves[id], s.halves[child.ID] = 0, 0
+	}
+	for id := range s.halves {
+		if s.halves[id]++; s.halves[id] > 4 {
+			delete(s.halves, id)
+			half := &s.view.Shards[id-1]
+			half.Bytes, half.Halved = half.Bytes/2, false
+		}
+	}
+}
+
+// checkSplit is PN7.
+func (s *simulation) checkSplit(step Step, shard Shard) {
+	s.t.Helper()
+	if shard.Splitting && step.Kind != Lead {
+		s.t.Fatalf("the members of a shard are changed while it is split (PN7): %+v", step)
+	}
+	if step.Kind != Split {
+		return
+	}
+	whole := s.healthy(shard) == len(shard.Replicas)
+	if !whole || shard.Halved || shard.Bytes <= s.view.SplitBytes || step.Slot <= shard.Start || step.Slot >= shard.End || len(s.splits) > 0 {
+		s.t.Fatalf("a split that should not be (PN7): %+v of %+v, %v under way", step, shard, s.splits)
+	}
+}
+
+func TestSplitsReadLikeThis(t *testing.T) {
+	var b strings.Builder
+	s := calm(t, 3, 0, 2, 3).withArcs(100 << 20)
+	s.view.SplitBytes = 1 << 30
+	s.view.Shards[1].Bytes = 3 << 30
+	s.addNode(3, 0)
+	fmt.Fprintf(&b, "one of two shards has three times the bytes that it should, and a fourth node joins\n%s", draw(s.view))
+	for range 15 {
+		s.story(&b, 1)
+	}
+	for _, shard := range s.view.Shards {
+		fmt.Fprintf(&b, "shard %d: %d to %d, %d MiB\n", shard.ID, shard.Start, shard.End, shard.Bytes>>20)
+	}
+	golden(t, "splits.txt", b.String())
+}
+
+// TestAShardIsNotSplitWithoutNeed goes through what keeps it from that.
+func TestAShardIsNotSplitWithoutNeed(t *testing.T) {
+	for name, change := range map[string]func(*simulation){
+		"no limit":            func(s *simulation) { s.view.SplitBytes = 0 },
+		"at the limit":        func(s *simulation) { s.view.Shards[0].Bytes = s.view.SplitBytes },
+		"paused":              func(s *simulation) { s.view.Paused = true },
+		"half of a split":     func(s *simulation) { s.view.Shards[0].Halved = true },
+		"another is split":    func(s *simulation) { s.view.Shards[1].Splitting = true },
+		"one slot":            func(s *simulation) { s.view.Shards[0].End = 1 },
+		"a replica is down":   func(s *simulation) { s.view.Nodes[0].Down = 1 },
+		"a report is missing": func(s *simulation) { s.view.Shards[0].Reported = false },
+		"a step is under way": func(s *simulation) { s.view.Shards[0].Busy = true },
+	} {
+		s := calm(t, 3, 0, 2, 3).withArcs(10)
+		s.view.SplitBytes, s.view.Shards[0].Bytes = 1000, 2000
+		if steps := Make(s.view).Steps; len(steps) != 1 || steps[0].Kind != Split || steps[0].Shard != 1 || steps[0].Slot != simulatedSlots/4 {
+			t.Fatalf("the plan is %+v", steps)
+		}
+		change(s)
+		for _, step := range Make(s.view).Steps {
+			if step.Kind == Split {
+				t.Errorf("%s: %+v", name, step)
+			}
+		}
+	}
+}
+
+// TestSplitsComeToAnEnd: whatever fails, every shard is small enough in the end, and the halves are spread.
+func TestSplitsComeToAnEnd(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 20 {
+		s := newSimulation(t, rng, 3+rng.IntN(4), 0, 1+rng.IntN(4), 3)
+		s.withArcs(int64(rng.IntN(8000)))
+		s.view.SplitBytes = 1000
+		for range 60 {
+			s.round()
+		}
+		s.settleSplits()
+		for _, shard := range s.view.Shards {
+			if shard.Bytes > s.view.SplitBytes || shard.Splitting {
+				t.Fatalf("a shard is not split: %+v", shard)
+			}
+		}
+		s.checkEven()
+	}
+}
+
+// settleSplits settles until no shard is too large.
+func (s *simulation) settleSplits() {
+	s.t.Helper()
+	for range 40 {
+		s.settle()
+		if !slices.ContainsFunc(s.view.Shards, func(x Shard) bool { return x.Halved || x.Splitting || x.Bytes > s.view.SplitBytes }) {
+			return
+		}
+		s.round()
+	}
+	s.t.Fatalf("no end of splits: %+v", s.view.Shards)
+}
