@@ -139,6 +139,16 @@ const (
 	ShardLeakParts Bug = "shard-leak-parts"
 	// ShardKeepStaged keeps the parts that are staged beyond the deadline of their request.
 	ShardKeepStaged Bug = "shard-keep-staged"
+	// ShardBackupUnconfirmed lets any replica begin a backup without asking a majority what it has to hold.
+	ShardBackupUnconfirmed Bug = "shard-backup-unconfirmed"
+	// ShardBackupWithoutExpiry leaves the expiry of rows out of a backup.
+	ShardBackupWithoutExpiry Bug = "shard-backup-without-expiry"
+	// BackupManifestFirst writes the manifest of a backup before its files are durable.
+	BackupManifestFirst Bug = "backup-manifest-first"
+	// BackupSkipChecksum takes the blocks of a backup without comparing checksums.
+	BackupSkipChecksum Bug = "backup-skip-checksum"
+	// BackupKeepBroken takes what came of a stream that broke for the rows of its shard.
+	BackupKeepBroken Bug = "backup-keep-broken"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -239,6 +249,11 @@ var Claims = []Claim{
 	{ShardRebuildUnconfirmed, "shard", "TestAReplacementThatNoMajorityConfirmsIsRefused"},
 	{ShardReadAnyTime, "shard", "TestWhatWasSeenExpiredStaysExpired"},
 	{ShardResurrect, "shard", "TestARowIsAbsentFromItsExpiryOn"},
+	{ShardBackupUnconfirmed, "shard", "TestABackupHasWhatWasAcknowledgedBeforeIt"},
+	{ShardBackupWithoutExpiry, "shard", "TestABackupHasWhatWasAcknowledgedBeforeIt"},
+	{BackupManifestFirst, "backup", "TestABackupThatIsThereAfterACrashIsWhole"},
+	{BackupSkipChecksum, "backup", "TestADamagedBackupIsRefusedWithFileAndOffset"},
+	{BackupKeepBroken, "backup", "TestAShardWhoseStreamBreaksBeginsAgain"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},
