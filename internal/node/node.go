@@ -61,6 +61,8 @@ type node struct {
 	waiting atomic.Pointer[string] // why the cluster has not formed
 	leaving atomic.Bool            // the node gives its leaderships away and then stops
 
+	readiness readiness
+
 	// failure is the first storage failure; failed is closed after it is stored.
 	failure atomic.Pointer[error]
 	failed  chan struct{}

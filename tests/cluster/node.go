@@ -201,7 +201,7 @@ func (n *Node) Restart() {
 	n.WaitReady(exitLimit)
 }
 
-// Ready asks /readyz.
+// Ready asks /readyz, which stays once it was true, and whether all shards of the node have leaders at this moment.
 func (n *Node) Ready(ctx context.Context) error {
 	if !n.Running() {
 		return fmt.Errorf("%s is not running", n.Name)
@@ -218,7 +218,11 @@ func (n *Node) Ready(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s: %s", n.Name, resp.Status, bytes.TrimSpace(body.Bytes()))
 	}
-	return nil
+	status, err := n.Status(ctx)
+	if err == nil && !status.GetReady() {
+		err = fmt.Errorf("%s: %s", n.Name, status.GetNotReadyReason())
+	}
+	return err
 }
 
 var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
