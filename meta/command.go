@@ -14,13 +14,19 @@ import (
 )
 
 // commandVersion is the newest evaluation version that this node knows.
-const commandVersion = 2
+const commandVersion = 3
 
-// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it.
+// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it, 3 moves its own replicas.
 func versionOf(c *peerv1.MetaCommand) uint32 {
-	switch c.GetOp().(type) {
+	switch op := c.GetOp().(type) {
 	case *peerv1.MetaCommand_Tick, *peerv1.MetaCommand_Init, *peerv1.MetaCommand_RegisterNode, *peerv1.MetaCommand_CreateShards:
 		return 1
+	case *peerv1.MetaCommand_ReserveMapReplica:
+		return 3
+	case *peerv1.MetaCommand_SetNodeState:
+		if op.SetNodeState.GetMapMoves() {
+			return 3
+		}
 	}
 	return 2
 }
@@ -31,7 +37,7 @@ const (
 	// maxShards bounds the groups of a cluster; hundreds are the most it is meant for.
 	maxShards = 1024
 	// firstIncarnation is that of every replica until replicas are made again.
-	firstIncarnation = 1
+	firstIncarnation = FoundersIncarnation
 	firstEpoch       = 1
 )
 

@@ -36,16 +36,16 @@ func (s *metaServer) Register(ctx context.Context, r *peerv1.RegisterRequest) (*
 
 // registerHere registers node if this node's meta replica leads.
 func (f *Follower) registerHere(ctx context.Context, cluster string, node *pb.Node) (*peerv1.MetaResult, error) {
-	s := f.source.Load()
+	s, local := f.source.Load(), f.local.Load()
 	switch {
 	case s == nil:
 		return nil, api.Errorf(api.CodeNotReady, "this node belongs to no cluster yet")
 	case s.cluster.ID != cluster:
 		return result(peerv1.MetaCode_META_CODE_WRONG_CLUSTER), nil
-	case s.local == nil:
+	case local == nil:
 		return nil, &api.Error{Code: api.CodeNotLeader, Message: "this node holds no replica of the meta group", Leader: f.Master()}
 	}
-	return s.local.register(ctx, cluster, node)
+	return local.meta.register(ctx, cluster, node)
 }
 
 // Register has the leader of the meta group put node into the map, or update its entry, trying

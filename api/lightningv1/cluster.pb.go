@@ -427,7 +427,7 @@ type ClusterMap struct {
 	Nodes []*Node `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// In the order of their slots; together they own every slot once.
 	Shards []*Shard `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
-	// The replicas of the map itself.
+	// The replicas of the map itself: the committed members of its group, learners among them.
 	MetaReplicas []*Replica `protobuf:"bytes,5,rep,name=meta_replicas,json=metaReplicas,proto3" json:"meta_replicas,omitempty"`
 	// The nodes that were taken out of the cluster. They are refused for ever.
 	RemovedNodeIds []string `protobuf:"bytes,6,rep,name=removed_node_ids,json=removedNodeIds,proto3" json:"removed_node_ids,omitempty"`

@@ -218,6 +218,7 @@ type MetaCommand struct {
 	//	*MetaCommand_DropReplica
 	//	*MetaCommand_PreferLeader
 	//	*MetaCommand_SetRebalance
+	//	*MetaCommand_ReserveMapReplica
 	Op            isMetaCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -375,6 +376,15 @@ func (x *MetaCommand) GetSetRebalance() *MetaSetRebalance {
 	return nil
 }
 
+func (x *MetaCommand) GetReserveMapReplica() *MetaReserveMapReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_ReserveMapReplica); ok {
+			return x.ReserveMapReplica
+		}
+	}
+	return nil
+}
+
 type isMetaCommand_Op interface {
 	isMetaCommand_Op()
 }
@@ -427,6 +437,10 @@ type MetaCommand_SetRebalance struct {
 	SetRebalance *MetaSetRebalance `protobuf:"bytes,13,opt,name=set_rebalance,json=setRebalance,proto3,oneof"`
 }
 
+type MetaCommand_ReserveMapReplica struct {
+	ReserveMapReplica *MetaReserveMapReplica `protobuf:"bytes,50,opt,name=reserve_map_replica,json=reserveMapReplica,proto3,oneof"`
+}
+
 func (*MetaCommand_Tick) isMetaCommand_Op() {}
 
 func (*MetaCommand_Init) isMetaCommand_Op() {}
@@ -451,11 +465,15 @@ func (*MetaCommand_PreferLeader) isMetaCommand_Op() {}
 
 func (*MetaCommand_SetRebalance) isMetaCommand_Op() {}
 
+func (*MetaCommand_ReserveMapReplica) isMetaCommand_Op() {}
+
 // MetaSetNodeState says what the operators want of a node.
 type MetaSetNodeState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	State         lightningv1.NodeState  `protobuf:"varint,2,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	State  lightningv1.NodeState  `protobuf:"varint,2,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	// The node holds a replica of the map, which moves away. Without it such a node is not decommissioned or lost.
+	MapMoves      bool `protobuf:"varint,50,opt,name=map_moves,json=mapMoves,proto3" json:"map_moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -504,6 +522,50 @@ func (x *MetaSetNodeState) GetState() lightningv1.NodeState {
 	return lightningv1.NodeState(0)
 }
 
+func (x *MetaSetNodeState) GetMapMoves() bool {
+	if x != nil {
+		return x.MapMoves
+	}
+	return false
+}
+
+// MetaReserveMapReplica answers with an incarnation for a new replica of the map, one that no replica of it ever had.
+type MetaReserveMapReplica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaReserveMapReplica) Reset() {
+	*x = MetaReserveMapReplica{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaReserveMapReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaReserveMapReplica) ProtoMessage() {}
+
+func (x *MetaReserveMapReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaReserveMapReplica.ProtoReflect.Descriptor instead.
+func (*MetaReserveMapReplica) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+}
+
 // MetaRemoveNode takes a node that is decommissioned or lost and holds no replica out of the map.
 type MetaRemoveNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -514,7 +576,7 @@ type MetaRemoveNode struct {
 
 func (x *MetaRemoveNode) Reset() {
 	*x = MetaRemoveNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +588,7 @@ func (x *MetaRemoveNode) String() string {
 func (*MetaRemoveNode) ProtoMessage() {}
 
 func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +601,7 @@ func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRemoveNode.ProtoReflect.Descriptor instead.
 func (*MetaRemoveNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *MetaRemoveNode) GetNodeId() string {
@@ -564,7 +626,7 @@ type MetaAddReplica struct {
 
 func (x *MetaAddReplica) Reset() {
 	*x = MetaAddReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +638,7 @@ func (x *MetaAddReplica) String() string {
 func (*MetaAddReplica) ProtoMessage() {}
 
 func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +651,7 @@ func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaAddReplica.ProtoReflect.Descriptor instead.
 func (*MetaAddReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MetaAddReplica) GetShardId() uint64 {
@@ -635,7 +697,7 @@ type MetaReplica struct {
 
 func (x *MetaReplica) Reset() {
 	*x = MetaReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +709,7 @@ func (x *MetaReplica) String() string {
 func (*MetaReplica) ProtoMessage() {}
 
 func (x *MetaReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +722,7 @@ func (x *MetaReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReplica.ProtoReflect.Descriptor instead.
 func (*MetaReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MetaReplica) GetShardId() uint64 {
@@ -704,7 +766,7 @@ type MetaPreferLeader struct {
 
 func (x *MetaPreferLeader) Reset() {
 	*x = MetaPreferLeader{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +778,7 @@ func (x *MetaPreferLeader) String() string {
 func (*MetaPreferLeader) ProtoMessage() {}
 
 func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +791,7 @@ func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPreferLeader.ProtoReflect.Descriptor instead.
 func (*MetaPreferLeader) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MetaPreferLeader) GetShardId() uint64 {
@@ -763,7 +825,7 @@ type MetaSetRebalance struct {
 
 func (x *MetaSetRebalance) Reset() {
 	*x = MetaSetRebalance{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +837,7 @@ func (x *MetaSetRebalance) String() string {
 func (*MetaSetRebalance) ProtoMessage() {}
 
 func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +850,7 @@ func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSetRebalance.ProtoReflect.Descriptor instead.
 func (*MetaSetRebalance) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MetaSetRebalance) GetPaused() bool {
@@ -807,7 +869,7 @@ type MetaTick struct {
 
 func (x *MetaTick) Reset() {
 	*x = MetaTick{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +881,7 @@ func (x *MetaTick) String() string {
 func (*MetaTick) ProtoMessage() {}
 
 func (x *MetaTick) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +894,7 @@ func (x *MetaTick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaTick.ProtoReflect.Descriptor instead.
 func (*MetaTick) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
 }
 
 type MetaInit struct {
@@ -847,7 +909,7 @@ type MetaInit struct {
 
 func (x *MetaInit) Reset() {
 	*x = MetaInit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -859,7 +921,7 @@ func (x *MetaInit) String() string {
 func (*MetaInit) ProtoMessage() {}
 
 func (x *MetaInit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -872,7 +934,7 @@ func (x *MetaInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaInit.ProtoReflect.Descriptor instead.
 func (*MetaInit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MetaInit) GetClusterId() string {
@@ -906,7 +968,7 @@ type MetaRegisterNode struct {
 
 func (x *MetaRegisterNode) Reset() {
 	*x = MetaRegisterNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +980,7 @@ func (x *MetaRegisterNode) String() string {
 func (*MetaRegisterNode) ProtoMessage() {}
 
 func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +993,7 @@ func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRegisterNode.ProtoReflect.Descriptor instead.
 func (*MetaRegisterNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetaRegisterNode) GetClusterId() string {
@@ -958,7 +1020,7 @@ type MetaCreateShards struct {
 
 func (x *MetaCreateShards) Reset() {
 	*x = MetaCreateShards{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1032,7 @@ func (x *MetaCreateShards) String() string {
 func (*MetaCreateShards) ProtoMessage() {}
 
 func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1045,7 @@ func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaCreateShards.ProtoReflect.Descriptor instead.
 func (*MetaCreateShards) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MetaCreateShards) GetShards() []*MetaNewShard {
@@ -1004,7 +1066,7 @@ type MetaNewShard struct {
 
 func (x *MetaNewShard) Reset() {
 	*x = MetaNewShard{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1078,7 @@ func (x *MetaNewShard) String() string {
 func (*MetaNewShard) ProtoMessage() {}
 
 func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1091,7 @@ func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaNewShard.ProtoReflect.Descriptor instead.
 func (*MetaNewShard) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MetaNewShard) GetStartSlot() uint32 {
@@ -1061,7 +1123,7 @@ type MetaResult struct {
 	HolderId string `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
 	// The map's revision after the command.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Of the replica that add_replica made or found.
+	// Of the replica that add_replica made or found, or that reserve_map_replica is for.
 	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1069,7 +1131,7 @@ type MetaResult struct {
 
 func (x *MetaResult) Reset() {
 	*x = MetaResult{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1143,7 @@ func (x *MetaResult) String() string {
 func (*MetaResult) ProtoMessage() {}
 
 func (x *MetaResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1156,7 @@ func (x *MetaResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResult.ProtoReflect.Descriptor instead.
 func (*MetaResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MetaResult) GetCode() MetaCode {
@@ -1137,15 +1199,17 @@ type MetaState struct {
 	FounderIds    []string                `protobuf:"bytes,5,rep,name=founder_ids,json=founderIds,proto3" json:"founder_ids,omitempty"`
 	ShardCount    uint32                  `protobuf:"varint,6,opt,name=shard_count,json=shardCount,proto3" json:"shard_count,omitempty"`
 	// The last ones given out; neither is ever reused.
-	LastOrdinal   uint32 `protobuf:"varint,7,opt,name=last_ordinal,json=lastOrdinal,proto3" json:"last_ordinal,omitempty"`
-	LastShardId   uint64 `protobuf:"varint,8,opt,name=last_shard_id,json=lastShardId,proto3" json:"last_shard_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LastOrdinal uint32 `protobuf:"varint,7,opt,name=last_ordinal,json=lastOrdinal,proto3" json:"last_ordinal,omitempty"`
+	LastShardId uint64 `protobuf:"varint,8,opt,name=last_shard_id,json=lastShardId,proto3" json:"last_shard_id,omitempty"`
+	// The last incarnation of a replica of the map.
+	LastMapIncarnation uint64 `protobuf:"varint,50,opt,name=last_map_incarnation,json=lastMapIncarnation,proto3" json:"last_map_incarnation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MetaState) Reset() {
 	*x = MetaState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1157,7 +1221,7 @@ func (x *MetaState) String() string {
 func (*MetaState) ProtoMessage() {}
 
 func (x *MetaState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1170,7 +1234,7 @@ func (x *MetaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaState.ProtoReflect.Descriptor instead.
 func (*MetaState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MetaState) GetIndex() uint64 {
@@ -1229,6 +1293,13 @@ func (x *MetaState) GetLastShardId() uint64 {
 	return 0
 }
 
+func (x *MetaState) GetLastMapIncarnation() uint64 {
+	if x != nil {
+		return x.LastMapIncarnation
+	}
+	return 0
+}
+
 var File_api_peerv1_meta_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_meta_proto_rawDesc = "" +
@@ -1239,7 +1310,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.lightning.v1.NodeR\x04node\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xf1\x06\n" +
+	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xcd\a\n" +
 	"\vMetaCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x121\n" +
 	"\x04tick\x18\x02 \x01(\v2\x1b.lightning.peer.v1.MetaTickH\x00R\x04tick\x121\n" +
@@ -1256,11 +1327,14 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	" \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\fleaveReplica\x12C\n" +
 	"\fdrop_replica\x18\v \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\vdropReplica\x12J\n" +
 	"\rprefer_leader\x18\f \x01(\v2#.lightning.peer.v1.MetaPreferLeaderH\x00R\fpreferLeader\x12J\n" +
-	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalanceB\x04\n" +
-	"\x02op\"Z\n" +
+	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalance\x12Z\n" +
+	"\x13reserve_map_replica\x182 \x01(\v2(.lightning.peer.v1.MetaReserveMapReplicaH\x00R\x11reserveMapReplicaB\x04\n" +
+	"\x02op\"w\n" +
 	"\x10MetaSetNodeState\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12-\n" +
-	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\")\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\x12\x1b\n" +
+	"\tmap_moves\x182 \x01(\bR\bmapMoves\"\x17\n" +
+	"\x15MetaReserveMapReplica\")\n" +
 	"\x0eMetaRemoveNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"v\n" +
 	"\x0eMetaAddReplica\x12\x19\n" +
@@ -1304,7 +1378,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.lightning.peer.v1.MetaCodeR\x04code\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\x90\x02\n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\xc2\x02\n" +
 	"\tMetaState\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12$\n" +
@@ -1315,7 +1389,8 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\vshard_count\x18\x06 \x01(\rR\n" +
 	"shardCount\x12!\n" +
 	"\flast_ordinal\x18\a \x01(\rR\vlastOrdinal\x12\"\n" +
-	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId*\xfe\x01\n" +
+	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId\x120\n" +
+	"\x14last_map_incarnation\x182 \x01(\x04R\x12lastMapIncarnation*\xfe\x01\n" +
 	"\bMetaCode\x12\x19\n" +
 	"\x15META_CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMETA_CODE_OK\x10\x01\x12\x18\n" +
@@ -1343,56 +1418,58 @@ func file_api_peerv1_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_api_peerv1_meta_proto_goTypes = []any{
 	(MetaCode)(0),                  // 0: lightning.peer.v1.MetaCode
 	(*RegisterRequest)(nil),        // 1: lightning.peer.v1.RegisterRequest
 	(*RegisterResponse)(nil),       // 2: lightning.peer.v1.RegisterResponse
 	(*MetaCommand)(nil),            // 3: lightning.peer.v1.MetaCommand
 	(*MetaSetNodeState)(nil),       // 4: lightning.peer.v1.MetaSetNodeState
-	(*MetaRemoveNode)(nil),         // 5: lightning.peer.v1.MetaRemoveNode
-	(*MetaAddReplica)(nil),         // 6: lightning.peer.v1.MetaAddReplica
-	(*MetaReplica)(nil),            // 7: lightning.peer.v1.MetaReplica
-	(*MetaPreferLeader)(nil),       // 8: lightning.peer.v1.MetaPreferLeader
-	(*MetaSetRebalance)(nil),       // 9: lightning.peer.v1.MetaSetRebalance
-	(*MetaTick)(nil),               // 10: lightning.peer.v1.MetaTick
-	(*MetaInit)(nil),               // 11: lightning.peer.v1.MetaInit
-	(*MetaRegisterNode)(nil),       // 12: lightning.peer.v1.MetaRegisterNode
-	(*MetaCreateShards)(nil),       // 13: lightning.peer.v1.MetaCreateShards
-	(*MetaNewShard)(nil),           // 14: lightning.peer.v1.MetaNewShard
-	(*MetaResult)(nil),             // 15: lightning.peer.v1.MetaResult
-	(*MetaState)(nil),              // 16: lightning.peer.v1.MetaState
-	(*lightningv1.Node)(nil),       // 17: lightning.v1.Node
-	(lightningv1.NodeState)(0),     // 18: lightning.v1.NodeState
-	(*lightningv1.ClusterMap)(nil), // 19: lightning.v1.ClusterMap
+	(*MetaReserveMapReplica)(nil),  // 5: lightning.peer.v1.MetaReserveMapReplica
+	(*MetaRemoveNode)(nil),         // 6: lightning.peer.v1.MetaRemoveNode
+	(*MetaAddReplica)(nil),         // 7: lightning.peer.v1.MetaAddReplica
+	(*MetaReplica)(nil),            // 8: lightning.peer.v1.MetaReplica
+	(*MetaPreferLeader)(nil),       // 9: lightning.peer.v1.MetaPreferLeader
+	(*MetaSetRebalance)(nil),       // 10: lightning.peer.v1.MetaSetRebalance
+	(*MetaTick)(nil),               // 11: lightning.peer.v1.MetaTick
+	(*MetaInit)(nil),               // 12: lightning.peer.v1.MetaInit
+	(*MetaRegisterNode)(nil),       // 13: lightning.peer.v1.MetaRegisterNode
+	(*MetaCreateShards)(nil),       // 14: lightning.peer.v1.MetaCreateShards
+	(*MetaNewShard)(nil),           // 15: lightning.peer.v1.MetaNewShard
+	(*MetaResult)(nil),             // 16: lightning.peer.v1.MetaResult
+	(*MetaState)(nil),              // 17: lightning.peer.v1.MetaState
+	(*lightningv1.Node)(nil),       // 18: lightning.v1.Node
+	(lightningv1.NodeState)(0),     // 19: lightning.v1.NodeState
+	(*lightningv1.ClusterMap)(nil), // 20: lightning.v1.ClusterMap
 }
 var file_api_peerv1_meta_proto_depIdxs = []int32{
-	17, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
-	15, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
-	10, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
-	11, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
-	12, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
-	13, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
+	18, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
+	16, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
+	11, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
+	12, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
+	13, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
+	14, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
 	4,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
-	5,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
-	6,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
-	7,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
-	7,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
-	7,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
-	8,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
-	9,  // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
-	18, // 14: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
-	17, // 15: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
-	14, // 16: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
-	0,  // 17: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
-	19, // 18: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
-	1,  // 19: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
-	2,  // 20: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
-	20, // [20:21] is the sub-list for method output_type
-	19, // [19:20] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	6,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
+	7,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
+	8,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
+	8,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
+	8,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
+	9,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
+	10, // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
+	5,  // 14: lightning.peer.v1.MetaCommand.reserve_map_replica:type_name -> lightning.peer.v1.MetaReserveMapReplica
+	19, // 15: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
+	18, // 16: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
+	15, // 17: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
+	0,  // 18: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
+	20, // 19: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
+	1,  // 20: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
+	2,  // 21: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
+	21, // [21:22] is the sub-list for method output_type
+	20, // [20:21] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_meta_proto_init() }
@@ -1413,6 +1490,7 @@ func file_api_peerv1_meta_proto_init() {
 		(*MetaCommand_DropReplica)(nil),
 		(*MetaCommand_PreferLeader)(nil),
 		(*MetaCommand_SetRebalance)(nil),
+		(*MetaCommand_ReserveMapReplica)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1420,7 +1498,7 @@ func file_api_peerv1_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_meta_proto_rawDesc), len(file_api_peerv1_meta_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -223,10 +224,11 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 	return fmt.Errorf("no node that leads shard %d has answered: %w", k.shard, errors.Join(problems...))
 }
 
-// nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
+// nodesWith are the nodes that a map gives a replica of a shard, or of the map itself, and this one, last.
 func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range m.GetShards() {
+	holders := &pb.Shard{Id: uint64(raft.MetaGroup), Replicas: m.GetMetaReplicas()}
+	for _, s := range append(slices.Clone(m.GetShards()), holders) {
 		if s.Id != uint64(id) {
 			continue
 		}

@@ -35,6 +35,8 @@ const (
 	RaftEarlyAlone Bug = "raft-early-alone"
 	// MetaForgetRemoved lets a node that was taken out of the cluster register again.
 	MetaForgetRemoved Bug = "meta-forget-removed"
+	// MetaReuseIncarnation gives out the incarnation of a replica of the map again, if the one before was not used yet.
+	MetaReuseIncarnation Bug = "meta-reuse-incarnation"
 	// MetaRemoveHolder takes a node out of the map that holds replicas.
 	MetaRemoveHolder Bug = "meta-remove-holder"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
@@ -195,6 +197,7 @@ var Claims = []Claim{
 	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
 	{MetaForgetRemoved, "meta", "TestARemovedNodeIsRefusedForEver"},
+	{MetaReuseIncarnation, "meta", "TestNoReplicaOfTheMapHasTheIncarnationOfAnother"},
 	{MetaRemoveHolder, "meta", "TestANodeThatHoldsAReplicaStaysInTheMap"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},

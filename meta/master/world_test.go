@@ -31,6 +31,7 @@ type world struct {
 	index   uint64 // of the map's log
 	groups  map[uint64]*group
 	dead    map[api.NodeID]bool
+	zones   map[string]string // of nodes that join
 	effects int
 	// die is asked at each effect.
 	die    func(effect int) death
@@ -206,7 +207,9 @@ func (r *reign) Change(_ context.Context, c *peerv1.MetaCommand) (res *peerv1.Me
 		if r.number != r.reign {
 			return nil
 		}
-		c.Version = 2
+		if c.Version = 2; c.GetReserveMapReplica() != nil {
+			c.Version = 3
+		}
 		res = r.apply(c)
 		return meta.Refusal(c, res)
 	})
@@ -285,6 +288,9 @@ func (r *reign) change(c *peerv1.ChangeMembersRequest) error {
 		g.members = slices.Delete(g.members, at, at+1)
 	}
 	g.index++
+	if c.GroupId == uint64(raft.MetaGroup) {
+		r.showHolders(g)
+	}
 	r.check(c.GroupId, g)
 	return nil
 }
@@ -357,7 +363,7 @@ func (w *world) catchUp(rng *rand.Rand) {
 
 // still reports whether no change is under way and nothing is late.
 func (w *world) still() bool {
-	for _, s := range w.machine.Map().Shards {
+	for _, s := range slices.Concat(w.machine.Map().Shards, mapGroup(w.machine.Map())) {
 		for _, r := range s.Replicas {
 			if r.Learner || r.Leaving {
 				return false
