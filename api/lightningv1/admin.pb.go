@@ -576,7 +576,7 @@ func (x *NodeSummary) GetHoldsMap() bool {
 // Moving is a replica that comes or goes.
 type Moving struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The shard.
+	// The shard, 0 for the cluster map.
 	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	// The node.
 	NodeId string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`

@@ -239,7 +239,11 @@ func (a *app) printCluster(v clusterView) error {
 		lines = append(lines, fmt.Sprintf("no report of a leader: shards %v", v.Silent))
 	}
 	for _, m := range v.Moving {
-		lines = append(lines, fmt.Sprintf("shard %d on %s: %s %s", m.Shard, m.Node, m.Phase, bar(m.Have, m.Want)))
+		what := fmt.Sprintf("shard %d", m.Shard)
+		if m.Shard == 0 {
+			what = "the cluster map"
+		}
+		lines = append(lines, fmt.Sprintf("%s on %s: %s %s", what, m.Node, m.Phase, bar(m.Have, m.Want)))
 	}
 	for _, s := range v.Planned {
 		lines = append(lines, "next: "+s)

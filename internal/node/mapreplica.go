@@ -159,7 +159,10 @@ func (n *node) followMapReplica(ctx context.Context, m *pb.ClusterMap) (pending 
 	if err != nil {
 		return true, err
 	}
-	if discarded || !mine.Learner && !slices.Contains(here, mine.Incarnation) { // it has forgotten its votes (N6)
+	switch {
+	case discarded: // the map is old
+		return false, nil
+	case !mine.Learner && !slices.Contains(here, mine.Incarnation): // it has forgotten its votes (N6)
 		n.replicas.noteLost(key)
 		return false, nil
 	}
