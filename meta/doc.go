@@ -16,9 +16,11 @@
 //     From then on the lead loop has nothing to do and ends.
 //  5. The master changes the map in halves of steps: a replica is added as a learner, settled when it votes, marked
 //     as leaving, and dropped when its group has let it go. Operators change the states of nodes.
-//  6. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
+//  6. The replicas of the map itself move as well. Who holds it is the committed membership of its own group, and the map
+//     shows that; a node that it names opens a replica, empty, and gets the log and a snapshot (members.go).
+//  7. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
 //     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
-//  7. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
+//  8. A Follower publishes the map to its subscribers and keeps it in the file `map` for the next start.
 //
 // The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
 // applied again from the Raft log after a crash.
@@ -26,7 +28,8 @@
 // # Goroutines
 //
 //   - Meta.leadLoop: started by Open, ended by Close or by the first map with shards.
-//   - Follower.followLocalLoop or followRemoteLoop, and publishLoop: started by Start, ended by Close.
+//   - Follower.followRemoteLoop and publishLoop: started by Start, ended by Close.
+//   - Follower.followLocalLoop: started by Attach, ended by Detach or Close.
 //
 // Both Close methods wait for their goroutines.
 //
@@ -49,8 +52,8 @@
 //   - M6: the revision of a Follower's map only grows, and its map is of the node's own cluster.
 //   - M7: ordinals and shard ids are given out once and never again; a name belongs to one node at a time.
 //   - M8: a node that was taken out held nothing, and never comes back.
-//   - M9: each replica of a shard has an incarnation that no other replica of it ever had. The founders, who alone
-//     begin the log of a group, never change.
+//   - M9: each replica of a shard, and of the map, has an incarnation that no other replica of it ever had. The founders, who
+//     alone begin the log of a group, never change.
 //   - M10: a replica that votes and is not leaving stays in every shard, and there is one learner at most.
 //   - M11: a command is proposed only when every node of the map knows its evaluation version.
 package meta

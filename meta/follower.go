@@ -25,6 +25,9 @@ const mapFile = "map"
 const (
 	// pollTimeout is how long a peer may keep a question for a newer map open.
 	pollTimeout = 10 * time.Second
+	// askTimeout is the same for a peer that holds no replica of the map as far as is known: it learns of news from others
+	// itself, and two that ask each other hear nothing.
+	askTimeout = 2 * time.Second
 	// followPause separates rounds over peers that have nothing to tell.
 	followPause = 200 * time.Millisecond
 )
@@ -193,7 +196,11 @@ func (f *Follower) followRemoteLoop() {
 
 // pollOnce asks node for a newer map and reports whether it had one.
 func (f *Follower) pollOnce(node api.NodeID) bool {
-	ctx, cancel := context.WithTimeout(f.ctx, pollTimeout)
+	limit := pollTimeout
+	if MapReplica(f.Map(), string(node)) == nil {
+		limit = askTimeout
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, limit)
 	defer cancel()
 	conn, err := f.o.Peers.Conn(node, peers.Control)
 	if err != nil {

@@ -20,7 +20,8 @@
 // If the victim is dead it is removed before the new one is promoted. All that a master knows is in the map and in
 // the members of the shards, so another master goes on after any half of a step.
 //
-// Replicas of the cluster map itself are not moved.
+// Replicas of the cluster map itself move by the same rule, planned by the same planner (holders.go): three voters, five from five
+// nodes on. Their membership is in the map as it is committed, so their steps have no halves.
 //
 // # Goroutines
 //
@@ -40,4 +41,6 @@
 //   - MA4: no removal leaves fewer voters than the quorum of the size that a shard should have, or than there were
 //     before the replacement of what is removed began to vote.
 //   - MA5: a node is silent only if neither gossip nor any leader hears it, and a new master counts from 0.
+//   - MA6: how many voters the map should have depends on who belongs to the cluster; that a node is down never takes
+//     a vote away without another in its place.
 package master

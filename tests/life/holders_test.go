@@ -68,7 +68,7 @@ func anyState(holdersState) error { return nil }
 // TestTheMapOutlivesAllWhoFoundedIt: a cluster grows, its founders leave one by one, and then it still elects a master, takes a new
 // node in and gives it replicas. A founder that comes back is refused, and a node that was away finds the holders.
 func TestTheMapOutlivesAllWhoFoundedIt(t *testing.T) {
-	c := cluster.Start(t, cluster.Options{Args: append([]string{"--shards", "1"}, cluster.Patient...)})
+	c := cluster.Start(t, cluster.Options{Args: append([]string{"--shards", "3"}, cluster.Patient...)})
 	founders := slices.Clone(c.Nodes)
 	added := c.Add(3)
 	last := added[2]
