@@ -37,6 +37,8 @@ func evaluateChange(s *peerv1.MetaState, c *peerv1.MetaCommand) *peerv1.MetaResu
 		return evaluateReplica(s, op.DropReplica, drop)
 	case *peerv1.MetaCommand_PreferLeader:
 		return evaluatePreferLeader(s, op.PreferLeader)
+	case *peerv1.MetaCommand_RaiseClusterVersion:
+		return evaluateRaiseClusterVersion(s, op.RaiseClusterVersion)
 	case *peerv1.MetaCommand_SetRebalance:
 		if s.Map.RebalancePaused != op.SetRebalance.GetPaused() {
 			s.Map.RebalancePaused, s.Map.Revision = op.SetRebalance.GetPaused(), before+1

@@ -112,6 +112,9 @@ func evaluateRegisterNode(s *peerv1.MetaState, c *peerv1.MetaRegisterNode) *peer
 		nodeOf(s, c.GetNode().GetId()).GetState() == pb.NodeState_NODE_STATE_LOST:
 		return result(peerv1.MetaCode_META_CODE_REMOVED)
 	}
+	if refusal := skew(s.Map, c.GetNode()); refusal != nil {
+		return refusal
+	}
 	node := proto.CloneOf(c.GetNode())
 	node.State = nodeOf(s, node.Id).GetState() // the operators' word, not the node's
 	for _, n := range s.Map.Nodes {

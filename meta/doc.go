@@ -56,4 +56,6 @@
 //     alone begin the log of a group, never change.
 //   - M10: a replica that votes and is not leaving stays in every shard, and there is one learner at most.
 //   - M11: a command is proposed only when every node of the map knows its evaluation version.
+//   - M20: the cluster's version goes up by one at a time, when every node that can come back knows it, and no node registers whose
+//     build does not know it.
 package meta

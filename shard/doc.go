@@ -97,4 +97,6 @@
 //   - S10: a replica whose digest differs from that of more than half of the voters is fenced once
 //     the leader finds out, and one that is fenced does not serve, vote or lead until it was
 //     rebuilt. Apply fences nobody.
+//   - S20: no entry is of a newer version than the cluster's map allows when it is proposed, and a replica stops at one that its
+//     build does not know.
 package shard

@@ -418,6 +418,98 @@ func (x *SetRebalanceResponse) GetRevision() uint64 {
 	return 0
 }
 
+// RaiseClusterVersionRequest ends an upgrade.
+type RaiseClusterVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One more than the version of the map.
+	Version       uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseClusterVersionRequest) Reset() {
+	*x = RaiseClusterVersionRequest{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseClusterVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseClusterVersionRequest) ProtoMessage() {}
+
+func (x *RaiseClusterVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseClusterVersionRequest.ProtoReflect.Descriptor instead.
+func (*RaiseClusterVersionRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RaiseClusterVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// RaiseClusterVersionResponse says that the map has it.
+type RaiseClusterVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The map's revision.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseClusterVersionResponse) Reset() {
+	*x = RaiseClusterVersionResponse{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseClusterVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseClusterVersionResponse) ProtoMessage() {}
+
+func (x *RaiseClusterVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseClusterVersionResponse.ProtoReflect.Descriptor instead.
+func (*RaiseClusterVersionResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RaiseClusterVersionResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // ClusterStatusRequest asks the master.
 type ClusterStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -427,7 +519,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -439,7 +531,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -452,7 +544,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 // NodeSummary is a node as the master sees it.
@@ -482,7 +574,7 @@ type NodeSummary struct {
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +586,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +599,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodeSummary) GetNodeId() string {
@@ -592,7 +684,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +696,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +709,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Moving) GetShardId() uint64 {
@@ -682,7 +774,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +786,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +799,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClusterStatusResponse) GetMasterId() string {
@@ -796,6 +888,10 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x13SetRebalanceRequest\x12\x16\n" +
 	"\x06paused\x18\x01 \x01(\bR\x06paused\"2\n" +
 	"\x14SetRebalanceResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"6\n" +
+	"\x1aRaiseClusterVersionRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"9\n" +
+	"\x1bRaiseClusterVersionResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x16\n" +
 	"\x14ClusterStatusRequest\"\x87\x02\n" +
 	"\vNodeSummary\x12\x17\n" +
@@ -824,12 +920,13 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x06silent\x18\x06 \x03(\x04R\x06silent\x12,\n" +
 	"\x06moving\x18\a \x03(\v2\x14.lightning.v1.MovingR\x06moving\x12\x18\n" +
 	"\ablocked\x18\b \x03(\tR\ablocked\x12\x18\n" +
-	"\aplanned\x18\t \x03(\tR\aplanned2\xc0\x03\n" +
+	"\aplanned\x18\t \x03(\tR\aplanned2\xac\x04\n" +
 	"\x05Admin\x12U\n" +
 	"\fSetNodeState\x12!.lightning.v1.SetNodeStateRequest\x1a\".lightning.v1.SetNodeStateResponse\x12R\n" +
 	"\vMoveReplica\x12 .lightning.v1.MoveReplicaRequest\x1a!.lightning.v1.MoveReplicaResponse\x12[\n" +
 	"\x0eTransferLeader\x12#.lightning.v1.TransferLeaderRequest\x1a$.lightning.v1.TransferLeaderResponse\x12U\n" +
-	"\fSetRebalance\x12!.lightning.v1.SetRebalanceRequest\x1a\".lightning.v1.SetRebalanceResponse\x12X\n" +
+	"\fSetRebalance\x12!.lightning.v1.SetRebalanceRequest\x1a\".lightning.v1.SetRebalanceResponse\x12j\n" +
+	"\x13RaiseClusterVersion\x12(.lightning.v1.RaiseClusterVersionRequest\x1a).lightning.v1.RaiseClusterVersionResponse\x12X\n" +
 	"\rClusterStatus\x12\".lightning.v1.ClusterStatusRequest\x1a#.lightning.v1.ClusterStatusResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
@@ -844,39 +941,43 @@ func file_api_lightningv1_admin_proto_rawDescGZIP() []byte {
 	return file_api_lightningv1_admin_proto_rawDescData
 }
 
-var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_api_lightningv1_admin_proto_goTypes = []any{
-	(*SetNodeStateRequest)(nil),    // 0: lightning.v1.SetNodeStateRequest
-	(*SetNodeStateResponse)(nil),   // 1: lightning.v1.SetNodeStateResponse
-	(*MoveReplicaRequest)(nil),     // 2: lightning.v1.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),    // 3: lightning.v1.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),  // 4: lightning.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil), // 5: lightning.v1.TransferLeaderResponse
-	(*SetRebalanceRequest)(nil),    // 6: lightning.v1.SetRebalanceRequest
-	(*SetRebalanceResponse)(nil),   // 7: lightning.v1.SetRebalanceResponse
-	(*ClusterStatusRequest)(nil),   // 8: lightning.v1.ClusterStatusRequest
-	(*NodeSummary)(nil),            // 9: lightning.v1.NodeSummary
-	(*Moving)(nil),                 // 10: lightning.v1.Moving
-	(*ClusterStatusResponse)(nil),  // 11: lightning.v1.ClusterStatusResponse
-	(NodeState)(0),                 // 12: lightning.v1.NodeState
+	(*SetNodeStateRequest)(nil),         // 0: lightning.v1.SetNodeStateRequest
+	(*SetNodeStateResponse)(nil),        // 1: lightning.v1.SetNodeStateResponse
+	(*MoveReplicaRequest)(nil),          // 2: lightning.v1.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),         // 3: lightning.v1.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),       // 4: lightning.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),      // 5: lightning.v1.TransferLeaderResponse
+	(*SetRebalanceRequest)(nil),         // 6: lightning.v1.SetRebalanceRequest
+	(*SetRebalanceResponse)(nil),        // 7: lightning.v1.SetRebalanceResponse
+	(*RaiseClusterVersionRequest)(nil),  // 8: lightning.v1.RaiseClusterVersionRequest
+	(*RaiseClusterVersionResponse)(nil), // 9: lightning.v1.RaiseClusterVersionResponse
+	(*ClusterStatusRequest)(nil),        // 10: lightning.v1.ClusterStatusRequest
+	(*NodeSummary)(nil),                 // 11: lightning.v1.NodeSummary
+	(*Moving)(nil),                      // 12: lightning.v1.Moving
+	(*ClusterStatusResponse)(nil),       // 13: lightning.v1.ClusterStatusResponse
+	(NodeState)(0),                      // 14: lightning.v1.NodeState
 }
 var file_api_lightningv1_admin_proto_depIdxs = []int32{
-	12, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
-	12, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
-	9,  // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
-	10, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
+	14, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
+	14, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
+	11, // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
+	12, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
 	0,  // 4: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
 	2,  // 5: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
 	4,  // 6: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
 	6,  // 7: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
-	8,  // 8: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
-	1,  // 9: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
-	3,  // 10: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
-	5,  // 11: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
-	7,  // 12: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
-	11, // 13: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
+	8,  // 8: lightning.v1.Admin.RaiseClusterVersion:input_type -> lightning.v1.RaiseClusterVersionRequest
+	10, // 9: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
+	1,  // 10: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
+	3,  // 11: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
+	5,  // 12: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
+	7,  // 13: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
+	9,  // 14: lightning.v1.Admin.RaiseClusterVersion:output_type -> lightning.v1.RaiseClusterVersionResponse
+	13, // 15: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
+	10, // [10:16] is the sub-list for method output_type
+	4,  // [4:10] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
 	4,  // [4:4] is the sub-list for extension extendee
 	0,  // [0:4] is the sub-list for field type_name
@@ -894,7 +995,7 @@ func file_api_lightningv1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_admin_proto_rawDesc), len(file_api_lightningv1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -45,21 +45,27 @@ const (
 	MetaCode_META_CODE_UNKNOWN MetaCode = 8
 	// The map is in a state in which the command does not apply; a later one may.
 	MetaCode_META_CODE_CONFLICT MetaCode = 9
+	// The node's build does not know the cluster's version.
+	MetaCode_META_CODE_TOO_OLD MetaCode = 60
+	// The node's build is more than one version ahead of the cluster's.
+	MetaCode_META_CODE_TOO_NEW MetaCode = 61
 )
 
 // Enum value maps for MetaCode.
 var (
 	MetaCode_name = map[int32]string{
-		0: "META_CODE_UNSPECIFIED",
-		1: "META_CODE_OK",
-		2: "META_CODE_KNOWN_NAME",
-		3: "META_CODE_WRONG_CLUSTER",
-		4: "META_CODE_NOT_INITIALISED",
-		5: "META_CODE_INVALID",
-		6: "META_CODE_FULL",
-		7: "META_CODE_REMOVED",
-		8: "META_CODE_UNKNOWN",
-		9: "META_CODE_CONFLICT",
+		0:  "META_CODE_UNSPECIFIED",
+		1:  "META_CODE_OK",
+		2:  "META_CODE_KNOWN_NAME",
+		3:  "META_CODE_WRONG_CLUSTER",
+		4:  "META_CODE_NOT_INITIALISED",
+		5:  "META_CODE_INVALID",
+		6:  "META_CODE_FULL",
+		7:  "META_CODE_REMOVED",
+		8:  "META_CODE_UNKNOWN",
+		9:  "META_CODE_CONFLICT",
+		60: "META_CODE_TOO_OLD",
+		61: "META_CODE_TOO_NEW",
 	}
 	MetaCode_value = map[string]int32{
 		"META_CODE_UNSPECIFIED":     0,
@@ -72,6 +78,8 @@ var (
 		"META_CODE_REMOVED":         7,
 		"META_CODE_UNKNOWN":         8,
 		"META_CODE_CONFLICT":        9,
+		"META_CODE_TOO_OLD":         60,
+		"META_CODE_TOO_NEW":         61,
 	}
 )
 
@@ -219,6 +227,7 @@ type MetaCommand struct {
 	//	*MetaCommand_PreferLeader
 	//	*MetaCommand_SetRebalance
 	//	*MetaCommand_ReserveMapReplica
+	//	*MetaCommand_RaiseClusterVersion
 	Op            isMetaCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -385,6 +394,15 @@ func (x *MetaCommand) GetReserveMapReplica() *MetaReserveMapReplica {
 	return nil
 }
 
+func (x *MetaCommand) GetRaiseClusterVersion() *MetaRaiseClusterVersion {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_RaiseClusterVersion); ok {
+			return x.RaiseClusterVersion
+		}
+	}
+	return nil
+}
+
 type isMetaCommand_Op interface {
 	isMetaCommand_Op()
 }
@@ -441,6 +459,10 @@ type MetaCommand_ReserveMapReplica struct {
 	ReserveMapReplica *MetaReserveMapReplica `protobuf:"bytes,50,opt,name=reserve_map_replica,json=reserveMapReplica,proto3,oneof"`
 }
 
+type MetaCommand_RaiseClusterVersion struct {
+	RaiseClusterVersion *MetaRaiseClusterVersion `protobuf:"bytes,60,opt,name=raise_cluster_version,json=raiseClusterVersion,proto3,oneof"`
+}
+
 func (*MetaCommand_Tick) isMetaCommand_Op() {}
 
 func (*MetaCommand_Init) isMetaCommand_Op() {}
@@ -467,6 +489,53 @@ func (*MetaCommand_SetRebalance) isMetaCommand_Op() {}
 
 func (*MetaCommand_ReserveMapReplica) isMetaCommand_Op() {}
 
+func (*MetaCommand_RaiseClusterVersion) isMetaCommand_Op() {}
+
+// MetaRaiseClusterVersion raises the version of the cluster by one, once every node knows it.
+type MetaRaiseClusterVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaRaiseClusterVersion) Reset() {
+	*x = MetaRaiseClusterVersion{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaRaiseClusterVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaRaiseClusterVersion) ProtoMessage() {}
+
+func (x *MetaRaiseClusterVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaRaiseClusterVersion.ProtoReflect.Descriptor instead.
+func (*MetaRaiseClusterVersion) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MetaRaiseClusterVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // MetaSetNodeState says what the operators want of a node.
 type MetaSetNodeState struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -480,7 +549,7 @@ type MetaSetNodeState struct {
 
 func (x *MetaSetNodeState) Reset() {
 	*x = MetaSetNodeState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -492,7 +561,7 @@ func (x *MetaSetNodeState) String() string {
 func (*MetaSetNodeState) ProtoMessage() {}
 
 func (x *MetaSetNodeState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -505,7 +574,7 @@ func (x *MetaSetNodeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSetNodeState.ProtoReflect.Descriptor instead.
 func (*MetaSetNodeState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MetaSetNodeState) GetNodeId() string {
@@ -538,7 +607,7 @@ type MetaReserveMapReplica struct {
 
 func (x *MetaReserveMapReplica) Reset() {
 	*x = MetaReserveMapReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +619,7 @@ func (x *MetaReserveMapReplica) String() string {
 func (*MetaReserveMapReplica) ProtoMessage() {}
 
 func (x *MetaReserveMapReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +632,7 @@ func (x *MetaReserveMapReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReserveMapReplica.ProtoReflect.Descriptor instead.
 func (*MetaReserveMapReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
 }
 
 // MetaRemoveNode takes a node that is decommissioned or lost and holds no replica out of the map.
@@ -576,7 +645,7 @@ type MetaRemoveNode struct {
 
 func (x *MetaRemoveNode) Reset() {
 	*x = MetaRemoveNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -588,7 +657,7 @@ func (x *MetaRemoveNode) String() string {
 func (*MetaRemoveNode) ProtoMessage() {}
 
 func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -601,7 +670,7 @@ func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRemoveNode.ProtoReflect.Descriptor instead.
 func (*MetaRemoveNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MetaRemoveNode) GetNodeId() string {
@@ -626,7 +695,7 @@ type MetaAddReplica struct {
 
 func (x *MetaAddReplica) Reset() {
 	*x = MetaAddReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -638,7 +707,7 @@ func (x *MetaAddReplica) String() string {
 func (*MetaAddReplica) ProtoMessage() {}
 
 func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -651,7 +720,7 @@ func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaAddReplica.ProtoReflect.Descriptor instead.
 func (*MetaAddReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MetaAddReplica) GetShardId() uint64 {
@@ -697,7 +766,7 @@ type MetaReplica struct {
 
 func (x *MetaReplica) Reset() {
 	*x = MetaReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +778,7 @@ func (x *MetaReplica) String() string {
 func (*MetaReplica) ProtoMessage() {}
 
 func (x *MetaReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +791,7 @@ func (x *MetaReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReplica.ProtoReflect.Descriptor instead.
 func (*MetaReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MetaReplica) GetShardId() uint64 {
@@ -766,7 +835,7 @@ type MetaPreferLeader struct {
 
 func (x *MetaPreferLeader) Reset() {
 	*x = MetaPreferLeader{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -778,7 +847,7 @@ func (x *MetaPreferLeader) String() string {
 func (*MetaPreferLeader) ProtoMessage() {}
 
 func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -791,7 +860,7 @@ func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPreferLeader.ProtoReflect.Descriptor instead.
 func (*MetaPreferLeader) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MetaPreferLeader) GetShardId() uint64 {
@@ -825,7 +894,7 @@ type MetaSetRebalance struct {
 
 func (x *MetaSetRebalance) Reset() {
 	*x = MetaSetRebalance{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +906,7 @@ func (x *MetaSetRebalance) String() string {
 func (*MetaSetRebalance) ProtoMessage() {}
 
 func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +919,7 @@ func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSetRebalance.ProtoReflect.Descriptor instead.
 func (*MetaSetRebalance) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MetaSetRebalance) GetPaused() bool {
@@ -869,7 +938,7 @@ type MetaTick struct {
 
 func (x *MetaTick) Reset() {
 	*x = MetaTick{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -881,7 +950,7 @@ func (x *MetaTick) String() string {
 func (*MetaTick) ProtoMessage() {}
 
 func (x *MetaTick) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -894,7 +963,7 @@ func (x *MetaTick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaTick.ProtoReflect.Descriptor instead.
 func (*MetaTick) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
 }
 
 type MetaInit struct {
@@ -909,7 +978,7 @@ type MetaInit struct {
 
 func (x *MetaInit) Reset() {
 	*x = MetaInit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -921,7 +990,7 @@ func (x *MetaInit) String() string {
 func (*MetaInit) ProtoMessage() {}
 
 func (x *MetaInit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -934,7 +1003,7 @@ func (x *MetaInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaInit.ProtoReflect.Descriptor instead.
 func (*MetaInit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetaInit) GetClusterId() string {
@@ -968,7 +1037,7 @@ type MetaRegisterNode struct {
 
 func (x *MetaRegisterNode) Reset() {
 	*x = MetaRegisterNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +1049,7 @@ func (x *MetaRegisterNode) String() string {
 func (*MetaRegisterNode) ProtoMessage() {}
 
 func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +1062,7 @@ func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRegisterNode.ProtoReflect.Descriptor instead.
 func (*MetaRegisterNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MetaRegisterNode) GetClusterId() string {
@@ -1020,7 +1089,7 @@ type MetaCreateShards struct {
 
 func (x *MetaCreateShards) Reset() {
 	*x = MetaCreateShards{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1032,7 +1101,7 @@ func (x *MetaCreateShards) String() string {
 func (*MetaCreateShards) ProtoMessage() {}
 
 func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1045,7 +1114,7 @@ func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaCreateShards.ProtoReflect.Descriptor instead.
 func (*MetaCreateShards) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MetaCreateShards) GetShards() []*MetaNewShard {
@@ -1066,7 +1135,7 @@ type MetaNewShard struct {
 
 func (x *MetaNewShard) Reset() {
 	*x = MetaNewShard{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1078,7 +1147,7 @@ func (x *MetaNewShard) String() string {
 func (*MetaNewShard) ProtoMessage() {}
 
 func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1091,7 +1160,7 @@ func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaNewShard.ProtoReflect.Descriptor instead.
 func (*MetaNewShard) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MetaNewShard) GetStartSlot() uint32 {
@@ -1124,14 +1193,16 @@ type MetaResult struct {
 	// The map's revision after the command.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Of the replica that add_replica made or found, or that reserve_map_replica is for.
-	Incarnation   uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// With META_CODE_TOO_OLD and META_CODE_TOO_NEW: the cluster's.
+	ClusterVersion uint32 `protobuf:"varint,60,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MetaResult) Reset() {
 	*x = MetaResult{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1214,7 @@ func (x *MetaResult) String() string {
 func (*MetaResult) ProtoMessage() {}
 
 func (x *MetaResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1227,7 @@ func (x *MetaResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResult.ProtoReflect.Descriptor instead.
 func (*MetaResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MetaResult) GetCode() MetaCode {
@@ -1187,6 +1258,13 @@ func (x *MetaResult) GetIncarnation() uint64 {
 	return 0
 }
 
+func (x *MetaResult) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 // MetaState is the payload of the meta group's state file and of its checkpoints.
 type MetaState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1209,7 +1287,7 @@ type MetaState struct {
 
 func (x *MetaState) Reset() {
 	*x = MetaState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[16]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1299,7 @@ func (x *MetaState) String() string {
 func (*MetaState) ProtoMessage() {}
 
 func (x *MetaState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[16]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1312,7 @@ func (x *MetaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaState.ProtoReflect.Descriptor instead.
 func (*MetaState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MetaState) GetIndex() uint64 {
@@ -1310,7 +1388,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.lightning.v1.NodeR\x04node\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xcd\a\n" +
+	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xaf\b\n" +
 	"\vMetaCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x121\n" +
 	"\x04tick\x18\x02 \x01(\v2\x1b.lightning.peer.v1.MetaTickH\x00R\x04tick\x121\n" +
@@ -1328,8 +1406,11 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\fdrop_replica\x18\v \x01(\v2\x1e.lightning.peer.v1.MetaReplicaH\x00R\vdropReplica\x12J\n" +
 	"\rprefer_leader\x18\f \x01(\v2#.lightning.peer.v1.MetaPreferLeaderH\x00R\fpreferLeader\x12J\n" +
 	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalance\x12Z\n" +
-	"\x13reserve_map_replica\x182 \x01(\v2(.lightning.peer.v1.MetaReserveMapReplicaH\x00R\x11reserveMapReplicaB\x04\n" +
-	"\x02op\"w\n" +
+	"\x13reserve_map_replica\x182 \x01(\v2(.lightning.peer.v1.MetaReserveMapReplicaH\x00R\x11reserveMapReplica\x12`\n" +
+	"\x15raise_cluster_version\x18< \x01(\v2*.lightning.peer.v1.MetaRaiseClusterVersionH\x00R\x13raiseClusterVersionB\x04\n" +
+	"\x02op\"3\n" +
+	"\x17MetaRaiseClusterVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"w\n" +
 	"\x10MetaSetNodeState\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\x12\x1b\n" +
@@ -1372,13 +1453,14 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\n" +
 	"start_slot\x18\x01 \x01(\rR\tstartSlot\x12\x19\n" +
 	"\bend_slot\x18\x02 \x01(\rR\aendSlot\x12\x19\n" +
-	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\x98\x01\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\xc1\x01\n" +
 	"\n" +
 	"MetaResult\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.lightning.peer.v1.MetaCodeR\x04code\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"\xc2\x02\n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12'\n" +
+	"\x0fcluster_version\x18< \x01(\rR\x0eclusterVersion\"\xc2\x02\n" +
 	"\tMetaState\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12$\n" +
@@ -1390,7 +1472,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"shardCount\x12!\n" +
 	"\flast_ordinal\x18\a \x01(\rR\vlastOrdinal\x12\"\n" +
 	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId\x120\n" +
-	"\x14last_map_incarnation\x182 \x01(\x04R\x12lastMapIncarnation*\xfe\x01\n" +
+	"\x14last_map_incarnation\x182 \x01(\x04R\x12lastMapIncarnation*\xac\x02\n" +
 	"\bMetaCode\x12\x19\n" +
 	"\x15META_CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMETA_CODE_OK\x10\x01\x12\x18\n" +
@@ -1401,7 +1483,9 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\x0eMETA_CODE_FULL\x10\x06\x12\x15\n" +
 	"\x11META_CODE_REMOVED\x10\a\x12\x15\n" +
 	"\x11META_CODE_UNKNOWN\x10\b\x12\x16\n" +
-	"\x12META_CODE_CONFLICT\x10\t2[\n" +
+	"\x12META_CODE_CONFLICT\x10\t\x12\x15\n" +
+	"\x11META_CODE_TOO_OLD\x10<\x12\x15\n" +
+	"\x11META_CODE_TOO_NEW\x10=2[\n" +
 	"\x04Meta\x12S\n" +
 	"\bRegister\x12\".lightning.peer.v1.RegisterRequest\x1a#.lightning.peer.v1.RegisterResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
@@ -1418,58 +1502,60 @@ func file_api_peerv1_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_api_peerv1_meta_proto_goTypes = []any{
-	(MetaCode)(0),                  // 0: lightning.peer.v1.MetaCode
-	(*RegisterRequest)(nil),        // 1: lightning.peer.v1.RegisterRequest
-	(*RegisterResponse)(nil),       // 2: lightning.peer.v1.RegisterResponse
-	(*MetaCommand)(nil),            // 3: lightning.peer.v1.MetaCommand
-	(*MetaSetNodeState)(nil),       // 4: lightning.peer.v1.MetaSetNodeState
-	(*MetaReserveMapReplica)(nil),  // 5: lightning.peer.v1.MetaReserveMapReplica
-	(*MetaRemoveNode)(nil),         // 6: lightning.peer.v1.MetaRemoveNode
-	(*MetaAddReplica)(nil),         // 7: lightning.peer.v1.MetaAddReplica
-	(*MetaReplica)(nil),            // 8: lightning.peer.v1.MetaReplica
-	(*MetaPreferLeader)(nil),       // 9: lightning.peer.v1.MetaPreferLeader
-	(*MetaSetRebalance)(nil),       // 10: lightning.peer.v1.MetaSetRebalance
-	(*MetaTick)(nil),               // 11: lightning.peer.v1.MetaTick
-	(*MetaInit)(nil),               // 12: lightning.peer.v1.MetaInit
-	(*MetaRegisterNode)(nil),       // 13: lightning.peer.v1.MetaRegisterNode
-	(*MetaCreateShards)(nil),       // 14: lightning.peer.v1.MetaCreateShards
-	(*MetaNewShard)(nil),           // 15: lightning.peer.v1.MetaNewShard
-	(*MetaResult)(nil),             // 16: lightning.peer.v1.MetaResult
-	(*MetaState)(nil),              // 17: lightning.peer.v1.MetaState
-	(*lightningv1.Node)(nil),       // 18: lightning.v1.Node
-	(lightningv1.NodeState)(0),     // 19: lightning.v1.NodeState
-	(*lightningv1.ClusterMap)(nil), // 20: lightning.v1.ClusterMap
+	(MetaCode)(0),                   // 0: lightning.peer.v1.MetaCode
+	(*RegisterRequest)(nil),         // 1: lightning.peer.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 2: lightning.peer.v1.RegisterResponse
+	(*MetaCommand)(nil),             // 3: lightning.peer.v1.MetaCommand
+	(*MetaRaiseClusterVersion)(nil), // 4: lightning.peer.v1.MetaRaiseClusterVersion
+	(*MetaSetNodeState)(nil),        // 5: lightning.peer.v1.MetaSetNodeState
+	(*MetaReserveMapReplica)(nil),   // 6: lightning.peer.v1.MetaReserveMapReplica
+	(*MetaRemoveNode)(nil),          // 7: lightning.peer.v1.MetaRemoveNode
+	(*MetaAddReplica)(nil),          // 8: lightning.peer.v1.MetaAddReplica
+	(*MetaReplica)(nil),             // 9: lightning.peer.v1.MetaReplica
+	(*MetaPreferLeader)(nil),        // 10: lightning.peer.v1.MetaPreferLeader
+	(*MetaSetRebalance)(nil),        // 11: lightning.peer.v1.MetaSetRebalance
+	(*MetaTick)(nil),                // 12: lightning.peer.v1.MetaTick
+	(*MetaInit)(nil),                // 13: lightning.peer.v1.MetaInit
+	(*MetaRegisterNode)(nil),        // 14: lightning.peer.v1.MetaRegisterNode
+	(*MetaCreateShards)(nil),        // 15: lightning.peer.v1.MetaCreateShards
+	(*MetaNewShard)(nil),            // 16: lightning.peer.v1.MetaNewShard
+	(*MetaResult)(nil),              // 17: lightning.peer.v1.MetaResult
+	(*MetaState)(nil),               // 18: lightning.peer.v1.MetaState
+	(*lightningv1.Node)(nil),        // 19: lightning.v1.Node
+	(lightningv1.NodeState)(0),      // 20: lightning.v1.NodeState
+	(*lightningv1.ClusterMap)(nil),  // 21: lightning.v1.ClusterMap
 }
 var file_api_peerv1_meta_proto_depIdxs = []int32{
-	18, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
-	16, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
-	11, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
-	12, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
-	13, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
-	14, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
-	4,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
-	6,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
-	7,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
-	8,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
-	8,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
-	8,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
-	9,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
-	10, // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
-	5,  // 14: lightning.peer.v1.MetaCommand.reserve_map_replica:type_name -> lightning.peer.v1.MetaReserveMapReplica
-	19, // 15: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
-	18, // 16: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
-	15, // 17: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
-	0,  // 18: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
-	20, // 19: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
-	1,  // 20: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
-	2,  // 21: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
-	21, // [21:22] is the sub-list for method output_type
-	20, // [20:21] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	19, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
+	17, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
+	12, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
+	13, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
+	14, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
+	15, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
+	5,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
+	7,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
+	8,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
+	9,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
+	9,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
+	9,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
+	10, // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
+	11, // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
+	6,  // 14: lightning.peer.v1.MetaCommand.reserve_map_replica:type_name -> lightning.peer.v1.MetaReserveMapReplica
+	4,  // 15: lightning.peer.v1.MetaCommand.raise_cluster_version:type_name -> lightning.peer.v1.MetaRaiseClusterVersion
+	20, // 16: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
+	19, // 17: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
+	16, // 18: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
+	0,  // 19: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
+	21, // 20: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
+	1,  // 21: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
+	2,  // 22: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
+	22, // [22:23] is the sub-list for method output_type
+	21, // [21:22] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_meta_proto_init() }
@@ -1491,6 +1577,7 @@ func file_api_peerv1_meta_proto_init() {
 		(*MetaCommand_PreferLeader)(nil),
 		(*MetaCommand_SetRebalance)(nil),
 		(*MetaCommand_ReserveMapReplica)(nil),
+		(*MetaCommand_RaiseClusterVersion)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1498,7 +1585,7 @@ func file_api_peerv1_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_meta_proto_rawDesc), len(file_api_peerv1_meta_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -86,10 +86,11 @@ func (n *node) register(ctx context.Context) error {
 		cancel()
 		var known *meta.KnownNameError
 		var removed *meta.RemovedNodeError
+		var version *meta.VersionError
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &known), errors.As(err, &removed):
+		case errors.As(err, &known), errors.As(err, &removed), errors.As(err, &version):
 			return &RefusedError{err}
 		case ctx.Err() != nil:
 			return ctx.Err()

@@ -16,6 +16,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/vfs"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
@@ -203,6 +204,7 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		Voters:      founders,
 
 		PreferredLeader: preferredLeader(description),
+		ClusterVersion:  r.clusterVersion,
 
 		Engine:    r.engine,
 		FS:        r.fs,
@@ -212,6 +214,9 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		OnFailure: r.onFailure,
 	}
 }
+
+// clusterVersion is what the newest map allows to write.
+func (r *replicas) clusterVersion() uint32 { return meta.ClusterVersion(r.current.Load()) }
 
 // close closes every replica, in parallel because each may have something to flush.
 func (r *replicas) close() error {

@@ -151,6 +151,10 @@ const (
 	BackupSkipChecksum Bug = "backup-skip-checksum"
 	// BackupKeepBroken takes what came of a stream that broke for the rows of its shard.
 	BackupKeepBroken Bug = "backup-keep-broken"
+	// ShardTakeUnknownEntry reads entries of cluster versions that the build does not know as if it did.
+	ShardTakeUnknownEntry Bug = "shard-take-unknown-entry"
+	// MetaRaiseEarly raises the cluster's version although some nodes do not know the next one.
+	MetaRaiseEarly Bug = "meta-raise-early"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -257,6 +261,8 @@ var Claims = []Claim{
 	{BackupManifestFirst, "backup", "TestABackupThatIsThereAfterACrashIsWhole"},
 	{BackupSkipChecksum, "backup", "TestADamagedBackupIsRefusedWithFileAndOffset"},
 	{BackupKeepBroken, "backup", "TestAShardWhoseStreamBreaksBeginsAgain"},
+	{ShardTakeUnknownEntry, "shard", "TestAnEntryOfAnUnknownVersionStopsTheReplica"},
+	{MetaRaiseEarly, "meta", "TestTheClusterVersionIsRaisedWhenEveryNodeKnowsIt"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},

@@ -51,6 +51,9 @@ type process struct {
 	done chan struct{} // closed when it was waited for; then cmd.ProcessState is set
 }
 
+// Install makes the next start run another program.
+func (n *Node) Install(binary string) { n.binary = binary }
+
 // Run starts the process and does not wait until it is ready.
 func (n *Node) Run(extra ...string) {
 	n.t.Helper()
