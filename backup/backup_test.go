@@ -174,6 +174,44 @@ func TestAShardWhoseStreamBreaksBeginsAgain(t *testing.T) {
 	}
 }
 
+// The disk goes at any moment: what is there afterwards is no backup, or the whole one.
+func TestABackupThatIsThereAfterACrashIsWhole(t *testing.T) { // BK1
+	seed := uint64(testkit.Seed(t))
+	r := rand.New(rand.NewPCG(seed, 0))
+	m := newModel(r, 200)
+	fsys := vfs.NewMem()
+	var disks []*vfs.Mem
+	crash := func() {
+		for _, keep := range []vfs.Keep{vfs.KeepNone, vfs.KeepRandom, vfs.KeepRandom} {
+			disks = append(disks, fsys.CrashClone(vfs.CrashOptions{KeepUnsynced: keep, Rand: r}))
+		}
+	}
+	fsys.OnCall(func(vfs.Op, string) { crash() })
+	if _, err := Write(t.Context(), fsys, "b", m.stream, options); err != nil {
+		t.Fatal(err)
+	}
+	fsys.OnCall(nil)
+	crashes := len(disks)
+	crash()
+	whole := 0
+	for i, disk := range disks {
+		_, err := Verify(t.Context(), disk, "b", nil)
+		var damaged *DamagedError
+		switch {
+		case err == nil:
+			whole++
+			same(t, restored(t, disk), m.rows)
+		case i >= crashes:
+			t.Errorf("a backup that was written is gone after a crash: %v", err)
+		case !errors.As(err, &damaged):
+			t.Errorf("crash %d: %v", i, err)
+		case damaged.Damages[0].File != ManifestName:
+			t.Errorf("crash %d left a manifest, and not what it names: %v", i, err)
+		}
+	}
+	t.Logf("of %d crashes %d left a backup, all of it", len(disks), whole)
+}
+
 func TestABackupThatBreaksOffIsNone(t *testing.T) { // BK1
 	m := newModel(rand.New(rand.NewPCG(1, 2)), 500)
 	m.fail = func(slot api.Slot, _ int) error {

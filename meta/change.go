@@ -42,10 +42,14 @@ func evaluateChange(s *peerv1.MetaState, c *peerv1.MetaCommand) *peerv1.MetaResu
 		return evaluatePrepareSplit(s, op.PrepareSplit)
 	case *peerv1.MetaCommand_FinishSplit:
 		return evaluateFinishSplit(s, op.FinishSplit)
+	case *peerv1.MetaCommand_RaiseClusterVersion:
+		return evaluateRaiseClusterVersion(s, op.RaiseClusterVersion)
 	case *peerv1.MetaCommand_SetRebalance:
 		if s.Map.RebalancePaused != op.SetRebalance.GetPaused() {
 			s.Map.RebalancePaused, s.Map.Revision = op.SetRebalance.GetPaused(), before+1
 		}
+	case *peerv1.MetaCommand_ReserveMapReplica:
+		return evaluateReserveMapReplica(s)
 	}
 	return result(peerv1.MetaCode_META_CODE_OK)
 }
@@ -75,7 +79,7 @@ func evaluateSetNodeState(s *peerv1.MetaState, c *peerv1.MetaSetNodeState) *peer
 		return result(peerv1.MetaCode_META_CODE_OK)
 	case n.State == pb.NodeState_NODE_STATE_LOST:
 		return result(peerv1.MetaCode_META_CODE_REMOVED)
-	case (c.GetState() == pb.NodeState_NODE_STATE_DECOMMISSIONING || c.GetState() == pb.NodeState_NODE_STATE_LOST) && holdsMap(s, n.Id):
+	case (c.GetState() == pb.NodeState_NODE_STATE_DECOMMISSIONING || c.GetState() == pb.NodeState_NODE_STATE_LOST) && !c.GetMapMoves() && holdsMap(s, n.Id):
 		return result(peerv1.MetaCode_META_CODE_CONFLICT)
 	}
 	n.State = c.GetState()
@@ -83,9 +87,7 @@ func evaluateSetNodeState(s *peerv1.MetaState, c *peerv1.MetaSetNodeState) *peer
 	return result(peerv1.MetaCode_META_CODE_OK)
 }
 
-func holdsMap(s *peerv1.MetaState, node string) bool {
-	return slices.ContainsFunc(s.Map.MetaReplicas, func(r *pb.Replica) bool { return r.NodeId == node })
-}
+func holdsMap(s *peerv1.MetaState, node string) bool { return MapReplica(s.Map, node) != nil }
 
 // evaluateRemoveNode takes a node out that holds nothing, and keeps its id as a tombstone (M8).
 func evaluateRemoveNode(s *peerv1.MetaState, c *peerv1.MetaRemoveNode) *peerv1.MetaResult {

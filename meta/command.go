@@ -16,13 +16,17 @@ import (
 // commandVersion is the newest evaluation version that this node knows.
 const commandVersion = 3
 
-// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it, 3 splits shards.
+// versionOf is the evaluation version of a command: 1 makes the first map, 2 changes it, 3 splits shards and moves its own replicas.
 func versionOf(c *peerv1.MetaCommand) uint32 {
-	switch c.GetOp().(type) {
+	switch op := c.GetOp().(type) {
 	case *peerv1.MetaCommand_Tick, *peerv1.MetaCommand_Init, *peerv1.MetaCommand_RegisterNode, *peerv1.MetaCommand_CreateShards:
 		return 1
-	case *peerv1.MetaCommand_PrepareSplit, *peerv1.MetaCommand_FinishSplit:
+	case *peerv1.MetaCommand_PrepareSplit, *peerv1.MetaCommand_FinishSplit, *peerv1.MetaCommand_ReserveMapReplica:
 		return 3
+	case *peerv1.MetaCommand_SetNodeState:
+		if op.SetNodeState.GetMapMoves() {
+			return 3
+		}
 	}
 	return 2
 }
@@ -33,7 +37,7 @@ const (
 	// maxShards bounds the groups of a cluster; hundreds are the most it is meant for.
 	maxShards = 1024
 	// firstIncarnation is that of every replica until replicas are made again.
-	firstIncarnation = 1
+	firstIncarnation = FoundersIncarnation
 	firstEpoch       = 1
 )
 
@@ -107,6 +111,9 @@ func evaluateRegisterNode(s *peerv1.MetaState, c *peerv1.MetaRegisterNode) *peer
 	case slices.Contains(s.Map.RemovedNodeIds, c.GetNode().GetId()) && !seededbug.Enabled(seededbug.MetaForgetRemoved),
 		nodeOf(s, c.GetNode().GetId()).GetState() == pb.NodeState_NODE_STATE_LOST:
 		return result(peerv1.MetaCode_META_CODE_REMOVED)
+	}
+	if refusal := skew(s.Map, c.GetNode()); refusal != nil {
+		return refusal
 	}
 	node := proto.CloneOf(c.GetNode())
 	node.State = nodeOf(s, node.Id).GetState() // the operators' word, not the node's

@@ -18,9 +18,11 @@
 //     as leaving, and dropped when its group has let it go. Operators change the states of nodes.
 //  6. A shard is split in two halves as well: the map notes the split, with the child's id and replicas, and publishes
 //     both arcs when the shard has applied it.
-//  7. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
+//  7. The replicas of the map itself move as well. Who holds it is the committed membership of its own group, and the map
+//     shows that; a node that it names opens a replica, empty, and gets the log and a snapshot (members.go).
+//  8. Each command that changes the map raises its revision and publishes a new immutable map. Waiters
 //     of Machine.Wait hear of it: the local Follower, and by Cluster.GetMap those of other nodes.
-//  8. A Follower keeps the map in the file `map` for the next start, and publishes it to its subscribers.
+//  9. A Follower keeps the map in the file `map` for the next start, and publishes it to its subscribers.
 //
 // The machine is in memory; Flush writes it to one file. What was applied after the last Flush is
 // applied again from the Raft log after a crash.
@@ -28,7 +30,8 @@
 // # Goroutines
 //
 //   - Meta.leadLoop: started by Open, ended by Close or by the first map with shards.
-//   - Follower.followLocalLoop or followRemoteLoop, and publishLoop: started by Start, ended by Close.
+//   - Follower.followRemoteLoop and publishLoop: started by Start, ended by Close.
+//   - Follower.followLocalLoop: started by Attach, ended by Detach or Close.
 //
 // Both Close methods wait for their goroutines.
 //
@@ -51,10 +54,12 @@
 //   - M6: the revision of a Follower's map only grows, and its map is of the node's own cluster.
 //   - M7: ordinals and shard ids are given out once and never again; a name belongs to one node at a time.
 //   - M8: a node that was taken out held nothing, and never comes back.
-//   - M9: each replica of a shard has an incarnation that no other replica of it ever had. The founders, who alone
-//     begin the log of a group, never change.
+//   - M9: each replica of a shard, and of the map, has an incarnation that no other replica of it ever had. The founders, who
+//     alone begin the log of a group, never change.
 //   - M10: a replica that votes and is not leaving stays in every shard, and there is one learner at most.
 //   - M11: a command is proposed only when every node of the map knows its evaluation version.
 //   - M12: a split that the map has noted is carried out as it was noted, or not yet: until it is finished the replicas
 //     of its shard stay as they are, all of them vote, and there is no other split of the shard.
+//   - M20: the cluster's version goes up by one at a time, when every node that can come back knows it, and no node registers whose
+//     build does not know it.
 package meta

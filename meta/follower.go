@@ -25,6 +25,9 @@ const mapFile = "map"
 const (
 	// pollTimeout is how long a peer may keep a question for a newer map open.
 	pollTimeout = 10 * time.Second
+	// askTimeout is the same for a peer that holds no replica of the map as far as is known: it learns of news from others
+	// itself, and two that ask each other hear nothing.
+	askTimeout = 2 * time.Second
 	// followPause separates rounds over peers that have nothing to tell.
 	followPause = 200 * time.Millisecond
 )
@@ -41,8 +44,9 @@ type FollowerOptions struct {
 	Logger  *slog.Logger
 }
 
-// Follower knows the current cluster map on any node: from the local meta replica or, on a node
-// without one, by asking peers. Safe for concurrent use.
+// Follower knows the current cluster map on any node: by asking peers and, where there is one, from the local meta
+// replica. A node with a replica asks as well, because a replica that was removed while it was cut off hears nothing of that.
+// Safe for concurrent use.
 type Follower struct {
 	// Set by OpenFollower, never written again.
 	o    FollowerOptions
@@ -53,7 +57,10 @@ type Follower struct {
 	source atomic.Pointer[source]
 	loops  sync.WaitGroup
 
-	// Written by the follow loop, loaded by anyone. The revision only grows (M6).
+	// Set by Attach, cleared by Detach; nil on a node without a meta replica.
+	local atomic.Pointer[attached]
+
+	// Written by the follow loops, loaded by anyone. The revision only grows (M6).
 	view   atomic.Pointer[view]
 	master atomic.Pointer[api.NodeID] // as a peer told
 
@@ -70,7 +77,6 @@ type Follower struct {
 // source is where the map comes from.
 type source struct {
 	cluster pledge.Cluster
-	local   *Meta // nil on a node without a meta replica
 }
 
 // view is a map and the promise to tell when another has taken its place.
@@ -102,7 +108,7 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 	return f, nil
 }
 
-// Start begins to follow the map of cluster c. Local is nil on a node without a meta replica.
+// Start begins to follow the map of cluster c. Local is nil on a node without a meta replica, see Attach.
 // It is called once.
 func (f *Follower) Start(c pledge.Cluster, local *Meta) {
 	if old := f.view.Load(); old.current != nil && old.current.GetClusterId() != c.ID {
@@ -110,12 +116,11 @@ func (f *Follower) Start(c pledge.Cluster, local *Meta) {
 		f.view.Store(&view{newer: make(chan struct{})})
 		close(old.newer)
 	}
-	f.source.Store(&source{cluster: c, local: local})
+	f.source.Store(&source{cluster: c})
 	if local != nil {
-		f.loops.Go(func() { f.followLocalLoop(local) })
-	} else {
-		f.loops.Go(f.followRemoteLoop)
+		f.Attach(local)
 	}
+	f.loops.Go(f.followRemoteLoop)
 	f.loops.Go(f.publishLoop)
 }
 
@@ -148,8 +153,10 @@ func (f *Follower) Wait(ctx context.Context, after uint64) (*pb.ClusterMap, erro
 
 // Master is the leader of the meta group as far as this node knows; empty when unknown.
 func (f *Follower) Master() api.NodeID {
-	if s := f.source.Load(); s != nil && s.local != nil {
-		return s.local.Leader()
+	if a := f.local.Load(); a != nil {
+		if leader := a.meta.Leader(); leader != "" {
+			return leader
+		}
 	}
 	if master := f.master.Load(); master != nil {
 		return *master
@@ -157,25 +164,17 @@ func (f *Follower) Master() api.NodeID {
 	return ""
 }
 
-// adopt takes m if it is newer than what is known (M6). Only the follow loop calls it.
+// adopt takes m if it is newer than what is known (M6).
 func (f *Follower) adopt(m *pb.ClusterMap) bool {
-	old := f.view.Load()
-	if m.GetClusterId() != f.source.Load().cluster.ID || m.GetRevision() <= old.current.GetRevision() {
-		return false
-	}
-	f.view.Store(&view{current: m, newer: make(chan struct{})})
-	close(old.newer)
-	return true
-}
-
-func (f *Follower) followLocalLoop(local *Meta) {
+	next := &view{current: m, newer: make(chan struct{})}
 	for {
-		m, err := local.Wait(f.ctx, f.Map().GetRevision())
-		if err != nil {
-			return // closing
+		old := f.view.Load()
+		if m.GetClusterId() != f.source.Load().cluster.ID || m.GetRevision() <= old.current.GetRevision() {
+			return false
 		}
-		if !f.adopt(m) {
-			pause(f.ctx, followPause)
+		if f.view.CompareAndSwap(old, next) {
+			close(old.newer)
+			return true
 		}
 	}
 }
@@ -197,7 +196,11 @@ func (f *Follower) followRemoteLoop() {
 
 // pollOnce asks node for a newer map and reports whether it had one.
 func (f *Follower) pollOnce(node api.NodeID) bool {
-	ctx, cancel := context.WithTimeout(f.ctx, pollTimeout)
+	limit := pollTimeout
+	if MapReplica(f.Map(), string(node)) == nil {
+		limit = askTimeout
+	}
+	ctx, cancel := context.WithTimeout(f.ctx, limit)
 	defer cancel()
 	conn, err := f.o.Peers.Conn(node, peers.Control)
 	if err != nil {

@@ -3,7 +3,6 @@ package meta
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -124,19 +123,6 @@ func (m *Machine) Apply(entries []raft.Entry) ([]any, error) {
 	state.Configuration = position.Configuration.Marshal()
 	m.publish(state, position)
 	return results, nil
-}
-
-// setMetaReplicas shows the voters of the meta group in the map: nodes without a replica ask them.
-func setMetaReplicas(s *peerv1.MetaState, c raft.Configuration) {
-	var replicas []*pb.Replica
-	for _, v := range c.Voters() {
-		replicas = append(replicas, &pb.Replica{NodeId: string(v.Node), Incarnation: v.Incarnation})
-	}
-	equal := func(a, b *pb.Replica) bool { return proto.Equal(a, b) }
-	if !slices.EqualFunc(s.Map.MetaReplicas, replicas, equal) {
-		s.Map.MetaReplicas = replicas
-		s.Map.Revision++
-	}
 }
 
 // Durable implements raft.StateMachine.

@@ -193,7 +193,7 @@ func TestShardsAreCreatedOnce(t *testing.T) {
 	}
 }
 
-func TestTheMapShowsTheVotersOfTheMetaGroup(t *testing.T) {
+func TestTheMapShowsTheMembersOfTheMetaGroup(t *testing.T) {
 	m := openMachine(t, vfs.NewMem())
 	configuration := raft.Configuration{Index: 1, Servers: []raft.Server{
 		{Replica: raft.ReplicaID{Node: "a", Incarnation: 1}, Voter: true}, {Replica: raft.ReplicaID{Node: "b", Incarnation: 1}},
@@ -205,7 +205,7 @@ func TestTheMapShowsTheVotersOfTheMetaGroup(t *testing.T) {
 	if err != nil || len(results) != 2 || results[0] != nil {
 		t.Fatal(results, err)
 	}
-	if r := m.Map().MetaReplicas; len(r) != 1 || r[0].NodeId != "a" {
+	if r := m.Map().MetaReplicas; len(r) != 2 || r[0].NodeId != "a" || r[0].Learner || r[1].NodeId != "b" || !r[1].Learner {
 		t.Errorf("%v", r)
 	}
 	if err := m.Flush(); err != nil {

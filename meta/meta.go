@@ -19,17 +19,19 @@ import (
 	"github.com/lightning-db/lightning/raft"
 )
 
-// Options configures Open. All fields are required.
+// Options configures Open. All fields but Incarnation are required.
 type Options struct {
 	// Dir is the directory of the replica's state, meta/ in the data directory.
 	Dir     string
 	FS      vfs.FS
 	Self    api.NodeID
 	Cluster pledge.Cluster
-	Logger  *slog.Logger
+	// Incarnation is that of the replica. 0 is the one that the cluster was founded with.
+	Incarnation uint64
+	Logger      *slog.Logger
 }
 
-// HasReplica reports whether node holds a replica of the meta group of cluster c.
+// HasReplica reports whether the meta group of cluster c was founded with a replica on node.
 func HasReplica(c pledge.Cluster, node api.NodeID) bool {
 	return slices.Contains(placement.MetaVoters(c.ID, c.Founders), node)
 }
@@ -74,7 +76,8 @@ const (
 	repeatMissing = 30 * time.Second
 )
 
-// Open opens the state in o.Dir and starts the group. HasReplica must be true of this node.
+// Open opens the state in o.Dir and starts the group. A replica that the cluster was not founded with is empty until the
+// leader makes it a member.
 func Open(host *raft.Host, o Options) (*Meta, error) {
 	machine, err := OpenMachine(o.FS, o.Dir)
 	if err != nil {
@@ -91,7 +94,7 @@ func Open(host *raft.Host, o Options) (*Meta, error) {
 	}
 	g, err := host.Start(raft.GroupOptions{
 		ID:           raft.MetaGroup,
-		Incarnation:  firstIncarnation,
+		Incarnation:  max(o.Incarnation, firstIncarnation),
 		Voters:       voters,
 		StateMachine: machine,
 		Tick:         func() []byte { return tick },
@@ -161,6 +164,8 @@ func registration(r *peerv1.MetaResult, cluster string, node *pb.Node) error {
 		return &KnownNameError{Name: node.GetName(), OldID: api.NodeID(r.GetHolderId())}
 	case peerv1.MetaCode_META_CODE_REMOVED:
 		return &RemovedNodeError{Name: node.GetName(), ID: api.NodeID(node.GetId())}
+	case peerv1.MetaCode_META_CODE_TOO_OLD, peerv1.MetaCode_META_CODE_TOO_NEW:
+		return &VersionError{Newest: newest(node), Cluster: r.GetClusterVersion()}
 	case peerv1.MetaCode_META_CODE_WRONG_CLUSTER:
 		return &WrongClusterError{Cluster: cluster}
 	case peerv1.MetaCode_META_CODE_NOT_INITIALISED:
@@ -250,7 +255,7 @@ func everyoneKnows(current *pb.ClusterMap, c *peerv1.MetaCommand) error {
 	want := versionOf(c)
 	lost := ""
 	if op := c.GetSetNodeState(); op.GetState() == pb.NodeState_NODE_STATE_LOST {
-		lost = op.GetNodeId() // it holds no replica of the map (mayBecome), and never comes back
+		lost = op.GetNodeId() // it never comes back
 	}
 	for _, n := range current.GetNodes() {
 		if max(n.GetCommandVersion(), 1) < want && n.GetState() != pb.NodeState_NODE_STATE_LOST && (lost == "" || n.GetId() != lost) {

@@ -12,6 +12,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/internal/peers"
 )
 
@@ -36,16 +37,16 @@ func (s *metaServer) Register(ctx context.Context, r *peerv1.RegisterRequest) (*
 
 // registerHere registers node if this node's meta replica leads.
 func (f *Follower) registerHere(ctx context.Context, cluster string, node *pb.Node) (*peerv1.MetaResult, error) {
-	s := f.source.Load()
+	s, local := f.source.Load(), f.local.Load()
 	switch {
 	case s == nil:
 		return nil, api.Errorf(api.CodeNotReady, "this node belongs to no cluster yet")
 	case s.cluster.ID != cluster:
 		return result(peerv1.MetaCode_META_CODE_WRONG_CLUSTER), nil
-	case s.local == nil:
+	case local == nil:
 		return nil, &api.Error{Code: api.CodeNotLeader, Message: "this node holds no replica of the meta group", Leader: f.Master()}
 	}
-	return s.local.register(ctx, cluster, node)
+	return local.meta.register(ctx, cluster, node)
 }
 
 // Register has the leader of the meta group put node into the map, or update its entry, trying
@@ -54,7 +55,7 @@ func (f *Follower) registerHere(ctx context.Context, cluster string, node *pb.No
 // show such peers beside ours. Start must have been called.
 func (f *Follower) Register(ctx context.Context, node *pb.Node) error {
 	node = proto.CloneOf(node)
-	node.CommandVersion = commandVersion
+	node.CommandVersion, node.NewestClusterVersion = commandVersion, build.ClusterVersion()
 	last := errors.New("no peer is known")
 	for {
 		err := f.registerAnywhere(ctx, node)
@@ -77,7 +78,8 @@ func (f *Follower) Register(ctx context.Context, node *pb.Node) error {
 func refused(err error) bool {
 	var known *KnownNameError
 	var removed *RemovedNodeError
-	return errors.As(err, &known) || errors.As(err, &removed)
+	var version *VersionError
+	return errors.As(err, &known) || errors.As(err, &removed) || errors.As(err, &version)
 }
 
 // registerAnywhere asks each node once, those that others name as the leader first.

@@ -8,11 +8,6 @@ import (
 	"github.com/lightning-db/lightning/shard"
 )
 
-// backer is a replica that can stream its rows; *shard.Shard implements it.
-type backer interface {
-	Backup(ctx context.Context, begin func(shard.Cut) error, add func(*record.Record) error) error
-}
-
 // Backup streams the shard that owns a slot, if this node leads it. It is not forwarded: the client
 // goes where the error says.
 func (s *Server) Backup(ctx context.Context, slot api.Slot, begin func(shard.Cut) error, add func(*record.Record) error) error {
@@ -22,8 +17,7 @@ func (s *Server) Backup(ctx context.Context, slot api.Slot, begin func(shard.Cut
 	}
 	owner := table.ShardOf(slot)
 	local, held := s.opts.Local(owner.ID)
-	from, able := local.(backer)
-	if !held || !able {
+	if !held {
 		err := api.Errorf(api.CodeNotLeader, "shard %d is not on this node", owner.ID)
 		err.Shard = owner.ID
 		if leader, known := s.opts.Router.Leader(owner.ID); known && leader != s.opts.Node {
@@ -31,5 +25,5 @@ func (s *Server) Backup(ctx context.Context, slot api.Slot, begin func(shard.Cut
 		}
 		return err
 	}
-	return from.Backup(ctx, begin, add)
+	return local.Backup(ctx, begin, add)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/backup/record"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/network"
@@ -259,6 +260,24 @@ func (r replica) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (shar
 		page.Items = append(page.Items, item)
 	}
 	return page, nil
+}
+
+// Backup implements Shard.
+func (r replica) Backup(ctx context.Context, begin func(shard.Cut) error, add func(*record.Record) error) error {
+	g := r.group
+	if err := r.enter(ctx, g.epoch, false); err != nil {
+		return err
+	}
+	if err := begin(shard.Cut{Shard: g.id, Arc: g.arc, Epoch: g.epoch}); err != nil {
+		return err
+	}
+	for _, item := range inRange(g.data, api.Range{}) {
+		row := record.Record{Kind: record.Row, Key: item.Key, Value: item.Value, ValueBytes: uint64(len(item.Value))}
+		if err := add(&row); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // named is an item as a shard answers it: a long value is named and not brought.

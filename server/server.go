@@ -11,6 +11,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/backup/record"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/peers"
@@ -30,6 +31,8 @@ type Shard interface {
 	Count(ctx context.Context, epoch api.Epoch, ns api.Namespace) (uint64, error)
 	// Leader is who leads the shard as this replica believes, empty when unknown.
 	Leader() (api.NodeID, api.Term)
+	// Backup streams the rows that are live at one point of the log.
+	Backup(ctx context.Context, begin func(shard.Cut) error, add func(*record.Record) error) error
 	Prover
 }
 

@@ -126,6 +126,24 @@ func (s *Server) scanLocal(ctx context.Context, sh Shard, id api.ShardID, epoch 
 	return sh.ScanStale(ctx, epoch, r, s.staleness(id, bound))
 }
 
+// caughtUpBound is how old the proof may be that a replica has caught up: of a replica that has just started there is none before.
+const caughtUpBound = time.Minute
+
+// CaughtUp fails unless the replica of a shard on this node holds what was acknowledged at some time since the node started.
+func (s *Server) CaughtUp(ctx context.Context, id api.ShardID) error {
+	table := s.opts.Router.Table()
+	if table == nil {
+		return errNoMap()
+	}
+	sh, ok := table.Shard(id)
+	local, here := s.opts.Local(id)
+	if !ok || !here {
+		return api.Errorf(api.CodeUnavailable, "shard %d is not open here", id)
+	}
+	_, err := local.ScanStale(ctx, sh.Epoch, api.Range{Limit: 1, KeysOnly: true}, s.staleness(id, caughtUpBound))
+	return err
+}
+
 // staleness tells a replica how to get a proof from another node. That is a question of this
 // node's own: what is forwarded here is still not forwarded (V3).
 func (s *Server) staleness(id api.ShardID, bound time.Duration) shard.Staleness {

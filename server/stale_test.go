@@ -47,6 +47,25 @@ func TestTheReplicaOfThisNodeAnswersByProof(t *testing.T) {
 	}
 }
 
+func TestAReplicaHasCaughtUpWhenTheLeaderSaysUpToWhere(t *testing.T) {
+	c := newCluster(t, 1, nil) // a leads
+	if err := c.servers["b"].CaughtUp(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if stale, proofs := c.groups[1].take(); !slices.Equal(stale, []api.NodeID{"b"}) || !slices.Equal(proofs, []api.NodeID{"a"}) {
+		t.Errorf("%v answered by proofs of %v", stale, proofs)
+	}
+	c.groups[1].set(func(g *group) { g.leader = "" })
+	for _, node := range nodeNames {
+		if err := c.servers[node].CaughtUp(t.Context(), 1); err == nil {
+			t.Errorf("%s has caught up without a leader", node)
+		}
+	}
+	if err := c.servers["a"].CaughtUp(t.Context(), 2); err == nil {
+		t.Error("a shard that is nowhere has caught up")
+	}
+}
+
 func TestANodeWithoutAReplicaPassesAStaleReadToAny(t *testing.T) {
 	c := newCluster(t, 1, nil)
 	c.load("k", "v")

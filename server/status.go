@@ -145,7 +145,7 @@ func failuresTolerated(m *pb.ClusterMap, nodes []*pb.NodeStatus) uint32 {
 	for _, n := range nodes {
 		down[n.NodeId] = n.Liveness == "dead" || n.Liveness == "left"
 	}
-	groups := [][]*pb.Replica{m.MetaReplicas}
+	groups := [][]*pb.Replica{votersOf(m.MetaReplicas)}
 	for _, sh := range m.Shards {
 		groups = append(groups, votersOf(sh.Replicas))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/backup/record"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/rows"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard/parts"
 )
@@ -28,8 +29,10 @@ type Cut struct {
 // that it was gone. While the backup runs the engine keeps what the snapshot sees, so whoever calls bounds the time.
 func (r *reader) Backup(ctx context.Context, begin func(Cut) error, add func(*record.Record) error) error {
 	limit := api.VersionAt(r.machine.state().ceilingMillis) // before leadership is confirmed, as read says
-	if err := r.confirm(ctx); err != nil {
-		return hint(err, r.id)
+	if !seededbug.Enabled(seededbug.ShardBackupUnconfirmed) {
+		if err := r.confirm(ctx); err != nil {
+			return hint(err, r.id)
+		}
 	}
 	t, _ := r.clock.readTime(limit, r.machine.state())
 	// Nothing is undecided at a wall clock of 0: what has expired is decided by the shard's time alone.
@@ -67,6 +70,9 @@ func (v *view) backup(ctx context.Context, add func(*record.Record) error) error
 			return false, err
 		}
 		r := record.Record{Kind: record.Row, Namespace: ns, ExpiryMillis: row.ExpiryMillis, Key: key, Value: value, ValueBytes: uint64(len(value))}
+		if seededbug.Enabled(seededbug.ShardBackupWithoutExpiry) {
+			r.ExpiryMillis = 0
+		}
 		switch {
 		case in != nil:
 			return true, v.backupParts(ctx, &r, in, add)

@@ -79,3 +79,29 @@ func TestABackupEndsWhenItsTakerFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What a majority has acknowledged may not have come to this replica yet: confirm waits for it.
+func TestABackupHasWhatWasAcknowledgedBeforeIt(t *testing.T) {
+	b := configuredBench(t)
+	b.must(putNew("before"))
+	r := backupReader(b)
+	r.confirm = func(context.Context) error {
+		late := putNew("late")
+		late.Expiry = api.Expiry{Mode: api.ExpiryAt, Millis: startMillis + 1_000_000}
+		b.must(late)
+		return nil
+	}
+	found := make(map[string]uint64)
+	err := r.Backup(t.Context(), func(Cut) error { return nil }, func(row *record.Record) error {
+		found[string(row.Key)] = row.ExpiryMillis
+		return nil
+	})
+	if err != nil || len(found) != 2 || found["late"] != startMillis+1_000_000 || found["before"] != 0 {
+		t.Errorf("found %v, %v", found, err)
+	}
+	r.confirm = func(context.Context) error { return api.ErrNotLeader }
+	began := false
+	if err := r.Backup(t.Context(), func(Cut) error { began = true; return nil }, nil); !errors.Is(err, api.ErrNotLeader) || began {
+		t.Errorf("a replica that does not lead: began %t, %v", began, err)
+	}
+}

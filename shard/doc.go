@@ -112,4 +112,6 @@
 //     one; and it makes none that was here before or is discarded.
 //   - S13: a child uses no time that its parent may have used.
 //   - S14: rows of slots that are not the shard's are never read, and ticks delete them as if commands did.
+//   - S20: no entry is of a newer version than the cluster's map allows when it is proposed, and a replica stops at one that its
+//     build does not know.
 package shard

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/build"
+	"github.com/lightning-db/lightning/internal/seededbug"
 )
 
 // Entry is the data of one Raft entry of a shard: when it was proposed, after which other one, and
@@ -27,12 +30,17 @@ type Entry struct {
 	// without a gap, and a later run has a higher number (S9).
 	Run      uint64
 	Sequence uint64
+	// Level is by how much the cluster version of the entry is above 1. A build that does not know the version stops at it.
+	Level uint8
 	// Commands are encoded commands.
 	Commands [][]byte
 }
 
+// levelOf is the level of entries at a cluster version, which is never above what this build knows.
+func levelOf(version uint32) uint8 { return uint8(min(max(version, 1), build.ClusterVersion()) - 1) }
+
 const (
-	entryFormat           = 2
+	entryFormat           = 2 // at cluster version 1; one more for each version above
 	entryHeaderBytes      = 1 + 4*8 + 2
 	entryChecksumBytes    = 4
 	commandLengthBytes    = 4
@@ -87,7 +95,7 @@ func (w *entryWriter) finish(h Entry, tick bool) []byte {
 		w.count++
 	}
 	start -= entryHeaderBytes
-	dst := append(w.buf[:start], entryFormat)
+	dst := append(w.buf[:start], entryFormat+h.Level)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.Time))
 	dst = binary.BigEndian.AppendUint64(dst, h.CeilingMillis)
 	dst = binary.BigEndian.AppendUint64(dst, h.Run)
@@ -143,10 +151,11 @@ func openEntry(data []byte) (entryReader, error) {
 		return entryReader{}, fmt.Errorf("decode entry of %d bytes: checksum %08x, expected %08x: %w", len(data), got, sum, ErrCorruptEntry)
 	}
 	r := byteReader{rest: body}
-	if format := r.byte(); format != entryFormat {
-		return entryReader{}, fmt.Errorf("decode entry: format %d is not known to this build: run a newer one on this node", format)
+	format := r.byte()
+	if (format < entryFormat || format > entryFormat+levelOf(math.MaxUint32)) && !seededbug.Enabled(seededbug.ShardTakeUnknownEntry) { // S20
+		return entryReader{}, fmt.Errorf("decode entry: format %d is not known to this build, and an entry is never skipped: run a newer build on this node", format)
 	}
-	e := entryReader{Entry: Entry{Time: api.Version(r.uint64()), CeilingMillis: r.uint64(), Run: r.uint64(), Sequence: r.uint64()}}
+	e := entryReader{Entry: Entry{Level: format - entryFormat, Time: api.Version(r.uint64()), CeilingMillis: r.uint64(), Run: r.uint64(), Sequence: r.uint64()}}
 	e.count = int(r.uint16())
 	if e.count > maxEntryCommands {
 		r.fail()

@@ -52,6 +52,9 @@ type Options struct {
 	// sessions, wait for shard time to move, and compares the replicas. Default 10 s: an idle shard then costs at most
 	// one small entry in that time, and data leaves the disk within twice of it.
 	UpkeepInterval time.Duration
+	// ClusterVersion is what entries that are proposed now may be of: the lowest version that every node of the cluster knows. It is called
+	// for each entry. Default: 1.
+	ClusterVersion func() uint32
 	// Logger receives what an operator may want to know, never keys or values. Default: silence.
 	Logger *slog.Logger
 	// OnFailure is called with the cause when the replica refuses further writes. It must return
@@ -71,6 +74,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.UpkeepInterval == 0 {
 		o.UpkeepInterval = 10 * time.Second
+	}
+	if o.ClusterVersion == nil {
+		o.ClusterVersion = func() uint32 { return 1 }
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -67,6 +67,7 @@ type proposer struct {
 	stopwatch clock.Clock
 	wake      chan struct{} // capacity 1: there may be something to propose
 	stop      chan struct{}
+	level     func() uint8 // of entries that are made now
 	loops     sync.WaitGroup
 
 	// Owned by loop: the run that goes on with the next entry (S9), and the term it began in.
@@ -92,7 +93,7 @@ type proposer struct {
 }
 
 func newProposer(l log, c *hybridClock, stopwatch clock.Clock) *proposer {
-	return &proposer{log: l, clock: c, stopwatch: stopwatch, wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	return &proposer{log: l, clock: c, stopwatch: stopwatch, wake: make(chan struct{}, 1), stop: make(chan struct{}), level: func() uint8 { return 0 }}
 }
 
 func (p *proposer) start() {
@@ -217,6 +218,7 @@ func (p *proposer) proposeNext() bool {
 	}
 	data := e.writer.finish(Entry{
 		Time: e.time, CeilingMillis: e.time.Millis() + maxCeilingAheadMillis, Run: p.run, Sequence: p.sequence,
+		Level: p.level(),
 	}, e.tick)
 	e.writer = entryWriter{} // the log owns it
 	p.sequence++

@@ -67,6 +67,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	s := &Shard{options: o, steady: steady, hurry: make(chan struct{}, 1), reader: reader{id: o.ID, machine: m, clock: &hybridClock{wall: steady}}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.proposer = newProposer((*groupLog)(s), s.clock, o.Stopwatch)
+	s.proposer.level = s.level
 	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
 	s.reader.proofs, s.reader.applied = newProofs(o.Stopwatch, s.fetchProof), s.waitApplied
 	s.group, err = host.Start(raft.GroupOptions{
@@ -134,8 +135,11 @@ func (s *Shard) firstEntry() []byte {
 	commands = append(commands, encodeTick())
 	t := s.clock.stamp(len(commands), s.machine.state().last)
 	// A run of its own: the proposer's begins later.
-	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Commands: commands})
+	return EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Level: s.level(), Commands: commands})
 }
+
+// level is that of the entries that are proposed now.
+func (s *Shard) level() uint8 { return levelOf(s.options.ClusterVersion()) }
 
 // onLeader runs when the first entry of a term is applied here.
 func (s *Shard) onLeader(term api.Term) {

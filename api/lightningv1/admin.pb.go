@@ -601,6 +601,98 @@ func (x *SetRebalanceResponse) GetRevision() uint64 {
 	return 0
 }
 
+// RaiseClusterVersionRequest ends an upgrade.
+type RaiseClusterVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One more than the version of the map.
+	Version       uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseClusterVersionRequest) Reset() {
+	*x = RaiseClusterVersionRequest{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseClusterVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseClusterVersionRequest) ProtoMessage() {}
+
+func (x *RaiseClusterVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseClusterVersionRequest.ProtoReflect.Descriptor instead.
+func (*RaiseClusterVersionRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RaiseClusterVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// RaiseClusterVersionResponse says that the map has it.
+type RaiseClusterVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The map's revision.
+	Revision      uint64 `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RaiseClusterVersionResponse) Reset() {
+	*x = RaiseClusterVersionResponse{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RaiseClusterVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RaiseClusterVersionResponse) ProtoMessage() {}
+
+func (x *RaiseClusterVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RaiseClusterVersionResponse.ProtoReflect.Descriptor instead.
+func (*RaiseClusterVersionResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RaiseClusterVersionResponse) GetRevision() uint64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
 // ClusterStatusRequest asks the master.
 type ClusterStatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -610,7 +702,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -622,7 +714,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -635,7 +727,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 // NodeSummary is a node as the master sees it.
@@ -665,7 +757,7 @@ type NodeSummary struct {
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +769,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +782,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NodeSummary) GetNodeId() string {
@@ -759,7 +851,7 @@ func (x *NodeSummary) GetHoldsMap() bool {
 // Moving is a replica that comes or goes.
 type Moving struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The shard.
+	// The shard, 0 for the cluster map.
 	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
 	// The node.
 	NodeId string `protobuf:"bytes,2,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -775,7 +867,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -787,7 +879,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -800,7 +892,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Moving) GetShardId() uint64 {
@@ -867,7 +959,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +971,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +984,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{14}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClusterStatusResponse) GetMasterId() string {
@@ -999,6 +1091,10 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x13SetRebalanceRequest\x12\x16\n" +
 	"\x06paused\x18\x01 \x01(\bR\x06paused\"2\n" +
 	"\x14SetRebalanceResponse\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x04R\brevision\"6\n" +
+	"\x1aRaiseClusterVersionRequest\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"9\n" +
+	"\x1bRaiseClusterVersionResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x16\n" +
 	"\x14ClusterStatusRequest\"\x87\x02\n" +
 	"\vNodeSummary\x12\x17\n" +
@@ -1028,12 +1124,13 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x06moving\x18\a \x03(\v2\x14.lightning.v1.MovingR\x06moving\x12\x18\n" +
 	"\ablocked\x18\b \x03(\tR\ablocked\x12\x18\n" +
 	"\aplanned\x18\t \x03(\tR\aplanned\x125\n" +
-	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\x91\x04\n" +
+	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\xfd\x04\n" +
 	"\x05Admin\x12U\n" +
 	"\fSetNodeState\x12!.lightning.v1.SetNodeStateRequest\x1a\".lightning.v1.SetNodeStateResponse\x12R\n" +
 	"\vMoveReplica\x12 .lightning.v1.MoveReplicaRequest\x1a!.lightning.v1.MoveReplicaResponse\x12[\n" +
 	"\x0eTransferLeader\x12#.lightning.v1.TransferLeaderRequest\x1a$.lightning.v1.TransferLeaderResponse\x12U\n" +
-	"\fSetRebalance\x12!.lightning.v1.SetRebalanceRequest\x1a\".lightning.v1.SetRebalanceResponse\x12X\n" +
+	"\fSetRebalance\x12!.lightning.v1.SetRebalanceRequest\x1a\".lightning.v1.SetRebalanceResponse\x12j\n" +
+	"\x13RaiseClusterVersion\x12(.lightning.v1.RaiseClusterVersionRequest\x1a).lightning.v1.RaiseClusterVersionResponse\x12X\n" +
 	"\rClusterStatus\x12\".lightning.v1.ClusterStatusRequest\x1a#.lightning.v1.ClusterStatusResponse\x12O\n" +
 	"\n" +
 	"SplitShard\x12\x1f.lightning.v1.SplitShardRequest\x1a .lightning.v1.SplitShardResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
@@ -1050,45 +1147,49 @@ func file_api_lightningv1_admin_proto_rawDescGZIP() []byte {
 	return file_api_lightningv1_admin_proto_rawDescData
 }
 
-var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_api_lightningv1_admin_proto_goTypes = []any{
-	(*SplitShardRequest)(nil),      // 0: lightning.v1.SplitShardRequest
-	(*SplitShardResponse)(nil),     // 1: lightning.v1.SplitShardResponse
-	(*Splitting)(nil),              // 2: lightning.v1.Splitting
-	(*SetNodeStateRequest)(nil),    // 3: lightning.v1.SetNodeStateRequest
-	(*SetNodeStateResponse)(nil),   // 4: lightning.v1.SetNodeStateResponse
-	(*MoveReplicaRequest)(nil),     // 5: lightning.v1.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),    // 6: lightning.v1.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),  // 7: lightning.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil), // 8: lightning.v1.TransferLeaderResponse
-	(*SetRebalanceRequest)(nil),    // 9: lightning.v1.SetRebalanceRequest
-	(*SetRebalanceResponse)(nil),   // 10: lightning.v1.SetRebalanceResponse
-	(*ClusterStatusRequest)(nil),   // 11: lightning.v1.ClusterStatusRequest
-	(*NodeSummary)(nil),            // 12: lightning.v1.NodeSummary
-	(*Moving)(nil),                 // 13: lightning.v1.Moving
-	(*ClusterStatusResponse)(nil),  // 14: lightning.v1.ClusterStatusResponse
-	(NodeState)(0),                 // 15: lightning.v1.NodeState
+	(*SplitShardRequest)(nil),           // 0: lightning.v1.SplitShardRequest
+	(*SplitShardResponse)(nil),          // 1: lightning.v1.SplitShardResponse
+	(*Splitting)(nil),                   // 2: lightning.v1.Splitting
+	(*SetNodeStateRequest)(nil),         // 3: lightning.v1.SetNodeStateRequest
+	(*SetNodeStateResponse)(nil),        // 4: lightning.v1.SetNodeStateResponse
+	(*MoveReplicaRequest)(nil),          // 5: lightning.v1.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),         // 6: lightning.v1.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),       // 7: lightning.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),      // 8: lightning.v1.TransferLeaderResponse
+	(*SetRebalanceRequest)(nil),         // 9: lightning.v1.SetRebalanceRequest
+	(*SetRebalanceResponse)(nil),        // 10: lightning.v1.SetRebalanceResponse
+	(*RaiseClusterVersionRequest)(nil),  // 11: lightning.v1.RaiseClusterVersionRequest
+	(*RaiseClusterVersionResponse)(nil), // 12: lightning.v1.RaiseClusterVersionResponse
+	(*ClusterStatusRequest)(nil),        // 13: lightning.v1.ClusterStatusRequest
+	(*NodeSummary)(nil),                 // 14: lightning.v1.NodeSummary
+	(*Moving)(nil),                      // 15: lightning.v1.Moving
+	(*ClusterStatusResponse)(nil),       // 16: lightning.v1.ClusterStatusResponse
+	(NodeState)(0),                      // 17: lightning.v1.NodeState
 }
 var file_api_lightningv1_admin_proto_depIdxs = []int32{
-	15, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
-	15, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
-	12, // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
-	13, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
+	17, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
+	17, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
+	14, // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
+	15, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
 	2,  // 4: lightning.v1.ClusterStatusResponse.splitting:type_name -> lightning.v1.Splitting
 	3,  // 5: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
 	5,  // 6: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
 	7,  // 7: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
 	9,  // 8: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
-	11, // 9: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
-	0,  // 10: lightning.v1.Admin.SplitShard:input_type -> lightning.v1.SplitShardRequest
-	4,  // 11: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
-	6,  // 12: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
-	8,  // 13: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
-	10, // 14: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
-	14, // 15: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
-	1,  // 16: lightning.v1.Admin.SplitShard:output_type -> lightning.v1.SplitShardResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
+	11, // 9: lightning.v1.Admin.RaiseClusterVersion:input_type -> lightning.v1.RaiseClusterVersionRequest
+	13, // 10: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
+	0,  // 11: lightning.v1.Admin.SplitShard:input_type -> lightning.v1.SplitShardRequest
+	4,  // 12: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
+	6,  // 13: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
+	8,  // 14: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
+	10, // 15: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
+	12, // 16: lightning.v1.Admin.RaiseClusterVersion:output_type -> lightning.v1.RaiseClusterVersionResponse
+	16, // 17: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
+	1,  // 18: lightning.v1.Admin.SplitShard:output_type -> lightning.v1.SplitShardResponse
+	12, // [12:19] is the sub-list for method output_type
+	5,  // [5:12] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -1106,7 +1207,7 @@ func file_api_lightningv1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_admin_proto_rawDesc), len(file_api_lightningv1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

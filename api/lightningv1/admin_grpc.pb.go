@@ -21,12 +21,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Admin_SetNodeState_FullMethodName   = "/lightning.v1.Admin/SetNodeState"
-	Admin_MoveReplica_FullMethodName    = "/lightning.v1.Admin/MoveReplica"
-	Admin_TransferLeader_FullMethodName = "/lightning.v1.Admin/TransferLeader"
-	Admin_SetRebalance_FullMethodName   = "/lightning.v1.Admin/SetRebalance"
-	Admin_ClusterStatus_FullMethodName  = "/lightning.v1.Admin/ClusterStatus"
-	Admin_SplitShard_FullMethodName     = "/lightning.v1.Admin/SplitShard"
+	Admin_SetNodeState_FullMethodName        = "/lightning.v1.Admin/SetNodeState"
+	Admin_MoveReplica_FullMethodName         = "/lightning.v1.Admin/MoveReplica"
+	Admin_TransferLeader_FullMethodName      = "/lightning.v1.Admin/TransferLeader"
+	Admin_SetRebalance_FullMethodName        = "/lightning.v1.Admin/SetRebalance"
+	Admin_RaiseClusterVersion_FullMethodName = "/lightning.v1.Admin/RaiseClusterVersion"
+	Admin_ClusterStatus_FullMethodName       = "/lightning.v1.Admin/ClusterStatus"
+	Admin_SplitShard_FullMethodName          = "/lightning.v1.Admin/SplitShard"
 )
 
 // AdminClient is the client API for Admin service.
@@ -43,6 +44,8 @@ type AdminClient interface {
 	TransferLeader(ctx context.Context, in *TransferLeaderRequest, opts ...grpc.CallOption) (*TransferLeaderResponse, error)
 	// SetRebalance stops or resumes moves that only even out the load.
 	SetRebalance(ctx context.Context, in *SetRebalanceRequest, opts ...grpc.CallOption) (*SetRebalanceResponse, error)
+	// RaiseClusterVersion lets nodes write what the newest build can and the one before cannot read.
+	RaiseClusterVersion(ctx context.Context, in *RaiseClusterVersionRequest, opts ...grpc.CallOption) (*RaiseClusterVersionResponse, error)
 	// ClusterStatus is what the master sees and does.
 	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
 	// SplitShard begins to split a shard in two.
@@ -97,6 +100,16 @@ func (c *adminClient) SetRebalance(ctx context.Context, in *SetRebalanceRequest,
 	return out, nil
 }
 
+func (c *adminClient) RaiseClusterVersion(ctx context.Context, in *RaiseClusterVersionRequest, opts ...grpc.CallOption) (*RaiseClusterVersionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RaiseClusterVersionResponse)
+	err := c.cc.Invoke(ctx, Admin_RaiseClusterVersion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *adminClient) ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ClusterStatusResponse)
@@ -131,6 +144,8 @@ type AdminServer interface {
 	TransferLeader(context.Context, *TransferLeaderRequest) (*TransferLeaderResponse, error)
 	// SetRebalance stops or resumes moves that only even out the load.
 	SetRebalance(context.Context, *SetRebalanceRequest) (*SetRebalanceResponse, error)
+	// RaiseClusterVersion lets nodes write what the newest build can and the one before cannot read.
+	RaiseClusterVersion(context.Context, *RaiseClusterVersionRequest) (*RaiseClusterVersionResponse, error)
 	// ClusterStatus is what the master sees and does.
 	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
 	// SplitShard begins to split a shard in two.
@@ -156,6 +171,9 @@ func (UnimplementedAdminServer) TransferLeader(context.Context, *TransferLeaderR
 }
 func (UnimplementedAdminServer) SetRebalance(context.Context, *SetRebalanceRequest) (*SetRebalanceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetRebalance not implemented")
+}
+func (UnimplementedAdminServer) RaiseClusterVersion(context.Context, *RaiseClusterVersionRequest) (*RaiseClusterVersionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RaiseClusterVersion not implemented")
 }
 func (UnimplementedAdminServer) ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ClusterStatus not implemented")
@@ -256,6 +274,24 @@ func _Admin_SetRebalance_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_RaiseClusterVersion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RaiseClusterVersionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).RaiseClusterVersion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_RaiseClusterVersion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).RaiseClusterVersion(ctx, req.(*RaiseClusterVersionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Admin_ClusterStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ClusterStatusRequest)
 	if err := dec(in); err != nil {
@@ -314,6 +350,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SetRebalance",
 			Handler:    _Admin_SetRebalance_Handler,
+		},
+		{
+			MethodName: "RaiseClusterVersion",
+			Handler:    _Admin_RaiseClusterVersion_Handler,
 		},
 		{
 			MethodName: "ClusterStatus",

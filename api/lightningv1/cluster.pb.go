@@ -107,8 +107,10 @@ type Node struct {
 	State NodeState `protobuf:"varint,11,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
 	// The newest version of the commands on the map that the node knows; 0 stands for 1.
 	CommandVersion uint32 `protobuf:"varint,12,opt,name=command_version,json=commandVersion,proto3" json:"command_version,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The newest cluster version that its build can work at; 0 stands for 1.
+	NewestClusterVersion uint32 `protobuf:"varint,60,opt,name=newest_cluster_version,json=newestClusterVersion,proto3" json:"newest_cluster_version,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Node) Reset() {
@@ -221,6 +223,13 @@ func (x *Node) GetState() NodeState {
 func (x *Node) GetCommandVersion() uint32 {
 	if x != nil {
 		return x.CommandVersion
+	}
+	return 0
+}
+
+func (x *Node) GetNewestClusterVersion() uint32 {
+	if x != nil {
+		return x.NewestClusterVersion
 	}
 	return 0
 }
@@ -536,14 +545,16 @@ type ClusterMap struct {
 	Nodes []*Node `protobuf:"bytes,3,rep,name=nodes,proto3" json:"nodes,omitempty"`
 	// In the order of their slots; together they own every slot once.
 	Shards []*Shard `protobuf:"bytes,4,rep,name=shards,proto3" json:"shards,omitempty"`
-	// The replicas of the map itself.
+	// The replicas of the map itself: the committed members of its group, learners among them.
 	MetaReplicas []*Replica `protobuf:"bytes,5,rep,name=meta_replicas,json=metaReplicas,proto3" json:"meta_replicas,omitempty"`
 	// The nodes that were taken out of the cluster. They are refused for ever.
 	RemovedNodeIds []string `protobuf:"bytes,6,rep,name=removed_node_ids,json=removedNodeIds,proto3" json:"removed_node_ids,omitempty"`
 	// Whether replicas and leaders stay where they are unless a node needs it.
 	RebalancePaused bool `protobuf:"varint,7,opt,name=rebalance_paused,json=rebalancePaused,proto3" json:"rebalance_paused,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What nodes may write: nothing that a build does not know whose newest cluster version is this one. 0 stands for 1.
+	ClusterVersion uint32 `protobuf:"varint,60,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ClusterMap) Reset() {
@@ -623,6 +634,13 @@ func (x *ClusterMap) GetRebalancePaused() bool {
 		return x.RebalancePaused
 	}
 	return false
+}
+
+func (x *ClusterMap) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
 }
 
 // ShardLeader is who leads a shard as a node believes.
@@ -1176,7 +1194,7 @@ var File_api_lightningv1_cluster_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\x8a\x03\n" +
+	"\x1dapi/lightningv1/cluster.proto\x12\flightning.v1\"\xc0\x03\n" +
 	"\x04Node\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
@@ -1190,7 +1208,8 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x06weight\x18\n" +
 	" \x01(\rR\x06weight\x12-\n" +
 	"\x05state\x18\v \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\x12'\n" +
-	"\x0fcommand_version\x18\f \x01(\rR\x0ecommandVersion\"\x94\x01\n" +
+	"\x0fcommand_version\x18\f \x01(\rR\x0ecommandVersion\x124\n" +
+	"\x16newest_cluster_version\x18< \x01(\rR\x14newestClusterVersion\"\x94\x01\n" +
 	"\aReplica\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\x04R\vincarnation\x12\x18\n" +
@@ -1216,7 +1235,7 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x1f\n" +
 	"\vchild_epoch\x18\x04 \x01(\x04R\n" +
 	"childEpoch\x121\n" +
-	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\"\xaf\x02\n" +
+	"\breplicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\breplicas\"\xd8\x02\n" +
 	"\n" +
 	"ClusterMap\x12\x1d\n" +
 	"\n" +
@@ -1226,7 +1245,8 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x06shards\x18\x04 \x03(\v2\x13.lightning.v1.ShardR\x06shards\x12:\n" +
 	"\rmeta_replicas\x18\x05 \x03(\v2\x15.lightning.v1.ReplicaR\fmetaReplicas\x12(\n" +
 	"\x10removed_node_ids\x18\x06 \x03(\tR\x0eremovedNodeIds\x12)\n" +
-	"\x10rebalance_paused\x18\a \x01(\bR\x0frebalancePaused\"A\n" +
+	"\x10rebalance_paused\x18\a \x01(\bR\x0frebalancePaused\x12'\n" +
+	"\x0fcluster_version\x18< \x01(\rR\x0eclusterVersion\"A\n" +
 	"\vShardLeader\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\"6\n" +

@@ -45,21 +45,27 @@ const (
 	MetaCode_META_CODE_UNKNOWN MetaCode = 8
 	// The map is in a state in which the command does not apply; a later one may.
 	MetaCode_META_CODE_CONFLICT MetaCode = 9
+	// The node's build does not know the cluster's version.
+	MetaCode_META_CODE_TOO_OLD MetaCode = 60
+	// The node's build is more than one version ahead of the cluster's.
+	MetaCode_META_CODE_TOO_NEW MetaCode = 61
 )
 
 // Enum value maps for MetaCode.
 var (
 	MetaCode_name = map[int32]string{
-		0: "META_CODE_UNSPECIFIED",
-		1: "META_CODE_OK",
-		2: "META_CODE_KNOWN_NAME",
-		3: "META_CODE_WRONG_CLUSTER",
-		4: "META_CODE_NOT_INITIALISED",
-		5: "META_CODE_INVALID",
-		6: "META_CODE_FULL",
-		7: "META_CODE_REMOVED",
-		8: "META_CODE_UNKNOWN",
-		9: "META_CODE_CONFLICT",
+		0:  "META_CODE_UNSPECIFIED",
+		1:  "META_CODE_OK",
+		2:  "META_CODE_KNOWN_NAME",
+		3:  "META_CODE_WRONG_CLUSTER",
+		4:  "META_CODE_NOT_INITIALISED",
+		5:  "META_CODE_INVALID",
+		6:  "META_CODE_FULL",
+		7:  "META_CODE_REMOVED",
+		8:  "META_CODE_UNKNOWN",
+		9:  "META_CODE_CONFLICT",
+		60: "META_CODE_TOO_OLD",
+		61: "META_CODE_TOO_NEW",
 	}
 	MetaCode_value = map[string]int32{
 		"META_CODE_UNSPECIFIED":     0,
@@ -72,6 +78,8 @@ var (
 		"META_CODE_REMOVED":         7,
 		"META_CODE_UNKNOWN":         8,
 		"META_CODE_CONFLICT":        9,
+		"META_CODE_TOO_OLD":         60,
+		"META_CODE_TOO_NEW":         61,
 	}
 )
 
@@ -220,6 +228,8 @@ type MetaCommand struct {
 	//	*MetaCommand_SetRebalance
 	//	*MetaCommand_PrepareSplit
 	//	*MetaCommand_FinishSplit
+	//	*MetaCommand_ReserveMapReplica
+	//	*MetaCommand_RaiseClusterVersion
 	Op            isMetaCommand_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -395,6 +405,24 @@ func (x *MetaCommand) GetFinishSplit() *MetaFinishSplit {
 	return nil
 }
 
+func (x *MetaCommand) GetReserveMapReplica() *MetaReserveMapReplica {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_ReserveMapReplica); ok {
+			return x.ReserveMapReplica
+		}
+	}
+	return nil
+}
+
+func (x *MetaCommand) GetRaiseClusterVersion() *MetaRaiseClusterVersion {
+	if x != nil {
+		if x, ok := x.Op.(*MetaCommand_RaiseClusterVersion); ok {
+			return x.RaiseClusterVersion
+		}
+	}
+	return nil
+}
+
 type isMetaCommand_Op interface {
 	isMetaCommand_Op()
 }
@@ -455,6 +483,14 @@ type MetaCommand_FinishSplit struct {
 	FinishSplit *MetaFinishSplit `protobuf:"bytes,31,opt,name=finish_split,json=finishSplit,proto3,oneof"`
 }
 
+type MetaCommand_ReserveMapReplica struct {
+	ReserveMapReplica *MetaReserveMapReplica `protobuf:"bytes,50,opt,name=reserve_map_replica,json=reserveMapReplica,proto3,oneof"`
+}
+
+type MetaCommand_RaiseClusterVersion struct {
+	RaiseClusterVersion *MetaRaiseClusterVersion `protobuf:"bytes,60,opt,name=raise_cluster_version,json=raiseClusterVersion,proto3,oneof"`
+}
+
 func (*MetaCommand_Tick) isMetaCommand_Op() {}
 
 func (*MetaCommand_Init) isMetaCommand_Op() {}
@@ -483,18 +519,69 @@ func (*MetaCommand_PrepareSplit) isMetaCommand_Op() {}
 
 func (*MetaCommand_FinishSplit) isMetaCommand_Op() {}
 
+func (*MetaCommand_ReserveMapReplica) isMetaCommand_Op() {}
+
+func (*MetaCommand_RaiseClusterVersion) isMetaCommand_Op() {}
+
+// MetaRaiseClusterVersion raises the version of the cluster by one, once every node knows it.
+type MetaRaiseClusterVersion struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaRaiseClusterVersion) Reset() {
+	*x = MetaRaiseClusterVersion{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaRaiseClusterVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaRaiseClusterVersion) ProtoMessage() {}
+
+func (x *MetaRaiseClusterVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaRaiseClusterVersion.ProtoReflect.Descriptor instead.
+func (*MetaRaiseClusterVersion) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MetaRaiseClusterVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // MetaSetNodeState says what the operators want of a node.
 type MetaSetNodeState struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
-	State         lightningv1.NodeState  `protobuf:"varint,2,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	State  lightningv1.NodeState  `protobuf:"varint,2,opt,name=state,proto3,enum=lightning.v1.NodeState" json:"state,omitempty"`
+	// The node holds a replica of the map, which moves away. Without it such a node is not decommissioned or lost.
+	MapMoves      bool `protobuf:"varint,50,opt,name=map_moves,json=mapMoves,proto3" json:"map_moves,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MetaSetNodeState) Reset() {
 	*x = MetaSetNodeState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +593,7 @@ func (x *MetaSetNodeState) String() string {
 func (*MetaSetNodeState) ProtoMessage() {}
 
 func (x *MetaSetNodeState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[3]
+	mi := &file_api_peerv1_meta_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +606,7 @@ func (x *MetaSetNodeState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSetNodeState.ProtoReflect.Descriptor instead.
 func (*MetaSetNodeState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{3}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *MetaSetNodeState) GetNodeId() string {
@@ -536,6 +623,50 @@ func (x *MetaSetNodeState) GetState() lightningv1.NodeState {
 	return lightningv1.NodeState(0)
 }
 
+func (x *MetaSetNodeState) GetMapMoves() bool {
+	if x != nil {
+		return x.MapMoves
+	}
+	return false
+}
+
+// MetaReserveMapReplica answers with an incarnation for a new replica of the map, one that no replica of it ever had.
+type MetaReserveMapReplica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MetaReserveMapReplica) Reset() {
+	*x = MetaReserveMapReplica{}
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MetaReserveMapReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MetaReserveMapReplica) ProtoMessage() {}
+
+func (x *MetaReserveMapReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MetaReserveMapReplica.ProtoReflect.Descriptor instead.
+func (*MetaReserveMapReplica) Descriptor() ([]byte, []int) {
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+}
+
 // MetaRemoveNode takes a node that is decommissioned or lost and holds no replica out of the map.
 type MetaRemoveNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -546,7 +677,7 @@ type MetaRemoveNode struct {
 
 func (x *MetaRemoveNode) Reset() {
 	*x = MetaRemoveNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +689,7 @@ func (x *MetaRemoveNode) String() string {
 func (*MetaRemoveNode) ProtoMessage() {}
 
 func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[4]
+	mi := &file_api_peerv1_meta_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +702,7 @@ func (x *MetaRemoveNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRemoveNode.ProtoReflect.Descriptor instead.
 func (*MetaRemoveNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{4}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *MetaRemoveNode) GetNodeId() string {
@@ -596,7 +727,7 @@ type MetaAddReplica struct {
 
 func (x *MetaAddReplica) Reset() {
 	*x = MetaAddReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +739,7 @@ func (x *MetaAddReplica) String() string {
 func (*MetaAddReplica) ProtoMessage() {}
 
 func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[5]
+	mi := &file_api_peerv1_meta_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +752,7 @@ func (x *MetaAddReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaAddReplica.ProtoReflect.Descriptor instead.
 func (*MetaAddReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{5}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MetaAddReplica) GetShardId() uint64 {
@@ -667,7 +798,7 @@ type MetaReplica struct {
 
 func (x *MetaReplica) Reset() {
 	*x = MetaReplica{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -679,7 +810,7 @@ func (x *MetaReplica) String() string {
 func (*MetaReplica) ProtoMessage() {}
 
 func (x *MetaReplica) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[6]
+	mi := &file_api_peerv1_meta_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -692,7 +823,7 @@ func (x *MetaReplica) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaReplica.ProtoReflect.Descriptor instead.
 func (*MetaReplica) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{6}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MetaReplica) GetShardId() uint64 {
@@ -736,7 +867,7 @@ type MetaPreferLeader struct {
 
 func (x *MetaPreferLeader) Reset() {
 	*x = MetaPreferLeader{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +879,7 @@ func (x *MetaPreferLeader) String() string {
 func (*MetaPreferLeader) ProtoMessage() {}
 
 func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[7]
+	mi := &file_api_peerv1_meta_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +892,7 @@ func (x *MetaPreferLeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPreferLeader.ProtoReflect.Descriptor instead.
 func (*MetaPreferLeader) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{7}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MetaPreferLeader) GetShardId() uint64 {
@@ -795,7 +926,7 @@ type MetaSetRebalance struct {
 
 func (x *MetaSetRebalance) Reset() {
 	*x = MetaSetRebalance{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +938,7 @@ func (x *MetaSetRebalance) String() string {
 func (*MetaSetRebalance) ProtoMessage() {}
 
 func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[8]
+	mi := &file_api_peerv1_meta_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +951,7 @@ func (x *MetaSetRebalance) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaSetRebalance.ProtoReflect.Descriptor instead.
 func (*MetaSetRebalance) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{8}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *MetaSetRebalance) GetPaused() bool {
@@ -844,7 +975,7 @@ type MetaPrepareSplit struct {
 
 func (x *MetaPrepareSplit) Reset() {
 	*x = MetaPrepareSplit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -856,7 +987,7 @@ func (x *MetaPrepareSplit) String() string {
 func (*MetaPrepareSplit) ProtoMessage() {}
 
 func (x *MetaPrepareSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[9]
+	mi := &file_api_peerv1_meta_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -869,7 +1000,7 @@ func (x *MetaPrepareSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaPrepareSplit.ProtoReflect.Descriptor instead.
 func (*MetaPrepareSplit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{9}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *MetaPrepareSplit) GetShardId() uint64 {
@@ -906,7 +1037,7 @@ type MetaFinishSplit struct {
 
 func (x *MetaFinishSplit) Reset() {
 	*x = MetaFinishSplit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +1049,7 @@ func (x *MetaFinishSplit) String() string {
 func (*MetaFinishSplit) ProtoMessage() {}
 
 func (x *MetaFinishSplit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[10]
+	mi := &file_api_peerv1_meta_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +1062,7 @@ func (x *MetaFinishSplit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaFinishSplit.ProtoReflect.Descriptor instead.
 func (*MetaFinishSplit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{10}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *MetaFinishSplit) GetShardId() uint64 {
@@ -964,7 +1095,7 @@ type MetaTick struct {
 
 func (x *MetaTick) Reset() {
 	*x = MetaTick{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1107,7 @@ func (x *MetaTick) String() string {
 func (*MetaTick) ProtoMessage() {}
 
 func (x *MetaTick) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[11]
+	mi := &file_api_peerv1_meta_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1120,7 @@ func (x *MetaTick) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaTick.ProtoReflect.Descriptor instead.
 func (*MetaTick) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{11}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
 }
 
 type MetaInit struct {
@@ -1004,7 +1135,7 @@ type MetaInit struct {
 
 func (x *MetaInit) Reset() {
 	*x = MetaInit{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1016,7 +1147,7 @@ func (x *MetaInit) String() string {
 func (*MetaInit) ProtoMessage() {}
 
 func (x *MetaInit) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[12]
+	mi := &file_api_peerv1_meta_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1029,7 +1160,7 @@ func (x *MetaInit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaInit.ProtoReflect.Descriptor instead.
 func (*MetaInit) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{12}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *MetaInit) GetClusterId() string {
@@ -1063,7 +1194,7 @@ type MetaRegisterNode struct {
 
 func (x *MetaRegisterNode) Reset() {
 	*x = MetaRegisterNode{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1206,7 @@ func (x *MetaRegisterNode) String() string {
 func (*MetaRegisterNode) ProtoMessage() {}
 
 func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[13]
+	mi := &file_api_peerv1_meta_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1219,7 @@ func (x *MetaRegisterNode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaRegisterNode.ProtoReflect.Descriptor instead.
 func (*MetaRegisterNode) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{13}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MetaRegisterNode) GetClusterId() string {
@@ -1115,7 +1246,7 @@ type MetaCreateShards struct {
 
 func (x *MetaCreateShards) Reset() {
 	*x = MetaCreateShards{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1127,7 +1258,7 @@ func (x *MetaCreateShards) String() string {
 func (*MetaCreateShards) ProtoMessage() {}
 
 func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[14]
+	mi := &file_api_peerv1_meta_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1140,7 +1271,7 @@ func (x *MetaCreateShards) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaCreateShards.ProtoReflect.Descriptor instead.
 func (*MetaCreateShards) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{14}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MetaCreateShards) GetShards() []*MetaNewShard {
@@ -1161,7 +1292,7 @@ type MetaNewShard struct {
 
 func (x *MetaNewShard) Reset() {
 	*x = MetaNewShard{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1173,7 +1304,7 @@ func (x *MetaNewShard) String() string {
 func (*MetaNewShard) ProtoMessage() {}
 
 func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[15]
+	mi := &file_api_peerv1_meta_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1186,7 +1317,7 @@ func (x *MetaNewShard) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaNewShard.ProtoReflect.Descriptor instead.
 func (*MetaNewShard) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{15}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MetaNewShard) GetStartSlot() uint32 {
@@ -1218,17 +1349,19 @@ type MetaResult struct {
 	HolderId string `protobuf:"bytes,2,opt,name=holder_id,json=holderId,proto3" json:"holder_id,omitempty"`
 	// The map's revision after the command.
 	Revision uint64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
-	// Of the replica that add_replica made or found.
+	// Of the replica that add_replica made or found, or that reserve_map_replica is for.
 	Incarnation uint64 `protobuf:"varint,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Of the split that prepare_split made or found.
-	ChildId       uint64 `protobuf:"varint,30,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ChildId uint64 `protobuf:"varint,30,opt,name=child_id,json=childId,proto3" json:"child_id,omitempty"`
+	// With META_CODE_TOO_OLD and META_CODE_TOO_NEW: the cluster's.
+	ClusterVersion uint32 `protobuf:"varint,60,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *MetaResult) Reset() {
 	*x = MetaResult{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[16]
+	mi := &file_api_peerv1_meta_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1373,7 @@ func (x *MetaResult) String() string {
 func (*MetaResult) ProtoMessage() {}
 
 func (x *MetaResult) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[16]
+	mi := &file_api_peerv1_meta_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1386,7 @@ func (x *MetaResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaResult.ProtoReflect.Descriptor instead.
 func (*MetaResult) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{16}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *MetaResult) GetCode() MetaCode {
@@ -1291,6 +1424,13 @@ func (x *MetaResult) GetChildId() uint64 {
 	return 0
 }
 
+func (x *MetaResult) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 // MetaState is the payload of the meta group's state file and of its checkpoints.
 type MetaState struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1303,15 +1443,17 @@ type MetaState struct {
 	FounderIds    []string                `protobuf:"bytes,5,rep,name=founder_ids,json=founderIds,proto3" json:"founder_ids,omitempty"`
 	ShardCount    uint32                  `protobuf:"varint,6,opt,name=shard_count,json=shardCount,proto3" json:"shard_count,omitempty"`
 	// The last ones given out; neither is ever reused.
-	LastOrdinal   uint32 `protobuf:"varint,7,opt,name=last_ordinal,json=lastOrdinal,proto3" json:"last_ordinal,omitempty"`
-	LastShardId   uint64 `protobuf:"varint,8,opt,name=last_shard_id,json=lastShardId,proto3" json:"last_shard_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	LastOrdinal uint32 `protobuf:"varint,7,opt,name=last_ordinal,json=lastOrdinal,proto3" json:"last_ordinal,omitempty"`
+	LastShardId uint64 `protobuf:"varint,8,opt,name=last_shard_id,json=lastShardId,proto3" json:"last_shard_id,omitempty"`
+	// The last incarnation of a replica of the map.
+	LastMapIncarnation uint64 `protobuf:"varint,50,opt,name=last_map_incarnation,json=lastMapIncarnation,proto3" json:"last_map_incarnation,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *MetaState) Reset() {
 	*x = MetaState{}
-	mi := &file_api_peerv1_meta_proto_msgTypes[17]
+	mi := &file_api_peerv1_meta_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1323,7 +1465,7 @@ func (x *MetaState) String() string {
 func (*MetaState) ProtoMessage() {}
 
 func (x *MetaState) ProtoReflect() protoreflect.Message {
-	mi := &file_api_peerv1_meta_proto_msgTypes[17]
+	mi := &file_api_peerv1_meta_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1336,7 +1478,7 @@ func (x *MetaState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MetaState.ProtoReflect.Descriptor instead.
 func (*MetaState) Descriptor() ([]byte, []int) {
-	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{17}
+	return file_api_peerv1_meta_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *MetaState) GetIndex() uint64 {
@@ -1395,6 +1537,13 @@ func (x *MetaState) GetLastShardId() uint64 {
 	return 0
 }
 
+func (x *MetaState) GetLastMapIncarnation() uint64 {
+	if x != nil {
+		return x.LastMapIncarnation
+	}
+	return 0
+}
+
 var File_api_peerv1_meta_proto protoreflect.FileDescriptor
 
 const file_api_peerv1_meta_proto_rawDesc = "" +
@@ -1405,7 +1554,7 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12&\n" +
 	"\x04node\x18\x02 \x01(\v2\x12.lightning.v1.NodeR\x04node\"I\n" +
 	"\x10RegisterResponse\x125\n" +
-	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\x86\b\n" +
+	"\x06result\x18\x01 \x01(\v2\x1d.lightning.peer.v1.MetaResultR\x06result\"\xc4\t\n" +
 	"\vMetaCommand\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x121\n" +
 	"\x04tick\x18\x02 \x01(\v2\x1b.lightning.peer.v1.MetaTickH\x00R\x04tick\x121\n" +
@@ -1424,11 +1573,17 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\rprefer_leader\x18\f \x01(\v2#.lightning.peer.v1.MetaPreferLeaderH\x00R\fpreferLeader\x12J\n" +
 	"\rset_rebalance\x18\r \x01(\v2#.lightning.peer.v1.MetaSetRebalanceH\x00R\fsetRebalance\x12J\n" +
 	"\rprepare_split\x18\x1e \x01(\v2#.lightning.peer.v1.MetaPrepareSplitH\x00R\fprepareSplit\x12G\n" +
-	"\ffinish_split\x18\x1f \x01(\v2\".lightning.peer.v1.MetaFinishSplitH\x00R\vfinishSplitB\x04\n" +
-	"\x02op\"Z\n" +
+	"\ffinish_split\x18\x1f \x01(\v2\".lightning.peer.v1.MetaFinishSplitH\x00R\vfinishSplit\x12Z\n" +
+	"\x13reserve_map_replica\x182 \x01(\v2(.lightning.peer.v1.MetaReserveMapReplicaH\x00R\x11reserveMapReplica\x12`\n" +
+	"\x15raise_cluster_version\x18< \x01(\v2*.lightning.peer.v1.MetaRaiseClusterVersionH\x00R\x13raiseClusterVersionB\x04\n" +
+	"\x02op\"3\n" +
+	"\x17MetaRaiseClusterVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\"w\n" +
 	"\x10MetaSetNodeState\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12-\n" +
-	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\")\n" +
+	"\x05state\x18\x02 \x01(\x0e2\x17.lightning.v1.NodeStateR\x05state\x12\x1b\n" +
+	"\tmap_moves\x182 \x01(\bR\bmapMoves\"\x17\n" +
+	"\x15MetaReserveMapReplica\")\n" +
 	"\x0eMetaRemoveNode\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"v\n" +
 	"\x0eMetaAddReplica\x12\x19\n" +
@@ -1474,14 +1629,15 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\n" +
 	"start_slot\x18\x01 \x01(\rR\tstartSlot\x12\x19\n" +
 	"\bend_slot\x18\x02 \x01(\rR\aendSlot\x12\x19\n" +
-	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\xb3\x01\n" +
+	"\bnode_ids\x18\x03 \x03(\tR\anodeIds\"\xdc\x01\n" +
 	"\n" +
 	"MetaResult\x12/\n" +
 	"\x04code\x18\x01 \x01(\x0e2\x1b.lightning.peer.v1.MetaCodeR\x04code\x12\x1b\n" +
 	"\tholder_id\x18\x02 \x01(\tR\bholderId\x12\x1a\n" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\x12 \n" +
 	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\x12\x19\n" +
-	"\bchild_id\x18\x1e \x01(\x04R\achildId\"\x90\x02\n" +
+	"\bchild_id\x18\x1e \x01(\x04R\achildId\x12'\n" +
+	"\x0fcluster_version\x18< \x01(\rR\x0eclusterVersion\"\xc2\x02\n" +
 	"\tMetaState\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04term\x18\x02 \x01(\x04R\x04term\x12$\n" +
@@ -1492,7 +1648,8 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\vshard_count\x18\x06 \x01(\rR\n" +
 	"shardCount\x12!\n" +
 	"\flast_ordinal\x18\a \x01(\rR\vlastOrdinal\x12\"\n" +
-	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId*\xfe\x01\n" +
+	"\rlast_shard_id\x18\b \x01(\x04R\vlastShardId\x120\n" +
+	"\x14last_map_incarnation\x182 \x01(\x04R\x12lastMapIncarnation*\xac\x02\n" +
 	"\bMetaCode\x12\x19\n" +
 	"\x15META_CODE_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fMETA_CODE_OK\x10\x01\x12\x18\n" +
@@ -1503,7 +1660,9 @@ const file_api_peerv1_meta_proto_rawDesc = "" +
 	"\x0eMETA_CODE_FULL\x10\x06\x12\x15\n" +
 	"\x11META_CODE_REMOVED\x10\a\x12\x15\n" +
 	"\x11META_CODE_UNKNOWN\x10\b\x12\x16\n" +
-	"\x12META_CODE_CONFLICT\x10\t2[\n" +
+	"\x12META_CODE_CONFLICT\x10\t\x12\x15\n" +
+	"\x11META_CODE_TOO_OLD\x10<\x12\x15\n" +
+	"\x11META_CODE_TOO_NEW\x10=2[\n" +
 	"\x04Meta\x12S\n" +
 	"\bRegister\x12\".lightning.peer.v1.RegisterRequest\x1a#.lightning.peer.v1.RegisterResponseB.Z,github.com/lightning-db/lightning/api/peerv1b\x06proto3"
 
@@ -1520,60 +1679,64 @@ func file_api_peerv1_meta_proto_rawDescGZIP() []byte {
 }
 
 var file_api_peerv1_meta_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_api_peerv1_meta_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_api_peerv1_meta_proto_goTypes = []any{
-	(MetaCode)(0),                  // 0: lightning.peer.v1.MetaCode
-	(*RegisterRequest)(nil),        // 1: lightning.peer.v1.RegisterRequest
-	(*RegisterResponse)(nil),       // 2: lightning.peer.v1.RegisterResponse
-	(*MetaCommand)(nil),            // 3: lightning.peer.v1.MetaCommand
-	(*MetaSetNodeState)(nil),       // 4: lightning.peer.v1.MetaSetNodeState
-	(*MetaRemoveNode)(nil),         // 5: lightning.peer.v1.MetaRemoveNode
-	(*MetaAddReplica)(nil),         // 6: lightning.peer.v1.MetaAddReplica
-	(*MetaReplica)(nil),            // 7: lightning.peer.v1.MetaReplica
-	(*MetaPreferLeader)(nil),       // 8: lightning.peer.v1.MetaPreferLeader
-	(*MetaSetRebalance)(nil),       // 9: lightning.peer.v1.MetaSetRebalance
-	(*MetaPrepareSplit)(nil),       // 10: lightning.peer.v1.MetaPrepareSplit
-	(*MetaFinishSplit)(nil),        // 11: lightning.peer.v1.MetaFinishSplit
-	(*MetaTick)(nil),               // 12: lightning.peer.v1.MetaTick
-	(*MetaInit)(nil),               // 13: lightning.peer.v1.MetaInit
-	(*MetaRegisterNode)(nil),       // 14: lightning.peer.v1.MetaRegisterNode
-	(*MetaCreateShards)(nil),       // 15: lightning.peer.v1.MetaCreateShards
-	(*MetaNewShard)(nil),           // 16: lightning.peer.v1.MetaNewShard
-	(*MetaResult)(nil),             // 17: lightning.peer.v1.MetaResult
-	(*MetaState)(nil),              // 18: lightning.peer.v1.MetaState
-	(*lightningv1.Node)(nil),       // 19: lightning.v1.Node
-	(lightningv1.NodeState)(0),     // 20: lightning.v1.NodeState
-	(*lightningv1.ClusterMap)(nil), // 21: lightning.v1.ClusterMap
+	(MetaCode)(0),                   // 0: lightning.peer.v1.MetaCode
+	(*RegisterRequest)(nil),         // 1: lightning.peer.v1.RegisterRequest
+	(*RegisterResponse)(nil),        // 2: lightning.peer.v1.RegisterResponse
+	(*MetaCommand)(nil),             // 3: lightning.peer.v1.MetaCommand
+	(*MetaRaiseClusterVersion)(nil), // 4: lightning.peer.v1.MetaRaiseClusterVersion
+	(*MetaSetNodeState)(nil),        // 5: lightning.peer.v1.MetaSetNodeState
+	(*MetaReserveMapReplica)(nil),   // 6: lightning.peer.v1.MetaReserveMapReplica
+	(*MetaRemoveNode)(nil),          // 7: lightning.peer.v1.MetaRemoveNode
+	(*MetaAddReplica)(nil),          // 8: lightning.peer.v1.MetaAddReplica
+	(*MetaReplica)(nil),             // 9: lightning.peer.v1.MetaReplica
+	(*MetaPreferLeader)(nil),        // 10: lightning.peer.v1.MetaPreferLeader
+	(*MetaSetRebalance)(nil),        // 11: lightning.peer.v1.MetaSetRebalance
+	(*MetaPrepareSplit)(nil),        // 12: lightning.peer.v1.MetaPrepareSplit
+	(*MetaFinishSplit)(nil),         // 13: lightning.peer.v1.MetaFinishSplit
+	(*MetaTick)(nil),                // 14: lightning.peer.v1.MetaTick
+	(*MetaInit)(nil),                // 15: lightning.peer.v1.MetaInit
+	(*MetaRegisterNode)(nil),        // 16: lightning.peer.v1.MetaRegisterNode
+	(*MetaCreateShards)(nil),        // 17: lightning.peer.v1.MetaCreateShards
+	(*MetaNewShard)(nil),            // 18: lightning.peer.v1.MetaNewShard
+	(*MetaResult)(nil),              // 19: lightning.peer.v1.MetaResult
+	(*MetaState)(nil),               // 20: lightning.peer.v1.MetaState
+	(*lightningv1.Node)(nil),        // 21: lightning.v1.Node
+	(lightningv1.NodeState)(0),      // 22: lightning.v1.NodeState
+	(*lightningv1.ClusterMap)(nil),  // 23: lightning.v1.ClusterMap
 }
 var file_api_peerv1_meta_proto_depIdxs = []int32{
-	19, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
-	17, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
-	12, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
-	13, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
-	14, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
-	15, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
-	4,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
-	5,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
-	6,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
-	7,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
-	7,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
-	7,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
-	8,  // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
-	9,  // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
-	10, // 14: lightning.peer.v1.MetaCommand.prepare_split:type_name -> lightning.peer.v1.MetaPrepareSplit
-	11, // 15: lightning.peer.v1.MetaCommand.finish_split:type_name -> lightning.peer.v1.MetaFinishSplit
-	20, // 16: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
-	19, // 17: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
-	16, // 18: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
-	0,  // 19: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
-	21, // 20: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
-	1,  // 21: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
-	2,  // 22: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
-	22, // [22:23] is the sub-list for method output_type
-	21, // [21:22] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	21, // 0: lightning.peer.v1.RegisterRequest.node:type_name -> lightning.v1.Node
+	19, // 1: lightning.peer.v1.RegisterResponse.result:type_name -> lightning.peer.v1.MetaResult
+	14, // 2: lightning.peer.v1.MetaCommand.tick:type_name -> lightning.peer.v1.MetaTick
+	15, // 3: lightning.peer.v1.MetaCommand.init:type_name -> lightning.peer.v1.MetaInit
+	16, // 4: lightning.peer.v1.MetaCommand.register_node:type_name -> lightning.peer.v1.MetaRegisterNode
+	17, // 5: lightning.peer.v1.MetaCommand.create_shards:type_name -> lightning.peer.v1.MetaCreateShards
+	5,  // 6: lightning.peer.v1.MetaCommand.set_node_state:type_name -> lightning.peer.v1.MetaSetNodeState
+	7,  // 7: lightning.peer.v1.MetaCommand.remove_node:type_name -> lightning.peer.v1.MetaRemoveNode
+	8,  // 8: lightning.peer.v1.MetaCommand.add_replica:type_name -> lightning.peer.v1.MetaAddReplica
+	9,  // 9: lightning.peer.v1.MetaCommand.settle_replica:type_name -> lightning.peer.v1.MetaReplica
+	9,  // 10: lightning.peer.v1.MetaCommand.leave_replica:type_name -> lightning.peer.v1.MetaReplica
+	9,  // 11: lightning.peer.v1.MetaCommand.drop_replica:type_name -> lightning.peer.v1.MetaReplica
+	10, // 12: lightning.peer.v1.MetaCommand.prefer_leader:type_name -> lightning.peer.v1.MetaPreferLeader
+	11, // 13: lightning.peer.v1.MetaCommand.set_rebalance:type_name -> lightning.peer.v1.MetaSetRebalance
+	12, // 14: lightning.peer.v1.MetaCommand.prepare_split:type_name -> lightning.peer.v1.MetaPrepareSplit
+	13, // 15: lightning.peer.v1.MetaCommand.finish_split:type_name -> lightning.peer.v1.MetaFinishSplit
+	6,  // 16: lightning.peer.v1.MetaCommand.reserve_map_replica:type_name -> lightning.peer.v1.MetaReserveMapReplica
+	4,  // 17: lightning.peer.v1.MetaCommand.raise_cluster_version:type_name -> lightning.peer.v1.MetaRaiseClusterVersion
+	22, // 18: lightning.peer.v1.MetaSetNodeState.state:type_name -> lightning.v1.NodeState
+	21, // 19: lightning.peer.v1.MetaRegisterNode.node:type_name -> lightning.v1.Node
+	18, // 20: lightning.peer.v1.MetaCreateShards.shards:type_name -> lightning.peer.v1.MetaNewShard
+	0,  // 21: lightning.peer.v1.MetaResult.code:type_name -> lightning.peer.v1.MetaCode
+	23, // 22: lightning.peer.v1.MetaState.map:type_name -> lightning.v1.ClusterMap
+	1,  // 23: lightning.peer.v1.Meta.Register:input_type -> lightning.peer.v1.RegisterRequest
+	2,  // 24: lightning.peer.v1.Meta.Register:output_type -> lightning.peer.v1.RegisterResponse
+	24, // [24:25] is the sub-list for method output_type
+	23, // [23:24] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_api_peerv1_meta_proto_init() }
@@ -1596,6 +1759,8 @@ func file_api_peerv1_meta_proto_init() {
 		(*MetaCommand_SetRebalance)(nil),
 		(*MetaCommand_PrepareSplit)(nil),
 		(*MetaCommand_FinishSplit)(nil),
+		(*MetaCommand_ReserveMapReplica)(nil),
+		(*MetaCommand_RaiseClusterVersion)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1603,7 +1768,7 @@ func file_api_peerv1_meta_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_peerv1_meta_proto_rawDesc), len(file_api_peerv1_meta_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -131,7 +131,7 @@ func (a *app) rebalanceCommand() *cobra.Command {
 }
 
 func (a *app) clusterCommand() *cobra.Command {
-	return group("cluster", "Show what the master sees and does", &cobra.Command{
+	return group("cluster", "Show what the master sees and does, and end upgrades", a.raiseVersionCommand(), &cobra.Command{
 		Use: "status", Short: "Show nodes, what is under-replicated, what moves and what blocks it",
 		Long: "Show the cluster as its master sees it: the nodes and what is wanted of them, the shards that have too few\n" +
 			"replicas, the replicas that come and go with their progress, and what blocks them.",
@@ -150,6 +150,22 @@ func (a *app) clusterCommand() *cobra.Command {
 			})
 		},
 	})
+}
+
+func (a *app) raiseVersionCommand() *cobra.Command {
+	return a.adminVerb("raise-version VERSION", "End an upgrade: let nodes write what the build before cannot read",
+		"Raise the version of the cluster by one, when every node runs a build that knows it. Until then the nodes write nothing\n"+
+			"that the build before cannot read, and each can go back to that; afterwards none can.", 1, "VERSION",
+		func(args []string) (order, string, error) {
+			version, err := strconv.ParseUint(args[0], 10, 32)
+			if err != nil {
+				err = usagef("%q is no version of a cluster", args[0])
+			}
+			return func(ctx context.Context, admin pb.AdminClient, o ...grpc.CallOption) error {
+				_, err := admin.RaiseClusterVersion(ctx, &pb.RaiseClusterVersionRequest{Version: uint32(version)}, o...)
+				return err
+			}, fmt.Sprintf("the cluster is at version %s", args[0]), err
+		})
 }
 
 // clusterView is the cluster as both outputs show it.
@@ -240,7 +256,11 @@ func (a *app) printCluster(v clusterView) error {
 		lines = append(lines, fmt.Sprintf("no report of a leader: shards %v", v.Silent))
 	}
 	for _, m := range v.Moving {
-		lines = append(lines, fmt.Sprintf("shard %d on %s: %s %s", m.Shard, m.Node, m.Phase, bar(m.Have, m.Want)))
+		what := fmt.Sprintf("shard %d", m.Shard)
+		if m.Shard == 0 {
+			what = "the cluster map"
+		}
+		lines = append(lines, fmt.Sprintf("%s on %s: %s %s", what, m.Node, m.Phase, bar(m.Have, m.Want)))
 	}
 	for _, s := range v.Splitting {
 		lines = append(lines, s.String())

@@ -8,9 +8,9 @@
 //     is wrong with the settings, the disk or the ports ends the process here.
 //  2. Join the gossip. From now on other nodes can find this one.
 //  3. Form a cluster, join one, or remember the one it belongs to (package meta/pledge).
-//  4. Open the meta replica if the map gives this node one, follow the map, register.
-//  5. Open the shard replicas of the map, again whenever the map changes, and remove those that it does not give to
-//     this node any more (see remove.go).
+//  4. Open the meta replica that is on the disk or that the cluster was founded with, follow the map, register.
+//  5. Open the replicas of shards and of the map itself that the map gives to this node, again whenever it changes, and
+//     remove those that it does not give to it any more (see remove.go and mapreplica.go).
 //  6. Serve until told to stop or until the disk fails.
 //
 // # Goroutines
@@ -25,7 +25,7 @@
 //   - N3: after the first failed write or fsync nothing is acknowledged and the process ends.
 //   - N4: a replica that is fenced is in the status until it is rebuilt. Nothing is fetched for it before its disk
 //     says that it is fenced, and what cannot be rebuilt is tried less and less often.
-//   - N5: a replica is deleted only after the leader of its shard has confirmed that it is no member, or once its log was
+//   - N5: a replica, of a shard or of the map, is deleted only after the leader of its shard has confirmed that it is no member, or once its log was
 //     forgotten, which comes before everything else. A map alone deletes nothing.
 //   - N6: a replica that has run here, or that votes and that the shard was not born with, and of which nothing is on
 //     the disk, is not opened: it may have forgotten its votes. It is replaced by one of another incarnation.

@@ -2,7 +2,6 @@ package node
 
 import (
 	"errors"
-	"fmt"
 	"net"
 
 	"google.golang.org/grpc"
@@ -88,24 +87,4 @@ func (f *faces) Close() error {
 		f.started = false
 	}
 	return err
-}
-
-// ready adds to the server's view what only the wiring knows: what the node waits for before it
-// has a cluster, and whether the groups that it leads have caught up with their logs.
-func (n *node) ready() error {
-	if n.leaving.Load() {
-		return errors.New("the node is stopping")
-	}
-	if reason := n.waiting.Load(); reason != nil && *reason != "" {
-		return errors.New(*reason)
-	}
-	if err := n.server.Ready(); err != nil {
-		return err
-	}
-	for _, s := range n.replicas.all() {
-		if leader, _ := s.Leader(); leader == n.id && !s.Group().IsReadyLeader() {
-			return fmt.Errorf("shard %d: this node leads it and is still applying its log", s.ID())
-		}
-	}
-	return nil
 }

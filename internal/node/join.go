@@ -45,13 +45,13 @@ func (n *node) join(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("gossip the cluster: %w", err)
 	}
-	if err := n.openMeta(cluster); err != nil {
+	group, ctx := errgroup.WithContext(ctx)
+	defer n.mapReplica.masters.Wait()
+	if err := n.openMeta(ctx, cluster); err != nil {
 		return err
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.register(ctx) })
 	group.Go(func() error { return n.followMap(ctx) })
-	group.Go(func() error { return n.runMaster(ctx) })
 	group.Go(func() error { n.replicas.rebuildLoop(ctx, rebuildInterval); return nil })
 	return group.Wait()
 }
@@ -72,22 +72,6 @@ func (n *node) seenMembers() []pledge.Seen {
 	return seen
 }
 
-// openMeta opens this node's meta replica, if it has one, and begins to follow the map.
-func (n *node) openMeta(cluster pledge.Cluster) error {
-	if meta.HasReplica(cluster, n.id) {
-		local, err := meta.Open(n.host, meta.Options{
-			Dir: n.config.DataDir + "/meta", FS: n.fs, Self: n.id, Cluster: cluster, Logger: n.logger.With("group", "meta"),
-		})
-		if err != nil {
-			return &DataDirError{n.config.DataDir, fmt.Errorf("open the meta replica: %w", err)}
-		}
-		n.meta.Store(local)
-		n.startMaster(local)
-	}
-	n.follower.Start(cluster, n.meta.Load())
-	return nil
-}
-
 const (
 	registerLimit = 10 * time.Second // of one attempt, then it is logged and tried again
 	registerPause = 500 * time.Millisecond
@@ -102,10 +86,11 @@ func (n *node) register(ctx context.Context) error {
 		cancel()
 		var known *meta.KnownNameError
 		var removed *meta.RemovedNodeError
+		var version *meta.VersionError
 		switch {
 		case err == nil:
 			return nil
-		case errors.As(err, &known), errors.As(err, &removed):
+		case errors.As(err, &known), errors.As(err, &removed), errors.As(err, &version):
 			return &RefusedError{err}
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -157,7 +142,12 @@ func (n *node) followMap(ctx context.Context) error {
 		}
 		m := n.follower.Map()
 		n.followDuties(m)
-		pending, err := n.replicas.follow(ctx, m)
+		waiting, err := n.followMapReplica(ctx, m)
+		if err == nil {
+			var pending bool
+			pending, err = n.replicas.follow(ctx, m)
+			waiting = waiting || pending
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -165,7 +155,7 @@ func (n *node) followMap(ctx context.Context) error {
 			return &DataDirError{n.config.DataDir, err}
 		}
 		again = nil
-		if pending {
+		if waiting {
 			again = time.After(pendingPause)
 		}
 	}

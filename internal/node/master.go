@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -15,13 +14,13 @@ import (
 
 // mastery is this node's part in keeping the cluster as it should be.
 type mastery struct {
-	// master is set when the node has opened its replica of the cluster map; nil on nodes without one.
+	// master is set while a replica of the cluster map is open here, else nil.
 	master atomic.Pointer[master.Master]
 }
 
-// startMaster makes the master of a node that holds a replica of the map.
-func (n *node) startMaster(local *meta.Meta) {
-	n.mastery.master.Store(master.New(master.Options{
+// newMaster makes the master of a node that holds a replica of the map.
+func (n *node) newMaster(local *meta.Meta) *master.Master {
+	return master.New(master.Options{
 		Self: n.id,
 		Map:  local,
 		Groups: &master.Remote{Peers: n.pool, Leader: func(id api.ShardID) api.NodeID {
@@ -37,15 +36,7 @@ func (n *node) startMaster(local *meta.Meta) {
 		SplitBytes: int64(n.config.SplitBytes),
 		Clock:      n.clock,
 		Logger:     n.logger,
-	}))
-}
-
-// runMaster runs the master until ctx ends.
-func (n *node) runMaster(ctx context.Context) error {
-	if m := n.mastery.master.Load(); m != nil {
-		m.Run(ctx)
-	}
-	return nil
+	})
 }
 
 // adminService serves orders of operators.

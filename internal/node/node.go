@@ -55,13 +55,16 @@ type node struct {
 	faces     *faces
 	profiles  *profiles // nil without --pprof-socket
 
+	mapReplica mapReplica // of the goroutine that follows the map, while join runs
+
 	// Written by join, loaded by anyone.
 	mastery mastery
-	meta    atomic.Pointer[meta.Meta]
 	cluster atomic.Pointer[string] // id of the cluster that the node belongs to
 	waiting atomic.Pointer[string] // why the cluster has not formed
 	leaving atomic.Bool            // the node gives its leaderships away and then stops
 	duties  *duties                // set by openRaft
+
+	readiness readiness
 
 	// failure is the first storage failure; failed is closed after it is stored.
 	failure atomic.Pointer[error]
@@ -427,7 +430,7 @@ func (n *node) close() error {
 			errs = append(errs, err)
 		}
 	}
-	if m := n.meta.Load(); m != nil {
+	if m := n.mapReplica.open; m != nil {
 		closing("meta replica", m)
 	}
 	if n.members != nil {

@@ -29,7 +29,7 @@ import (
 // hostOf is a host of groups in a directory, connected to nobody.
 func hostOf(t *testing.T, dir string) *raft.Host {
 	t.Helper()
-	pool := peers.New(peers.Options{Network: network.TCP{}, Credentials: insecure.NewCredentials()})
+	pool := peers.New(peers.Options{Network: network.TCP{}, Resolver: nowhere{}, Credentials: insecure.NewCredentials()})
 	t.Cleanup(pool.Close)
 	h, err := raft.NewHost(raft.HostOptions{Node: "a", Dir: dir, FS: vfs.OS(), Peers: pool, Logger: testkit.Logger(t)})
 	if err != nil {

@@ -235,10 +235,11 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 	return fmt.Errorf("no node that leads shard %d has answered: %w", k.shard, errors.Join(problems...))
 }
 
-// nodesWith are the nodes that a map gives a replica of a shard, and this one, last.
+// nodesWith are the nodes that a map gives a replica of a shard, or of the map itself, and this one, last.
 func (r *replicas) nodesWith(m *pb.ClusterMap, id api.ShardID) []api.NodeID {
 	var nodes []api.NodeID
-	for _, s := range meta.ShardsOf(m) {
+	holders := &pb.Shard{Id: uint64(raft.MetaGroup), Replicas: m.GetMetaReplicas()}
+	for _, s := range append(meta.ShardsOf(m), holders) {
 		if s.Id != uint64(id) {
 			continue
 		}

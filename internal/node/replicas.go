@@ -220,6 +220,7 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		Voters:      founders,
 
 		PreferredLeader: preferredLeader(description),
+		ClusterVersion:  r.clusterVersion,
 
 		Engine:    r.engine,
 		FS:        r.fs,
@@ -230,6 +231,9 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		OnFailure: r.onFailure,
 	}
 }
+
+// clusterVersion is what the newest map allows to write.
+func (r *replicas) clusterVersion() uint32 { return meta.ClusterVersion(r.current.Load()) }
 
 // close closes every replica, in parallel because each may have something to flush.
 func (r *replicas) close() error {

@@ -37,7 +37,7 @@ var layers = []layer{
 		"the one place that knows every part"},
 	{"backup/record", []string{"api"},
 		"the layout of a backup's rows is pure: nodes send them, a backup keeps them"},
-	{"backup", []string{"backup/record", "router", "api", "internal/vfs"},
+	{"backup", []string{"backup/record", "router", "api", "internal/vfs", "internal/seededbug"},
 		"a backup is files: it knows neither nodes nor engines"},
 	{"server/...", []string{"backup/record", "server/...", "txn/...", "meta", "membership", "shard", "router", "api/...", "leaves"},
 		"front ends and operations stand on shards; they never touch an engine or a Raft group"},

@@ -35,6 +35,8 @@ const (
 	RaftEarlyAlone Bug = "raft-early-alone"
 	// MetaForgetRemoved lets a node that was taken out of the cluster register again.
 	MetaForgetRemoved Bug = "meta-forget-removed"
+	// MetaReuseIncarnation gives out the incarnation of a replica of the map again, if the one before was not used yet.
+	MetaReuseIncarnation Bug = "meta-reuse-incarnation"
 	// MetaRemoveHolder takes a node out of the map that holds replicas.
 	MetaRemoveHolder Bug = "meta-remove-holder"
 	// EngineSkipTableSync does not sync a table before the manifest names it.
@@ -151,6 +153,20 @@ const (
 	ShardLeakParts Bug = "shard-leak-parts"
 	// ShardKeepStaged keeps the parts that are staged beyond the deadline of their request.
 	ShardKeepStaged Bug = "shard-keep-staged"
+	// ShardBackupUnconfirmed lets any replica begin a backup without asking a majority what it has to hold.
+	ShardBackupUnconfirmed Bug = "shard-backup-unconfirmed"
+	// ShardBackupWithoutExpiry leaves the expiry of rows out of a backup.
+	ShardBackupWithoutExpiry Bug = "shard-backup-without-expiry"
+	// BackupManifestFirst writes the manifest of a backup before its files are durable.
+	BackupManifestFirst Bug = "backup-manifest-first"
+	// BackupSkipChecksum takes the blocks of a backup without comparing checksums.
+	BackupSkipChecksum Bug = "backup-skip-checksum"
+	// BackupKeepBroken takes what came of a stream that broke for the rows of its shard.
+	BackupKeepBroken Bug = "backup-keep-broken"
+	// ShardTakeUnknownEntry reads entries of cluster versions that the build does not know as if it did.
+	ShardTakeUnknownEntry Bug = "shard-take-unknown-entry"
+	// MetaRaiseEarly raises the cluster's version although some nodes do not know the next one.
+	MetaRaiseEarly Bug = "meta-raise-early"
 	// PledgeAgain lets a later pledge replace the one that a node has given.
 	PledgeAgain Bug = "pledge-again"
 	// ServerForgetTry forgets that a try of a write which timed out may have run.
@@ -198,6 +214,7 @@ var Claims = []Claim{
 	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},
 	{MetaForgetRemoved, "meta", "TestARemovedNodeIsRefusedForEver"},
+	{MetaReuseIncarnation, "meta", "TestNoReplicaOfTheMapHasTheIncarnationOfAnother"},
 	{MetaRemoveHolder, "meta", "TestANodeThatHoldsAReplicaStaysInTheMap"},
 	{EngineSkipTableSync, "engine", "TestForgettingLeavesAPrefix"},
 	{EngineSkipDirectorySync, "engine", "TestTheManifestNamesOnlyTablesWhoseNamesAreDurable"},
@@ -257,6 +274,13 @@ var Claims = []Claim{
 	{ShardRebuildUnconfirmed, "shard", "TestAReplacementThatNoMajorityConfirmsIsRefused"},
 	{ShardReadAnyTime, "shard", "TestWhatWasSeenExpiredStaysExpired"},
 	{ShardResurrect, "shard", "TestARowIsAbsentFromItsExpiryOn"},
+	{ShardBackupUnconfirmed, "shard", "TestABackupHasWhatWasAcknowledgedBeforeIt"},
+	{ShardBackupWithoutExpiry, "shard", "TestABackupHasWhatWasAcknowledgedBeforeIt"},
+	{BackupManifestFirst, "backup", "TestABackupThatIsThereAfterACrashIsWhole"},
+	{BackupSkipChecksum, "backup", "TestADamagedBackupIsRefusedWithFileAndOffset"},
+	{BackupKeepBroken, "backup", "TestAShardWhoseStreamBreaksBeginsAgain"},
+	{ShardTakeUnknownEntry, "shard", "TestAnEntryOfAnUnknownVersionStopsTheReplica"},
+	{MetaRaiseEarly, "meta", "TestTheClusterVersionIsRaisedWhenEveryNodeKnowsIt"},
 	{PledgeAgain, "meta/pledge", "TestTheFirstPledgeStands"},
 	{ServerForgetTry, "server", "TestAWriteThatMayHaveRunIsNeverSaidNotToHave"},
 	{ServerReadsFirst, "server", "TestRequestsOfATurnSeeThoseBeforeThem"},

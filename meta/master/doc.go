@@ -29,7 +29,8 @@
 //  2. The shard's leader splits it: every replica makes the child's beside its own (package shard).
 //  3. The map publishes both halves. From here on the child is a shard like any other, which balance moves.
 //
-// Replicas of the cluster map itself are not moved.
+// Replicas of the cluster map itself move by the same rule, planned by the same planner (holders.go): three voters, five from five
+// nodes on. Their membership is in the map as it is committed, so their steps have no halves.
 //
 // # Goroutines
 //
@@ -52,4 +53,6 @@
 //     for a replica that no leader hears though its node lives.
 //   - MA6: a learner is given up when it has made no progress for longer than its size explains, and then its node gets
 //     nothing new for a while.
+//   - MA7: how many voters the map should have depends on who belongs to the cluster; that a node is down never takes
+//     a vote away without another in its place.
 package master

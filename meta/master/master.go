@@ -3,6 +3,7 @@ package master
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,9 +136,10 @@ func (m *Master) round(ctx context.Context) bool {
 	finish := seen.unfinished()
 	m.giveUp(seen)
 	m.letHalvesRest(seen)
-	plan := planner.Make(m.view(seen, finish))
-	m.remember(seen, plan)
-	m.lookedAt(seen, len(finish)+len(plan.Steps)+len(plan.Blocked) > 0)
+	plan, moves := seen.withoutHolders(planner.Make(m.view(seen, finish))), m.planMap(seen)
+	all := together(plan, moves)
+	m.remember(seen, all)
+	m.lookedAt(seen, len(finish)+len(all.Steps)+len(all.Blocked) > 0)
 	var steps errgroup.Group
 	steps.SetLimit(maxCalls)
 	for _, f := range finish {
@@ -149,7 +151,8 @@ func (m *Master) round(ctx context.Context) bool {
 		}
 	}
 	_ = steps.Wait() // the steps log how they ended; the next round sees what they came to
-	return len(finish)+len(plan.Steps) > 0
+	m.moveMap(ctx, seen, moves)
+	return len(finish)+len(plan.Steps)+len(moves.Steps) > 0
 }
 
 // forget ends a reign: what was seen may be wrong by the next one.
@@ -214,7 +217,7 @@ func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observati
 	var mu sync.Mutex
 	var calls errgroup.Group
 	calls.SetLimit(maxCalls)
-	for _, s := range current.Shards {
+	for _, s := range slices.Concat(current.Shards, mapGroup(current)) {
 		calls.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 			defer cancel()

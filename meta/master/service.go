@@ -11,6 +11,7 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/meta"
 )
 
 // ServiceOptions configures NewService. All fields are required.
@@ -120,23 +121,17 @@ func (m *Master) setNodeState(ctx context.Context, r *pb.SetNodeStateRequest) (*
 	if err := m.mayBecome(n, r.State); err != nil {
 		return nil, err
 	}
+	leaves := r.State == pb.NodeState_NODE_STATE_DECOMMISSIONING || r.State == pb.NodeState_NODE_STATE_LOST
 	res, err := m.o.Map.Change(ctx, &peerv1.MetaCommand{Op: &peerv1.MetaCommand_SetNodeState{
-		SetNodeState: &peerv1.MetaSetNodeState{NodeId: n.Id, State: r.State},
+		SetNodeState: &peerv1.MetaSetNodeState{NodeId: n.Id, State: r.State, MapMoves: leaves && meta.MapReplica(m.o.Map.Map(), n.Id) != nil},
 	}})
 	return &pb.SetNodeStateResponse{Revision: res.GetRevision()}, err
 }
 
 // mayBecome refuses what would harm or could never end, with the reason.
 func (m *Master) mayBecome(n *pb.Node, state pb.NodeState) error {
-	current := m.o.Map.Map()
-	holdsMap := slices.ContainsFunc(current.MetaReplicas, func(r *pb.Replica) bool { return r.NodeId == n.Id })
-	switch {
-	case state == pb.NodeState_NODE_STATE_DECOMMISSIONING && holdsMap:
-		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot move yet: it can be drained, not decommissioned", n.Name)
-	case state == pb.NodeState_NODE_STATE_LOST && !m.isSilent(n.Id):
+	if state == pb.NodeState_NODE_STATE_LOST && !m.isSilent(n.Id) {
 		return api.Errorf(api.CodeInvalid, "node %s is alive: stop it before it is replaced, or decommission it", n.Name)
-	case state == pb.NodeState_NODE_STATE_LOST && holdsMap:
-		return api.Errorf(api.CodeInvalid, "node %s holds a replica of the cluster map, which cannot be made again elsewhere yet: start the replacement under a new name", n.Name)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/meta/planner"
 )
 
@@ -26,7 +27,7 @@ func (m *Master) remember(seen *observation, plan planner.Plan) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	since := make(map[api.ShardID]progress)
-	for _, s := range seen.current.Shards {
+	for _, s := range slices.Concat(seen.current.Shards, mapGroup(seen.current)) {
 		mark := seen.mark(s)
 		if mark == "" {
 			continue
@@ -105,6 +106,9 @@ func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 			out.Splitting = append(out.Splitting, &pb.Splitting{ShardId: s.Id, ChildId: s.Split.ChildId, AtSlot: s.Split.AtSlot})
 		}
 	}
+	for _, s := range mapGroup(seen.current) {
+		out.Moving = append(out.Moving, seen.moving(s)...)
+	}
 	for _, b := range plan.Blocked {
 		out.Blocked = append(out.Blocked, b.Text)
 	}
@@ -122,7 +126,7 @@ func (seen *observation) summary(n *pb.Node) *pb.NodeSummary {
 	down, silent := seen.down[n.Id]
 	out := &pb.NodeSummary{
 		NodeId: n.Id, Name: n.Name, State: n.State, Zone: n.Zone, Alive: !silent, DownMillis: down.Milliseconds(),
-		HoldsMap: slices.ContainsFunc(seen.current.MetaReplicas, func(r *pb.Replica) bool { return r.NodeId == n.Id }),
+		HoldsMap: meta.MapReplica(seen.current, n.Id) != nil,
 	}
 	for _, s := range seen.current.Shards {
 		if slices.ContainsFunc(s.Replicas, func(r *pb.Replica) bool { return r.NodeId == n.Id }) {

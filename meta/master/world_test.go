@@ -35,6 +35,7 @@ type world struct {
 	wiped   map[replicaKey]bool  // of which nothing is there, though the node lives
 	looks   int                  // questions to leaders
 	sizes   map[uint64]uint64    // of shards, in bytes
+	zones   map[string]string    // of nodes that join
 	effects int
 	// die is asked at each effect.
 	die    func(effect int) death
@@ -218,7 +219,7 @@ func (r *reign) Change(_ context.Context, c *peerv1.MetaCommand) (res *peerv1.Me
 			return nil
 		}
 		c.Version = 2
-		if c.GetPrepareSplit() != nil || c.GetFinishSplit() != nil {
+		if c.GetPrepareSplit() != nil || c.GetFinishSplit() != nil || c.GetReserveMapReplica() != nil {
 			c.Version = 3
 		}
 		res = r.apply(c)
@@ -303,6 +304,9 @@ func (r *reign) change(c *peerv1.ChangeMembersRequest) error {
 		g.members = slices.Delete(g.members, at, at+1)
 	}
 	g.index++
+	if c.GroupId == uint64(raft.MetaGroup) {
+		r.showHolders(g)
+	}
 	r.check(c.GroupId, g)
 	return nil
 }
@@ -385,7 +389,7 @@ func (w *world) catchUp(rng *rand.Rand) {
 
 // still reports whether no change is under way and nothing is late.
 func (w *world) still() bool {
-	for _, s := range w.machine.Map().Shards {
+	for _, s := range slices.Concat(w.machine.Map().Shards, mapGroup(w.machine.Map())) {
 		for _, r := range s.Replicas {
 			if r.Learner || r.Leaving {
 				return false

@@ -9,7 +9,8 @@
 //
 //  1. /livez answers 200 while the node's storage is well: a node whose disk failed has to be
 //     restarted or replaced, and nothing else is a reason to kill it.
-//  2. /readyz answers 200 when the node should get requests, else 503 and the reason in words.
+//  2. /readyz answers 200 when the node should get requests, else 503 and the reason in words: from when its replicas have caught up
+//     once until it stops. What becomes of other nodes does not change it.
 //  3. /metrics collects the node's registry.
 //
 // # The life of a request for a key

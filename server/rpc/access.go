@@ -58,12 +58,13 @@ var methods = map[string]caller{
 	pb.Cluster_GetMap_FullMethodName: clients,
 	pb.Cluster_Status_FullMethodName: clients,
 
-	pb.Admin_SetNodeState_FullMethodName:   clients,
-	pb.Admin_MoveReplica_FullMethodName:    clients,
-	pb.Admin_TransferLeader_FullMethodName: clients,
-	pb.Admin_SetRebalance_FullMethodName:   clients,
-	pb.Admin_SplitShard_FullMethodName:     clients,
-	pb.Admin_ClusterStatus_FullMethodName:  clients,
+	pb.Admin_SetNodeState_FullMethodName:        clients,
+	pb.Admin_MoveReplica_FullMethodName:         clients,
+	pb.Admin_TransferLeader_FullMethodName:      clients,
+	pb.Admin_SetRebalance_FullMethodName:        clients,
+	pb.Admin_RaiseClusterVersion_FullMethodName: clients,
+	pb.Admin_ClusterStatus_FullMethodName:       clients,
+	pb.Admin_SplitShard_FullMethodName:          clients,
 
 	pb.Backup_BackupShard_FullMethodName: clients,
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/credentials"
+
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/client"
 	"github.com/lightning-db/lightning/tests/cluster"
@@ -23,6 +25,7 @@ const (
 	writers       = 6
 	keysPerWriter = 20
 	fixedKeys     = 500
+	fillers       = 25
 	longBytes     = 5 << 20
 )
 
@@ -48,12 +51,19 @@ func (w *writer) run(ctx context.Context, c *client.Client) {
 	}
 }
 
+// look finds a row, in a cluster or in a backup.
+type look func(key []byte) (api.Item, error)
+
+func lookInto(t *testing.T, c *client.Client) look {
+	return func(key []byte) (api.Item, error) { return c.Get(t.Context(), 0, key) }
+}
+
 // check is invariant BT1.
-func (w *writer) check(t *testing.T, c *client.Client, before, after int64) {
+func (w *writer) check(t *testing.T, get look, before, after int64) {
 	t.Helper()
 	last, steps := int64(0), 0
 	for i := range keysPerWriter {
-		item, err := c.Get(t.Context(), 0, w.key(i))
+		item, err := get(w.key(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,9 +81,12 @@ func (w *writer) check(t *testing.T, c *client.Client, before, after int64) {
 	}
 }
 
-func cli(t *testing.T, c *cluster.Cluster, args ...string) (string, int) {
+func cli(t *testing.T, c *cluster.Cluster, secure *cluster.Secure, args ...string) (string, int) {
 	t.Helper()
 	args = append([]string{"--addr", c.Nodes[0].GRPC, "--timeout", "20s"}, args...)
+	if secure != nil {
+		args = append([]string{"--tls-ca", secure.File(cluster.CAFile), "--password-file", secure.File(cluster.Passwords)}, args...)
+	}
 	cmd := exec.CommandContext(t.Context(), cluster.Binary(t, "lightning-cli"), args...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
@@ -82,9 +95,16 @@ func cli(t *testing.T, c *cluster.Cluster, args ...string) (string, int) {
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-func connect(t *testing.T, c *cluster.Cluster) *client.Client {
+func connect(t *testing.T, c *cluster.Cluster, secure *cluster.Secure) *client.Client {
 	t.Helper()
-	sdk, err := client.New(client.Options{Addresses: []string{c.Nodes[0].GRPC}, DefaultTimeout: 30 * time.Second})
+	o := client.Options{DefaultTimeout: 30 * time.Second}
+	for _, n := range c.Nodes {
+		o.Addresses = append(o.Addresses, n.GRPC)
+	}
+	if secure != nil {
+		o.Credentials, o.Password = credentials.NewTLS(secure.TLS()), secure.Password
+	}
+	sdk, err := client.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,17 +123,22 @@ func fixed(i int) ([]byte, []byte, uint64) {
 
 func fill(t *testing.T, c *client.Client) {
 	t.Helper()
-	b := api.Batch{}
-	for i := range fixedKeys {
-		key, value, expiry := fixed(i)
-		o := client.PutOptions{}
-		if expiry != 0 {
-			o.Expiry = api.Expiry{Mode: api.ExpiryAt, Millis: expiry}
-		}
-		if _, err := c.Put(t.Context(), b.Namespace, key, value, o); err != nil {
-			t.Fatal(err)
-		}
+	var writing sync.WaitGroup
+	for worker := range fillers { // at a time, so that they share syncs
+		writing.Go(func() {
+			for i := worker; i < fixedKeys; i += fillers {
+				key, value, expiry := fixed(i)
+				o := client.PutOptions{}
+				if expiry != 0 {
+					o.Expiry = api.Expiry{Mode: api.ExpiryAt, Millis: expiry}
+				}
+				if _, err := c.Put(t.Context(), 0, key, value, o); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
+	writing.Wait()
 	if _, err := c.Put(t.Context(), 0, []byte("long"), long(), client.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -121,16 +146,16 @@ func fill(t *testing.T, c *client.Client) {
 
 func long() []byte { return bytes.Repeat([]byte("0123456789abcdeX"), longBytes/16) }
 
-func checkFixed(t *testing.T, c *client.Client) {
+func checkFixed(t *testing.T, get look) {
 	t.Helper()
 	for i := range fixedKeys {
 		key, value, expiry := fixed(i)
-		item, err := c.Get(t.Context(), 0, key)
+		item, err := get(key)
 		if err != nil || !item.Found || !bytes.Equal(item.Value, value) || item.ExpiryMillis != expiry {
 			t.Fatalf("%s came back as %+v, %v", key, item, err)
 		}
 	}
-	if item, err := c.Get(t.Context(), 0, []byte("long")); err != nil || !bytes.Equal(item.Value, long()) {
+	if item, err := get([]byte("long")); err != nil || !bytes.Equal(item.Value, long()) {
 		t.Fatalf("the long value came back with %d bytes, %v", len(item.Value), err)
 	}
 }
@@ -139,7 +164,7 @@ func TestABackupUnderWritersIsAMomentOfEachAndGoesIntoClustersOfOtherSizes(t *te
 	cluster.Binary(t, "lightning-cli") // built before anybody writes
 	began := time.Now()
 	source := cluster.Start(t, cluster.Options{Args: append([]string{"--shards", "4"}, cluster.Patient...)})
-	sdk := connect(t, source)
+	sdk := connect(t, source, nil)
 	fill(t, sdk)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -162,7 +187,7 @@ func TestABackupUnderWritersIsAMomentOfEachAndGoesIntoClustersOfOtherSizes(t *te
 	for i, w := range list {
 		before[i] = w.rounds.Load()
 	}
-	out, code := cli(t, source, "backup", dir)
+	out, code := cli(t, source, nil, "backup", dir)
 	after := make([]int64, writers)
 	for i, w := range list {
 		after[i] = w.rounds.Load() + 1 // one may be under way
@@ -178,41 +203,49 @@ func TestABackupUnderWritersIsAMomentOfEachAndGoesIntoClustersOfOtherSizes(t *te
 			t.Errorf("writer %d: %v", w.id, w.failed)
 		}
 	}
-	if out, code := cli(t, source, "backup", "verify", dir); code != 0 {
+	if out, code := cli(t, source, nil, "backup", "verify", dir); code != 0 {
 		t.Fatalf("verify: exit code %d: %s", code, out)
 	}
-	if out, code := cli(t, source, "restore", dir); code != 2 || !strings.Contains(out, "not empty") {
+	if out, code := cli(t, source, nil, "restore", dir); code != 2 || !strings.Contains(out, "not empty") {
 		t.Errorf("restore into a cluster that is not empty: exit code %d: %s", code, out)
 	}
 	source.KillAll()
 	t.Logf("backed up and verified after %s", time.Since(began).Round(time.Millisecond))
-	for _, nodes := range []int{1, 3} {
-		restoreInto(t, dir, nodes, list, before, after)
+	check := func(t *testing.T, get look) {
+		t.Helper()
+		checkFixed(t, get)
+		for i, w := range list {
+			w.check(t, get, before[i], after[i])
+		}
 	}
+	alone := cluster.Start(t, cluster.Options{Nodes: 1, Alone: true, Args: []string{"--shards", "3"}})
+	refuseDamaged(t, alone, connect(t, alone, nil), dir)
+	restoreInto(t, dir, alone, nil, check)
+	restoreInto(t, dir, cluster.Start(t, cluster.Options{Args: append([]string{"--shards", "3"}, cluster.Patient...)}), nil, check)
+	secure := cluster.NewSecure(t, cluster.NewAuthority(t))
+	five := cluster.Options{Nodes: 5, Secure: secure, Args: append([]string{"--shards", "2"}, cluster.Patient...)}
+	restoreInto(t, dir, cluster.Start(t, five), secure, check)
 }
 
-func restoreInto(t *testing.T, dir string, nodes int, list []*writer, before, after []int64) {
+// restoreInto restores and leaves nothing running, unless the cluster is secure: then it is backed up again, under faults.
+func restoreInto(t *testing.T, dir string, target *cluster.Cluster, secure *cluster.Secure, check func(*testing.T, look)) {
 	t.Helper()
-	began := time.Now()
-	target := cluster.Start(t, cluster.Options{Nodes: nodes, Alone: nodes == 1, Args: append([]string{"--shards", "3"}, cluster.Patient...)})
-	sdk := connect(t, target)
-	if nodes == 1 {
-		refuseDamaged(t, target, sdk, dir)
-	}
-	out, code := cli(t, target, "restore", dir)
+	began, nodes := time.Now(), len(target.Nodes)
+	sdk := connect(t, target, secure)
+	out, code := cli(t, target, secure, "restore", dir)
 	if code != 0 {
 		t.Fatalf("restore into %d nodes: exit code %d: %s", nodes, code, out)
 	}
 	t.Logf("%d nodes: %s", nodes, out)
-	checkFixed(t, sdk)
-	for i, w := range list {
-		w.check(t, sdk, before[i], after[i])
-	}
-	if out, code := cli(t, target, "restore", "--resume", dir); code != 0 || !strings.Contains(out, " 0 written") {
+	check(t, lookInto(t, sdk))
+	if out, code := cli(t, target, secure, "restore", "--resume", dir); code != 0 || !strings.Contains(out, " 0 written") {
 		t.Errorf("a restore that is repeated: exit code %d: %s", code, out)
 	}
-	target.KillAll()
 	t.Logf("%d nodes: restored and checked after %s", nodes, time.Since(began).Round(time.Millisecond))
+	if secure != nil {
+		backUpUnderFaults(t, target, secure, sdk)
+	}
+	target.KillAll()
 }
 
 // refuseDamaged damages one byte of a copy: nothing of it may be restored.
@@ -234,7 +267,7 @@ func refuseDamaged(t *testing.T, target *cluster.Cluster, sdk *client.Client, di
 	if err := os.WriteFile(files[len(files)-1], content, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, code := cli(t, target, "restore", damaged)
+	out, code := cli(t, target, nil, "restore", damaged)
 	if code != 9 || !strings.Contains(out, filepath.Base(files[len(files)-1])+" at offset ") {
 		t.Errorf("a damaged backup: exit code %d: %s", code, out)
 	}

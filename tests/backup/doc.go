@@ -9,6 +9,8 @@
 //  2. While they write, lightning-cli backup makes a backup.
 //  3. The backup is restored into clusters of other sizes by lightning-cli restore.
 //  4. What these hold must be a moment of each writer (BT1), and all that was written before it began.
+//  5. The last of these clusters, which has TLS and a password, is backed up again. While the rows of a shard are on their way its leader
+//     is killed, and that of the other shard moves to another node. The backup is right, or it is none and the next one is tried.
 //
 // # Goroutines
 //

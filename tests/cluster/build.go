@@ -32,11 +32,22 @@ func Binary(t testing.TB, name string, tags ...string) string {
 	return Build(t, Root(), "./cmd/"+name, tags...)
 }
 
+// Future builds lightning-node as a build that knows one more cluster version.
+func Future(t testing.TB) string {
+	t.Helper()
+	const flag = "-X github.com/lightning-db/lightning/internal/build.clusterVersion=2"
+	return buildVariant(t, Root(), "./cmd/lightning-node", "-future", []string{"-ldflags", flag})
+}
+
 // Build builds one main package within module directory dir.
 func Build(t testing.TB, dir, pkg string, tags ...string) string {
 	t.Helper()
-	args := []string{"build", "-tags", strings.Join(tags, ",")}
-	variant := strings.Join(tags, "-")
+	return buildVariant(t, dir, pkg, strings.Join(tags, "-"), []string{"-tags", strings.Join(tags, ",")})
+}
+
+func buildVariant(t testing.TB, dir, pkg, variant string, flags []string) string {
+	t.Helper()
+	args := append([]string{"build"}, flags...)
 	if os.Getenv("LIGHTNING_TEST_RACE") == "1" {
 		args, variant = append(args, "-race"), variant+"-race"
 	}

@@ -122,7 +122,7 @@ func (c *Cluster) Add(count int) []*Node {
 		n.Log = filepath.Join(filepath.Dir(first.Log), n.Name+".log")
 		n.Dir = filepath.Join(filepath.Dir(first.Dir), n.Name)
 		n.setAddresses("127.0.0.1", FreePort(c.t), FreePort(c.t), FreePort(c.t), FreePort(c.t), FreePort(c.t))
-		n.args = append(n.args, "--join", first.Addr)
+		n.args = append(n.args, "--join", c.Running()[0].Addr)
 		n.args = append(n.args, c.further...)
 		c.Nodes = append(c.Nodes, n)
 		added = append(added, n)

@@ -51,6 +51,9 @@ type process struct {
 	done chan struct{} // closed when it was waited for; then cmd.ProcessState is set
 }
 
+// Install makes the next start run another program.
+func (n *Node) Install(binary string) { n.binary = binary }
+
 // Run starts the process and does not wait until it is ready.
 func (n *Node) Run(extra ...string) {
 	n.t.Helper()
@@ -201,7 +204,7 @@ func (n *Node) Restart() {
 	n.WaitReady(exitLimit)
 }
 
-// Ready asks /readyz.
+// Ready asks /readyz, which stays once it was true, and whether all shards of the node have leaders at this moment.
 func (n *Node) Ready(ctx context.Context) error {
 	if !n.Running() {
 		return fmt.Errorf("%s is not running", n.Name)
@@ -218,7 +221,11 @@ func (n *Node) Ready(ctx context.Context) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("%s: %s: %s", n.Name, resp.Status, bytes.TrimSpace(body.Bytes()))
 	}
-	return nil
+	status, err := n.Status(ctx)
+	if err == nil && !status.GetReady() {
+		err = fmt.Errorf("%s: %s", n.Name, status.GetNotReadyReason())
+	}
+	return err
 }
 
 var httpClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}

@@ -26,10 +26,18 @@ import (
 // environment. What would be mounted lies below dir, under the same paths.
 func podCommand(t *testing.T, m manifests, ordinal int, dir string) (args []string, env map[string]string) {
 	t.Helper()
-	c := m.container()
 	mountConfig(t, m, dir)
-	env = map[string]string{}
-	for _, e := range c.Env {
+	for _, arg := range m.container().Args {
+		args = append(args, below(m, dir, arg))
+	}
+	return args, podEnvironment(t, m, ordinal)
+}
+
+// podEnvironment is the environment of a pod.
+func podEnvironment(t *testing.T, m manifests, ordinal int) map[string]string {
+	t.Helper()
+	env := map[string]string{}
+	for _, e := range m.container().Env {
 		value := e.Value
 		if e.ValueFrom != nil {
 			value = downward(t, m, ordinal, e.ValueFrom)
@@ -42,10 +50,7 @@ func podCommand(t *testing.T, m manifests, ordinal int, dir string) (args []stri
 		}
 		env[e.Name] = value
 	}
-	for _, arg := range c.Args {
-		args = append(args, below(m, dir, arg))
-	}
-	return args, env
+	return env
 }
 
 // downward is what Kubernetes tells a pod of itself.
@@ -169,16 +174,8 @@ func mountSecrets(t *testing.T, m manifests, made, dir string) {
 	}
 }
 
-// pod is a process in the place of a pod.
-type pod struct {
-	host string
-	cmd  *exec.Cmd
-	log  bytes.Buffer
-	done chan error
-}
-
-// testPods are the addresses in the place of the pods': loopback has room for many.
-func podHost(ordinal int) string { return "127.0.77." + strconv.Itoa(ordinal+1) }
+// pod is how a pod is reached.
+type pod struct{ host string }
 
 // newVolumes makes the folder that has the volumes of a pod in it.
 func newVolumes(t *testing.T) string {
@@ -193,37 +190,6 @@ func newVolumes(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
-}
-
-// startPod runs a pod of the stateful set with the volumes in dir. Only what is about addresses is said otherwise than
-// in the manifests.
-func startPod(t *testing.T, m manifests, program, made string, ordinal int, dir string) *pod {
-	t.Helper()
-	args, env := podCommand(t, m, ordinal, dir)
-	mountSecrets(t, m, made, dir)
-	data := dir + mountPath(t, m, "data")
-	if err := os.MkdirAll(data, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	p := &pod{host: podHost(ordinal), cmd: exec.Command(program, args...), done: make(chan error, 1)}
-	env["LIGHTNING_HOST"], env["LIGHTNING_ADVERTISE_HOST"] = p.host, p.host
-	env["LIGHTNING_JOIN"] = podHost(0) + ":5379," + podHost(1) + ":5379," + podHost(2) + ":5379"
-	for name, value := range env {
-		p.cmd.Env = append(p.cmd.Env, name+"="+value)
-	}
-	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if who := user(m); who != nil {
-		p.cmd.SysProcAttr.Credential = who
-		if err := os.Chown(data, int(who.Uid), int(who.Gid)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() { p.done <- p.cmd.Wait() }()
-	return p
 }
 
 // probe asks as a kubelet does.
@@ -261,28 +227,6 @@ func (p *pod) get(ctx context.Context, m manifests, name, path string) (string, 
 	return string(body), nil
 }
 
-func (p *pod) waitFor(t *testing.T, m manifests, what string, probe *corev1.Probe) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := p.probe(ctx, m, probe)
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s probe of %s: %v\n%s", what, p.host, err, p.log.String())
-		case end := <-p.done:
-			p.done <- end
-			t.Fatalf("pod %s ended: %v\n%s", p.host, end, p.log.String())
-		case <-tick.C:
-		}
-	}
-}
-
 // redis sends commands to a port of the pod over TLS and returns everything that is answered.
 func (p *pod) redis(t *testing.T, port int32, ca, commands string) string {
 	t.Helper()
@@ -312,9 +256,9 @@ func (p *pod) redis(t *testing.T, port int32, ca, commands string) string {
 
 // stage is what the pods of a test share.
 type stage struct {
-	m             manifests
-	program, made string // the node, and the secrets
-	ca, password  string
+	m            manifests
+	image, made  string // the folders of the programs and of the secrets
+	ca, password string
 }
 
 func newStage(t *testing.T) stage {
@@ -323,25 +267,13 @@ func newStage(t *testing.T) stage {
 	if text, err := exec.Command("make", "-s", "-C", root(), "release", "OUT="+out).CombinedOutput(); err != nil {
 		t.Fatalf("make release: %v\n%s", err, text)
 	}
-	// A place that the pods' user can run it from.
-	s := stage{m: load(t), program: filepath.Join(os.TempDir(), fmt.Sprintf("lightning-node-%d", os.Getpid())), made: filepath.Join(t.TempDir(), "secrets")}
-	write(t, s.program, read(t, filepath.Join(out, "lightning-node")), 0o755)
-	t.Cleanup(func() { os.Remove(s.program) })
+	s := stage{m: load(t), image: out, made: filepath.Join(t.TempDir(), "secrets")}
 	hosts := "lightning,lightning.default.svc,*.lightning-peers.default.svc.cluster.local"
 	if text, err := exec.Command(filepath.Join(out, "lightning-cli"), "certs", "create", "--dir", s.made, "--hosts", hosts).CombinedOutput(); err != nil {
 		t.Fatalf("lightning-cli certs create: %v\n%s", err, text)
 	}
 	s.ca, s.password = string(read(t, filepath.Join(s.made, "ca.crt"))), strings.TrimSpace(string(read(t, filepath.Join(s.made, "password"))))
 	return s
-}
-
-// ready waits until a pod has passed its probes in the order in which a kubelet asks them.
-func (s stage) ready(t *testing.T, p *pod) {
-	t.Helper()
-	c := s.m.container()
-	p.waitFor(t, s.m, "startup", c.StartupProbe)
-	p.waitFor(t, s.m, "readiness", c.ReadinessProbe)
-	p.waitFor(t, s.m, "liveness", c.LivenessProbe)
 }
 
 // ask sends commands by the Redis protocol, with the password before them.
@@ -353,70 +285,4 @@ func (s stage) ask(t *testing.T, p *pod, commands string) string {
 		t.Errorf("AUTH: %q", got)
 	}
 	return strings.TrimSuffix(answer, "+OK\r\n")
-}
-
-func TestPodsOfTheManifestsServeAndStop(t *testing.T) {
-	s := newStage(t)
-	var pods []*pod
-	var volumes []string
-	for i := range int(*s.m.set.Spec.Replicas) {
-		volumes = append(volumes, newVolumes(t))
-		pods = append(pods, startPod(t, s.m, s.program, s.made, i, volumes[i]))
-	}
-	for _, p := range pods {
-		s.ready(t, p)
-	}
-	if got := pods[0].redis(t, s.m.client.Spec.Ports[0].Port, s.ca, "GET greeting\r\n"); !strings.HasPrefix(got, "-NOAUTH") {
-		t.Errorf("without the password: %q", got)
-	}
-	if got := s.ask(t, pods[0], "SET greeting hello\r\n"); got != "+OK\r\n" {
-		t.Errorf("SET: %q", got)
-	}
-	if got := s.ask(t, pods[2], "GET greeting\r\n"); got != "$5\r\nhello\r\n" {
-		t.Errorf("GET through another pod: %q", got)
-	}
-	s.checkMetricsAreServed(t, pods)
-	s.rollingUpdate(t, pods, volumes)
-	stopPods(t, s.m, pods)
-}
-
-// rollingUpdate replaces the pods from the last to the first, each when the one before is ready, and expects that the
-// others answer all the while.
-func (s stage) rollingUpdate(t *testing.T, pods []*pod, volumes []string) {
-	t.Helper()
-	for i := len(pods) - 1; i >= 0; i-- {
-		other := pods[(i+1)%len(pods)]
-		stopPods(t, s.m, pods[i:i+1])
-		if got := s.ask(t, other, fmt.Sprintf("SET without-%d yes\r\nGET greeting\r\n", i)); got != "+OK\r\n$5\r\nhello\r\n" {
-			t.Errorf("while pod %d is away: %q", i, got)
-		}
-		pods[i] = startPod(t, s.m, s.program, s.made, i, volumes[i])
-		s.ready(t, pods[i])
-		if got := s.ask(t, pods[i], fmt.Sprintf("GET without-%d\r\n", i)); got != "$3\r\nyes\r\n" {
-			t.Errorf("pod %d after its update: %q", i, got)
-		}
-	}
-}
-
-// stopPods ends the pods one after another, as a kubelet does.
-func stopPods(t *testing.T, m manifests, pods []*pod) {
-	t.Helper()
-	grace := time.Duration(*m.pod().TerminationGracePeriodSeconds) * time.Second
-	for _, p := range pods {
-		began := time.Now()
-		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			t.Fatal(err)
-		}
-		timer := time.NewTimer(grace)
-		select {
-		case err := <-p.done:
-			if err != nil {
-				t.Errorf("pod %s ended with %v\n%s", p.host, err, p.log.String())
-			}
-			t.Logf("pod %s stopped in %v", p.host, time.Since(began).Round(time.Millisecond))
-		case <-timer.C:
-			t.Fatalf("pod %s did not stop within its %v", p.host, grace)
-		}
-		timer.Stop()
-	}
 }

@@ -1,0 +1,232 @@
+package master
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lightning-db/lightning/api"
+	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/api/peerv1"
+	"github.com/lightning-db/lightning/internal/testkit"
+	"github.com/lightning-db/lightning/raft"
+)
+
+// newHolders is a world in which the map has replicas on the first three nodes, or on one if there is only one.
+func newHolders(t *testing.T, nodes ...string) *world {
+	w := newWorld(t, 2, nodes...)
+	g := &group{index: 1, leader: nodes[0], used: map[string]uint64{}}
+	for _, id := range nodes[:min(len(nodes), 3)] {
+		g.members = append(g.members, &peerv1.GroupMember{NodeId: id, Incarnation: 1, Voter: true, CaughtUp: true})
+		g.used[id] = 1
+	}
+	w.groups[uint64(raft.MetaGroup)] = g
+	w.showHolders(g)
+	for _, id := range nodes {
+		w.joinNew(id)
+	}
+	return w
+}
+
+// joinNew registers nodes that know how the replicas of the map move.
+func (w *world) joinNew(nodes ...string) {
+	for _, id := range nodes {
+		w.apply(&peerv1.MetaCommand{Version: 1, Op: &peerv1.MetaCommand_RegisterNode{RegisterNode: &peerv1.MetaRegisterNode{
+			ClusterId: "C", Node: &pb.Node{Id: id, Name: id, CommandVersion: 3, Zone: w.zones[id]},
+		}}})
+	}
+}
+
+// showHolders puts a membership of the map's group into its log, as Raft does.
+func (w *world) showHolders(g *group) {
+	var c raft.Configuration
+	for _, m := range g.members {
+		c.Servers = append(c.Servers, raft.Server{Replica: raft.ReplicaID{Node: api.NodeID(m.NodeId), Incarnation: m.Incarnation}, Voter: m.Voter})
+	}
+	w.index++
+	c.Index = api.Index(w.index)
+	if _, err := w.machine.Apply([]raft.Entry{{Index: api.Index(w.index), Term: 1, Configuration: &c}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// retire decommissions a node, whatever it holds.
+func (w *world) retire(id string) {
+	w.apply(&peerv1.MetaCommand{Version: 3, Op: &peerv1.MetaCommand_SetNodeState{SetNodeState: &peerv1.MetaSetNodeState{
+		NodeId: id, State: pb.NodeState_NODE_STATE_DECOMMISSIONING, MapMoves: true,
+	}}})
+}
+
+// expectHolders fails unless the map has count voters and nobody else, none of them on the forbidden nodes, and shows them.
+func (w *world) expectHolders(count int, forbidden ...string) {
+	w.t.Helper()
+	g := w.groups[uint64(raft.MetaGroup)]
+	shown := w.machine.Map().MetaReplicas
+	if g.voters() != count || len(g.members) != count || len(shown) != count {
+		w.t.Errorf("the map has not %d voters: %v, it shows %v", count, g.members, shown)
+	}
+	for _, m := range g.members {
+		if slices.Contains(forbidden, m.NodeId) {
+			w.t.Errorf("%s still holds the map: %v", m.NodeId, g.members)
+		}
+	}
+}
+
+func holdersGrow(w *world, rng *rand.Rand) {
+	w.joinNew("d", "e")
+	w.settle(rng)
+	w.expectHolders(5)
+}
+
+// holdersChange goes from three to five and takes the three away with which it began.
+func holdersChange(w *world, rng *rand.Rand) {
+	holdersGrow(w, rng)
+	w.joinNew("f")
+	for i, id := range []string{"a", "b", "c"} {
+		w.retire(id)
+		w.settle(rng)
+		w.expectHolders([]int{5, 3, 3}[i], []string{"a", "b", "c"}[:i+1]...)
+		if !slices.Contains(w.machine.Map().RemovedNodeIds, id) {
+			w.t.Errorf("%s is still in the map: %v", id, w.machine.Map().Nodes)
+		}
+	}
+}
+
+func holdersHeal(w *world, rng *rand.Rand) {
+	w.joinNew("d")
+	w.settle(rng)
+	w.expectHolders(3)
+	w.kill("a")
+	w.settle(rng)
+	w.expectHolders(3, "a")
+}
+
+var holderStories = []struct {
+	name string
+	run  func(*world, *rand.Rand)
+}{{"change", holdersChange}, {"heal", holdersHeal}}
+
+// TestAnotherMasterMovesTheMapOnAfterAnyStep is invariant MA1 for the replicas of the map.
+func TestAnotherMasterMovesTheMapOnAfterAnyStep(t *testing.T) {
+	seed := testkit.Seed(t)
+	for _, story := range holderStories {
+		calm := newHolders(t, "a", "b", "c")
+		story.run(calm, testkit.NewRand(seed))
+		t.Logf("%s: %d effects", story.name, calm.effects)
+		for at := 1; at <= calm.effects && !t.Failed(); at++ {
+			for _, how := range []death{dieBefore, dieAfter, dieLate} {
+				t.Run(fmt.Sprintf("%s/%d/%d", story.name, at, how), func(t *testing.T) {
+					w := newHolders(t, "a", "b", "c")
+					w.die = func(effect int) death {
+						if effect == at {
+							return how
+						}
+						return live
+					}
+					story.run(w, testkit.NewRand(seed))
+				})
+			}
+		}
+	}
+}
+
+func TestManyMastersMoveTheMapToTheSameEnd(t *testing.T) {
+	seed := testkit.Seed(t)
+	for i := range int64(20) {
+		for _, story := range holderStories {
+			deaths := testkit.NewRand(seed + i + 1<<32)
+			w := newHolders(t, "a", "b", "c")
+			left := 25
+			w.die = func(int) death {
+				if left == 0 || deaths.IntN(3) > 0 {
+					return live
+				}
+				left--
+				return death(1 + deaths.IntN(3))
+			}
+			story.run(w, testkit.NewRand(seed+i))
+			if t.Failed() {
+				t.Fatalf("%s, seed %d", story.name, seed+i)
+			}
+		}
+	}
+}
+
+// TestALoneHolderOfTheMapCanLeave: where there is one voter, another one takes its place and then it goes.
+func TestALoneHolderOfTheMapCanLeave(t *testing.T) {
+	for _, others := range [][]string{{"b"}, {"b", "c"}, {"b", "c", "d"}} {
+		w := newHolders(t, "a")
+		w.joinNew(others...)
+		w.retire("a")
+		w.settle(testkit.NewRand(testkit.Seed(t)))
+		want := 1
+		if len(others) > 2 {
+			want = 3
+		}
+		w.expectHolders(want, "a")
+	}
+}
+
+func TestAClusterThatGrewFromOneNodeHasThreeHoldersOfTheMap(t *testing.T) {
+	w := newHolders(t, "a")
+	w.joinNew("b")
+	w.settle(testkit.NewRand(testkit.Seed(t)))
+	w.expectHolders(1)
+	w.joinNew("c")
+	w.settle(testkit.NewRand(testkit.Seed(t)))
+	w.expectHolders(3)
+}
+
+// TestANodeThatIsDownChangesNotHowManyHoldTheMap is invariant MA6.
+func TestANodeThatIsDownChangesNotHowManyHoldTheMap(t *testing.T) {
+	rng := testkit.NewRand(testkit.Seed(t))
+	w := newHolders(t, "a", "b", "c")
+	w.joinNew("d")
+	w.kill("d")
+	w.joinNew("e")
+	w.settle(rng)
+	w.expectHolders(3)
+	delete(w.dead, "d")
+	w.settle(rng)
+	w.expectHolders(5)
+	w.kill("e")
+	w.settle(rng)
+	w.expectHolders(5)
+}
+
+// TestTheMapIsApartInZonesWhenThereAreEnough: a third zone that comes takes one of two holders in the first.
+func TestTheMapIsApartInZonesWhenThereAreEnough(t *testing.T) {
+	w := newHolders(t, "a", "b", "c")
+	w.zones = map[string]string{"a": "one", "b": "one", "c": "two", "d": "three"}
+	w.joinNew("a", "b", "c", "d")
+	w.settle(testkit.NewRand(testkit.Seed(t)))
+	w.expectHolders(3)
+	zones := map[string]bool{}
+	for _, m := range w.groups[uint64(raft.MetaGroup)].members {
+		zones[w.zones[m.NodeId]] = true
+	}
+	if len(zones) != 3 {
+		t.Errorf("the map is in the zones %v: %v", zones, w.machine.Map().MetaReplicas)
+	}
+}
+
+// TestTheStatusShowsHowTheMapMoves: a replica that learns is there, with how much it has.
+func TestTheStatusShowsHowTheMapMoves(t *testing.T) {
+	w := newHolders(t, "a", "b", "c")
+	w.joinNew("d", "e")
+	m := w.master()
+	m.round(t.Context())
+	m.round(t.Context())
+	s, err := m.Status()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(s.Moving, func(x *pb.Moving) bool { return x.ShardId == uint64(raft.MetaGroup) && x.Phase == "catching up" }) {
+		t.Errorf("what moves is %v", s.Moving)
+	}
+	if !slices.ContainsFunc(s.Blocked, func(text string) bool { return strings.HasPrefix(text, "the new replica of the cluster map on ") }) {
+		t.Errorf("what waits is %q", s.Blocked)
+	}
+}
