@@ -41,7 +41,7 @@ func visibleIn(places []place, user []byte, sequence, version, expired uint64) *
 // that the filter does not see, against every snapshot and every version at or above the horizon.
 func TestNoReaderSeesADifferenceThroughRangeTombstones(t *testing.T) {
 	seed := uint64(testkit.Seed(t))
-	for sub := range uint64(4000) {
+	for sub := range uint64(800) {
 		random := rand.New(rand.NewPCG(seed+sub, 2))
 		ordered := random.IntN(2) == 0
 		var below, seen place
