@@ -99,7 +99,7 @@ func (m *Membership) resolve(address string) []string {
 	}
 	ctx, cancel := context.WithTimeout(m.stopped, resolveTimeout)
 	defer cancel()
-	ips, err := net.DefaultResolver.LookupHost(ctx, host)
+	ips, err := m.opts.Resolver.LookupHost(ctx, host)
 	if err != nil {
 		m.logger.Debug("gossip: name not resolved", "host", host, "error", err)
 		return nil

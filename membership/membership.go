@@ -34,6 +34,8 @@ type Options struct {
 	Label string
 	// Keys encrypt gossip: the first encrypts, all decrypt. Default: none, and none can come later.
 	Keys [][]byte
+	// Resolver turns names into addresses, anew whenever somebody is looked for. Default: the machine's.
+	Resolver Resolver
 	// Clock and Entropy name this start of the process. Default: the machine's.
 	Clock   clock.Clock
 	Entropy entropy.Source
@@ -41,7 +43,15 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// Resolver finds the addresses behind a name; *net.Resolver implements it.
+type Resolver interface {
+	LookupHost(ctx context.Context, host string) ([]string, error)
+}
+
 func (o Options) withDefaults() Options {
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
+	}
 	if o.Clock == nil {
 		o.Clock = clock.Real{}
 	}

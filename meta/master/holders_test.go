@@ -16,7 +16,7 @@ import (
 
 // newHolders is a world in which the map has replicas on the first three nodes, or on one if there is only one.
 func newHolders(t *testing.T, nodes ...string) *world {
-	w := newWorld(t, 2, nodes...)
+	w := newWorld(t, 1, nodes...)
 	g := &group{index: 1, leader: nodes[0], used: map[string]uint64{}}
 	for _, id := range nodes[:min(len(nodes), 3)] {
 		g.members = append(g.members, &peerv1.GroupMember{NodeId: id, Incarnation: 1, Voter: true, CaughtUp: true})
@@ -134,7 +134,7 @@ func TestAnotherMasterMovesTheMapOnAfterAnyStep(t *testing.T) {
 
 func TestManyMastersMoveTheMapToTheSameEnd(t *testing.T) {
 	seed := testkit.Seed(t)
-	for i := range int64(20) {
+	for i := range int64(8) {
 		for _, story := range holderStories {
 			deaths := testkit.NewRand(seed + i + 1<<32)
 			w := newHolders(t, "a", "b", "c")
