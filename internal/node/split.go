@@ -5,6 +5,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
+	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -90,4 +91,16 @@ func (r *replicas) splitShard(ctx context.Context, group raft.GroupID, s *pb.Spl
 		c.Replicas = append(c.Replicas, raft.ReplicaID{Node: api.NodeID(member.NodeId), Incarnation: member.Incarnation})
 	}
 	return replica.Split(ctx, c)
+}
+
+// SplitShard implements peerv1.MembersServer.
+func (s membersService) SplitShard(ctx context.Context, req *peerv1.SplitShardRequest) (*peerv1.SplitShardResponse, error) {
+	split := req.GetSplit()
+	if split.GetChildId() == 0 || split.GetAtSlot() == 0 || len(split.GetReplicas()) == 0 {
+		return nil, api.ToStatus(api.Errorf(api.CodeInvalid, "an order to split shard %d names no child, no slot or no replicas", req.GroupId))
+	}
+	if err := s.replicas.splitShard(ctx, raft.GroupID(req.GroupId), split); err != nil {
+		return nil, api.ToStatus(err)
+	}
+	return &peerv1.SplitShardResponse{}, nil
 }
