@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,7 +75,7 @@ func (p *parent) write(c Command) Answer {
 	return p.run(p.entry(EncodeCommand(c)))[0]
 }
 
-// fill writes keys, some that expire, answers of requests, and a large value on either side.
+// fill writes keys, some that expire, and answers of requests.
 func (p *parent) fill(count int) {
 	p.t.Helper()
 	for i := range count {
@@ -89,6 +91,11 @@ func (p *parent) fill(count int) {
 			p.t.Fatal(a.Err)
 		}
 	}
+}
+
+// fillLarge writes a large value on either side.
+func (p *parent) fillLarge() {
+	p.t.Helper()
 	sequence := uint64(0)
 	for _, key := range []string{keyIn(0, splitAt), keyIn(splitAt, api.SlotCount)} {
 		sequence++
@@ -141,6 +148,7 @@ func at(c Command, e api.Epoch) Command {
 func TestASplitGivesEachHalfItsSlots(t *testing.T) {
 	p := newParent(t)
 	p.fill(200)
+	p.fillLarge()
 	last := p.m.state().last
 	if a := p.split(testSplit()); a.Err != nil {
 		t.Fatal(a.Err)
@@ -205,9 +213,12 @@ func TestASplitIsTheSameAfterACrashAnywhere(t *testing.T) {
 	rng := testkit.Rand(t)
 	for _, keep := range []vfs.Keep{vfs.KeepNone, vfs.KeepAll, vfs.KeepRandom} {
 		p := newParent(t)
-		p.fill(60)
+		p.fill(30)
+		var mu sync.Mutex // the engine calls as well
 		var clones []*vfs.Mem
 		p.fs.OnCall(func(vfs.Op, string) {
+			mu.Lock()
+			defer mu.Unlock()
 			clones = append(clones, p.fs.CrashClone(vfs.CrashOptions{KeepUnsynced: keep, Rand: rng}))
 		})
 		p.split(testSplit())
@@ -253,15 +264,16 @@ func TestASplitThatTheDiskRefusesIsMadeAfterARestart(t *testing.T) {
 	base := p.fs.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepNone})
 	entry := p.entry(encodeSplit(testSplit()))
 	failed := 0
-	for n := 1; ; n++ {
+	for n := int64(1); ; n++ {
 		disk := base.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepNone})
-		calls, broken := 0, false
+		var calls atomic.Int64
+		var broken atomic.Bool
 		fs := vfs.NewFault(disk, vfs.InjectorFunc(func(op vfs.Op, _ string) error {
 			if op&(vfs.OpMutating&^vfs.OpLock) == 0 {
 				return nil
 			}
-			if calls++; calls >= n {
-				broken = true
+			if calls.Add(1) >= n {
+				broken.Store(true)
 				return errors.New("no space left on device")
 			}
 			return nil
@@ -280,7 +292,7 @@ func TestASplitThatTheDiskRefusesIsMadeAfterARestart(t *testing.T) {
 		if err != nil {
 			failed++
 		}
-		if !broken {
+		if !broken.Load() {
 			break
 		}
 		again := &parent{bench: &bench{t: t, fs: disk, term: 1, now: p.now}}
@@ -389,6 +401,7 @@ func TestRowsOfTheOtherHalfLeaveTheDisk(t *testing.T) {
 		p.write(batch(ops...))
 	}
 	p.fill(30)
+	p.fillLarge()
 	p.split(testSplit())
 	c := p.child()
 	for half, b := range []*bench{p.bench, c} {
