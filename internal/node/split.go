@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -55,10 +56,21 @@ func (r *replicas) birthOf(s *pb.Shard, mine *pb.Replica, here map[replicaKey]bo
 			return asEver, nil // the parent's went past the split without making it
 		}
 		return notYet, nil
-	case here[replicaKey{api.ShardID(s.ParentId), mine.Incarnation}]:
+	case here[replicaKey{api.ShardID(s.ParentId), mine.Incarnation}], r.toBeOpened(replicaKey{api.ShardID(s.ParentId), mine.Incarnation}):
 		return notYet, nil // the parent's is fenced, or not open yet
 	}
 	return gone, nil
+}
+
+// toBeOpened reports whether the map gives this node a replica that is not known to be lost.
+func (r *replicas) toBeOpened(k replicaKey) bool {
+	r.mu.RLock()
+	_, lost := r.mu.troubled[k]
+	r.mu.RUnlock()
+	return !lost && slices.ContainsFunc(r.current.Load().GetShards(), func(s *pb.Shard) bool {
+		mine := replicaOf(s, r.self)
+		return s.Id == uint64(k.shard) && mine != nil && mine.Incarnation == k.incarnation
+	})
 }
 
 // splitter makes room for the children of this node's replicas.
