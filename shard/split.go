@@ -112,7 +112,7 @@ func (s *Shard) Split(ctx context.Context, c Split) error {
 	}
 	t := s.clock.stamp(1, s.machine.state().last)
 	// A run of its own: what the proposer has under way behind it was routed by the old epoch.
-	data := EncodeEntry(Entry{Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Commands: [][]byte{encodeSplit(&c)}})
+	data := EncodeEntry(Entry{Level: s.level(), Time: t, CeilingMillis: t.Millis() + maxCeilingAheadMillis, Run: uint64(t), Commands: [][]byte{encodeSplit(&c)}})
 	settled := make(chan error, 1)
 	s.group.ProposeThen(data, func(result any, _ api.Index, err error) {
 		applied, ok := result.(*Applied)
