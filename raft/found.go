@@ -23,11 +23,12 @@ func (h *Host) Found(id GroupID, incarnation uint64, state State, install func()
 	if dropped, err := h.opts.Storage.Dropped(id, incarnation); dropped || err != nil {
 		return false, err
 	}
-	if _, runs := h.Group(id); runs {
+	// A host that is being closed still waits for its groups, one of which calls.
+	h.mu.Lock()
+	reserved := h.reserveLocked(id)
+	h.mu.Unlock()
+	if !reserved {
 		return false, nil
-	}
-	if err := h.reserve(id); err != nil {
-		return false, err
 	}
 	defer h.unreserve(id)
 	store, err := h.opts.Storage.Open(id, incarnation)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"testing"
+	"time"
 
 	hraft "github.com/hashicorp/raft"
 
@@ -123,4 +124,53 @@ func writeState(fsys vfs.FS, dir string, state State) error {
 		return err
 	}
 	return errors.Join(fsys.MkdirAll(dir), vfs.WriteFileAtomic(fsys, dir, testStateFile, b))
+}
+
+// TestAGroupIsNotStartedBeforeItIsFounded: whoever sees the state on the disk while it is still being put in place waits.
+func TestAGroupIsNotStartedBeforeItIsFounded(t *testing.T) {
+	c := newTestCluster(t, 1, func(c *testCluster) { c.groups = nil })
+	n := c.nodes["n1"]
+	state := State{Index: 40, Term: 3, Configuration: Configuration{Index: 40, Servers: []Server{{Replica: replicaOn("n1"), Voter: true}}}}
+	started := make(chan error, 1)
+	founded, err := n.host.Found(9, 1, state, func() error {
+		if err := writeState(n.disk, "machine-9", state); err != nil {
+			return err
+		}
+		go func() {
+			m, err := openTestMachine(n.disk, "machine-9")
+			if err == nil {
+				_, err = n.host.Start(GroupOptions{ID: 9, Incarnation: 1, StateMachine: m, Tick: func() []byte { return []byte("tick=x") }})
+			}
+			started <- err
+		}()
+		select {
+		case err := <-started:
+			t.Errorf("it was started while it was being founded, or refused: %v", err)
+			started <- err
+		case <-time.After(50 * time.Millisecond):
+		}
+		return nil
+	})
+	if !founded || err != nil {
+		t.Fatalf("founded %t, %v", founded, err)
+	}
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAGroupIsFoundedWhileTheHostCloses: its parent's replica, which the host waits for, is applying the split.
+func TestAGroupIsFoundedWhileTheHostCloses(t *testing.T) {
+	c := newTestCluster(t, 1, func(c *testCluster) { c.groups = nil })
+	h := c.nodes["n1"].host
+	closed := func(closed bool) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.mu.closed = closed
+	}
+	closed(true)
+	defer closed(false)
+	if founded, err := h.Found(9, 1, State{Index: 40, Term: 3}, func() error { return nil }); !founded || err != nil {
+		t.Fatalf("founded %t, %v", founded, err)
+	}
 }

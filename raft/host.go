@@ -118,7 +118,8 @@ type Host struct {
 	mu struct {
 		sync.Mutex
 		closed bool
-		groups map[GroupID]*Group // nil value: being started
+		groups map[GroupID]*Group // nil value: being started, founded, changed or discarded
+		freed  sync.Cond          // on the mutex: a nil value is none any more
 	}
 }
 
@@ -145,6 +146,7 @@ func NewHost(o HostOptions) (*Host, error) {
 	h := &Host{opts: o, stop: make(chan struct{})}
 	h.mux = mux.New(mux.Options{Node: o.Node, Peers: o.Peers, Clock: o.Clock, Logger: o.Logger, OnLost: h.Suspect, SnapshotRate: o.SnapshotRate})
 	h.mu.groups = make(map[GroupID]*Group)
+	h.mu.freed.L = &h.mu.Mutex
 	h.wg.Go(h.watchLoop)
 	if s, ok := o.Storage.(BoundedStorage); ok {
 		h.wg.Go(func() { h.reclaimLoop(s) })
@@ -176,6 +178,7 @@ func (h *Host) Start(o GroupOptions) (*Group, error) {
 	} else {
 		h.mu.groups[o.ID] = g
 	}
+	h.mu.freed.Broadcast()
 	h.mu.Unlock()
 	if err != nil {
 		return nil, fmt.Errorf("start group %s: %w", o.ID, err)
@@ -186,18 +189,39 @@ func (h *Host) Start(o GroupOptions) (*Group, error) {
 	return g, nil
 }
 
-// reserve keeps a second group of the same id from starting.
+// reserve keeps a second group of the same id from starting. It waits for whoever else is at it.
 func (h *Host) reserve(id GroupID) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.mu.closed {
 		return api.ErrShuttingDown
 	}
-	if _, ok := h.mu.groups[id]; ok {
+	if !h.reserveLocked(id) {
 		return fmt.Errorf("start group %s: it runs already", id)
 	}
-	h.mu.groups[id] = nil
 	return nil
+}
+
+// reserveLocked is false for a group that runs.
+func (h *Host) reserveLocked(id GroupID) bool {
+	for {
+		g, taken := h.mu.groups[id]
+		switch {
+		case !taken:
+			h.mu.groups[id] = nil
+			return true
+		case g != nil:
+			return false
+		}
+		h.mu.freed.Wait()
+	}
+}
+
+func (h *Host) unreserve(id GroupID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.mu.groups, id)
+	h.mu.freed.Broadcast()
 }
 
 func (h *Host) remove(g *Group) {

@@ -106,9 +106,3 @@ func joinable(store LogStore, state State, held api.Index) error {
 	}
 	return nil
 }
-
-func (h *Host) unreserve(id GroupID) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.mu.groups, id)
-}
