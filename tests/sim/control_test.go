@@ -60,6 +60,8 @@ func TestADiskThatLosesWhatItSyncedIsFound(t *testing.T) {
 		p := NewPlan(rand.Uint64())
 		p.First, p.Faults, p.Keep = "crash all", []string{"crash all"}, vfs.KeepNone
 		p.Timing.SnapshotInterval = time.Hour // or a state machine ahead of its log would tell
+		p.SegmentBytes = 16 << 20             // or a log that lacks a file would
+		p.Moves, p.Splits = false, false      // or the map's log would, which they write to
 		return p
 	}
 	lie := func(c *Cluster) {

@@ -22,7 +22,9 @@ type splitter struct {
 	c    *Cluster
 	rng  *rand.Rand
 	done int
-	last struct {
+	// finished are the children of the splits that the map has published.
+	finished []uint64
+	last     struct {
 		sync.Mutex
 		err error
 	}
@@ -55,89 +57,98 @@ func (s *splitter) ends(over <-chan struct{}) error {
 	}
 }
 
-// split splits one shard; false if the history is over.
+// split splits one shard; false if the history is over. A map may be older than what was done, so a split that is not noted
+// is tried with another shard, and one that is noted is carried out first.
 func (s *splitter) split() bool {
-	parent := s.parent()
-	if parent == nil {
-		return !s.c.closing.Load()
+	var parent *pb.Shard
+	for parent == nil {
+		if s.c.closing.Load() {
+			return false
+		}
+		if parent = s.noted(); parent == nil {
+			s.prepare()
+			pass(50 * time.Millisecond)
+		}
 	}
-	at := parent.StartSlot + 1 + uint32(s.rng.IntN(int(parent.EndSlot-parent.StartSlot-1)))
-	var noted *pb.Split
-	if !s.change(&peerv1.MetaCommand{Op: &peerv1.MetaCommand_PrepareSplit{
-		PrepareSplit: &peerv1.MetaPrepareSplit{ShardId: parent.Id, Epoch: parent.Epoch, AtSlot: at},
+	child := parent.Split.ChildId
+	if !s.carryOut(parent, parent.Split) || !s.change(&peerv1.MetaCommand{Op: &peerv1.MetaCommand_FinishSplit{
+		FinishSplit: &peerv1.MetaFinishSplit{ShardId: parent.Id, Epoch: parent.Split.Epoch, ChildId: child},
 	}}) {
 		return false
 	}
-	for noted == nil && !s.c.closing.Load() {
-		if m := s.c.newestMap(); m != nil {
-			for _, d := range m.Shards {
-				if d.Id == parent.Id {
-					noted = d.Split
-				}
-			}
-		}
-		pass(10 * time.Millisecond)
-	}
-	if noted == nil || !s.carryOut(parent, noted) {
-		return false
-	}
-	return s.change(&peerv1.MetaCommand{Op: &peerv1.MetaCommand_FinishSplit{
-		FinishSplit: &peerv1.MetaFinishSplit{ShardId: parent.Id, Epoch: parent.Epoch, ChildId: noted.ChildId},
-	}})
+	s.finished = append(s.finished, child)
+	return true
 }
 
-// parent is a shard that can be split.
-func (s *splitter) parent() *pb.Shard {
+// noted is a shard of which the map has noted a split that is not finished.
+func (s *splitter) noted() *pb.Shard {
+	for _, d := range s.c.newestMap().GetShards() {
+		if d.Split != nil && !slices.Contains(s.finished, d.Split.ChildId) {
+			return d
+		}
+	}
+	return nil
+}
+
+// prepare tries to have the split of some shard noted.
+func (s *splitter) prepare() {
 	m := s.c.newestMap()
 	if m == nil {
-		return nil
+		return
 	}
 	d := m.Shards[s.rng.IntN(len(m.Shards))]
 	if d.EndSlot-d.StartSlot < 2 {
-		return nil
+		return
 	}
-	return d
+	at := d.StartSlot + 1 + uint32(s.rng.IntN(int(d.EndSlot-d.StartSlot-1)))
+	s.try(func(ctx context.Context) error {
+		return s.propose(ctx, &peerv1.MetaCommand{Op: &peerv1.MetaCommand_PrepareSplit{
+			PrepareSplit: &peerv1.MetaPrepareSplit{ShardId: d.Id, Epoch: d.Epoch, AtSlot: at},
+		}})
+	})
 }
 
 // attempt calls do until it succeeds; false if the history is over.
 func (s *splitter) attempt(do func(context.Context) error) bool {
 	for !s.c.closing.Load() {
-		patience := 5 * time.Second
-		if s.rng.IntN(3) == 0 {
-			patience = time.Duration(s.rng.Int64N(int64(200 * time.Millisecond)))
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		err := do(ctx)
-		cancel()
-		if err == nil {
+		if s.try(do) {
 			return true
 		}
-		s.last.Lock()
-		s.last.err = err
-		s.last.Unlock()
 		pass(50 * time.Millisecond)
 	}
 	return false
+}
+
+// try calls do once, sometimes with little time.
+func (s *splitter) try(do func(context.Context) error) bool {
+	patience := 5 * time.Second
+	if s.rng.IntN(3) == 0 {
+		patience = time.Duration(s.rng.Int64N(int64(200 * time.Millisecond)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := do(ctx)
+	s.last.Lock()
+	defer s.last.Unlock()
+	s.last.err = err
+	return err == nil
 }
 
 var errNobodyLeads = errors.New("nobody leads")
 
 // change has the map changed.
 func (s *splitter) change(command *peerv1.MetaCommand) bool {
-	return s.attempt(func(ctx context.Context) error {
-		for _, n := range s.c.Nodes {
-			l := n.current()
-			if l == nil || l.meta == nil || !l.meta.Leads() {
-				continue
-			}
-			result, err := l.meta.Change(ctx, command)
-			if err == nil && result.GetCode() != peerv1.MetaCode_META_CODE_OK {
-				s.c.violate("the map refuses %v: %v", command, result.GetCode())
-			}
+	return s.attempt(func(ctx context.Context) error { return s.propose(ctx, command) })
+}
+
+func (s *splitter) propose(ctx context.Context, command *peerv1.MetaCommand) error {
+	for _, n := range s.c.Nodes {
+		if l := n.current(); l != nil && l.meta != nil && l.meta.Leads() {
+			_, err := l.meta.Change(ctx, command)
 			return err
 		}
-		return errNobodyLeads
-	})
+	}
+	return errNobodyLeads
 }
 
 // carryOut has a shard split by its leader.
