@@ -121,6 +121,23 @@ func brief(s *pb.ClusterStatusResponse) string {
 	return b.String()
 }
 
+// balance says how many replicas and leaders each node has, and what the mean of all nodes is.
+func (f *fleet) balance() string {
+	s, err := f.status()
+	if err != nil {
+		return err.Error()
+	}
+	var each []string
+	replicas, leaders := 0, 0
+	for _, n := range s.Nodes {
+		each = append(each, fmt.Sprintf("%s %d/%d", n.Name, n.Replicas, n.Leaders))
+		replicas, leaders = replicas+int(n.Replicas), leaders+int(n.Leaders)
+	}
+	slices.Sort(each)
+	count := float64(max(1, len(each)))
+	return fmt.Sprintf("replicas/leaders %s, mean %.1f/%.1f", strings.Join(each, ", "), float64(replicas)/count, float64(leaders)/count)
+}
+
 // awaitEven waits until so many nodes hold everything evenly, and returns how long that took.
 func (f *fleet) awaitEven(count int) time.Duration {
 	f.t.Helper()

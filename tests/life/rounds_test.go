@@ -45,6 +45,7 @@ func TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing(t *testing.T) {
 		f.killOne(5, aMover)
 		f.awaitEven(5)
 		grown := time.Since(began)
+		say(t, "round %d grown: %s", i+1, f.balance())
 		gap := served()
 		replaced := "no node replaced"
 		if *replacing {
@@ -57,6 +58,7 @@ func TestAClusterGrowsHealsAndShrinksUnderKillsAndLosesNothing(t *testing.T) {
 		}
 		shrunk := f.retire(added, 3, theMaster, aMover)
 		gap += ", " + served()
+		say(t, "round %d shrunk: %s", i+1, f.balance())
 		say(t, "round %d on %d shards: even on 5 nodes after %s, %s, on 3 nodes after %s; no answer of a shard for at most %s; %d kills so far",
 			i+1, f.shards, round(grown), replaced, round(shrunk), gap, f.killed)
 		if i == 0 {
