@@ -140,6 +140,9 @@ func (m *Master) giveUp(seen *observation) {
 // leastRoom is how much of a disk must be free for a node to get new replicas: a twentieth, and 2 GiB are always enough.
 const leastRoom = 2 << 30
 
+// spare is what a disk can take before its node gets nothing new.
+func spare(free, total int64) int64 { return free - min(total/20, leastRoom) }
+
 // askRoom asks the nodes that answer how much room they have. Those that do not say are taken for having enough.
 func (m *Master) askRoom(ctx context.Context, seen *observation, mu *sync.Mutex, calls *errgroup.Group) {
 	for _, n := range seen.current.Nodes {
@@ -154,9 +157,11 @@ func (m *Master) askRoom(ctx context.Context, seen *observation, mu *sync.Mutex,
 				m.o.Logger.Debug("master: no word about room", "on", n.Id, "error", err)
 				return nil
 			}
-			if total > 0 && free < min(total/20, leastRoom) {
-				mu.Lock()
-				defer mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			if room := spare(free, total); room > 0 {
+				seen.room[n.Id] = room
+			} else if total > 0 {
 				seen.full[n.Id] = true
 			}
 			return nil

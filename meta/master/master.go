@@ -189,6 +189,7 @@ type observation struct {
 	reports map[uint64]*peerv1.GroupMembers // by shard; shards whose leader did not report are missing
 	down    map[string]time.Duration        // by node, of those that are silent
 	full    map[string]bool                 // by node, of those that get nothing new: without room, or resting
+	room    map[string]int64                // by node, the bytes that its disk can take, where that is known
 
 	// Of those that do not answer although their nodes live, for how long; and of those that learn nothing, that they are stuck.
 	unheard map[replicaKey]time.Duration
@@ -211,7 +212,7 @@ func keyOf(s *pb.Shard, r *pb.Replica) replicaKey {
 func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observation {
 	seen := &observation{
 		current: current, reports: make(map[uint64]*peerv1.GroupMembers), down: make(map[string]time.Duration),
-		full: make(map[string]bool), unheard: make(map[replicaKey]time.Duration), stuck: make(map[replicaKey]bool),
+		full: make(map[string]bool), room: make(map[string]int64), unheard: make(map[replicaKey]time.Duration), stuck: make(map[replicaKey]bool),
 		halves: make(map[uint64]bool),
 	}
 	var mu sync.Mutex
@@ -286,6 +287,7 @@ func (m *Master) view(seen *observation, busy unfinished) planner.View {
 	for _, n := range seen.current.Nodes {
 		v.Nodes = append(v.Nodes, planner.Node{
 			ID: api.NodeID(n.Id), Zone: n.Zone, Weight: int(n.Weight), Duty: dutyOf(n.State), Down: seen.down[n.Id], Full: seen.full[n.Id],
+			Room: seen.room[n.Id],
 		})
 	}
 	for _, s := range seen.current.Shards {

@@ -90,11 +90,27 @@ func (m *Master) splitShard(ctx context.Context, r *pb.SplitShardRequest) (*pb.S
 	if err != nil {
 		return nil, err
 	}
+	if err := m.haveRoom(ctx, s, int64(members.GetDiskBytes())); err != nil {
+		return nil, err
+	}
 	res, err := m.prepareSplit(ctx, s, members, r.AtSlot)
 	if err != nil {
 		return nil, err
 	}
 	return &pb.SplitShardResponse{Revision: res.GetRevision(), ChildId: res.GetChildId(), AtSlot: r.AtSlot}, nil
+}
+
+// haveRoom refuses a split if a holder has no room for the shard once more: until what each half dropped is compacted away,
+// the tables of both stay. Who does not say is taken for having enough.
+func (m *Master) haveRoom(ctx context.Context, s *pb.Shard, bytes int64) error {
+	for _, replica := range s.Replicas {
+		free, total, err := m.o.Groups.Room(ctx, api.NodeID(replica.NodeId))
+		if room := spare(free, total); err == nil && total > 0 && room < bytes {
+			return api.Errorf(api.CodeUnavailable, "shard %d has %d MiB, and a split writes as much again before the rest is given back: node %s has room for %d MiB. Add or free space there, or move its replica",
+				s.Id, bytes>>20, replica.NodeId, max(room, 0)>>20)
+		}
+	}
+	return nil
 }
 
 // letHalvesRest notes which shards were halves of a split lately. A master that is new knows of none, and lets those rest

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -210,5 +211,55 @@ func TestAShardThatIsTooLargeIsSplitOnceAtATime(t *testing.T) {
 	w.expectTiled(3)
 	if s := w.machine.Map().Shards[1]; s.Id != 3 || s.ParentId != 1 {
 		t.Errorf("the second split made %v", s)
+	}
+}
+
+// TestAShardIsNotSplitWithoutRoomForBothHalves: while both halves write anew what is theirs, the tables of the whole stay.
+func TestAShardIsNotSplitWithoutRoomForBothHalves(t *testing.T) {
+	w := newWorld(t, 1, "a", "b", "c")
+	w.sizes = map[uint64]uint64{1: 20 << 30}
+	w.filled["b"] = 80 << 30 // of 100, of which 2 stay free
+	m := w.master()
+	order := func() error {
+		_, err := m.splitShard(context.Background(), &pb.SplitShardRequest{ShardId: 1, AtSlot: api.SlotCount / 2})
+		return err
+	}
+	if err := order(); api.CodeOf(err) != api.CodeUnavailable || !strings.Contains(err.Error(), "node b has room for 18432 MiB") {
+		t.Errorf("the order of an operator: %v", err)
+	}
+	m.o.SplitBytes = 1 << 30
+	m.round(context.Background())
+	if s, err := m.Status(); err != nil || len(s.Splitting) != 0 || !slices.ContainsFunc(s.Blocked, func(b string) bool { return strings.Contains(b, "b has no room") }) {
+		t.Errorf("the status is %v, %v", s, err)
+	}
+	w.expectTiled(1)
+	w.filled["b"] = 70 << 30
+	m.round(context.Background())
+	m.round(context.Background())
+	w.expectTiled(2)
+	w.clock.Advance(halvesRest)
+	m.o.SplitBytes = 0
+	if err := order(); err != nil {
+		t.Errorf("the order that comes when it is done: %v", err)
+	}
+}
+
+// TestALearnerThatComesWhileAShardIsToBeSplitIsTakenOut: an order to add it was under way when its replica was given up, and
+// came to the leader when the map had noted the split, which is for the members that there were.
+func TestALearnerThatComesWhileAShardIsToBeSplitIsTakenOut(t *testing.T) {
+	w := newWorld(t, 1, "a", "b", "c")
+	w.join("d")
+	w.order(1, api.SlotCount/2)
+	m := w.master()
+	w.groups[1].members = append(w.groups[1].members, &peerv1.GroupMember{NodeId: "d", Incarnation: 9, CaughtUp: true})
+	w.groups[1].index++
+	for range 3 {
+		m.round(context.Background())
+	}
+	w.expectTiled(2)
+	for id, g := range w.groups {
+		if slices.ContainsFunc(g.members, func(m *peerv1.GroupMember) bool { return m.Incarnation == 9 }) {
+			t.Errorf("shard %d has the members %v", id, g.members)
+		}
 	}
 }

@@ -39,6 +39,6 @@
 //   - PN5: replicas that are made at once stay within the limits, of each node and of all.
 //   - PN6: while nothing else changes, plans come to an end, and then nodes are within the bounds of
 //     placement in replicas and in leaders.
-//   - PN7: only a shard that is whole and too large is split, one at a time in a cluster, and not again before the sizes
-//     of the halves are known. The members of a shard stay until its split is done.
+//   - PN7: only a shard that is whole and too large, and for whose halves all of its nodes have room, is split, one at a time
+//     in a cluster, and not again before the sizes of the halves are known. The members of a shard stay until its split is done.
 package planner

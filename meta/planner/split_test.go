@@ -90,6 +90,9 @@ func TestAShardIsNotSplitWithoutNeed(t *testing.T) {
 		"a replica is down":   func(s *simulation) { s.view.Nodes[0].Down = 1 },
 		"a report is missing": func(s *simulation) { s.view.Shards[0].Reported = false },
 		"a step is under way": func(s *simulation) { s.view.Shards[0].Busy = true },
+		"a node is full":      func(s *simulation) { s.view.Nodes[0].Full = true },
+		"too little room":     func(s *simulation) { s.view.Nodes[2].Room = 1999 },
+		"halves need it, too": func(s *simulation) { s.view.Nodes[2].Room, s.view.Shards[1].Halved = 2004, true },
 	} {
 		s := calm(t, 3, 0, 2, 3).withArcs(10)
 		s.view.SplitBytes, s.view.Shards[0].Bytes = 1000, 2000
@@ -102,6 +105,32 @@ func TestAShardIsNotSplitWithoutNeed(t *testing.T) {
 				t.Errorf("%s: %+v", name, step)
 			}
 		}
+	}
+}
+
+// TestAShardWithoutRoomForItsHalvesWaits (PN7), says so, and keeps no other from being split.
+func TestAShardWithoutRoomForItsHalvesWaits(t *testing.T) {
+	s := calm(t, 4, 0, 2, 3).withArcs(10)
+	s.view.SplitBytes, s.view.Shards[0].Bytes, s.view.Shards[1].Bytes = 1000, 3000, 2000
+	only := slices.IndexFunc(s.view.Nodes, func(n Node) bool {
+		_, first := replicaOn(s.view.Shards[0], n.ID)
+		_, second := replicaOn(s.view.Shards[1], n.ID)
+		return first && !second
+	})
+	if only < 0 {
+		t.Fatalf("no node holds the first shard only: %+v", s.view.Shards)
+	}
+	s.view.Nodes[only].Room = 2999
+	plan := Make(s.view)
+	if len(plan.Steps) != 1 || plan.Steps[0].Kind != Split || plan.Steps[0].Shard != 2 {
+		t.Errorf("the steps are %+v", plan.Steps)
+	}
+	if len(plan.Blocked) != 1 || plan.Blocked[0].Shard != 1 || plan.Blocked[0].Why != NoRoom || plan.Blocked[0].Node != s.view.Nodes[only].ID {
+		t.Errorf("what waits is %+v", plan.Blocked)
+	}
+	s.view.Nodes[only].Room = 3000
+	if plan := Make(s.view); len(plan.Steps) != 1 || plan.Steps[0].Shard != 1 || len(plan.Blocked) != 0 {
+		t.Errorf("with room the plan is %+v", plan)
 	}
 }
 

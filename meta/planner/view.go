@@ -85,6 +85,8 @@ type Node struct {
 	Down time.Duration
 	// Full: its disk takes no writes, so it gets nothing new.
 	Full bool
+	// Room is how many bytes its disk can take before it is full; 0 when unknown.
+	Room int64
 }
 
 // Shard is a group of replicas.
