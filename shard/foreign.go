@@ -8,6 +8,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/rows"
+	"github.com/lightning-db/lightning/internal/seededbug"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -21,10 +22,14 @@ import (
 // Bounds, part of the meaning of a tick.
 const (
 	// sweepForeignEveryMillis and maxForeignRows bound the work: at most 40,960 rows that have not expired are looked at in a
-	// second. Those that have are passed over without a bound: which ones are still there differs between replicas, and
-	// they are few, because compaction drops them soon. A million of them take less than 0.1 s.
+	// second. Those that have, and tombstones, are passed over without a bound: which ones are still there differs between
+	// replicas, and they are few, because compaction drops them soon. A million of them take less than 0.1 s.
 	sweepForeignEveryMillis = uint64(100)
 	maxForeignRows          = 4096
+
+	// maxForeignBytes bounds what a step reads of these rows, because apply waits for it: keys, and values only if some
+	// are in parts, which have to be found. It ends with the row that reaches it.
+	maxForeignBytes = 4 << 20
 )
 
 // foreignInterval is how often a leader ticks while there may be such rows.
@@ -54,9 +59,10 @@ func (r *run) sweepForeign(v api.Version) error {
 	snapshot := r.db.Snapshot()
 	defer snapshot.Close()
 	var found foreignRows
-	err := each(snapshot, []byte(r.state.foreign.from), []byte{rows.Prefix + 1}, false, func(row engine.Row) (bool, error) {
-		return found.look(row, &r.state, v)
-	})
+	rest := engine.IteratorOptions{
+		Start: []byte(r.state.foreign.from), End: []byte{rows.Prefix + 1}, At: engine.MaxVersion, KeysOnly: r.state.parts.Values == 0,
+	}
+	err := eachOf(snapshot, rest, false, func(row engine.Row) (bool, error) { return found.look(row, &r.state, v) })
 	if err != nil {
 		return fmt.Errorf("look for rows of other shards: %w", err)
 	}
@@ -71,9 +77,9 @@ func (r *run) sweepForeign(v api.Version) error {
 
 // foreignRows are the deletions that a step comes to.
 type foreignRows struct {
-	seen int
-	next string // where the step ended, empty at the end of all rows
-	runs []foreignRun
+	seen, bytes int
+	next        string // where the step ended, empty at the end of all rows
+	runs        []foreignRun
 }
 
 // foreignRun are those of one namespace.
@@ -87,10 +93,12 @@ func (f *foreignRows) look(row engine.Row, s *state, v api.Version) (bool, error
 	if expired(row.ExpiryMillis, v.Millis()) {
 		return true, nil
 	}
-	if f.seen++; f.seen > maxForeignRows {
+	if f.seen == maxForeignRows || f.bytes >= maxForeignBytes && !seededbug.Enabled(seededbug.ShardSweepBytes) {
 		f.next = string(row.Key)
 		return false, nil
 	}
+	f.seen++
+	f.bytes += len(row.Key) + len(row.Value)
 	ns, key, err := rows.DecodeKey(nil, row.Key)
 	if err != nil || s.arc.Contains(router.Slot(ns, key)) {
 		return err == nil, err

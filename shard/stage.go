@@ -216,7 +216,11 @@ func (r *run) sweepParts(snapshot *engine.Snapshot, v api.Version) error {
 
 // each calls visit for the rows of a range until it returns false.
 func each(snapshot *engine.Snapshot, start, end []byte, reverse bool, visit func(engine.Row) (bool, error)) error {
-	it := snapshot.NewIterator(engine.IteratorOptions{Start: start, End: end, At: engine.MaxVersion})
+	return eachOf(snapshot, engine.IteratorOptions{Start: start, End: end, At: engine.MaxVersion}, reverse, visit)
+}
+
+func eachOf(snapshot *engine.Snapshot, o engine.IteratorOptions, reverse bool, visit func(engine.Row) (bool, error)) error {
+	it := snapshot.NewIterator(o)
 	first, next := it.First, it.Next
 	if reverse {
 		first, next = it.Last, it.Prev

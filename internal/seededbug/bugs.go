@@ -137,6 +137,8 @@ const (
 	ShardSplitRecordFirst Bug = "shard-split-record-first"
 	// ShardSplitLosesRequests lets a child begin without the requests that its parent has answered.
 	ShardSplitLosesRequests Bug = "shard-split-loses-requests"
+	// ShardSweepBytes lets a tick look at rows of the other half of a split whatever they weigh.
+	ShardSweepBytes Bug = "shard-sweep-bytes"
 	// RaftFoundResetsTerm gives a replica that is founded the term of its state, whatever term it has.
 	RaftFoundResetsTerm Bug = "raft-found-resets-term"
 	// ShardIgnoreDigest compares the digests of replicas and finds them equal.
@@ -267,6 +269,7 @@ var Claims = []Claim{
 	{ShardSplitForgetCeiling, "shard", "TestAChildBeginsAboveTheTimesOfItsParent"},
 	{ShardSplitRecordFirst, "shard", "TestASplitIsTheSameAfterACrashAnywhere"},
 	{ShardSplitLosesRequests, "shard", "TestASplitGivesEachHalfItsSlots"},
+	{ShardSweepBytes, "shard", "TestAStepOfTheSweepIsBounded"},
 	{ShardIgnoreDigest, "shard", "TestAMajorityDecidesWhoDiffers"},
 	{ShardPublishIncomplete, "shard", "TestABatchWhosePartsAreNotAllThereIsNotExecuted"},
 	{ShardKeepStaged, "shard", "TestPartsOfABatchThatDoesNotComeLeaveTheDisk"},
