@@ -15,7 +15,8 @@
 //     or less than its share. Balance moves those that the bounds demand, along the shortest way to a node
 //     with room, choosing the groups to which the new node's claim grows most. Then it evens out loads,
 //     outside of a dead band.
-//  5. Leaders are spread over the replicas by the same rules.
+//  5. Leaders are spread over the nodes that can lead, by weight, as evenly as the replicas allow: what a node holds
+//     beyond its share gives it no more to lead.
 //
 // # Goroutines
 //
@@ -38,4 +39,6 @@
 //   - L7: moves come to an end. Growth moves the new node's share and no other replica, where nodes are
 //     equal and zones even. Removal moves what was on the node, and for balance, without zones, at most a
 //     quarter as many and one for each node.
+//   - L8: when no leadership is to move, each node leads no more and no less than one, or a tenth, beside the mean by
+//     weight; where replicas do not allow that, as much as in the most even assignment.
 package placement

@@ -23,24 +23,35 @@ type Led struct {
 // Leaders is which node leads which shard. It is not safe for concurrent use.
 type Leaders struct {
 	nodes      []api.NodeID // sorted
+	weights    []int64
 	shards     []Led
 	candidates [][]int // sorted
 	field      field
 }
 
 // NewLeaders looks at who leads. Shards without candidates or with a leader that is none of them do
-// not take part.
-func NewLeaders(cluster string, shards []Led) *Leaders { return newLeaders(cluster, shards, false) }
+// not take part. Of nodes, the weights count; a node that could lead nothing takes no part either.
+func NewLeaders(cluster string, nodes []Node, shards []Led) *Leaders {
+	l := newLeaders(cluster, nodes, shards)
+	l.bounds()
+	return l
+}
 
-func newLeaders(cluster string, shards []Led, tight bool) *Leaders {
+func newLeaders(cluster string, nodes []Node, shards []Led) *Leaders {
 	l := &Leaders{shards: slices.Clone(shards), candidates: make([][]int, len(shards))}
 	for _, s := range shards {
 		l.nodes = append(l.nodes, s.Candidates...)
 	}
 	slices.Sort(l.nodes)
 	l.nodes = slices.Compact(l.nodes)
+	l.weights = slices.Repeat([]int64{NormalWeight}, len(l.nodes))
+	for _, node := range nodes {
+		if n, ok := slices.BinarySearch(l.nodes, node.ID); ok && node.Weight > 0 {
+			l.weights[n] = int64(min(node.Weight, MaxWeight))
+		}
+	}
 	f := &l.field
-	f.holds, f.share = make([][]int, len(l.nodes)), make([]int64, len(l.nodes))
+	f.holds = make([][]int, len(l.nodes))
 	for i, s := range l.shards {
 		if !slices.Contains(s.Candidates, s.Leader) {
 			continue
@@ -48,24 +59,36 @@ func newLeaders(cluster string, shards []Led, tight bool) *Leaders {
 		for _, id := range s.Candidates {
 			n, _ := slices.BinarySearch(l.nodes, id)
 			l.candidates[i] = append(l.candidates[i], n)
-			f.share[n] += leaderUnit / int64(len(s.Candidates))
 		}
 		slices.Sort(l.candidates[i])
 		n, _ := slices.BinarySearch(l.nodes, s.Leader)
 		f.holds[n] = append(f.holds[n], i)
 	}
-	for n := range f.share {
-		f.share[n] = (f.share[n]*one + leaderUnit/2) / leaderUnit
-	}
+	f.share = fairLeads(l.candidates, l.weights)
 	f.size = l.sizes()
-	f.bounds(len(shards), tight)
+	f.bounds(len(shards), true)
 	f.weigh()
 	f.allowed, f.better = l.allowed, l.better(cluster)
 	return l
 }
 
-// leaderUnit is divided by numbers of replicas without remainder.
-const leaderUnit = 2 * 3 * 2 * 5 * 7 * 1_000_000
+// bounds widens the bounds by what is tolerated around the mean by weight: one leadership, or a tenth. Where replicas do
+// not allow that, the bounds are the share rounded down and up, so that some assignment is always within them.
+func (l *Leaders) bounds() {
+	led, weight := int64(0), int64(0)
+	for _, items := range l.field.holds {
+		led += int64(len(items))
+	}
+	for _, w := range l.weights {
+		weight += w
+	}
+	for n, w := range l.weights {
+		mean := led * one * w / weight
+		slack := max(one, mean/tolerance)
+		l.field.low[n] = min(l.field.low[n], int(max(0, mean-slack+one-1)/one))
+		l.field.high[n] = max(l.field.high[n], int((mean+slack+1)/one)) // the mean is rounded down
+	}
+}
 
 func (l *Leaders) sizes() []int64 {
 	var count, requests int64
@@ -91,8 +114,15 @@ func (l *Leaders) allowed(shard, from, to int) bool {
 }
 
 func (l *Leaders) better(cluster string) func(a, b, from, to int) int {
+	claims := make([][]*score, len(l.shards))
 	claim := func(shard, node int) score {
-		return newScore(cluster, l.nodes[node], NormalWeight, l.shards[shard].Key)
+		if claims[shard] == nil {
+			claims[shard] = make([]*score, len(l.nodes))
+		}
+		if claims[shard][node] == nil {
+			claims[shard][node] = new(newScore(cluster, l.nodes[node], NormalWeight, l.shards[shard].Key))
+		}
+		return *claims[shard][node]
 	}
 	return func(a, b, from, to int) int {
 		return gain(claim(a, from), claim(a, to), claim(b, from), claim(b, to))

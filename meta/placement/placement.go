@@ -47,7 +47,7 @@ func Shards(cluster string, replication int, nodes []Node, count int) []Shard {
 	for i, holders := range place(cluster, replication, nodes, groups) {
 		shards[i] = Shard{Arc: Arcs(count)[i], Replicas: holders}
 	}
-	lead(cluster, shards)
+	lead(cluster, nodes, shards)
 	return shards
 }
 
@@ -79,12 +79,12 @@ func place(cluster string, replication int, nodes []Node, groups []Group) [][]ap
 }
 
 // lead puts the replica that is to lead first, so that leaders are spread.
-func lead(cluster string, shards []Shard) {
+func lead(cluster string, nodes []Node, shards []Shard) {
 	led := make([]Led, len(shards))
 	for i, s := range shards {
 		led[i] = Led{Key: int64(i) + 1, Leader: s.Replicas[0], Candidates: s.Replicas}
 	}
-	l := newLeaders(cluster, led, true)
+	l := newLeaders(cluster, nodes, led)
 	l.field.settle(func(t transfer) {
 		l.field.apply(t)
 		replicas := shards[t.item].Replicas

@@ -151,5 +151,5 @@ func (p *planning) leaders() *placement.Leaders {
 	for i, s := range p.view.Shards {
 		led[i] = placement.Led{Key: int64(s.ID), Leader: p.leads(s), Candidates: p.able(s), Requests: s.Requests, Fixed: p.settled[i] || p.stepped(s.ID) || !p.movable(s)}
 	}
-	return placement.NewLeaders(p.view.Cluster, led)
+	return placement.NewLeaders(p.view.Cluster, p.places(), led)
 }
