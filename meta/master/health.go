@@ -52,7 +52,7 @@ func (m *Master) alive(current *pb.ClusterMap) (list []api.NodeID) {
 func (m *Master) lookedAt(seen *observation, busy bool) {
 	m.looked = look{
 		at: m.o.Clock.Now(), revision: seen.current.Revision, alive: m.alive(seen.current),
-		restless: busy || len(seen.reports) < len(seen.current.Shards) || len(seen.down)+len(seen.unheard) > 0,
+		restless: busy || len(seen.reports) < len(seen.groups()) || len(seen.down)+len(seen.unheard) > 0,
 	}
 }
 
@@ -77,7 +77,7 @@ func answers(member *peerv1.GroupMember) bool {
 func (m *Master) listenToReplicas(seen *observation) {
 	now := m.o.Clock.Now()
 	known := make(map[replicaKey]bool)
-	for _, s := range seen.current.Shards {
+	for _, s := range seen.groups() {
 		r := seen.reports[s.Id]
 		for _, replica := range s.Replicas {
 			key := keyOf(s, replica)
@@ -115,7 +115,7 @@ func (m *Master) giveUp(seen *observation) {
 	m.mu.Lock()
 	since := m.mu.since
 	m.mu.Unlock()
-	for _, s := range seen.current.Shards {
+	for _, s := range seen.groups() {
 		p, mark := since[api.ShardID(s.Id)], seen.mark(s)
 		patience := stuckAfter + time.Duration(seen.reports[s.Id].GetDiskBytes()/slowestLearner)*time.Second
 		if seen.reports[s.Id] == nil || mark == "" || p.mark != mark || now.Sub(p.since) < patience {
@@ -169,18 +169,21 @@ func (m *Master) askRoom(ctx context.Context, seen *observation, mu *sync.Mutex,
 	}
 }
 
-// noteRefusal keeps why the last step of a shard was refused, until one succeeds.
+// noteRefusal keeps why the last step of a shard, or of the map, was refused, until one succeeds.
 func (m *Master) noteRefusal(shard api.ShardID, what string, err error) {
+	if shard == ofNoShard {
+		return
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err == nil || shard == 0 {
+	if err == nil {
 		delete(m.mu.refused, shard)
 		return
 	}
 	if m.mu.refused == nil {
 		m.mu.refused = make(map[api.ShardID]string)
 	}
-	m.mu.refused[shard] = fmt.Sprintf("shard %d: %s: %v", shard, what, err)
+	m.mu.refused[shard] = nameMap(fmt.Sprintf("shard %d", shard)) + fmt.Sprintf(": %s: %v", what, err)
 }
 
 // refusalsLocked lists what was refused, by shard.

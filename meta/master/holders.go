@@ -35,9 +35,14 @@ func mapGroup(current *pb.ClusterMap) []*pb.Shard {
 	return []*pb.Shard{{Id: uint64(raft.MetaGroup), Replicas: current.MetaReplicas}}
 }
 
+// groups are the shards of the map, and its own group.
+func (seen *observation) groups() []*pb.Shard {
+	return slices.Concat(seen.current.Shards, mapGroup(seen.current))
+}
+
 // wantedHolders is how many voters the map should have: five from five nodes on. A group of five forms when five nodes
 // are there and alive, and goes back to three when fewer belong to the cluster: a node that is down for a while
-// changes nothing (MA6). Of two nodes one holds the map, if only one did.
+// changes nothing (MA7). Of two nodes one holds the map, if only one did.
 func (seen *observation) wantedHolders() int {
 	belong, alive, voters, leaving := 0, 0, 0, false
 	for _, n := range seen.current.Nodes {
@@ -174,6 +179,32 @@ func (seen *observation) keepHolders() uint32 {
 		}
 	}
 	return uint32(min(belong, seen.wantedHolders())/2 + 1)
+}
+
+// troubleOfMap says what is wrong with the group of the map, whether or not anything can be done.
+func (seen *observation) troubleOfMap() []string {
+	group := mapGroup(seen.current)
+	if len(group) == 0 {
+		return nil
+	}
+	r := seen.reports[group[0].Id]
+	if r == nil {
+		return []string{"the cluster map: its leader has not said who its members are"}
+	}
+	voters, answer := 0, 0
+	for _, member := range r.Members {
+		if !member.Voter {
+			continue
+		}
+		voters++
+		if _, down := seen.down[member.NodeId]; !down && answers(member) {
+			answer++
+		}
+	}
+	if answer < voters {
+		return []string{fmt.Sprintf("the cluster map: %d of its %d voters answer", answer, voters)}
+	}
+	return nil
 }
 
 // withoutHolders leaves out that a node is taken from the map which holds a replica of it.

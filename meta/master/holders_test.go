@@ -1,11 +1,13 @@
 package master
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
@@ -179,7 +181,7 @@ func TestAClusterThatGrewFromOneNodeHasThreeHoldersOfTheMap(t *testing.T) {
 	w.expectHolders(3)
 }
 
-// TestANodeThatIsDownChangesNotHowManyHoldTheMap is invariant MA6.
+// TestANodeThatIsDownChangesNotHowManyHoldTheMap is invariant MA7.
 func TestANodeThatIsDownChangesNotHowManyHoldTheMap(t *testing.T) {
 	rng := testkit.NewRand(testkit.Seed(t))
 	w := newHolders(t, "a", "b", "c")
@@ -229,4 +231,90 @@ func TestTheStatusShowsHowTheMapMoves(t *testing.T) {
 	if !slices.ContainsFunc(s.Blocked, func(text string) bool { return strings.HasPrefix(text, "the new replica of the cluster map on ") }) {
 		t.Errorf("what waits is %q", s.Blocked)
 	}
+}
+
+// TestAReplicaOfTheMapThatIsGoneFromALivingNodeComesBack as a new one: elsewhere, or on the same node if no other fits.
+func TestAReplicaOfTheMapThatIsGoneFromALivingNodeComesBack(t *testing.T) {
+	rng := testkit.Rand(t)
+	for _, others := range [][]string{nil, {"d"}, {"d", "e"}} {
+		w := newHolders(t, "a", "b", "c")
+		w.joinNew(others...)
+		w.settle(rng)
+		w.wipe(uint64(raft.MetaGroup), "b")
+		w.settle(rng)
+		w.expectHolders([]int{3, 3, 5}[len(others)])
+		w.expectAnswers()
+	}
+}
+
+// TestALearnerOfTheMapThatLearnsNothingIsGivenUp (MA6): another node gets one, and there is never more than one.
+func TestALearnerOfTheMapThatLearnsNothingIsGivenUp(t *testing.T) {
+	id := uint64(raft.MetaGroup)
+	w := newHolders(t, "a", "b", "c")
+	w.joinNew("d", "e")
+	w.kill("a")
+	m := w.master()
+	first := ""
+	for range 200 {
+		m.round(t.Context())
+		for _, x := range w.groups[id].members {
+			if !x.Voter && (first == "" || first == x.NodeId) {
+				first = x.NodeId
+				w.wiped[replicaKey{id, first, x.Incarnation}] = true // it cannot be opened
+			} else if w.answers(id, x) {
+				x.CaughtUp = true
+			}
+		}
+		w.clock.Advance(10 * time.Second)
+	}
+	w.expectHolders(3, "a", first)
+}
+
+// TestTheStatusSaysWhyTheMapDoesNotMove: a node of an older build is in the cluster, or a voter does not answer.
+func TestTheStatusSaysWhyTheMapDoesNotMove(t *testing.T) {
+	w := newHolders(t, "a", "b", "c")
+	w.joinNew("d", "e")
+	m := w.master()
+	all := m.o.Map
+	m.o.Map = reserving{all.(*reign)}
+	m.round(t.Context())
+	m.o.Map = all
+	blocked := func() []string {
+		t.Helper()
+		s, err := m.Status()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.Blocked
+	}
+	says := func(texts ...string) {
+		t.Helper()
+		for _, text := range texts {
+			if list := blocked(); !slices.Contains(list, text) {
+				t.Errorf("%q is not in %q", text, list)
+			}
+		}
+	}
+	says("the cluster map: add learner: " + errOlder.Error())
+	w.kill("b")
+	m.round(t.Context())
+	says("the cluster map: 2 of its 3 voters answer")
+	group := w.groups[uint64(raft.MetaGroup)]
+	delete(w.groups, uint64(raft.MetaGroup))
+	m.round(t.Context())
+	says("the cluster map: its leader has not said who its members are")
+	w.groups[uint64(raft.MetaGroup)] = group
+}
+
+var errOlder = api.Errorf(api.CodeUnavailable, "node d runs a version that does not know it")
+
+// reserving is a map that reserves no incarnations.
+type reserving struct{ *reign }
+
+// Change implements Map.
+func (r reserving) Change(ctx context.Context, c *peerv1.MetaCommand) (*peerv1.MetaResult, error) {
+	if c.GetReserveMapReplica() != nil {
+		return nil, errOlder
+	}
+	return r.reign.Change(ctx, c)
 }

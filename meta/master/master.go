@@ -3,7 +3,6 @@ package master
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -146,8 +145,12 @@ func (m *Master) round(ctx context.Context) bool {
 		steps.Go(func() error { m.carryOut(ctx, api.ShardID(f.shard.Id), f.what, f.text, f.do(m)); return nil })
 	}
 	for _, s := range plan.Steps {
-		if !finish.on(s.Shard) {
-			steps.Go(func() error { m.carryOut(ctx, s.Shard, s.Kind.String(), s.Text, m.step(seen, s)); return nil })
+		of := s.Shard
+		if s.Kind == planner.Forget {
+			of = ofNoShard
+		}
+		if !finish.on(of) {
+			steps.Go(func() error { m.carryOut(ctx, of, s.Kind.String(), s.Text, m.step(seen, s)); return nil })
 		}
 	}
 	_ = steps.Wait() // the steps log how they ended; the next round sees what they came to
@@ -167,7 +170,10 @@ func (m *Master) forget() {
 	m.mu.seen, m.mu.plan, m.mu.since, m.mu.refused = nil, planner.Plan{}, nil, nil
 }
 
-// carryOut takes a step; shard is 0 for one of no shard.
+// ofNoShard stands for the shard of a step that changes the list of nodes. 0 is the group of the map.
+const ofNoShard = ^api.ShardID(0)
+
+// carryOut takes a step of a shard, of the map's group, or of ofNoShard.
 func (m *Master) carryOut(ctx context.Context, shard api.ShardID, what, text string, do func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
@@ -218,7 +224,7 @@ func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observati
 	var mu sync.Mutex
 	var calls errgroup.Group
 	calls.SetLimit(maxCalls)
-	for _, s := range slices.Concat(current.Shards, mapGroup(current)) {
+	for _, s := range seen.groups() {
 		calls.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, reportTimeout)
 			defer cancel()

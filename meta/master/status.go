@@ -27,7 +27,7 @@ func (m *Master) remember(seen *observation, plan planner.Plan) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	since := make(map[api.ShardID]progress)
-	for _, s := range slices.Concat(seen.current.Shards, mapGroup(seen.current)) {
+	for _, s := range seen.groups() {
 		mark := seen.mark(s)
 		if mark == "" {
 			continue
@@ -109,6 +109,7 @@ func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 	for _, s := range mapGroup(seen.current) {
 		out.Moving = append(out.Moving, seen.moving(s)...)
 	}
+	out.Blocked = seen.troubleOfMap()
 	for _, b := range plan.Blocked {
 		out.Blocked = append(out.Blocked, b.Text)
 	}

@@ -206,7 +206,7 @@ func (m *Master) order(ctx context.Context, seen *observation, s *pb.Shard, chan
 func (seen *observation) keep(s *pb.Shard, leaving *pb.Replica) uint32 {
 	holding := 0
 	for _, n := range seen.current.Nodes {
-		if n.State == pb.NodeState_NODE_STATE_ACTIVE || n.State == pb.NodeState_NODE_STATE_DRAINING {
+		if belongs(n) {
 			holding++
 		}
 	}
