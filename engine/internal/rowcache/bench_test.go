@@ -127,11 +127,22 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkFill is a read of a row that is not there, without the look into the store, in a full cache.
 func BenchmarkFill(b *testing.B) {
-	c := New(16 << 20)
-	value, key := make([]byte, 100), make([]byte, 0, 16)
-	b.ReportAllocs()
-	for i := range b.N {
-		key = benchKey(key[:0], i)
-		put(c, key, value, 1)
+	for _, bytes := range []int{100, 1024} {
+		b.Run(fmt.Sprintf("value=%d", bytes), func(b *testing.B) {
+			c := New(64 << 20)
+			value, key := make([]byte, bytes), make([]byte, 0, 16)
+			fill := func(i int) {
+				key = benchKey(key[:0], i)
+				put(c, key, value, 1)
+			}
+			for i := range (64 << 20) / bytes {
+				fill(-i)
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			for i := range b.N {
+				fill(i)
+			}
+		})
 	}
 }

@@ -172,10 +172,7 @@ func (s *shard) drop(b *bucket, i int, header uint64, place uint32, probation bo
 func (s *shard) move(b *bucket, i int, header uint64, place uint32, row []atomic.Uint64, to uint32) bool {
 	b.lock() // RW3: the copy may lie over the row
 	defer b.unlock()
-	copied := s.table.Load().row(to)
-	for w := range row {
-		copied[w].Store(row[w].Load())
-	}
+	copyWords(s.table.Load().row(to), row)
 	for {
 		slot := b.slots[i].Load()
 		if slot&^used != slotOf(header, place) {

@@ -58,11 +58,13 @@ func writeRow(to []atomic.Uint64, header uint64, key []byte, r *Row) {
 	writeBytes(to[words(len(key)):], r.Value)
 }
 
+// writeBytes pads what does not fill the last word with zeros.
 func writeBytes(to []atomic.Uint64, b []byte) {
-	for i := 0; len(b) > 0; i++ {
-		word, rest := nextWord(b)
-		to[i].Store(word)
-		b = rest
+	whole := len(b) / 8
+	storeWords(to, b[:8*whole])
+	if 8*whole < len(b) {
+		word, _ := nextWord(b[8*whole:])
+		to[whole].Store(word)
 	}
 }
 
