@@ -23,6 +23,315 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ExplainShardRequest names a shard.
+type ExplainShardRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId       uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainShardRequest) Reset() {
+	*x = ExplainShardRequest{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainShardRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainShardRequest) ProtoMessage() {}
+
+func (x *ExplainShardRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainShardRequest.ProtoReflect.Descriptor instead.
+func (*ExplainShardRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ExplainShardRequest) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+// ShardPlace is a node as seen by a shard.
+type ShardPlace struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Its name.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Its failure domain.
+	Zone string `protobuf:"bytes,3,opt,name=zone,proto3" json:"zone,omitempty"`
+	// Whether it holds a replica of the shard.
+	Holds bool `protobuf:"varint,4,opt,name=holds,proto3" json:"holds,omitempty"`
+	// The rank of its claim to the shard by rendezvous hashing, from 1; 0 for a node that is to hold nothing in the long run.
+	Claim uint32 `protobuf:"varint,5,opt,name=claim,proto3" json:"claim,omitempty"`
+	// How many replicas it holds when what was begun is finished, and the least and the most that are tolerated.
+	Replicas uint32 `protobuf:"varint,6,opt,name=replicas,proto3" json:"replicas,omitempty"`
+	// The least.
+	Least uint32 `protobuf:"varint,7,opt,name=least,proto3" json:"least,omitempty"`
+	// The most.
+	Most uint32 `protobuf:"varint,8,opt,name=most,proto3" json:"most,omitempty"`
+	// Its load by number, bytes and requests, in percent of the fair one.
+	LoadPercent uint32 `protobuf:"varint,9,opt,name=load_percent,json=loadPercent,proto3" json:"load_percent,omitempty"`
+	// Why it holds a replica, or none.
+	Why           string `protobuf:"bytes,10,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ShardPlace) Reset() {
+	*x = ShardPlace{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ShardPlace) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ShardPlace) ProtoMessage() {}
+
+func (x *ShardPlace) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ShardPlace.ProtoReflect.Descriptor instead.
+func (*ShardPlace) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ShardPlace) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ShardPlace) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ShardPlace) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+func (x *ShardPlace) GetHolds() bool {
+	if x != nil {
+		return x.Holds
+	}
+	return false
+}
+
+func (x *ShardPlace) GetClaim() uint32 {
+	if x != nil {
+		return x.Claim
+	}
+	return 0
+}
+
+func (x *ShardPlace) GetReplicas() uint32 {
+	if x != nil {
+		return x.Replicas
+	}
+	return 0
+}
+
+func (x *ShardPlace) GetLeast() uint32 {
+	if x != nil {
+		return x.Least
+	}
+	return 0
+}
+
+func (x *ShardPlace) GetMost() uint32 {
+	if x != nil {
+		return x.Most
+	}
+	return 0
+}
+
+func (x *ShardPlace) GetLoadPercent() uint32 {
+	if x != nil {
+		return x.LoadPercent
+	}
+	return 0
+}
+
+func (x *ShardPlace) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// ExplainShardResponse is what the planner knows of a shard.
+type ExplainShardResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shard.
+	ShardId uint64 `protobuf:"varint,1,opt,name=shard_id,json=shardId,proto3" json:"shard_id,omitempty"`
+	// Its first slot.
+	StartSlot uint32 `protobuf:"varint,2,opt,name=start_slot,json=startSlot,proto3" json:"start_slot,omitempty"`
+	// The slot behind its last one.
+	EndSlot uint32 `protobuf:"varint,3,opt,name=end_slot,json=endSlot,proto3" json:"end_slot,omitempty"`
+	// How many voters it should have.
+	Want uint32 `protobuf:"varint,4,opt,name=want,proto3" json:"want,omitempty"`
+	// How many of its replicas a zone should hold at most.
+	ZoneLimit uint32 `protobuf:"varint,5,opt,name=zone_limit,json=zoneLimit,proto3" json:"zone_limit,omitempty"`
+	// The nodes, those that hold a replica first.
+	Places []*ShardPlace `protobuf:"bytes,6,rep,name=places,proto3" json:"places,omitempty"`
+	// The node that leads, empty when unknown.
+	LeaderId string `protobuf:"bytes,7,opt,name=leader_id,json=leaderId,proto3" json:"leader_id,omitempty"`
+	// Who should lead, and why.
+	LeaderWhy string `protobuf:"bytes,8,opt,name=leader_why,json=leaderWhy,proto3" json:"leader_why,omitempty"`
+	// The step that is planned for it, empty when there is none.
+	Next string `protobuf:"bytes,9,opt,name=next,proto3" json:"next,omitempty"`
+	// What it waits for, one sentence each.
+	Waiting []string `protobuf:"bytes,10,rep,name=waiting,proto3" json:"waiting,omitempty"`
+	// The size of the leader's tables.
+	DiskBytes     uint64 `protobuf:"varint,11,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainShardResponse) Reset() {
+	*x = ExplainShardResponse{}
+	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainShardResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainShardResponse) ProtoMessage() {}
+
+func (x *ExplainShardResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainShardResponse.ProtoReflect.Descriptor instead.
+func (*ExplainShardResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExplainShardResponse) GetShardId() uint64 {
+	if x != nil {
+		return x.ShardId
+	}
+	return 0
+}
+
+func (x *ExplainShardResponse) GetStartSlot() uint32 {
+	if x != nil {
+		return x.StartSlot
+	}
+	return 0
+}
+
+func (x *ExplainShardResponse) GetEndSlot() uint32 {
+	if x != nil {
+		return x.EndSlot
+	}
+	return 0
+}
+
+func (x *ExplainShardResponse) GetWant() uint32 {
+	if x != nil {
+		return x.Want
+	}
+	return 0
+}
+
+func (x *ExplainShardResponse) GetZoneLimit() uint32 {
+	if x != nil {
+		return x.ZoneLimit
+	}
+	return 0
+}
+
+func (x *ExplainShardResponse) GetPlaces() []*ShardPlace {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+func (x *ExplainShardResponse) GetLeaderId() string {
+	if x != nil {
+		return x.LeaderId
+	}
+	return ""
+}
+
+func (x *ExplainShardResponse) GetLeaderWhy() string {
+	if x != nil {
+		return x.LeaderWhy
+	}
+	return ""
+}
+
+func (x *ExplainShardResponse) GetNext() string {
+	if x != nil {
+		return x.Next
+	}
+	return ""
+}
+
+func (x *ExplainShardResponse) GetWaiting() []string {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
+func (x *ExplainShardResponse) GetDiskBytes() uint64 {
+	if x != nil {
+		return x.DiskBytes
+	}
+	return 0
+}
+
 // SplitShardRequest names a shard and where it is split.
 type SplitShardRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -36,7 +345,7 @@ type SplitShardRequest struct {
 
 func (x *SplitShardRequest) Reset() {
 	*x = SplitShardRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +357,7 @@ func (x *SplitShardRequest) String() string {
 func (*SplitShardRequest) ProtoMessage() {}
 
 func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[0]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +370,7 @@ func (x *SplitShardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitShardRequest.ProtoReflect.Descriptor instead.
 func (*SplitShardRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{0}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SplitShardRequest) GetShardId() uint64 {
@@ -93,7 +402,7 @@ type SplitShardResponse struct {
 
 func (x *SplitShardResponse) Reset() {
 	*x = SplitShardResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -105,7 +414,7 @@ func (x *SplitShardResponse) String() string {
 func (*SplitShardResponse) ProtoMessage() {}
 
 func (x *SplitShardResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[1]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -118,7 +427,7 @@ func (x *SplitShardResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SplitShardResponse.ProtoReflect.Descriptor instead.
 func (*SplitShardResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{1}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *SplitShardResponse) GetRevision() uint64 {
@@ -157,7 +466,7 @@ type Splitting struct {
 
 func (x *Splitting) Reset() {
 	*x = Splitting{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -169,7 +478,7 @@ func (x *Splitting) String() string {
 func (*Splitting) ProtoMessage() {}
 
 func (x *Splitting) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[2]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -182,7 +491,7 @@ func (x *Splitting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Splitting.ProtoReflect.Descriptor instead.
 func (*Splitting) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{2}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Splitting) GetShardId() uint64 {
@@ -219,7 +528,7 @@ type SetNodeStateRequest struct {
 
 func (x *SetNodeStateRequest) Reset() {
 	*x = SetNodeStateRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +540,7 @@ func (x *SetNodeStateRequest) String() string {
 func (*SetNodeStateRequest) ProtoMessage() {}
 
 func (x *SetNodeStateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[3]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +553,7 @@ func (x *SetNodeStateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodeStateRequest.ProtoReflect.Descriptor instead.
 func (*SetNodeStateRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{3}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SetNodeStateRequest) GetNode() string {
@@ -272,7 +581,7 @@ type SetNodeStateResponse struct {
 
 func (x *SetNodeStateResponse) Reset() {
 	*x = SetNodeStateResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -284,7 +593,7 @@ func (x *SetNodeStateResponse) String() string {
 func (*SetNodeStateResponse) ProtoMessage() {}
 
 func (x *SetNodeStateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[4]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -297,7 +606,7 @@ func (x *SetNodeStateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetNodeStateResponse.ProtoReflect.Descriptor instead.
 func (*SetNodeStateResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{4}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SetNodeStateResponse) GetRevision() uint64 {
@@ -322,7 +631,7 @@ type MoveReplicaRequest struct {
 
 func (x *MoveReplicaRequest) Reset() {
 	*x = MoveReplicaRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +643,7 @@ func (x *MoveReplicaRequest) String() string {
 func (*MoveReplicaRequest) ProtoMessage() {}
 
 func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[5]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +656,7 @@ func (x *MoveReplicaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaRequest.ProtoReflect.Descriptor instead.
 func (*MoveReplicaRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{5}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *MoveReplicaRequest) GetShardId() uint64 {
@@ -382,7 +691,7 @@ type MoveReplicaResponse struct {
 
 func (x *MoveReplicaResponse) Reset() {
 	*x = MoveReplicaResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +703,7 @@ func (x *MoveReplicaResponse) String() string {
 func (*MoveReplicaResponse) ProtoMessage() {}
 
 func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[6]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +716,7 @@ func (x *MoveReplicaResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MoveReplicaResponse.ProtoReflect.Descriptor instead.
 func (*MoveReplicaResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{6}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *MoveReplicaResponse) GetRevision() uint64 {
@@ -430,7 +739,7 @@ type TransferLeaderRequest struct {
 
 func (x *TransferLeaderRequest) Reset() {
 	*x = TransferLeaderRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +751,7 @@ func (x *TransferLeaderRequest) String() string {
 func (*TransferLeaderRequest) ProtoMessage() {}
 
 func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[7]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +764,7 @@ func (x *TransferLeaderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeaderRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{7}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TransferLeaderRequest) GetShardId() uint64 {
@@ -481,7 +790,7 @@ type TransferLeaderResponse struct {
 
 func (x *TransferLeaderResponse) Reset() {
 	*x = TransferLeaderResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -493,7 +802,7 @@ func (x *TransferLeaderResponse) String() string {
 func (*TransferLeaderResponse) ProtoMessage() {}
 
 func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[8]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -506,7 +815,7 @@ func (x *TransferLeaderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeaderResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeaderResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{8}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 // SetRebalanceRequest stops or resumes.
@@ -520,7 +829,7 @@ type SetRebalanceRequest struct {
 
 func (x *SetRebalanceRequest) Reset() {
 	*x = SetRebalanceRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +841,7 @@ func (x *SetRebalanceRequest) String() string {
 func (*SetRebalanceRequest) ProtoMessage() {}
 
 func (x *SetRebalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[9]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +854,7 @@ func (x *SetRebalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRebalanceRequest.ProtoReflect.Descriptor instead.
 func (*SetRebalanceRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{9}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SetRebalanceRequest) GetPaused() bool {
@@ -566,7 +875,7 @@ type SetRebalanceResponse struct {
 
 func (x *SetRebalanceResponse) Reset() {
 	*x = SetRebalanceResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +887,7 @@ func (x *SetRebalanceResponse) String() string {
 func (*SetRebalanceResponse) ProtoMessage() {}
 
 func (x *SetRebalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[10]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +900,7 @@ func (x *SetRebalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetRebalanceResponse.ProtoReflect.Descriptor instead.
 func (*SetRebalanceResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{10}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SetRebalanceResponse) GetRevision() uint64 {
@@ -612,7 +921,7 @@ type RaiseClusterVersionRequest struct {
 
 func (x *RaiseClusterVersionRequest) Reset() {
 	*x = RaiseClusterVersionRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -624,7 +933,7 @@ func (x *RaiseClusterVersionRequest) String() string {
 func (*RaiseClusterVersionRequest) ProtoMessage() {}
 
 func (x *RaiseClusterVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[11]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -637,7 +946,7 @@ func (x *RaiseClusterVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseClusterVersionRequest.ProtoReflect.Descriptor instead.
 func (*RaiseClusterVersionRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{11}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RaiseClusterVersionRequest) GetVersion() uint32 {
@@ -658,7 +967,7 @@ type RaiseClusterVersionResponse struct {
 
 func (x *RaiseClusterVersionResponse) Reset() {
 	*x = RaiseClusterVersionResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -670,7 +979,7 @@ func (x *RaiseClusterVersionResponse) String() string {
 func (*RaiseClusterVersionResponse) ProtoMessage() {}
 
 func (x *RaiseClusterVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[12]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -683,7 +992,7 @@ func (x *RaiseClusterVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RaiseClusterVersionResponse.ProtoReflect.Descriptor instead.
 func (*RaiseClusterVersionResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{12}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RaiseClusterVersionResponse) GetRevision() uint64 {
@@ -702,7 +1011,7 @@ type ClusterStatusRequest struct {
 
 func (x *ClusterStatusRequest) Reset() {
 	*x = ClusterStatusRequest{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -714,7 +1023,7 @@ func (x *ClusterStatusRequest) String() string {
 func (*ClusterStatusRequest) ProtoMessage() {}
 
 func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[13]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -727,7 +1036,7 @@ func (x *ClusterStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusRequest.ProtoReflect.Descriptor instead.
 func (*ClusterStatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{13}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 // NodeSummary is a node as the master sees it.
@@ -757,7 +1066,7 @@ type NodeSummary struct {
 
 func (x *NodeSummary) Reset() {
 	*x = NodeSummary{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +1078,7 @@ func (x *NodeSummary) String() string {
 func (*NodeSummary) ProtoMessage() {}
 
 func (x *NodeSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[14]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +1091,7 @@ func (x *NodeSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeSummary.ProtoReflect.Descriptor instead.
 func (*NodeSummary) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{14}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeSummary) GetNodeId() string {
@@ -867,7 +1176,7 @@ type Moving struct {
 
 func (x *Moving) Reset() {
 	*x = Moving{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1188,7 @@ func (x *Moving) String() string {
 func (*Moving) ProtoMessage() {}
 
 func (x *Moving) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[15]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1201,7 @@ func (x *Moving) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Moving.ProtoReflect.Descriptor instead.
 func (*Moving) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{15}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Moving) GetShardId() uint64 {
@@ -959,7 +1268,7 @@ type ClusterStatusResponse struct {
 
 func (x *ClusterStatusResponse) Reset() {
 	*x = ClusterStatusResponse{}
-	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -971,7 +1280,7 @@ func (x *ClusterStatusResponse) String() string {
 func (*ClusterStatusResponse) ProtoMessage() {}
 
 func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_admin_proto_msgTypes[16]
+	mi := &file_api_lightningv1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -984,7 +1293,7 @@ func (x *ClusterStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClusterStatusResponse.ProtoReflect.Descriptor instead.
 func (*ClusterStatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{16}
+	return file_api_lightningv1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ClusterStatusResponse) GetMasterId() string {
@@ -1061,7 +1370,39 @@ var File_api_lightningv1_admin_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bapi/lightningv1/admin.proto\x12\flightning.v1\x1a\x1dapi/lightningv1/cluster.proto\"G\n" +
+	"\x1bapi/lightningv1/admin.proto\x12\flightning.v1\x1a\x1dapi/lightningv1/cluster.proto\"0\n" +
+	"\x13ExplainShardRequest\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\"\xf4\x01\n" +
+	"\n" +
+	"ShardPlace\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04zone\x18\x03 \x01(\tR\x04zone\x12\x14\n" +
+	"\x05holds\x18\x04 \x01(\bR\x05holds\x12\x14\n" +
+	"\x05claim\x18\x05 \x01(\rR\x05claim\x12\x1a\n" +
+	"\breplicas\x18\x06 \x01(\rR\breplicas\x12\x14\n" +
+	"\x05least\x18\a \x01(\rR\x05least\x12\x12\n" +
+	"\x04most\x18\b \x01(\rR\x04most\x12!\n" +
+	"\fload_percent\x18\t \x01(\rR\vloadPercent\x12\x10\n" +
+	"\x03why\x18\n" +
+	" \x01(\tR\x03why\"\xd9\x02\n" +
+	"\x14ExplainShardResponse\x12\x19\n" +
+	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x1d\n" +
+	"\n" +
+	"start_slot\x18\x02 \x01(\rR\tstartSlot\x12\x19\n" +
+	"\bend_slot\x18\x03 \x01(\rR\aendSlot\x12\x12\n" +
+	"\x04want\x18\x04 \x01(\rR\x04want\x12\x1d\n" +
+	"\n" +
+	"zone_limit\x18\x05 \x01(\rR\tzoneLimit\x120\n" +
+	"\x06places\x18\x06 \x03(\v2\x18.lightning.v1.ShardPlaceR\x06places\x12\x1b\n" +
+	"\tleader_id\x18\a \x01(\tR\bleaderId\x12\x1d\n" +
+	"\n" +
+	"leader_why\x18\b \x01(\tR\tleaderWhy\x12\x12\n" +
+	"\x04next\x18\t \x01(\tR\x04next\x12\x18\n" +
+	"\awaiting\x18\n" +
+	" \x03(\tR\awaiting\x12\x1d\n" +
+	"\n" +
+	"disk_bytes\x18\v \x01(\x04R\tdiskBytes\"G\n" +
 	"\x11SplitShardRequest\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x17\n" +
 	"\aat_slot\x18\x02 \x01(\rR\x06atSlot\"d\n" +
@@ -1124,7 +1465,7 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x06moving\x18\a \x03(\v2\x14.lightning.v1.MovingR\x06moving\x12\x18\n" +
 	"\ablocked\x18\b \x03(\tR\ablocked\x12\x18\n" +
 	"\aplanned\x18\t \x03(\tR\aplanned\x125\n" +
-	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\xfd\x04\n" +
+	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\xd4\x05\n" +
 	"\x05Admin\x12U\n" +
 	"\fSetNodeState\x12!.lightning.v1.SetNodeStateRequest\x1a\".lightning.v1.SetNodeStateResponse\x12R\n" +
 	"\vMoveReplica\x12 .lightning.v1.MoveReplicaRequest\x1a!.lightning.v1.MoveReplicaResponse\x12[\n" +
@@ -1133,7 +1474,8 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x13RaiseClusterVersion\x12(.lightning.v1.RaiseClusterVersionRequest\x1a).lightning.v1.RaiseClusterVersionResponse\x12X\n" +
 	"\rClusterStatus\x12\".lightning.v1.ClusterStatusRequest\x1a#.lightning.v1.ClusterStatusResponse\x12O\n" +
 	"\n" +
-	"SplitShard\x12\x1f.lightning.v1.SplitShardRequest\x1a .lightning.v1.SplitShardResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
+	"SplitShard\x12\x1f.lightning.v1.SplitShardRequest\x1a .lightning.v1.SplitShardResponse\x12U\n" +
+	"\fExplainShard\x12!.lightning.v1.ExplainShardRequest\x1a\".lightning.v1.ExplainShardResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
 	file_api_lightningv1_admin_proto_rawDescOnce sync.Once
@@ -1147,52 +1489,58 @@ func file_api_lightningv1_admin_proto_rawDescGZIP() []byte {
 	return file_api_lightningv1_admin_proto_rawDescData
 }
 
-var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_api_lightningv1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_api_lightningv1_admin_proto_goTypes = []any{
-	(*SplitShardRequest)(nil),           // 0: lightning.v1.SplitShardRequest
-	(*SplitShardResponse)(nil),          // 1: lightning.v1.SplitShardResponse
-	(*Splitting)(nil),                   // 2: lightning.v1.Splitting
-	(*SetNodeStateRequest)(nil),         // 3: lightning.v1.SetNodeStateRequest
-	(*SetNodeStateResponse)(nil),        // 4: lightning.v1.SetNodeStateResponse
-	(*MoveReplicaRequest)(nil),          // 5: lightning.v1.MoveReplicaRequest
-	(*MoveReplicaResponse)(nil),         // 6: lightning.v1.MoveReplicaResponse
-	(*TransferLeaderRequest)(nil),       // 7: lightning.v1.TransferLeaderRequest
-	(*TransferLeaderResponse)(nil),      // 8: lightning.v1.TransferLeaderResponse
-	(*SetRebalanceRequest)(nil),         // 9: lightning.v1.SetRebalanceRequest
-	(*SetRebalanceResponse)(nil),        // 10: lightning.v1.SetRebalanceResponse
-	(*RaiseClusterVersionRequest)(nil),  // 11: lightning.v1.RaiseClusterVersionRequest
-	(*RaiseClusterVersionResponse)(nil), // 12: lightning.v1.RaiseClusterVersionResponse
-	(*ClusterStatusRequest)(nil),        // 13: lightning.v1.ClusterStatusRequest
-	(*NodeSummary)(nil),                 // 14: lightning.v1.NodeSummary
-	(*Moving)(nil),                      // 15: lightning.v1.Moving
-	(*ClusterStatusResponse)(nil),       // 16: lightning.v1.ClusterStatusResponse
-	(NodeState)(0),                      // 17: lightning.v1.NodeState
+	(*ExplainShardRequest)(nil),         // 0: lightning.v1.ExplainShardRequest
+	(*ShardPlace)(nil),                  // 1: lightning.v1.ShardPlace
+	(*ExplainShardResponse)(nil),        // 2: lightning.v1.ExplainShardResponse
+	(*SplitShardRequest)(nil),           // 3: lightning.v1.SplitShardRequest
+	(*SplitShardResponse)(nil),          // 4: lightning.v1.SplitShardResponse
+	(*Splitting)(nil),                   // 5: lightning.v1.Splitting
+	(*SetNodeStateRequest)(nil),         // 6: lightning.v1.SetNodeStateRequest
+	(*SetNodeStateResponse)(nil),        // 7: lightning.v1.SetNodeStateResponse
+	(*MoveReplicaRequest)(nil),          // 8: lightning.v1.MoveReplicaRequest
+	(*MoveReplicaResponse)(nil),         // 9: lightning.v1.MoveReplicaResponse
+	(*TransferLeaderRequest)(nil),       // 10: lightning.v1.TransferLeaderRequest
+	(*TransferLeaderResponse)(nil),      // 11: lightning.v1.TransferLeaderResponse
+	(*SetRebalanceRequest)(nil),         // 12: lightning.v1.SetRebalanceRequest
+	(*SetRebalanceResponse)(nil),        // 13: lightning.v1.SetRebalanceResponse
+	(*RaiseClusterVersionRequest)(nil),  // 14: lightning.v1.RaiseClusterVersionRequest
+	(*RaiseClusterVersionResponse)(nil), // 15: lightning.v1.RaiseClusterVersionResponse
+	(*ClusterStatusRequest)(nil),        // 16: lightning.v1.ClusterStatusRequest
+	(*NodeSummary)(nil),                 // 17: lightning.v1.NodeSummary
+	(*Moving)(nil),                      // 18: lightning.v1.Moving
+	(*ClusterStatusResponse)(nil),       // 19: lightning.v1.ClusterStatusResponse
+	(NodeState)(0),                      // 20: lightning.v1.NodeState
 }
 var file_api_lightningv1_admin_proto_depIdxs = []int32{
-	17, // 0: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
-	17, // 1: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
-	14, // 2: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
-	15, // 3: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
-	2,  // 4: lightning.v1.ClusterStatusResponse.splitting:type_name -> lightning.v1.Splitting
-	3,  // 5: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
-	5,  // 6: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
-	7,  // 7: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
-	9,  // 8: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
-	11, // 9: lightning.v1.Admin.RaiseClusterVersion:input_type -> lightning.v1.RaiseClusterVersionRequest
-	13, // 10: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
-	0,  // 11: lightning.v1.Admin.SplitShard:input_type -> lightning.v1.SplitShardRequest
-	4,  // 12: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
-	6,  // 13: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
-	8,  // 14: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
-	10, // 15: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
-	12, // 16: lightning.v1.Admin.RaiseClusterVersion:output_type -> lightning.v1.RaiseClusterVersionResponse
-	16, // 17: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
-	1,  // 18: lightning.v1.Admin.SplitShard:output_type -> lightning.v1.SplitShardResponse
-	12, // [12:19] is the sub-list for method output_type
-	5,  // [5:12] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	1,  // 0: lightning.v1.ExplainShardResponse.places:type_name -> lightning.v1.ShardPlace
+	20, // 1: lightning.v1.SetNodeStateRequest.state:type_name -> lightning.v1.NodeState
+	20, // 2: lightning.v1.NodeSummary.state:type_name -> lightning.v1.NodeState
+	17, // 3: lightning.v1.ClusterStatusResponse.nodes:type_name -> lightning.v1.NodeSummary
+	18, // 4: lightning.v1.ClusterStatusResponse.moving:type_name -> lightning.v1.Moving
+	5,  // 5: lightning.v1.ClusterStatusResponse.splitting:type_name -> lightning.v1.Splitting
+	6,  // 6: lightning.v1.Admin.SetNodeState:input_type -> lightning.v1.SetNodeStateRequest
+	8,  // 7: lightning.v1.Admin.MoveReplica:input_type -> lightning.v1.MoveReplicaRequest
+	10, // 8: lightning.v1.Admin.TransferLeader:input_type -> lightning.v1.TransferLeaderRequest
+	12, // 9: lightning.v1.Admin.SetRebalance:input_type -> lightning.v1.SetRebalanceRequest
+	14, // 10: lightning.v1.Admin.RaiseClusterVersion:input_type -> lightning.v1.RaiseClusterVersionRequest
+	16, // 11: lightning.v1.Admin.ClusterStatus:input_type -> lightning.v1.ClusterStatusRequest
+	3,  // 12: lightning.v1.Admin.SplitShard:input_type -> lightning.v1.SplitShardRequest
+	0,  // 13: lightning.v1.Admin.ExplainShard:input_type -> lightning.v1.ExplainShardRequest
+	7,  // 14: lightning.v1.Admin.SetNodeState:output_type -> lightning.v1.SetNodeStateResponse
+	9,  // 15: lightning.v1.Admin.MoveReplica:output_type -> lightning.v1.MoveReplicaResponse
+	11, // 16: lightning.v1.Admin.TransferLeader:output_type -> lightning.v1.TransferLeaderResponse
+	13, // 17: lightning.v1.Admin.SetRebalance:output_type -> lightning.v1.SetRebalanceResponse
+	15, // 18: lightning.v1.Admin.RaiseClusterVersion:output_type -> lightning.v1.RaiseClusterVersionResponse
+	19, // 19: lightning.v1.Admin.ClusterStatus:output_type -> lightning.v1.ClusterStatusResponse
+	4,  // 20: lightning.v1.Admin.SplitShard:output_type -> lightning.v1.SplitShardResponse
+	2,  // 21: lightning.v1.Admin.ExplainShard:output_type -> lightning.v1.ExplainShardResponse
+	14, // [14:22] is the sub-list for method output_type
+	6,  // [6:14] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_api_lightningv1_admin_proto_init() }
@@ -1207,7 +1555,7 @@ func file_api_lightningv1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_admin_proto_rawDesc), len(file_api_lightningv1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

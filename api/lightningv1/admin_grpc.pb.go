@@ -28,6 +28,7 @@ const (
 	Admin_RaiseClusterVersion_FullMethodName = "/lightning.v1.Admin/RaiseClusterVersion"
 	Admin_ClusterStatus_FullMethodName       = "/lightning.v1.Admin/ClusterStatus"
 	Admin_SplitShard_FullMethodName          = "/lightning.v1.Admin/SplitShard"
+	Admin_ExplainShard_FullMethodName        = "/lightning.v1.Admin/ExplainShard"
 )
 
 // AdminClient is the client API for Admin service.
@@ -50,6 +51,8 @@ type AdminClient interface {
 	ClusterStatus(ctx context.Context, in *ClusterStatusRequest, opts ...grpc.CallOption) (*ClusterStatusResponse, error)
 	// SplitShard begins to split a shard in two.
 	SplitShard(ctx context.Context, in *SplitShardRequest, opts ...grpc.CallOption) (*SplitShardResponse, error)
+	// ExplainShard says why the replicas of a shard are where they are, who should lead it, and what comes next.
+	ExplainShard(ctx context.Context, in *ExplainShardRequest, opts ...grpc.CallOption) (*ExplainShardResponse, error)
 }
 
 type adminClient struct {
@@ -130,6 +133,16 @@ func (c *adminClient) SplitShard(ctx context.Context, in *SplitShardRequest, opt
 	return out, nil
 }
 
+func (c *adminClient) ExplainShard(ctx context.Context, in *ExplainShardRequest, opts ...grpc.CallOption) (*ExplainShardResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainShardResponse)
+	err := c.cc.Invoke(ctx, Admin_ExplainShard_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AdminServer is the server API for Admin service.
 // All implementations must embed UnimplementedAdminServer
 // for forward compatibility.
@@ -150,6 +163,8 @@ type AdminServer interface {
 	ClusterStatus(context.Context, *ClusterStatusRequest) (*ClusterStatusResponse, error)
 	// SplitShard begins to split a shard in two.
 	SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error)
+	// ExplainShard says why the replicas of a shard are where they are, who should lead it, and what comes next.
+	ExplainShard(context.Context, *ExplainShardRequest) (*ExplainShardResponse, error)
 	mustEmbedUnimplementedAdminServer()
 }
 
@@ -180,6 +195,9 @@ func (UnimplementedAdminServer) ClusterStatus(context.Context, *ClusterStatusReq
 }
 func (UnimplementedAdminServer) SplitShard(context.Context, *SplitShardRequest) (*SplitShardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method SplitShard not implemented")
+}
+func (UnimplementedAdminServer) ExplainShard(context.Context, *ExplainShardRequest) (*ExplainShardResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainShard not implemented")
 }
 func (UnimplementedAdminServer) mustEmbedUnimplementedAdminServer() {}
 func (UnimplementedAdminServer) testEmbeddedByValue()               {}
@@ -328,6 +346,24 @@ func _Admin_SplitShard_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Admin_ExplainShard_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainShardRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServer).ExplainShard(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Admin_ExplainShard_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServer).ExplainShard(ctx, req.(*ExplainShardRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Admin_ServiceDesc is the grpc.ServiceDesc for Admin service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -362,6 +398,10 @@ var Admin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "SplitShard",
 			Handler:    _Admin_SplitShard_Handler,
+		},
+		{
+			MethodName: "ExplainShard",
+			Handler:    _Admin_ExplainShard_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -93,7 +93,7 @@ func shardID(text string) (uint64, error) {
 func (a *app) shardCommand() *cobra.Command {
 	list := a.shardsCommand()
 	list.Use = "list"
-	return group("shard", "List shards, move their replicas and leaders, split them", list, a.splitCommand(),
+	return group("shard", "List shards, move their replicas and leaders, split them", list, a.explainCommand(), a.splitCommand(),
 		a.adminVerb("move SHARD FROM TO", "Move a replica of a shard from one node to another",
 			"Begin to move a replica of a shard from one node to another: the new one catches up, votes, and then the old\n"+
 				"one goes. Balancing may move it again: see rebalance pause.", 3, "SHARD FROM TO",

@@ -271,3 +271,36 @@ func TestShardsShowTheLeaderAndThePreferredOne(t *testing.T) {
 		t.Errorf("the JSON is %s", out.String())
 	}
 }
+
+// TestAnExplanationOfAShardReadsLikeThis, for people and for programs.
+func TestAnExplanationOfAShardReadsLikeThis(t *testing.T) {
+	v := explanationOf(&pb.ExplainShardResponse{
+		ShardId: 7, StartSlot: 0, EndSlot: 8192, Want: 3, ZoneLimit: 1, DiskBytes: 3 << 20, LeaderId: "A", LeaderWhy: "one leads as it should",
+		Places: []*pb.ShardPlace{
+			{NodeId: "A", Name: "one", Zone: "a", Holds: true, Claim: 1, Replicas: 4, Least: 3, Most: 5, LoadPercent: 120, Why: "one of the 3 strongest claims"},
+			{NodeId: "X", Holds: true, Why: "stays until another one takes its place: the node is lost"},
+			{NodeId: "C", Name: "three", Claim: 2, Replicas: 3, Least: 3, Most: 5, LoadPercent: 80, Why: "holds its share: 3 replicas"},
+		},
+		Next: "three gets a replica of shard 7 instead of X: the node is dead", Waiting: []string{"shard 7 waits until fewer replicas are made at once"},
+	})
+	for output, want := range map[string]string{
+		"text": `shard 7, slots 0-8191, 3.0 MiB: 3 replicas wanted, at most 1 in a zone
+NODE   ZONE  REPLICA  CLAIM  HOLDS    LOAD   WHY
+one    a     yes      1      4 (3-5)  120 %  one of the 3 strongest claims
+X      -     yes      -      -        -      stays until another one takes its place: the node is lost
+three  -     no       2      3 (3-5)  80 %   holds its share: 3 replicas
+leader: one leads as it should
+next: three gets a replica of shard 7 instead of X: the node is dead
+waiting: shard 7 waits until fewer replicas are made at once
+`,
+		"json": `"leader":"one"`,
+	} {
+		var out bytes.Buffer
+		if err := (&app{environment: environment{stdout: &out}, output: output}).printExplanation(v); err != nil {
+			t.Fatal(err)
+		}
+		if got := out.String(); output == "text" && got != want || !strings.Contains(strings.ReplaceAll(got, ": ", ":"), want) && output == "json" {
+			t.Errorf("%s:\n%s", output, got)
+		}
+	}
+}

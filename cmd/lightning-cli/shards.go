@@ -219,3 +219,112 @@ func splitsOf(s *pb.ClusterStatusResponse) []clusterSplit {
 func (s clusterSplit) String() string {
 	return fmt.Sprintf("shard %d: being split at slot %d into shard %d", s.Shard, s.At, s.Child)
 }
+
+func (a *app) explainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain SHARD", Short: "Say why the replicas of a shard are where they are, who should lead it, and what comes next",
+		Long: "Say, as the master sees it, why each replica of a shard is on its node and none is on the others, who should lead the\n" +
+			"shard and why, the next step that is planned for it, and what it waits for. CLAIM is the rank of the node among all by\n" +
+			"rendezvous hashing; HOLDS is how many replicas of all shards the node holds when what was begun is finished, and how\n" +
+			"many it may hold before balancing moves one; LOAD is its load in percent of the fair one.",
+		Args: arguments(1, 1, "SHARD, its id"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id, err := shardID(args[0])
+			if err != nil {
+				return err
+			}
+			return a.withClient(func(c *client.Client) error {
+				var r *pb.ExplainShardResponse
+				err := c.Admin(cmd.Context(), func(ctx context.Context, admin pb.AdminClient, o ...grpc.CallOption) (err error) {
+					r, err = admin.ExplainShard(ctx, &pb.ExplainShardRequest{ShardId: id}, o...)
+					return err
+				})
+				if err != nil {
+					return err
+				}
+				return a.printExplanation(explanationOf(r))
+			})
+		},
+	}
+}
+
+// explanation is what is known of a shard, as both outputs show it.
+type explanation struct {
+	Shard     uint64      `json:"shard"`
+	Start     uint32      `json:"start_slot"`
+	End       uint32      `json:"end_slot"`
+	Want      uint32      `json:"replicas_wanted"`
+	ZoneLimit uint32      `json:"zone_limit"`
+	DiskBytes uint64      `json:"disk_bytes"`
+	Leader    string      `json:"leader,omitempty"`
+	LeaderWhy string      `json:"leader_why"`
+	Nodes     []placeView `json:"nodes"`
+	Next      string      `json:"next,omitempty"`
+	Waiting   []string    `json:"waiting"`
+}
+
+type placeView struct {
+	Node     string `json:"node"`
+	Zone     string `json:"zone,omitempty"`
+	Holds    bool   `json:"holds"`
+	Claim    uint32 `json:"claim,omitempty"`
+	Replicas uint32 `json:"replicas"`
+	Least    uint32 `json:"least"`
+	Most     uint32 `json:"most"`
+	Load     uint32 `json:"load_percent"`
+	Why      string `json:"why"`
+}
+
+func explanationOf(r *pb.ExplainShardResponse) explanation {
+	v := explanation{
+		Shard: r.ShardId, Start: r.StartSlot, End: r.EndSlot, Want: r.Want, ZoneLimit: r.ZoneLimit, DiskBytes: r.DiskBytes,
+		LeaderWhy: r.LeaderWhy, Nodes: []placeView{}, Next: r.Next, Waiting: append([]string{}, r.Waiting...),
+	}
+	for _, p := range r.Places {
+		name := p.Name
+		if name == "" {
+			name = p.NodeId
+		}
+		if p.NodeId == r.LeaderId {
+			v.Leader = name
+		}
+		v.Nodes = append(v.Nodes, placeView{
+			Node: name, Zone: p.Zone, Holds: p.Holds, Claim: p.Claim, Replicas: p.Replicas, Least: p.Least, Most: p.Most, Load: p.LoadPercent, Why: p.Why,
+		})
+	}
+	return v
+}
+
+func (a *app) printExplanation(v explanation) error {
+	if a.json() {
+		return a.printJSON(v)
+	}
+	if err := a.printf("shard %d, slots %d-%d, %s: %d replicas wanted, at most %d in a zone\n",
+		v.Shard, v.Start, v.End-1, byteText(v.DiskBytes), v.Want, v.ZoneLimit); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	// The writer keeps its first error until Flush.
+	_, _ = fmt.Fprintf(table, "NODE\tZONE\tREPLICA\tCLAIM\tHOLDS\tLOAD\tWHY\n")
+	for _, n := range v.Nodes {
+		replica, figures := "no", "-\t-\t-"
+		if n.Holds {
+			replica = "yes"
+		}
+		if n.Claim > 0 {
+			figures = fmt.Sprintf("%d\t%d (%d-%d)\t%d %%", n.Claim, n.Replicas, n.Least, n.Most, n.Load)
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", n.Node, orDash(n.Zone), replica, figures, n.Why)
+	}
+	if err := table.Flush(); err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	text := "leader: " + v.LeaderWhy + "\n"
+	if v.Next != "" {
+		text += "next: " + v.Next + "\n"
+	}
+	for _, w := range v.Waiting {
+		text += "waiting: " + w + "\n"
+	}
+	return a.printf("%s", text)
+}

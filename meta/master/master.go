@@ -333,6 +333,7 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 		}
 		out.Replicas = append(out.Replicas, planner.Replica{
 			Node: api.NodeID(replica.NodeId), Voter: voter, CaughtUp: member.GetCaughtUp(), Replaces: api.NodeID(replica.Replaces),
+			MissingEntries: member.GetMissingEntries(), MissingBytes: member.GetMissingBytes(),
 			Silent: r != nil && !answers(member), Down: seen.unheard[keyOf(s, replica)], Stuck: seen.stuck[keyOf(s, replica)],
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,5 +190,39 @@ func TestAMoveByHandIsCarriedOut(t *testing.T) {
 	w.expectWhole("a")
 	if _, err := w.master().moveReplica(context.Background(), &pb.MoveReplicaRequest{ShardId: 1, From: "a", To: "d"}); api.CodeOf(err) != api.CodeInvalid {
 		t.Errorf("a move between nodes that do not fit: %v", err)
+	}
+}
+
+// TestTheMasterExplainsAShardByNames, also while a replica of it moves, and knows no others.
+func TestTheMasterExplainsAShardByNames(t *testing.T) {
+	w := newWorld(t, 2, "a", "b", "c")
+	w.join("dddd")
+	m := w.master()
+	if _, err := m.explainShard(context.Background(), &pb.ExplainShardRequest{ShardId: 1}); api.CodeOf(err) != api.CodeNotLeader {
+		t.Errorf("before it has looked: %v", err)
+	}
+	for range 2 {
+		m.round(context.Background())
+	}
+	if _, err := m.explainShard(context.Background(), &pb.ExplainShardRequest{ShardId: 9}); api.CodeOf(err) != api.CodeInvalid {
+		t.Errorf("a shard that does not exist: %v", err)
+	}
+	moving := ""
+	for _, s := range w.machine.Map().Shards {
+		e, err := m.explainShard(context.Background(), &pb.ExplainShardRequest{ShardId: s.Id})
+		if err != nil || len(e.Places) != 4 || e.LeaderId == "" || e.LeaderWhy == "" || e.EndSlot != s.EndSlot {
+			t.Fatalf("shard %d: %v, %v", s.Id, e, err)
+		}
+		for _, p := range e.Places {
+			if p.Name != p.NodeId || p.Why == "" {
+				t.Errorf("shard %d: a place without name or reason: %v", s.Id, p)
+			}
+			if p.Name == "dddd" && p.Holds {
+				moving = p.Why
+			}
+		}
+	}
+	if !strings.Contains(moving, "takes the place of") {
+		t.Errorf("the replica that is being made is explained by %q", moving)
 	}
 }

@@ -91,6 +91,11 @@ func (s *Service) ClusterStatus(ctx context.Context, r *pb.ClusterStatusRequest)
 	}, pb.AdminClient.ClusterStatus)
 }
 
+// ExplainShard implements pb.AdminServer.
+func (s *Service) ExplainShard(ctx context.Context, r *pb.ExplainShardRequest) (*pb.ExplainShardResponse, error) {
+	return at(ctx, s, r, (*Master).explainShard, pb.AdminClient.ExplainShard)
+}
+
 // node finds a node by its name or its id.
 func (m *Master) node(name string) (*pb.Node, error) {
 	for _, n := range m.o.Map.Map().GetNodes() {

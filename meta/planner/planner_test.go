@@ -84,6 +84,30 @@ func TestPlansReadLikeThis(t *testing.T) {
 	golden(t, "stories.txt", b.String())
 }
 
+// explain writes what is known of a shard.
+func explain(t *testing.T, b *strings.Builder, v View, id api.ShardID) {
+	t.Helper()
+	e, ok := Explain(v, id)
+	if !ok {
+		t.Fatalf("shard %d is not explained", id)
+	}
+	fmt.Fprintf(b, "shard %d: %d replicas, %d in a zone\n", e.Shard, e.Want, e.ZoneLimit)
+	for _, n := range e.Places {
+		mark := "-"
+		if n.Holds {
+			mark = "+"
+		}
+		fmt.Fprintf(b, "  %s %s zone %s: %s; claim %d (%d); holds %d of %d to %d, load %d %%\n", mark, n.Node, n.Zone, n.Why, n.Claim, n.Score, n.Replicas, n.Least, n.Most, n.Fill/10)
+	}
+	fmt.Fprintf(b, "  leader: %s\n", e.LeaderWhy)
+	if e.Next != nil {
+		fmt.Fprintf(b, "  next: %s %s: %s\n", e.Next.Kind, e.Next.Node, e.Next.Text)
+	}
+	for _, text := range e.Waiting {
+		fmt.Fprintf(b, "  waits: %s\n", text)
+	}
+}
+
 func TestExplanationsReadLikeThis(t *testing.T) {
 	s := calm(t, 6, 3, 8, 3)
 	s.node("node-03").Duty = Draining
@@ -91,22 +115,28 @@ func TestExplanationsReadLikeThis(t *testing.T) {
 	s.view.Paused = true
 	var b strings.Builder
 	b.WriteString(draw(s.view))
-	for _, id := range []api.ShardID{1, 2} {
-		e, ok := Explain(s.view, id)
-		if !ok {
-			t.Fatalf("shard %d is not explained", id)
-		}
-		fmt.Fprintf(&b, "shard %d: %d replicas, %d in a zone\n", e.Shard, e.Want, e.ZoneLimit)
-		for _, n := range e.Nodes {
-			fmt.Fprintf(&b, "  %s zone %s: %s; claim %d (%d); holds %d of %d to %d, load %d %%\n", n.Node, n.Zone, n.Standing, n.Claim, n.Score, n.Replicas, n.Least, n.Most, n.Fill/10)
-		}
-		if e.Next != nil {
-			fmt.Fprintf(&b, "  next: %s %s: %s\n", e.Next.Kind, e.Next.Node, e.Next.Text)
-		}
-		for _, blocked := range e.Blocked {
-			fmt.Fprintf(&b, "  waits (%s): %s\n", blocked.Why, blocked.Text)
+	explain(t, &b, s.view, 1)
+	explain(t, &b, s.view, 2)
+	s.round()
+	shard := &s.view.Shards[1]
+	for i := range shard.Replicas {
+		if r := &shard.Replicas[i]; !r.Voter {
+			r.CaughtUp, r.MissingEntries, r.MissingBytes = false, 120, 5<<20
 		}
 	}
+	explain(t, &b, s.view, 2)
+	s = calm(t, 3, 0, 6, 3)
+	s.addNode(3, 0)
+	s.view.Nodes[3].Full = true
+	s.view.Paused = true
+	s.view.Shards[0].Leader, s.view.Shards[0].Preferred = "node-02", "node-00"
+	s.view.Shards[1].Busy, s.view.Shards[2].Splitting = true, true
+	b.WriteString(draw(s.view))
+	for _, id := range []api.ShardID{1, 2, 3} {
+		explain(t, &b, s.view, id)
+	}
+	s.view.Nodes[3].Full = false
+	explain(t, &b, s.view, 5)
 	golden(t, "explanations.txt", b.String())
 	if _, ok := Explain(s.view, 99); ok {
 		t.Error("a shard that does not exist is explained")

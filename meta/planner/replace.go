@@ -36,10 +36,18 @@ func (p *planning) finish(i int) {
 	case node.Down > 0:
 		p.block(i, l.Node, NotYet, "%s, which gets a replica of shard %d, is down", l.Node, s.ID)
 	case !l.CaughtUp:
-		p.block(i, l.Node, CatchingUp, "the new replica of shard %d on %s learns", s.ID, l.Node)
+		p.block(i, l.Node, CatchingUp, "the new replica of shard %d on %s learns%s", s.ID, l.Node, l.lacks())
 	default:
 		p.admit(i, l)
 	}
+}
+
+// lacks says how far a learner is behind, if that is known.
+func (r Replica) lacks() string {
+	if r.MissingEntries == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": it lacks %d entries, %d KiB of the log", r.MissingEntries, r.MissingBytes>>10)
 }
 
 // admit gives a learner that has caught up its vote, after taking that of the one it replaces if that

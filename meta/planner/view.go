@@ -115,6 +115,8 @@ type Replica struct {
 	Voter bool
 	// CaughtUp: it has nearly all that the leader has.
 	CaughtUp bool
+	// MissingEntries and MissingBytes are what it lacks of the leader's log, as far as that is known. They are told.
+	MissingEntries, MissingBytes uint64
 	// Silent: it has not answered its leader for long, whether or not its node lives. It is told.
 	Silent bool
 	// Down is for how long it has not answered any leader although its node lives: what the node held is gone, or does not

@@ -64,6 +64,7 @@ var methods = map[string]caller{
 	pb.Admin_SetRebalance_FullMethodName:        clients,
 	pb.Admin_RaiseClusterVersion_FullMethodName: clients,
 	pb.Admin_ClusterStatus_FullMethodName:       clients,
+	pb.Admin_ExplainShard_FullMethodName:        clients,
 	pb.Admin_SplitShard_FullMethodName:          clients,
 
 	pb.Backup_BackupShard_FullMethodName: clients,
