@@ -113,8 +113,9 @@
 //   - R18: a change of the members is proposed for the committed membership that it was judged by, and for no other: a
 //     learner votes only once it has caught up, enough voters remain, and a majority of those that there will be
 //     answers. An order says what shall be, so that it can be given again.
-//   - R19: a replica that holds nothing of its group does not vote, and is not elected. Only the founders of a group
-//     begin with its members; any other empty replica waits for a leader.
+//   - R19: a replica that holds nothing of its group is not elected, and does not vote unless it is known that it is a voter
+//     and has lost nothing (GroupOptions.VotesEmpty). Only the founders of a group begin with its members; any other empty
+//     replica waits for a leader.
 //   - R20: a replica that was discarded never runs again: its log is forgotten durably before anything else of it is.
 //   - R21: a replica that is founded with a state had no log, keeps its vote, and has a term no lower than the state's before
 //     the state is there.

@@ -13,7 +13,7 @@ import (
 // The groups that a cluster is made with begin with an empty state and a log of one entry. A group that is split off
 // another one begins with a part of that one's state on each of its first members, and with an empty log behind it:
 // as if every one of them had put the same snapshot in place. So a replica that has not got that state can only
-// get it from another one, as a snapshot, and until then it does not vote (R19).
+// get it from another one, as a snapshot. Until then it votes if nothing of it was lost, and is not elected (R19).
 
 // Found gives a replica a state to begin with: install puts it in place, durably or not at all. state is what it
 // holds, with the members of the group; all members that are founded hold the same. A replica that runs, that has a

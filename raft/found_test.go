@@ -117,6 +117,50 @@ func TestAFoundedGroupBeginsWithItsState(t *testing.T) {
 	}
 }
 
+// TestAnEmptyReplicaThatHasLostNothingVotes (R19): of three replicas that a group is founded with two have its state, one of which
+// dies before the third one has got it. The first one leads by the vote of the third one, which is never elected itself
+// and remembers after a restart that it has run.
+func TestAnEmptyReplicaThatHasLostNothingVotes(t *testing.T) {
+	c := newTestCluster(t, 3, func(c *testCluster) { c.groups = nil })
+	state := State{Index: 40, Term: 3, Configuration: Configuration{Index: 40}}
+	for _, name := range c.names {
+		state.Configuration.Servers = append(state.Configuration.Servers, Server{Replica: replicaOn(name), Voter: true})
+	}
+	start := func(name string) {
+		n := c.nodes[name]
+		m, err := openTestMachine(n.disk, "machine-9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := n.host.Start(GroupOptions{ID: 9, Incarnation: 1, VotesEmpty: true, StateMachine: m, Tick: func() []byte { return []byte("tick=x") }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.machines[9], n.groups[9] = m, g
+	}
+	n1, n3 := c.nodes["n1"], c.nodes["n3"]
+	start("n3")
+	if ran, err := n3.host.Ran(9, 1); !ran || err != nil {
+		t.Fatalf("it may vote, and is not known to have run: %v", err)
+	}
+	if i := n3.groups[9].current.Load(); !i.MayVote() || i.MayLead() {
+		t.Fatalf("empty, it may vote: %t, and lead: %t", i.MayVote(), i.MayLead())
+	}
+	if err := n3.groups[9].Close(); err != nil {
+		t.Fatal(err)
+	}
+	start("n3")
+	if founded, err := n1.host.Found(9, 1, state, func() error { return writeState(n1.disk, "machine-9", state) }); !founded || err != nil {
+		t.Fatalf("founded %t, %v", founded, err)
+	}
+	start("n1")
+	c.write(9, "k", "1", "n1", "n3")
+	testkit.Eventually(t, patience, func() bool { return n3.machines[9].get("inherited") == "yes" && n3.machines[9].get("k") == "1" }, "n3 does not get the state")
+	if !n3.groups[9].current.Load().MayLead() {
+		t.Error("with the state it may not lead")
+	}
+}
+
 // writeState makes a testMachine that begins with a state.
 func writeState(fsys vfs.FS, dir string, state State) error {
 	b, err := json.Marshal(testState{State: state, Values: map[string]string{"inherited": "yes"}})

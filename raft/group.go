@@ -22,6 +22,9 @@ type GroupOptions struct {
 	// group lives. It is used only when the log and the state machine are empty and this replica is one of them;
 	// any other empty replica waits until a leader sends it entries or a snapshot (R19).
 	Voters []ReplicaID
+	// VotesEmpty lets this replica vote although it holds nothing yet (R19). Whoever sets it knows that the replica is a
+	// voter, and that nothing of it was lost: that it has never run, or has kept what it promised since.
+	VotesEmpty bool
 	// StateMachine is not closed with the group.
 	StateMachine StateMachine
 	// Tick makes the command that is proposed after each election. A leader serves reads only

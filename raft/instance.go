@@ -184,8 +184,13 @@ func (i *instance) Electing() bool { return i.published() && i.raft.State() == h
 
 // MayVote implements mux.Owner. The library would vote for anybody while it knows no member (R19).
 func (i *instance) MayVote() bool {
+	return i.MayLead() || i.group.opts.VotesEmpty && !seededbug.Enabled(seededbug.RaftEmptyMute) || seededbug.Enabled(seededbug.RaftEmptyVotes)
+}
+
+// MayLead implements mux.Owner.
+func (i *instance) MayLead() bool {
 	last, _ := i.group.store.LastIndex() // held in memory
-	return last > 0 || i.group.opts.StateMachine.Durable().Index > 0 || seededbug.Enabled(seededbug.RaftEmptyVotes)
+	return last > 0 || i.group.opts.StateMachine.Durable().Index > 0
 }
 
 // published reports whether the library's constructor has returned. Its goroutines run before.

@@ -60,6 +60,10 @@ func (g *Group) prepare() error {
 // bootstrap writes the first entry of a new group. Both writes may be repeated after a crash,
 // and the entry is the same on every initial voter, so it does not matter who starts first.
 func (g *Group) bootstrap() error {
+	if g.opts.VotesEmpty {
+		// With a term it is known as one that has run, before it votes for anybody.
+		return g.firstTerm()
+	}
 	if !slices.Contains(g.opts.Voters, g.replica) {
 		return nil
 	}
@@ -67,19 +71,21 @@ func (g *Group) bootstrap() error {
 	for _, v := range g.opts.Voters {
 		c.Servers = append(c.Servers, Server{Replica: v, Voter: true})
 	}
-	_, err := g.store.GetUint64([]byte(keyCurrentTerm))
-	switch {
-	case err == nil: // an interrupted bootstrap, or a vote before it
-	case !isKeyNotFound(err):
+	if err := g.firstTerm(); err != nil {
 		return err
-	default:
-		if err := g.store.SetUint64([]byte(keyCurrentTerm), 1); err != nil {
-			return err
-		}
 	}
 	return g.store.StoreLog(&hraft.Log{
 		Index: 1, Term: 1, Type: hraft.LogConfiguration, Data: hraft.EncodeConfiguration(c.toLibrary()),
 	})
+}
+
+// firstTerm makes sure that there is a term: an interrupted bootstrap, or a vote before it, may have left one.
+func (g *Group) firstTerm() error {
+	_, err := g.store.GetUint64([]byte(keyCurrentTerm))
+	if err == nil || !isKeyNotFound(err) {
+		return err
+	}
+	return g.store.SetUint64([]byte(keyCurrentTerm), 1)
 }
 
 // verifyLog reads every entry that the library will read, so that damage is found now and not

@@ -31,6 +31,9 @@ type Options struct {
 	// Voters is the configuration that an empty group begins with. Only a replica that is one of them begins it; any
 	// other that is empty waits for its leader. Empty for a shard that was not born with replicas.
 	Voters []raft.ReplicaID
+	// VotesEmpty lets a replica of a child vote that its parent's replica did not make, because it went past the split by
+	// a snapshot (raft.GroupOptions).
+	VotesEmpty bool
 	// PreferredLeader is the node that should lead the shard while nothing speaks against it; empty
 	// for none.
 	PreferredLeader api.NodeID

@@ -71,7 +71,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 	s.reader.confirm, s.reader.tick, s.reader.tickSoon = s.confirm, s.proposer.tick, s.proposer.tickSoon
 	s.reader.proofs, s.reader.applied = newProofs(o.Stopwatch, s.fetchProof), s.waitApplied
 	s.group, err = host.Start(raft.GroupOptions{
-		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, StateMachine: m,
+		ID: raft.GroupID(o.ID), Incarnation: o.Incarnation, Voters: o.Voters, VotesEmpty: o.VotesEmpty, StateMachine: m,
 		Tick: s.firstEntry, OnLeader: s.onLeader, PreferredLeader: o.PreferredLeader,
 	})
 	if err != nil {

@@ -30,5 +30,5 @@
 //   - N6: a replica that has run here, or that votes and that the shard was not born with, and of which nothing is on
 //     the disk, is not opened: it may have forgotten its votes. It is replaced by one of another incarnation.
 //   - N7: a replica that a shard was split off with, and of which nothing is on the disk, is opened only if this node's
-//     replica of the parent, of the same incarnation, has gone past the split without making it.
+//     replica of the parent, of the same incarnation, has gone past the split without making it. It votes at once.
 package node

@@ -218,6 +218,7 @@ func (r *replicas) options(description *pb.Shard, incarnation uint64) shard.Opti
 		Arc:         router.Arc{Start: description.StartSlot, End: description.EndSlot},
 		Epoch:       api.Epoch(description.Epoch),
 		Voters:      founders,
+		VotesEmpty:  description.ParentId != 0 && isFounder(description, &pb.Replica{NodeId: string(r.self), Incarnation: incarnation}),
 
 		PreferredLeader: preferredLeader(description),
 		ClusterVersion:  r.clusterVersion,

@@ -18,9 +18,9 @@ import (
 // map notes for a shard with the replicas of the split.
 //
 // A child's replica comes out of its parent's, which makes it where it applies the split (see shard.Split). One whose
-// parent's replica went past the split by a snapshot begins empty, and does not vote before it has got a snapshot. That
-// nothing of it is on the disk is no loss then, if the parent's replica is the one that was to make it: had
-// this disk been lost, that one would not be there either (N7).
+// parent's replica went past the split by a snapshot begins empty. That nothing of it is on the disk is no loss then, if the
+// parent's replica is the one that was to make it: had this disk been lost, that one would not be there either (N7). So
+// it votes: without its vote a child that one replica has made, and whose other one died, would have no leader.
 
 // birth says what there is of a replica that is not open.
 type birth int

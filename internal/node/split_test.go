@@ -50,7 +50,10 @@ func TestAReplicaOfAChildWaitsForItsParents(t *testing.T) {
 	for _, done := range []bool{false, true} {
 		f.mustFollow(splitMap(done), false)
 		s, isOpen := f.shard(9)
-		if !isOpen || len(s.Options().Voters) != 0 || s.Options().Arc.Start != 100 || s.Options().Epoch != 2 {
+		if parent, _ := f.shard(7); parent.Options().VotesEmpty {
+			t.Error("a replica of the parent may vote while it holds nothing")
+		}
+		if !isOpen || len(s.Options().Voters) != 0 || !s.Options().VotesEmpty || s.Options().Arc.Start != 100 || s.Options().Epoch != 2 {
 			t.Fatalf("done %t: the child is open: %t, %+v", done, isOpen, s.Options())
 		}
 	}

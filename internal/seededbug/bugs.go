@@ -27,6 +27,8 @@ const (
 	MuxCountBeforeDurable Bug = "mux-count-before-durable"
 	// RaftEmptyVotes lets a replica that holds nothing of its group vote.
 	RaftEmptyVotes Bug = "raft-empty-votes"
+	// RaftEmptyMute keeps an empty replica from voting that has lost nothing.
+	RaftEmptyMute Bug = "raft-empty-mute"
 	// MuxAnyIncarnation lets a replica vote and answer for a removed one whose place it has.
 	MuxAnyIncarnation Bug = "mux-any-incarnation"
 	// NodeDeleteUnconfirmed lets a node delete a replica as soon as the map does not list it.
@@ -212,6 +214,7 @@ var Claims = []Claim{
 	{MuxAnswerBeforeDurable, "raft/mux", "TestAFollowerSaysYesOnlyToWhatItsLogHolds"},
 	{MuxCountBeforeDurable, "raft/mux", "TestALeaderCountsOnlyWhatItsOwnLogHolds"},
 	{RaftEmptyVotes, "raft", "TestAnEmptyReplicaDoesNotVote"},
+	{RaftEmptyMute, "raft", "TestAnEmptyReplicaThatHasLostNothingVotes"},
 	{MuxAnyIncarnation, "raft", "TestARemovedReplicaDoesNotVote"},
 	{NodeDeleteUnconfirmed, "internal/node", "TestAReplicaThatIsStillAMemberIsNotDeleted"},
 	{RaftEarlyAlone, "raft", "TestOnlyCommandsOfSeveralVotersAreEarly"},

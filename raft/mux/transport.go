@@ -110,9 +110,11 @@ type ElectionOwner interface {
 	Leads(term uint64) bool
 	// Electing reports whether this replica is a candidate.
 	Electing() bool
-	// MayVote reports whether this replica may vote: it holds something of its group. One that is new, or has
-	// lost its disk, knows of no vote and no entry, and must not decide who has all of them.
+	// MayVote reports whether this replica may vote: it holds something of its group, or has lost nothing. One that is new,
+	// or has lost its disk, knows of no vote and no entry, and must not decide who has all of them.
 	MayVote() bool
+	// MayLead reports whether this replica may stand for election: it holds something of its group.
+	MayLead() bool
 	// Answered is told of each answer to entries or a heartbeat and where the replica's log ends.
 	Answered(replica string, lastLog uint64)
 }
@@ -201,8 +203,12 @@ func (t *Transport) accept(f *wire.Frame, r replier) error {
 		return err
 	}
 	switch command.(type) {
-	case *hraft.RequestVoteRequest, *hraft.RequestPreVoteRequest, *hraft.TimeoutNowRequest:
+	case *hraft.RequestVoteRequest, *hraft.RequestPreVoteRequest:
 		if !t.owner.MayVote() {
+			return errEmptyVoter
+		}
+	case *hraft.TimeoutNowRequest:
+		if !t.owner.MayLead() {
 			return errEmptyVoter
 		}
 	}

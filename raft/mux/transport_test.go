@@ -66,6 +66,7 @@ func (o *testOwner) Durable() uint64                { return math.MaxUint64 - o.
 func (o *testOwner) SnapshotSent(string, io.Reader) {}
 func (o *testOwner) Leads(term uint64) bool         { return term >= o.leads.Load() }
 func (o *testOwner) MayVote() bool                  { return true }
+func (o *testOwner) MayLead() bool                  { return true }
 func (o *testOwner) Electing() bool                 { return !o.elected.Load() }
 func (o *testOwner) Answered(_ string, last uint64) { o.lastLog.Store(last) }
 

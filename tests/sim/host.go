@@ -215,7 +215,7 @@ func (l *life) open(description *pb.Shard) error {
 	s, err := shard.Open(l.host, shard.Options{
 		ID: id, Incarnation: incarnation, Dir: fmt.Sprintf("shards/%d-%d", id, incarnation),
 		Arc: router.Arc{Start: description.StartSlot, End: description.EndSlot}, Epoch: api.Epoch(description.Epoch),
-		Voters: voters, Engine: engine.Options{MemtableBytes: 64 << 10, CacheBytes: 256 << 10},
+		Voters: voters, VotesEmpty: description.ParentId != 0 && l.founds(description, incarnation), Engine: engine.Options{MemtableBytes: 64 << 10, CacheBytes: 256 << 10},
 		FS: l.fs, Splitter: l, Clock: l.node.Clock, Logger: l.logger.With("shard", description.Id), OnFailure: l.fail,
 	})
 	if err != nil {

@@ -203,13 +203,17 @@ func (l *life) ChildDir(child api.ShardID, incarnation uint64) string {
 // OnSplit implements shard.Splitter.
 func (l *life) OnSplit(api.ShardID) { wake(l.poked) }
 
+// founds reports whether a replica of this node is one that a shard began with.
+func (l *life) founds(description *pb.Shard, incarnation uint64) bool {
+	return slices.ContainsFunc(description.Founders, func(r *pb.Replica) bool {
+		return r.NodeId == string(l.node.id) && r.Incarnation == incarnation
+	})
+}
+
 // unborn reports whether a replica that a shard was split off with must wait for its parent's to make it, as internal/node
 // judges it.
 func (l *life) unborn(description *pb.Shard, incarnation uint64) bool {
-	founder := slices.ContainsFunc(description.Founders, func(r *pb.Replica) bool {
-		return r.NodeId == string(l.node.id) && r.Incarnation == incarnation
-	})
-	if description.ParentId == 0 || !founder {
+	if description.ParentId == 0 || !l.founds(description, incarnation) {
 		return false
 	}
 	if names, err := l.fs.List("shards"); err == nil && slices.Contains(names, fmt.Sprintf("%d-%d", description.Id, incarnation)) {
