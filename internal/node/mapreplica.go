@@ -141,6 +141,7 @@ func (n *node) followMapReplica(ctx context.Context, m *pb.ClusterMap) (pending 
 		return true, err
 	}
 	mine := meta.MapReplica(m, string(n.id))
+	defer func() { n.replicas.forgetTroublesOfMap(here, mine.GetIncarnation()) }()
 	for _, incarnation := range here {
 		if incarnation == mine.GetIncarnation() {
 			continue
@@ -150,6 +151,9 @@ func (n *node) followMapReplica(ctx context.Context, m *pb.ClusterMap) (pending 
 			return true, err
 		}
 		pending = pending || !gone
+	}
+	if here, err = n.mapReplicasHere(); err != nil {
+		return true, err
 	}
 	if pending || mine == nil || n.mapReplica.open != nil || ctx.Err() != nil {
 		return pending, nil
@@ -177,7 +181,7 @@ func (n *node) followMapReplica(ctx context.Context, m *pb.ClusterMap) (pending 
 func (n *node) removeMapReplica(ctx context.Context, m *pb.ClusterMap, incarnation uint64) (done bool, err error) {
 	key := replicaKey{api.ShardID(raft.MetaGroup), incarnation}
 	if err := n.replicas.confirmRemoved(ctx, m, key); err != nil {
-		n.logger.Debug("a replica of the cluster map stays until the leader confirms that it is no member", "incarnation", incarnation, "error", err)
+		n.replicas.noteTrouble(key, unconfirmed+err.Error())
 		return false, nil
 	}
 	if n.mapReplica.incarnation == incarnation {
@@ -186,9 +190,6 @@ func (n *node) removeMapReplica(ctx context.Context, m *pb.ClusterMap, incarnati
 		}
 	}
 	if err := n.host.Discard(raft.MetaGroup, incarnation); err != nil {
-		return false, err
-	}
-	if _, err := n.mapReplicasHere(); err != nil { // deletes it
 		return false, err
 	}
 	n.logger.Info("replica of the cluster map removed", "incarnation", incarnation)

@@ -1,7 +1,10 @@
 package node
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -143,5 +146,51 @@ func TestAReplicaOfTheMapThatLostItsDiskIsNotOpened(t *testing.T) {
 	h.expectOpen(0)
 	if status := h.f.status(); len(status) != 1 || status[0].Trouble == "" {
 		t.Errorf("the status is %v", status)
+	}
+	h.mustFollowMap(false, &pb.Replica{NodeId: "b", Incarnation: 1})
+	h.mustFollowMap(false, &pb.Replica{NodeId: "a", Incarnation: 5, Learner: true})
+	h.expectOpen(5)
+	h.expectNoTrouble()
+}
+
+// TestTheStatusSaysThatAReplicaOfTheMapWaitsForTheLeader, and no longer than it does.
+func TestTheStatusSaysThatAReplicaOfTheMapWaitsForTheLeader(t *testing.T) {
+	h := newHolder(t, t.TempDir(), "a", "b", "c")
+	h.mustFollowMap(true, &pb.Replica{NodeId: "b", Incarnation: 1})
+	if status := h.f.status(); len(status) != 1 || !strings.HasPrefix(status[0].Trouble, unconfirmed) {
+		t.Errorf("the status is %v", status)
+	}
+	h.mustFollowMap(false, &pb.Replica{NodeId: "a", Incarnation: 1}) // the map before was old
+	h.expectNoTrouble()
+	h.mustFollowMap(true, &pb.Replica{NodeId: "b", Incarnation: 1})
+	h.f.members = []*peerv1.GroupMember{{NodeId: "b", Incarnation: 1, Voter: true}}
+	h.mustFollowMap(false, &pb.Replica{NodeId: "b", Incarnation: 1})
+	h.expectNoTrouble()
+}
+
+func (h *holder) expectNoTrouble() {
+	h.t.Helper()
+	if status := h.f.status(); len(status) != 0 {
+		h.t.Errorf("the status is %v", status)
+	}
+}
+
+// TestWhoDoesNotAnswerKeepsNobodyElseFromBeingAsked: the leader may be the last of those that are asked.
+func TestWhoDoesNotAnswerKeepsNobodyElseFromBeingAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &replicas{self: "a", members: func(ctx context.Context, node api.NodeID, _ raft.GroupID) (*peerv1.GroupMembers, error) {
+			if node != "d" {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return &peerv1.GroupMembers{Index: 5, Members: []*peerv1.GroupMember{{NodeId: "d", Incarnation: 1, Voter: true}}}, nil
+		}}
+		m := &pb.ClusterMap{MetaReplicas: []*pb.Replica{{NodeId: "b", Incarnation: 1}, {NodeId: "c", Incarnation: 1}, {NodeId: "d", Incarnation: 1}}}
+		if err := r.confirmRemoved(t.Context(), m, replicaKey{api.ShardID(raft.MetaGroup), 1}); err != nil {
+			t.Error(err)
+		}
+	})
+	if leader := (&node{id: "a"}).leaderOf(api.ShardID(raft.MetaGroup)); leader != "a" {
+		t.Errorf("the master asks %q first for the members of its own group", leader)
 	}
 }

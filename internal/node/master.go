@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/membership"
 	"github.com/lightning-db/lightning/meta"
 	"github.com/lightning-db/lightning/meta/master"
+	"github.com/lightning-db/lightning/raft"
 )
 
 // mastery is this node's part in keeping the cluster as it should be.
@@ -21,22 +22,29 @@ type mastery struct {
 // newMaster makes the master of a node that holds a replica of the map.
 func (n *node) newMaster(local *meta.Meta) *master.Master {
 	return master.New(master.Options{
-		Self: n.id,
-		Map:  local,
-		Groups: &master.Remote{Peers: n.pool, Leader: func(id api.ShardID) api.NodeID {
-			for _, l := range n.server.Leaders() {
-				if l.ShardId == uint64(id) {
-					return api.NodeID(l.NodeId)
-				}
-			}
-			return ""
-		}},
+		Self:       n.id,
+		Map:        local,
+		Groups:     &master.Remote{Peers: n.pool, Leader: n.leaderOf},
 		Alive:      func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
 		DeadAfter:  n.config.ReplaceDeadAfter,
 		SplitBytes: int64(n.config.SplitBytes),
 		Clock:      n.clock,
 		Logger:     n.logger,
 	})
+}
+
+// leaderOf is who leads a group as this node believes, empty when unknown. Only the master asks, and that is who leads the
+// group of the map: nodes that do not answer are not asked first.
+func (n *node) leaderOf(id api.ShardID) api.NodeID {
+	if raft.GroupID(id) == raft.MetaGroup {
+		return n.id
+	}
+	for _, l := range n.server.Leaders() {
+		if l.ShardId == uint64(id) {
+			return api.NodeID(l.NodeId)
+		}
+	}
+	return ""
 }
 
 // adminService serves orders of operators.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,6 +38,8 @@ import (
 const removedSuffix = ".removed"
 
 const (
+	// askLimit bounds one question, since who is asked first may be cut off while another node leads.
+	askLimit = time.Second
 	// confirmLimit bounds the questions to leaders about one replica, and confirmAllLimit those of one call of follow, which
 	// keeps the next map waiting. What is left is asked by the next call.
 	confirmLimit    = 3 * time.Second
@@ -153,7 +156,7 @@ func (r *replicas) remove(ctx context.Context, m *pb.ClusterMap, k replicaKey) (
 	}
 	if !discarded {
 		if err := r.confirmRemoved(ctx, m, k); err != nil {
-			r.noteTrouble(k, "the map does not list it any more; it is deleted when the leader confirms that: "+err.Error())
+			r.noteTrouble(k, unconfirmed+err.Error())
 			return false, nil
 		}
 		if err := r.closeReplica(k); err != nil {
@@ -201,6 +204,9 @@ func (r *replicas) closeReplica(k replicaKey) error {
 	return s.Close()
 }
 
+// unconfirmed begins the trouble of a replica that waits for its leader's word.
+const unconfirmed = "the map does not list it any more; it is deleted when the leader confirms that: "
+
 var errStillMember = errors.New("it is still a member of its group")
 
 // confirmRemoved asks the leader of a shard whether a replica of this node is no member. Any node that the map gives a
@@ -217,7 +223,9 @@ func (r *replicas) confirmRemoved(ctx context.Context, m *pb.ClusterMap, k repli
 			problems = append(problems, fmt.Errorf("not asked yet: %w", ctx.Err()))
 			break
 		}
-		members, err := r.members(ctx, node, raft.GroupID(k.shard))
+		asking, done := context.WithTimeout(ctx, askLimit)
+		members, err := r.members(asking, node, raft.GroupID(k.shard))
+		done()
 		if err != nil {
 			problems = append(problems, fmt.Errorf("node %s: %w", node, err))
 			continue
@@ -291,6 +299,18 @@ func (r *replicas) forgetLost(here map[replicaKey]bool, m *pb.ClusterMap) {
 	}
 	for _, k := range superfluous(troubled, m, r.self) {
 		if !here[k] {
+			delete(r.mu.troubled, k)
+		}
+	}
+}
+
+// forgetTroublesOfMap forgets the troubles of replicas of the map, but for those that are here and not wanted, and for one that is
+// wanted and not here.
+func (r *replicas) forgetTroublesOfMap(here []uint64, wanted uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for k := range r.mu.troubled {
+		if raft.GroupID(k.shard) == raft.MetaGroup && slices.Contains(here, k.incarnation) == (k.incarnation == wanted) {
 			delete(r.mu.troubled, k)
 		}
 	}

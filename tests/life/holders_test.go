@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -16,14 +17,16 @@ import (
 
 // holdersState is what lightning-cli cluster status says of who holds the map.
 type holdersState struct {
-	Master string `json:"master"`
-	Nodes  []struct {
-		Name     string `json:"name"`
-		Replicas int    `json:"replicas"`
-		HoldsMap bool   `json:"holds_map"`
-	} `json:"nodes"`
+	Master  string            `json:"master"`
+	Nodes   []holderNode      `json:"nodes"`
 	Moving  []json.RawMessage `json:"moving"`
 	Planned []string          `json:"planned"`
+}
+
+type holderNode struct {
+	Name     string `json:"name"`
+	Replicas int    `json:"replicas"`
+	HoldsMap bool   `json:"holds_map"`
 }
 
 func order(ctx context.Context, t *testing.T, at *cluster.Node, args ...string) ([]byte, error) {
@@ -128,4 +131,44 @@ func TestTheMapOutlivesAllWhoFoundedIt(t *testing.T) {
 	if code := founders[0].WaitExit(time.Minute); code == 0 {
 		t.Errorf("%s was decommissioned and starts again", founders[0].Name)
 	}
+}
+
+// TestADeadHolderOfTheMapIsReplaced: another node gets its place after the limit, the dead one finds when it is back that it holds the
+// map no more and deletes its replica, and the map outlives the death of a further holder.
+func TestADeadHolderOfTheMapIsReplaced(t *testing.T) {
+	if !*dead {
+		t.Skip("it takes a minute: make life runs it, or -life.dead")
+	}
+	c := cluster.Start(t, cluster.Options{Nodes: 4, Args: append([]string{"--shards", "3", "--replace-dead-after", deadAfter.String()}, cluster.Patient...)})
+	holds := func(s holdersState, n *cluster.Node) bool {
+		return slices.ContainsFunc(s.Nodes, func(x holderNode) bool { return x.Name == n.Name && x.HoldsMap })
+	}
+	before := awaitHolders(t, c.Nodes[0], 4, 3, anyState)
+	victim := c.Nodes[slices.IndexFunc(c.Nodes, func(n *cluster.Node) bool { return holds(before, n) })]
+	spare := c.Nodes[slices.IndexFunc(c.Nodes, func(n *cluster.Node) bool { return !holds(before, n) })]
+	victim.Kill()
+	replaced := func(s holdersState) error {
+		if holds(s, victim) || !holds(s, spare) {
+			return fmt.Errorf("%s has not the place of %s: %v", spare.Name, victim.Name, s.Nodes)
+		}
+		return nil
+	}
+	awaitHolders(t, spare, 4, 3, replaced)
+	victim.Restart()
+	cluster.Eventually(t, time.Minute, "the replica that was replaced is deleted", func() error {
+		left, err := filepath.Glob(filepath.Join(victim.Dir, "meta", "*"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("there is %v", left)
+		}
+		return err
+	})
+	awaitHolders(t, spare, 4, 3, replaced)
+	second := c.Nodes[slices.IndexFunc(c.Nodes, func(n *cluster.Node) bool { return n != victim && n != spare })]
+	second.Kill()
+	awaitHolders(t, spare, 4, 3, func(s holdersState) error {
+		if holds(s, second) {
+			return fmt.Errorf("%s is dead and holds the map", second.Name)
+		}
+		return nil
+	})
 }

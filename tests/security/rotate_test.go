@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -225,9 +226,24 @@ func TestCertificatesAreReplacedUnderLoadWithoutAFailure(t *testing.T) {
 	t.Logf("%d times a node became leader of a group, of 4 groups", leaders)
 }
 
-// TestPasswordsAndGossipKeysAreReplacedUnderLoad goes the steps of docs/security.md.
+var deadLine = regexp.MustCompile(`event=dead member=\S+ name=(\S+)`)
+
+// deaths is how often a node saw others dead, by name.
+func deaths(n *cluster.Node) map[string]int {
+	seen := map[string]int{}
+	for _, found := range deadLine.FindAllStringSubmatch(n.LogTail(1<<24), -1) {
+		seen[found[1]]++
+	}
+	return seen
+}
+
+// TestPasswordsAndGossipKeysAreReplacedUnderLoad goes the steps of docs/security.md. No node is seen dead meanwhile.
 func TestPasswordsAndGossipKeysAreReplacedUnderLoad(t *testing.T) {
 	c, s, _ := startSecure(t)
+	var before []map[string]int
+	for _, n := range c.Nodes {
+		before = append(before, deaths(n))
+	}
 	l := startLoad(t, c, s)
 	next := cluster.Secret(t)
 	keyA, keyB := s.GossipA, cluster.GossipKey(t)
@@ -256,6 +272,25 @@ func TestPasswordsAndGossipKeysAreReplacedUnderLoad(t *testing.T) {
 	}
 	s.Password = next
 	c.Nodes[2].Kill()
+	killed := c.Nodes[2].Name
+	cluster.Eventually(t, limit, "the others see that a killed node is dead", func() error {
+		for i, n := range c.Nodes[:2] {
+			if deaths(n)[killed] == before[i][killed] {
+				return errors.New("not " + n.Name)
+			}
+		}
+		return nil
+	})
+	for i, n := range c.Nodes { // who was cut off by a change of the keys would have been seen dead before the killed one
+		for name, count := range deaths(n) {
+			if i < 2 && name == killed {
+				count--
+			}
+			if count > before[i][name] {
+				t.Errorf("%s saw %s dead while keys were replaced", n.Name, name)
+			}
+		}
+	}
 	c.Nodes[2].Restart() // finds the others by the new key only
 	if st := c.Nodes[2].MustStatus(); !st.GetReady() {
 		t.Fatal(st)
