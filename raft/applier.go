@@ -98,19 +98,28 @@ func (a *applier) entries(logs []*hraft.Log) (entries []Entry, skipped int, err 
 	}
 	entries = make([]Entry, 0, len(logs)-skipped)
 	for _, l := range logs[skipped:] {
-		e := Entry{Index: api.Index(l.Index), Term: api.Term(l.Term)}
-		if l.Type == hraft.LogConfiguration {
-			c, err := configurationFromLibrary(l.Index, hraft.DecodeConfiguration(l.Data))
-			if err != nil {
-				return nil, 0, err
-			}
-			e.Configuration = &c
-		} else {
-			e.Data = l.Data
+		e, err := entryOf(l)
+		if err != nil {
+			return nil, 0, err
 		}
 		entries = append(entries, e)
 	}
 	return entries, skipped, nil
+}
+
+// entryOf converts an entry of the log.
+func entryOf(l *hraft.Log) (Entry, error) {
+	e := Entry{Index: api.Index(l.Index), Term: api.Term(l.Term)}
+	if l.Type != hraft.LogConfiguration {
+		e.Data = l.Data
+		return e, nil
+	}
+	c, err := configurationFromLibrary(l.Index, hraft.DecodeConfiguration(l.Data))
+	if err != nil {
+		return Entry{}, err
+	}
+	e.Configuration = &c
+	return e, nil
 }
 
 // advance publishes the applied index and wakes those who wait for it.

@@ -1,7 +1,6 @@
 package raft
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/lightning-db/lightning/api"
@@ -31,15 +30,7 @@ func (h *Host) Found(id GroupID, incarnation uint64, state State, install func()
 		return false, nil
 	}
 	defer h.unreserve(id)
-	store, err := h.opts.Storage.Open(id, incarnation)
-	if err != nil {
-		return false, fmt.Errorf("found group %s: %w", id, err)
-	}
-	founded, err = found(store, state, install)
-	if err = errors.Join(err, store.Close()); err != nil {
-		return false, fmt.Errorf("found group %s: %w", id, err)
-	}
-	return founded, nil
+	return FoundStopped(h.opts.Storage, id, incarnation, state, install)
 }
 
 // found raises the term before the state is there: a state without its term is a replica that has lost its votes.

@@ -99,7 +99,7 @@ func (a *app) root() *cobra.Command {
 
 	root.AddCommand(a.getCommand(), a.mgetCommand(), a.putCommand(), a.casCommand(), a.deleteCommand(),
 		a.incrementCommand(), a.scanCommand(), a.exportCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(),
-		a.statusCommand(), a.nodesCommand(), a.shardsCommand(), a.nodeCommand(), a.shardCommand(), a.rebalanceCommand(), a.clusterCommand(), a.benchCommand(), a.certsCommand(), a.storeCommand(), a.versionCommand())
+		a.statusCommand(), a.nodesCommand(), a.shardsCommand(), a.nodeCommand(), a.shardCommand(), a.rebalanceCommand(), a.clusterCommand(), a.benchCommand(), a.certsCommand(), a.storeCommand(), a.recoverCommand(), a.versionCommand())
 	return root
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	recovering "github.com/lightning-db/lightning/cmd/lightning-cli/recover"
 	"github.com/lightning-db/lightning/cmd/lightning-cli/store"
 )
 
@@ -25,6 +26,11 @@ func (a *app) storeCommand() *cobra.Command {
 		},
 		Arguments: arguments, NotFound: errNotFound,
 	})
+}
+
+// recoverCommand is the group of verbs on the data directories of a cluster that has lost a majority.
+func (a *app) recoverCommand() *cobra.Command {
+	return recovering.Command(recovering.Env{Printf: a.printf, WriteFile: writeWhole, Usage: usagef, Arguments: arguments})
 }
 
 // printRaw keeps Y2.

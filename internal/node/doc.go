@@ -31,4 +31,6 @@
 //     the disk, is not opened: it may have forgotten its votes. It is replaced by one of another incarnation.
 //   - N7: a replica that a shard was split off with, and of which nothing is on the disk, is opened only if this node's
 //     replica of the parent, of the same incarnation, has gone past the split without making it. It votes at once.
+//   - N8: a node does not start on a directory that a recovery is changing (see package recovery).
+//   - N9: a node whose cluster was recovered without it ends when gossip shows that.
 package node

@@ -51,6 +51,7 @@ func (n *node) join(ctx context.Context) error {
 		return err
 	}
 	group.Go(func() error { return n.register(ctx) })
+	group.Go(func() error { return n.endWhenLeftBehind(ctx) })
 	group.Go(func() error { return n.followMap(ctx) })
 	group.Go(func() error { n.replicas.rebuildLoop(ctx, rebuildInterval); return nil })
 	return group.Wait()
@@ -192,9 +193,27 @@ func (n *node) onMap(m *pb.ClusterMap) {
 	n.members.Learn(known)
 }
 
-// watchGossip hints the groups at nodes that are gone. It ends when membership closes.
+// endWhenLeftBehind ends a node whose cluster goes on without it. Such a node may be one of a majority of those that were given up, and
+// they would serve what they have until they hear of the recovery.
+func (n *node) endWhenLeftBehind(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case into := <-n.leftBehind:
+		return &RefusedError{fmt.Errorf("cluster %s was recovered as %s, and lightning-cli recover apply was not run on this node's data directory: "+
+			"run it with the plan of that recovery if the node is one of the plan, otherwise start with an empty directory", n.clusterID(), into)}
+	}
+}
+
+// watchGossip hints the groups at nodes that are gone, and looks for recoveries of this cluster. It ends when membership closes.
 func (n *node) watchGossip() {
 	for e := range n.members.Events() {
+		if e.Member.Stage == membership.Joined && pledge.Supersedes(e.Member.Cluster, n.clusterID()) {
+			select {
+			case n.leftBehind <- e.Member.Cluster:
+			default: // it is known
+			}
+		}
 		n.logger.Info("gossip", "event", string(e.Kind), "member", e.Member.Node, "name", e.Member.Name)
 		if e.Member.Node == n.id {
 			continue

@@ -15,6 +15,7 @@ import (
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/build"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/datadir"
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/network"
 	"github.com/lightning-db/lightning/internal/peers"
@@ -64,6 +65,9 @@ type node struct {
 	leaving atomic.Bool            // the node gives its leaderships away and then stops
 	duties  *duties                // set by openRaft
 
+	// leftBehind, of capacity 1, gets the id under which the node's cluster goes on without it.
+	leftBehind chan string
+
 	readiness readiness
 
 	// failure is the first storage failure; failed is closed after it is stored.
@@ -95,6 +99,8 @@ func RunOn(ctx context.Context, config Config, logs io.Writer, on network.Networ
 		entropy: entropy.System(),
 		logger:  logger,
 		failed:  make(chan struct{}),
+
+		leftBehind: make(chan string, 1),
 	}
 	config.limitMemory()
 	defer func() {
@@ -148,8 +154,8 @@ func (n *node) assemble() error {
 		return err
 	}
 	var err error
-	if n.id, n.lock, err = openDataDir(n.fs, n.config.DataDir, n.entropy); err != nil {
-		return err
+	if n.id, n.lock, err = datadir.Open(n.fs, n.config.DataDir, n.entropy); err != nil {
+		return &DataDirError{n.config.DataDir, err}
 	}
 	n.logger.Info("starting", "version", build.Current().Line("lightning-node"), "id", n.id, "data", n.config.DataDir)
 	if n.listeners, err = listen(n.config, n.network); err != nil {

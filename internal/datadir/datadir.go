@@ -1,7 +1,9 @@
-package node
+// Package datadir is what every data directory of a node has: a lock, the node's identity, and a mark while it is being recovered.
+package datadir
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -14,7 +16,13 @@ const (
 	identityFile   = "node.json"
 	lockFile       = "LOCK"
 	identityFormat = 1
+
+	// RecoveryFile is there while a recovery changes the directory: no node starts on it then.
+	RecoveryFile = "recovery.json"
 )
+
+// ErrRecovering is the error of Open for a directory that a recovery was changing when it was cut short.
+var ErrRecovering = errors.New("lightning-cli recover apply was cut short here: run it again with the same plan, the node starts after that")
 
 // identity is what node.json holds. It is written once: a node that loses it is a new node.
 type identity struct {
@@ -22,21 +30,43 @@ type identity struct {
 	ID     api.NodeID `json:"node_id"`
 }
 
-// openDataDir makes the directory if needed, locks it for this process and reads the node's
+// Open makes the directory if needed, locks it for this process and reads the node's
 // identity, making one in an empty directory. A directory that has other files but no identity
 // is refused: it is not ours, or it has lost its identity and with it its votes.
-func openDataDir(fsys vfs.FS, dir string, random entropy.Source) (api.NodeID, io.Closer, error) {
+func Open(fsys vfs.FS, dir string, random entropy.Source) (api.NodeID, io.Closer, error) {
 	if err := fsys.MkdirAll(dir); err != nil {
-		return "", nil, &DataDirError{dir, err}
+		return "", nil, err
 	}
+	return open(fsys, dir, func() (api.NodeID, error) {
+		f, err := fsys.Open(dir + "/" + RecoveryFile)
+		switch {
+		case err == nil:
+			return "", errors.Join(ErrRecovering, f.Close())
+		case !vfs.IsNotExist(err):
+			return "", err
+		}
+		return loadIdentity(fsys, dir, random)
+	})
+}
+
+// OpenStopped locks a directory whose node is stopped, and makes nothing.
+func OpenStopped(fsys vfs.FS, dir string) (api.NodeID, io.Closer, error) {
+	if f, err := fsys.Open(dir + "/" + identityFile); err != nil {
+		return "", nil, fmt.Errorf("%s is no data directory of a node: %w", dir, err)
+	} else if err := f.Close(); err != nil {
+		return "", nil, err
+	}
+	return open(fsys, dir, func() (api.NodeID, error) { return loadIdentity(fsys, dir, entropy.System()) })
+}
+
+func open(fsys vfs.FS, dir string, identify func() (api.NodeID, error)) (api.NodeID, io.Closer, error) {
 	lock, err := fsys.Lock(dir + "/" + lockFile)
 	if err != nil {
-		return "", nil, &DataDirError{dir, err}
+		return "", nil, err
 	}
-	id, err := loadIdentity(fsys, dir, random)
+	id, err := identify()
 	if err != nil {
-		lock.Close()
-		return "", nil, &DataDirError{dir, err}
+		return "", nil, errors.Join(err, lock.Close())
 	}
 	return id, lock, nil
 }

@@ -1,4 +1,4 @@
-package node
+package datadir
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ const testDir = "/data"
 
 func mustOpen(t *testing.T, fsys vfs.FS) api.NodeID {
 	t.Helper()
-	id, lock, err := openDataDir(fsys, testDir, entropy.System())
+	id, lock, err := Open(fsys, testDir, entropy.System())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,8 +51,8 @@ func TestForeignDirectoryIsRefused(t *testing.T) { // N2
 	if err := disk.MkdirAll(testDir + "/shards"); err != nil {
 		t.Fatal(err)
 	}
-	_, _, err := openDataDir(disk, testDir, entropy.System())
-	if ExitCode(err) != ExitDataDir {
+	_, _, err := Open(disk, testDir, entropy.System())
+	if err == nil {
 		t.Fatalf("got %v", err)
 	}
 }
@@ -64,7 +64,7 @@ func TestDamagedIdentityIsNotReplaced(t *testing.T) { // N1
 		if err := vfs.WriteFileAtomic(disk, testDir, identityFile, []byte(content)); err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := openDataDir(disk, testDir, entropy.System()); ExitCode(err) != ExitDataDir {
+		if _, _, err := Open(disk, testDir, entropy.System()); err == nil {
 			t.Errorf("%q: got %v", content, err)
 		}
 	}
@@ -72,12 +72,34 @@ func TestDamagedIdentityIsNotReplaced(t *testing.T) { // N1
 
 func TestSecondProcessIsRefused(t *testing.T) {
 	disk := vfs.NewMem()
-	_, lock, err := openDataDir(disk, testDir, entropy.System())
+	_, lock, err := Open(disk, testDir, entropy.System())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer lock.Close()
-	if _, _, err := openDataDir(disk, testDir, entropy.System()); !errors.Is(err, vfs.ErrLocked) || ExitCode(err) != ExitDataDir {
+	if _, _, err := Open(disk, testDir, entropy.System()); !errors.Is(err, vfs.ErrLocked) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestADirectoryThatIsBeingRecoveredIsRefused (N8), and OpenStopped makes nothing.
+func TestADirectoryThatIsBeingRecoveredIsRefused(t *testing.T) {
+	disk := vfs.NewMem()
+	if _, _, err := OpenStopped(disk, testDir); !vfs.IsNotExist(err) {
+		t.Fatalf("a directory that is not there: %v", err)
+	}
+	id := mustOpen(t, disk)
+	if err := vfs.WriteFileAtomic(disk, testDir, RecoveryFile, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Open(disk, testDir, entropy.System()); !errors.Is(err, ErrRecovering) {
+		t.Fatalf("a node starts on it: %v", err)
+	}
+	stopped, lock, err := OpenStopped(disk, testDir)
+	if err != nil || stopped != id {
+		t.Fatalf("%s, %v", stopped, err)
+	}
+	if err := lock.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
