@@ -165,7 +165,7 @@ func registration(r *peerv1.MetaResult, cluster string, node *pb.Node) error {
 	case peerv1.MetaCode_META_CODE_REMOVED:
 		return &RemovedNodeError{Name: node.GetName(), ID: api.NodeID(node.GetId())}
 	case peerv1.MetaCode_META_CODE_TOO_OLD, peerv1.MetaCode_META_CODE_TOO_NEW:
-		return &VersionError{Newest: newest(node), Cluster: r.GetClusterVersion()}
+		return &VersionError{Newest: Newest(node), Cluster: r.GetClusterVersion()}
 	case peerv1.MetaCode_META_CODE_WRONG_CLUSTER:
 		return &WrongClusterError{Cluster: cluster}
 	case peerv1.MetaCode_META_CODE_NOT_INITIALISED:

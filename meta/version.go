@@ -12,14 +12,14 @@ import (
 // ClusterVersion is what a map allows nodes to write. 0 stands for 1, in the map and in what nodes know.
 func ClusterVersion(m *pb.ClusterMap) uint32 { return max(m.GetClusterVersion(), 1) }
 
-// newest is the newest cluster version that a node knows.
-func newest(n *pb.Node) uint32 { return max(n.GetNewestClusterVersion(), 1) }
+// Newest is the newest cluster version that a node knows.
+func Newest(n *pb.Node) uint32 { return max(n.GetNewestClusterVersion(), 1) }
 
 // behind are the names of the nodes that do not know a cluster version. Lost ones do not count: they never come back.
 func behind(m *pb.ClusterMap, version uint32) []string {
 	var names []string
 	for _, n := range m.GetNodes() {
-		if newest(n) < version && !seededbug.Enabled(seededbug.MetaRaiseEarly) && n.GetState() != pb.NodeState_NODE_STATE_LOST {
+		if Newest(n) < version && !seededbug.Enabled(seededbug.MetaRaiseEarly) && n.GetState() != pb.NodeState_NODE_STATE_LOST {
 			names = append(names, n.GetName())
 		}
 	}
@@ -62,9 +62,9 @@ func evaluateRaiseClusterVersion(s *peerv1.MetaState, c *peerv1.MetaRaiseCluster
 // newer by two may not write what the cluster's version reads.
 func skew(m *pb.ClusterMap, n *pb.Node) *peerv1.MetaResult {
 	switch v := ClusterVersion(m); {
-	case newest(n) < v:
+	case Newest(n) < v:
 		return &peerv1.MetaResult{Code: peerv1.MetaCode_META_CODE_TOO_OLD, ClusterVersion: v}
-	case newest(n) > v+1:
+	case Newest(n) > v+1:
 		return &peerv1.MetaResult{Code: peerv1.MetaCode_META_CODE_TOO_NEW, ClusterVersion: v}
 	}
 	return nil

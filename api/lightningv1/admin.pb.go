@@ -1059,9 +1059,11 @@ type NodeSummary struct {
 	// Its failure domain.
 	Zone string `protobuf:"bytes,8,opt,name=zone,proto3" json:"zone,omitempty"`
 	// Whether it holds a replica of the map.
-	HoldsMap      bool `protobuf:"varint,9,opt,name=holds_map,json=holdsMap,proto3" json:"holds_map,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HoldsMap bool `protobuf:"varint,9,opt,name=holds_map,json=holdsMap,proto3" json:"holds_map,omitempty"`
+	// The newest cluster version that its build can work at.
+	NewestClusterVersion uint32 `protobuf:"varint,10,opt,name=newest_cluster_version,json=newestClusterVersion,proto3" json:"newest_cluster_version,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *NodeSummary) Reset() {
@@ -1155,6 +1157,13 @@ func (x *NodeSummary) GetHoldsMap() bool {
 		return x.HoldsMap
 	}
 	return false
+}
+
+func (x *NodeSummary) GetNewestClusterVersion() uint32 {
+	if x != nil {
+		return x.NewestClusterVersion
+	}
+	return 0
 }
 
 // Moving is a replica that comes or goes.
@@ -1261,9 +1270,11 @@ type ClusterStatusResponse struct {
 	// The steps that the master takes next, one sentence each.
 	Planned []string `protobuf:"bytes,9,rep,name=planned,proto3" json:"planned,omitempty"`
 	// The shards that are being split.
-	Splitting     []*Splitting `protobuf:"bytes,30,rep,name=splitting,proto3" json:"splitting,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Splitting []*Splitting `protobuf:"bytes,30,rep,name=splitting,proto3" json:"splitting,omitempty"`
+	// The cluster's version: what nodes may write.
+	ClusterVersion uint32 `protobuf:"varint,31,opt,name=cluster_version,json=clusterVersion,proto3" json:"cluster_version,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ClusterStatusResponse) Reset() {
@@ -1366,6 +1377,13 @@ func (x *ClusterStatusResponse) GetSplitting() []*Splitting {
 	return nil
 }
 
+func (x *ClusterStatusResponse) GetClusterVersion() uint32 {
+	if x != nil {
+		return x.ClusterVersion
+	}
+	return 0
+}
+
 var File_api_lightningv1_admin_proto protoreflect.FileDescriptor
 
 const file_api_lightningv1_admin_proto_rawDesc = "" +
@@ -1437,7 +1455,7 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\aversion\x18\x01 \x01(\rR\aversion\"9\n" +
 	"\x1bRaiseClusterVersionResponse\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x04R\brevision\"\x16\n" +
-	"\x14ClusterStatusRequest\"\x87\x02\n" +
+	"\x14ClusterStatusRequest\"\xbd\x02\n" +
 	"\vNodeSummary\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12-\n" +
@@ -1448,13 +1466,15 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\breplicas\x18\x06 \x01(\rR\breplicas\x12\x18\n" +
 	"\aleaders\x18\a \x01(\rR\aleaders\x12\x12\n" +
 	"\x04zone\x18\b \x01(\tR\x04zone\x12\x1b\n" +
-	"\tholds_map\x18\t \x01(\bR\bholdsMap\"z\n" +
+	"\tholds_map\x18\t \x01(\bR\bholdsMap\x124\n" +
+	"\x16newest_cluster_version\x18\n" +
+	" \x01(\rR\x14newestClusterVersion\"z\n" +
 	"\x06Moving\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x17\n" +
 	"\anode_id\x18\x02 \x01(\tR\x06nodeId\x12\x14\n" +
 	"\x05phase\x18\x03 \x01(\tR\x05phase\x12\x12\n" +
 	"\x04have\x18\x04 \x01(\x04R\x04have\x12\x12\n" +
-	"\x04want\x18\x05 \x01(\x04R\x04want\"\x88\x03\n" +
+	"\x04want\x18\x05 \x01(\x04R\x04want\"\xb1\x03\n" +
 	"\x15ClusterStatusResponse\x12\x1b\n" +
 	"\tmaster_id\x18\x01 \x01(\tR\bmasterId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x04R\brevision\x12)\n" +
@@ -1465,7 +1485,8 @@ const file_api_lightningv1_admin_proto_rawDesc = "" +
 	"\x06moving\x18\a \x03(\v2\x14.lightning.v1.MovingR\x06moving\x12\x18\n" +
 	"\ablocked\x18\b \x03(\tR\ablocked\x12\x18\n" +
 	"\aplanned\x18\t \x03(\tR\aplanned\x125\n" +
-	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting2\xd4\x05\n" +
+	"\tsplitting\x18\x1e \x03(\v2\x17.lightning.v1.SplittingR\tsplitting\x12'\n" +
+	"\x0fcluster_version\x18\x1f \x01(\rR\x0eclusterVersion2\xd4\x05\n" +
 	"\x05Admin\x12U\n" +
 	"\fSetNodeState\x12!.lightning.v1.SetNodeStateRequest\x1a\".lightning.v1.SetNodeStateResponse\x12R\n" +
 	"\vMoveReplica\x12 .lightning.v1.MoveReplicaRequest\x1a!.lightning.v1.MoveReplicaResponse\x12[\n" +

@@ -134,7 +134,8 @@ func (a *app) clusterCommand() *cobra.Command {
 	return group("cluster", "Show what the master sees and does, and end upgrades", a.raiseVersionCommand(), &cobra.Command{
 		Use: "status", Short: "Show nodes, what is under-replicated, what moves and what blocks it",
 		Long: "Show the cluster as its master sees it: the nodes and what is wanted of them, the shards that have too few\n" +
-			"replicas, the replicas that come and go with their progress, and what blocks them.",
+			"replicas, the replicas that come and go with their progress, and what blocks them. KNOWS is the newest\n" +
+			"cluster version that a node's build can work at.",
 		Args: arguments(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withClient(func(c *client.Client) error {
@@ -173,6 +174,7 @@ type clusterView struct {
 	Master          string            `json:"master"`
 	Revision        uint64            `json:"revision"`
 	RebalancePaused bool              `json:"rebalance_paused"`
+	ClusterVersion  uint32            `json:"cluster_version"`
 	Nodes           []clusterNode     `json:"nodes"`
 	UnderReplicated []uint64          `json:"under_replicated"`
 	Silent          []uint64          `json:"silent"`
@@ -192,6 +194,8 @@ type clusterNode struct {
 	Leads    uint32  `json:"leads"`
 	Zone     string  `json:"zone,omitempty"`
 	HoldsMap bool    `json:"holds_map"`
+	// Newest is the newest cluster version that its build knows.
+	Newest uint32 `json:"newest_cluster_version"`
 }
 
 type clusterMovement struct {
@@ -204,7 +208,7 @@ type clusterMovement struct {
 
 func clusterOf(s *pb.ClusterStatusResponse) clusterView {
 	v := clusterView{
-		Revision: s.Revision, RebalancePaused: s.RebalancePaused, Nodes: []clusterNode{}, Moving: []clusterMovement{},
+		Revision: s.Revision, ClusterVersion: s.ClusterVersion, RebalancePaused: s.RebalancePaused, Nodes: []clusterNode{}, Moving: []clusterMovement{},
 		UnderReplicated: append([]uint64{}, s.UnderReplicated...), Silent: append([]uint64{}, s.Silent...),
 		Splitting: splitsOf(s), Planned: append([]string{}, s.Planned...), Blocked: append([]string{}, s.Blocked...),
 	}
@@ -213,7 +217,7 @@ func clusterOf(s *pb.ClusterStatusResponse) clusterView {
 		names[n.NodeId] = n.Name
 		v.Nodes = append(v.Nodes, clusterNode{
 			Name: n.Name, ID: n.NodeId, State: strings.ToLower(strings.TrimPrefix(n.State.String(), "NODE_STATE_")), Alive: n.Alive,
-			Down: (time.Duration(n.DownMillis) * time.Millisecond).Seconds(), Replicas: n.Replicas, Leads: n.Leaders, Zone: n.Zone, HoldsMap: n.HoldsMap,
+			Down: (time.Duration(n.DownMillis) * time.Millisecond).Seconds(), Replicas: n.Replicas, Leads: n.Leaders, Zone: n.Zone, HoldsMap: n.HoldsMap, Newest: n.NewestClusterVersion,
 		})
 	}
 	v.Master = names[s.MasterId]
@@ -229,7 +233,7 @@ func (a *app) printCluster(v clusterView) error {
 	}
 	table := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	// The writer keeps its first error until Flush.
-	_, _ = fmt.Fprintf(table, "NODE\tSTATE\tALIVE\tREPLICAS\tLEADS\tMAP\tZONE\n")
+	_, _ = fmt.Fprintf(table, "NODE\tSTATE\tALIVE\tREPLICAS\tLEADS\tMAP\tKNOWS\tZONE\n")
 	for _, n := range v.Nodes {
 		alive := "yes"
 		if !n.Alive {
@@ -239,13 +243,13 @@ func (a *app) printCluster(v clusterView) error {
 		if n.HoldsMap {
 			holds = "yes"
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", n.Name, n.State, alive, n.Replicas, n.Leads, holds, orDash(n.Zone))
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%d\t%s\n", n.Name, n.State, alive, n.Replicas, n.Leads, holds, n.Newest, orDash(n.Zone))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	var lines []string
-	lines = append(lines, "master: "+orDash(v.Master))
+	lines = append(lines, "master: "+orDash(v.Master), fmt.Sprintf("cluster version: %d", v.ClusterVersion))
 	if v.RebalancePaused {
 		lines = append(lines, "balancing is paused")
 	}

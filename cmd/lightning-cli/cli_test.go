@@ -304,3 +304,40 @@ waiting: shard 7 waits until fewer replicas are made at once
 		}
 	}
 }
+
+// TestShardsShowReplicasThatAreStopped, also one that the map does not give to its node any more.
+func TestShardsShowReplicasThatAreStopped(t *testing.T) {
+	asked := &pb.StatusResponse{Map: &pb.ClusterMap{
+		Nodes:  []*pb.Node{{Id: "1", Name: "ash"}, {Id: "2", Name: "oak"}},
+		Shards: []*pb.Shard{{Id: 7, EndSlot: 16384, Epoch: 1, Replicas: []*pb.Replica{{NodeId: "1"}}}},
+	}}
+	r := report{asked: asked, said: map[string]*pb.StatusResponse{
+		"1": {Replicas: []*pb.ReplicaStatus{{ShardId: 7, Role: "stopped", Trouble: "nothing of it is there"}}},
+		"2": {Replicas: []*pb.ReplicaStatus{{ShardId: 7, Role: "follower", AppliedIndex: 9, Trouble: "the map does not list it"}}},
+	}}
+	var out bytes.Buffer
+	a := &app{environment: environment{stdout: &out}}
+	if err := a.printShards(shardsOf(r)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"ash      stopped", "shard 7 on ash: nothing of it is there\n", "oak      follower", "shard 7 on oak: the map does not list it\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in\n%s", want, out.String())
+		}
+	}
+}
+
+func TestClusterStatusShowsTheVersions(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{environment: environment{stdout: &out}}
+	err := a.printCluster(clusterOf(&pb.ClusterStatusResponse{
+		MasterId: "1", ClusterVersion: 3, Nodes: []*pb.NodeSummary{{NodeId: "1", Name: "ash", NewestClusterVersion: 4}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if got := strings.Join(strings.Fields(lines[1]), " "); got != "ash active no, for 0s 0 0 - 4 -" || !strings.Contains(out.String(), "\ncluster version: 3\n") {
+		t.Errorf("the text is\n%s", out.String())
+	}
+}

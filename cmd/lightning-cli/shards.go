@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"text/tabwriter"
 
@@ -20,7 +21,9 @@ func (a *app) shardsCommand() *cobra.Command {
 		Long: "Show the slots of every shard, who leads it, who is to lead it when he is fit (PREFERRED: the\n" +
 			"leaders are spread over the nodes so), and how far each of its replicas is. BEHIND counts the\n" +
 			"entries that are committed, as far as any replica knows, and not applied here. A replica\n" +
-			"whose node does not answer has dashes.\n\n" +
+			"whose node does not answer has dashes. A replica that is not open is \"stopped\". Those\n" +
+			"that the map does not give to their nodes any more are shown until they are deleted. What is wrong with a replica\n" +
+			"stands below the table.\n\n" +
 			"The nodes are asked one after another, so a busy shard shows small numbers.",
 		Args: arguments(0, 0, "none"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,19 +88,36 @@ func shardsOf(r report) []arcView {
 		for _, member := range s.GetReplicas() {
 			found := r.replica(member.GetNodeId(), s.GetId())
 			committed = max(committed, found.GetCommitIndex(), found.GetAppliedIndex())
-			v.Replicas = append(v.Replicas, replicaView{
-				Node: names[member.GetNodeId()], Answers: found != nil, Role: found.GetRole(), Trouble: found.GetTrouble(), Term: found.GetTerm(),
-				Commit: found.GetCommitIndex(), Applied: found.GetAppliedIndex(), Durable: found.GetDurableIndex(), DiskBytes: found.GetDiskBytes(),
-			})
+			v.Replicas = append(v.Replicas, replicaViewOf(names[member.GetNodeId()], found))
 		}
+		v.Replicas = append(v.Replicas, r.unlisted(s, names)...)
 		for i := range v.Replicas {
 			if v.Replicas[i].Answers {
-				v.Replicas[i].Behind = committed - v.Replicas[i].Applied
+				v.Replicas[i].Behind = committed - min(committed, v.Replicas[i].Applied)
 			}
 		}
 		list = append(list, v)
 	}
 	return list
+}
+
+// unlisted are the replicas of a shard that nodes have and that the map does not give to them.
+func (r report) unlisted(s *pb.Shard, names map[string]string) (list []replicaView) {
+	for _, n := range r.nodes() {
+		found := r.replica(n.GetId(), s.GetId())
+		if found != nil && !slices.ContainsFunc(s.GetReplicas(), func(x *pb.Replica) bool { return x.GetNodeId() == n.GetId() }) {
+			list = append(list, replicaViewOf(names[n.GetId()], found))
+		}
+	}
+	return list
+}
+
+// replicaViewOf is what a node says of a replica, nil if it says nothing.
+func replicaViewOf(node string, found *pb.ReplicaStatus) replicaView {
+	return replicaView{
+		Node: node, Answers: found != nil, Role: found.GetRole(), Trouble: found.GetTrouble(), Term: found.GetTerm(),
+		Commit: found.GetCommitIndex(), Applied: found.GetAppliedIndex(), Durable: found.GetDurableIndex(), DiskBytes: found.GetDiskBytes(),
+	}
 }
 
 func (a *app) printShards(list []arcView) error {

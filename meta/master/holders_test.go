@@ -299,6 +299,9 @@ func TestTheStatusSaysWhyTheMapDoesNotMove(t *testing.T) {
 	w.kill("b")
 	m.round(t.Context())
 	says("the cluster map: 2 of its 3 voters answer")
+	if s, err := m.Status(); err != nil || s.ClusterVersion != 1 || s.Nodes[0].NewestClusterVersion != 1 {
+		t.Errorf("the versions are not in %v, %v", s, err)
+	}
 	group := w.groups[uint64(raft.MetaGroup)]
 	delete(w.groups, uint64(raft.MetaGroup))
 	m.round(t.Context())

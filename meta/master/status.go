@@ -93,7 +93,7 @@ func (m *Master) Status() (*pb.ClusterStatusResponse, error) {
 		return nil, api.Errorf(api.CodeNotLeader, "node %s is not the master, or has not looked at the cluster yet", m.o.Self)
 	}
 	numbers := planner.Report(m.view(seen, seen.unfinished()))
-	out := &pb.ClusterStatusResponse{MasterId: string(m.o.Self), Revision: seen.current.Revision, RebalancePaused: seen.current.RebalancePaused}
+	out := &pb.ClusterStatusResponse{MasterId: string(m.o.Self), Revision: seen.current.Revision, RebalancePaused: seen.current.RebalancePaused, ClusterVersion: meta.ClusterVersion(seen.current)}
 	for _, id := range numbers.UnderReplicated {
 		out.UnderReplicated = append(out.UnderReplicated, uint64(id))
 	}
@@ -127,7 +127,7 @@ func (seen *observation) summary(n *pb.Node) *pb.NodeSummary {
 	down, silent := seen.down[n.Id]
 	out := &pb.NodeSummary{
 		NodeId: n.Id, Name: n.Name, State: n.State, Zone: n.Zone, Alive: !silent, DownMillis: down.Milliseconds(),
-		HoldsMap: meta.MapReplica(seen.current, n.Id) != nil,
+		HoldsMap: meta.MapReplica(seen.current, n.Id) != nil, NewestClusterVersion: meta.Newest(n),
 	}
 	for _, s := range seen.current.Shards {
 		if slices.ContainsFunc(s.Replicas, func(r *pb.Replica) bool { return r.NodeId == n.Id }) {
