@@ -10,10 +10,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 // A node that restarts should be found again well within one failover, so the pause between
@@ -106,6 +108,7 @@ func (cs *connections) to(address string) (*connection, error) {
 func (cs *connections) open(address string) (*connection, error) {
 	g, err := grpc.NewClient("passthrough:///"+address, append(cs.opts.dialOptions(),
 		grpc.WithContextDialer(cs.opts.Dialer),
+		grpc.WithChainUnaryInterceptor(traceUnary), grpc.WithChainStreamInterceptor(traceStream),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: redial, MinConnectTimeout: dialTimeout}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.WithInitialWindowSize(api.StreamWindowBytes),
@@ -173,3 +176,19 @@ type callOptions = []grpc.CallOption
 
 // attempt is one call on one connection.
 type attempt func(ctx context.Context, to *connection, o callOptions) error
+
+// traced is ctx with the header of the trace that the caller is in, by OpenTelemetry.
+func traced(ctx context.Context) context.Context {
+	if parent := trace.Traceparent(ctx); parent != "" {
+		return metadata.AppendToOutgoingContext(ctx, trace.Header, parent)
+	}
+	return ctx
+}
+
+func traceUnary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return invoke(traced(ctx), method, req, reply, cc, opts...)
+}
+
+func traceStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return open(traced(ctx), desc, cc, method, opts...)
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 const (
@@ -268,7 +269,7 @@ func (conn *connection) call(ctx context.Context, call *pb.Call, bytes int) (*pb
 	if deadline, ok := ctx.Deadline(); ok {
 		call.TimeoutMs = timeoutMillis(deadline.Sub(clock.Real{}.Now())) // deadlines of contexts are on the machine's clock
 	}
-	call.Id = conn.calls.Add(1)
+	call.Id, call.Traceparent = conn.calls.Add(1), trace.Traceparent(ctx)
 	message, err := protobuf.Marshal(&pb.StreamRequest{Calls: []*pb.Call{call}})
 	if err != nil {
 		return nil, errUnary // which says why it cannot be sent

@@ -22,6 +22,7 @@ type applier struct {
 	failed  func() bool
 	// dropPassed deletes what a snapshot has made worthless of the log.
 	dropPassed func() error
+	passages   *passages
 
 	// applied is written by the library's state machine goroutine and read by anyone.
 	applied   atomic.Uint64
@@ -43,7 +44,7 @@ type appliedWaiter struct {
 type refused struct{}
 
 func newApplier(machine StateMachine, log *guardedLog, fail func(error), failed func() bool) *applier {
-	a := &applier{machine: machine, fail: fail, failed: failed, dropPassed: log.dropPassed, waiters: make(map[*appliedWaiter]struct{})}
+	a := &applier{machine: machine, fail: fail, failed: failed, dropPassed: log.dropPassed, passages: &log.passages, waiters: make(map[*appliedWaiter]struct{})}
 	state := machine.Durable()
 	a.newest.Store(&state.Configuration)
 	a.applied.Store(uint64(state.Index))
@@ -61,6 +62,7 @@ func (a *applier) ApplyBatch(logs []*hraft.Log) []any {
 	}
 	entries, skipped, err := a.entries(logs)
 	if err == nil && len(entries) > 0 {
+		a.passages.passed(logs[len(logs)-1].Index, applyingAt)
 		var applied []any
 		applied, err = a.machine.Apply(entries)
 		if err == nil && len(applied) != len(entries) {
@@ -78,6 +80,7 @@ func (a *applier) ApplyBatch(logs []*hraft.Log) []any {
 				a.newest.Store(e.Configuration)
 			}
 		}
+		a.passages.passed(logs[len(logs)-1].Index, appliedAt)
 		a.advance(logs[len(logs)-1].Index)
 	}
 	return results

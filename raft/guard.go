@@ -37,6 +37,8 @@ type guardedLog struct {
 	writes writes
 	early  earlyWrites
 
+	passages passages
+
 	tail tail
 
 	// mu is a leaf.
@@ -112,10 +114,13 @@ func (g *guardedLog) StoreLog(e *hraft.Log) error { return g.StoreLogs([]*hraft.
 func (g *guardedLog) StoreLogs(entries []*hraft.Log) error {
 	err := g.checkPlace(entries)
 	if err == nil {
+		g.passages.storing(entries)
 		if g.mayStoreEarly(entries) {
 			err = g.storeEarly(entries)
 		} else {
-			err = g.writes.run(func() error { return g.store.StoreLogs(entries) })
+			if err = g.writes.run(func() error { return g.store.StoreLogs(entries) }); err == nil && len(entries) > 0 {
+				g.passages.passed(entries[len(entries)-1].Index, durableAt)
+			}
 		}
 	}
 	if !g.failed(err) && err == nil && len(entries) > 0 {

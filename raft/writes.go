@@ -163,6 +163,9 @@ func (g *guardedLog) storeEarly(entries []*hraft.Log) error {
 	early, err := g.early.store.StoreEarly(entries)
 	if !early {
 		g.writes.reached(last) // and with it everything before
+		if err == nil {
+			g.passages.passed(last, durableAt)
+		}
 	}
 	return err
 }
@@ -173,6 +176,7 @@ func (g *guardedLog) onDurable(through uint64, err error) {
 		return
 	}
 	g.writes.reached(through)
+	g.passages.passed(through, durableAt)
 	g.early.durable()
 }
 

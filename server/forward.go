@@ -15,13 +15,16 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
 )
 
 // forward sends one request to another node. The connection must stand before the request is
 // sent: then a peer that is down is a certain "not executed" and not an unknown outcome.
-func (s *Server) forward(ctx context.Context, node api.NodeID, op string, kind access, call func(peerv1.ForwardClient) error) error {
+func (s *Server) forward(ctx context.Context, node api.NodeID, op string, kind access, call func(context.Context, peerv1.ForwardClient) error) (err error) {
+	ctx, span := beginForward(ctx, node, op)
+	defer func() { span.End(err) }()
 	conn, err := s.opts.Peers.Conn(node, peers.Forward)
 	if err != nil {
 		return fmt.Errorf("forward %s: %w", op, err)
@@ -30,9 +33,17 @@ func (s *Server) forward(ctx context.Context, node api.NodeID, op string, kind a
 		s.opts.OnForward(op, api.CodeOf(err))
 		return err
 	}
-	err = api.FromStatus(call(peerv1.NewForwardClient(conn)), kind == write)
+	err = api.FromStatus(call(ctx, peerv1.NewForwardClient(conn)), kind == write)
 	s.opts.OnForward(op, api.CodeOf(err))
 	return err
+}
+
+// beginForward begins the span of a request's way to another node and back.
+func beginForward(ctx context.Context, node api.NodeID, op string) (context.Context, *trace.Span) {
+	ctx, span := trace.Begin(ctx, "forward")
+	span.Text("lightning.to", string(node))
+	span.Text("lightning.op", op)
+	return ctx, span
 }
 
 // ready waits until conn stands. A dial that fails ends the wait: another replica is asked then.
@@ -99,7 +110,7 @@ func (s *Server) getForwarded(ctx context.Context, at place, ns api.Namespace, k
 		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns), Keys: keys, MaxStalenessMs: millis(at.bound),
 	}
 	var refused error
-	err := s.forward(ctx, at.node, "get", read, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, at.node, "get", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 		refused = s.fetch(ctx, func() { res, err = client.Get(ctx, req) })
 		return err
 	})
@@ -160,7 +171,7 @@ func (s *Server) scanPage(ctx context.Context, at place, r api.Range) (shard.Pag
 		ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(r.Namespace),
 		Start: r.Start, End: r.End, Reverse: r.Reverse, Limit: r.Limit, KeysOnly: r.KeysOnly, MaxStalenessMs: millis(at.bound),
 	}
-	err := s.forward(ctx, at.node, "scan", read, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, at.node, "scan", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 		res, err = client.ScanPage(ctx, req)
 		return err
 	})
@@ -184,7 +195,7 @@ func (s *Server) count(ctx context.Context, at place, ns api.Namespace) (uint64,
 	}
 	var res *peerv1.ForwardCountResponse
 	req := &peerv1.ForwardCountRequest{ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch), Namespace: uint32(ns)}
-	err := s.forward(ctx, at.node, "count", read, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, at.node, "count", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 		res, err = client.Count(ctx, req)
 		return err
 	})
@@ -197,7 +208,7 @@ func (s *Server) count(ctx context.Context, at place, ns api.Namespace) (uint64,
 // cursor asks another node where a SCAN cursor of its goes on.
 func (s *Server) cursor(ctx context.Context, node api.NodeID, handle uint64) (position, bool, error) {
 	var res *peerv1.ForwardCursorResponse
-	err := s.forward(ctx, node, "cursor", read, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, node, "cursor", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 		res, err = client.Cursor(ctx, &peerv1.ForwardCursorRequest{Handle: handle})
 		return err
 	})

@@ -292,9 +292,11 @@ func (v *visitor) read(key readsKey, reads []*peerv1.ForwardRead, count int, byt
 	}()
 	keys := make([][]byte, 0, count)
 	longest := uint64(0)
+	var parents []string
 	for _, r := range reads {
 		keys = append(keys, r.Keys...)
 		longest = max(longest, r.TimeoutMs)
+		parents = append(parents, r.Traceparents...)
 	}
 	if len(keys) == 0 || len(keys) > maxGetKeys {
 		return nil, api.Errorf(api.CodeInvalid, "forwarded read of %d keys", len(keys))
@@ -310,6 +312,8 @@ func (v *visitor) read(key readsKey, reads []*peerv1.ForwardRead, count int, byt
 	defer leave()
 	ctx, cancel := context.WithTimeout(ctx, duration(min(longest, maxReadMillis)))
 	defer cancel()
+	ctx, span := v.server.opts.Tracer.Continue(ctx, "serve get", parents)
+	defer func() { span.End(err) }()
 	sh, err := forwardService{server: v.server}.replica(key.shard)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/shard"
 )
 
@@ -75,8 +76,9 @@ type forwardMessage struct {
 
 // applyElsewhere applies commands of one shard at another node, in their order: behind one that has
 // to be sent again none is applied. ctx has a deadline.
-func (s *Server) applyElsewhere(ctx context.Context, at place, commands []shard.Command) []shard.Outcome {
-	var outcomes []shard.Outcome
+func (s *Server) applyElsewhere(ctx context.Context, at place, commands []shard.Command) (outcomes []shard.Outcome) {
+	ctx, span := beginForward(ctx, at.node, "apply")
+	defer func() { span.End(firstFailure(outcomes)) }()
 	for len(outcomes) < len(commands) {
 		f := newForwarded(ctx, commands[len(outcomes):])
 		part := s.forwardCommands(ctx, forwardTarget{at.node, at.shard.ID, commands[0].Stage != nil}, f)
@@ -91,6 +93,15 @@ func (s *Server) applyElsewhere(ctx context.Context, at place, commands []shard.
 		}
 	}
 	return outcomes
+}
+
+func firstFailure(outcomes []shard.Outcome) error {
+	for i := range outcomes {
+		if outcomes[i].Err != nil {
+			return outcomes[i].Err
+		}
+	}
+	return nil
 }
 
 // newForwarded encodes the first of some commands, as many as a message has room for.
@@ -197,8 +208,19 @@ func (f *forwarder) take(to forwardTarget, q *forwardQueue) (context.Context, *f
 		w.message = m
 	}
 	var ctx context.Context
-	ctx, m.cancel = context.WithDeadline(context.Background(), deadline(latest))
+	ctx, m.cancel = context.WithDeadline(m.traced(context.Background()), deadline(latest))
 	return ctx, m
+}
+
+// traced is ctx in the traces of all that the message carries.
+func (m *forwardMessage) traced(ctx context.Context) context.Context {
+	var all *trace.Span
+	for _, w := range m.parts {
+		if span := trace.FromContext(w.ctx); span != nil {
+			all = trace.Join(all, span)
+		}
+	}
+	return all.Context(ctx)
 }
 
 func deadline(w *forwarded) time.Time {

@@ -17,6 +17,7 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 const (
@@ -84,7 +85,9 @@ type readAnswer struct {
 
 // getElsewhere reads the first of some keys at another node, together with what others read there. It
 // fails with errTooLong if that is for Get. ctx has a deadline.
-func (s *Server) getElsewhere(ctx context.Context, at place, ns api.Namespace, keys [][]byte) ([]*peerv1.ForwardItem, error) {
+func (s *Server) getElsewhere(ctx context.Context, at place, ns api.Namespace, keys [][]byte) (_ []*peerv1.ForwardItem, err error) {
+	ctx, span := beginForward(ctx, at.node, "get")
+	defer func() { span.End(err) }()
 	r := newForwardedRead(ctx, at, ns, keys)
 	conn, err := s.opts.Peers.Conn(at.node, peers.Forward)
 	if err != nil {
@@ -136,6 +139,7 @@ func newForwardedRead(ctx context.Context, at place, ns api.Namespace, keys [][]
 		message: &peerv1.ForwardRead{
 			TimeoutMs: uint64(timeout/time.Millisecond) + 1, ShardId: uint64(at.shard.ID), Epoch: uint64(at.shard.Epoch),
 			Namespace: uint32(ns), Keys: copies, MaxStalenessMs: millis(at.bound),
+			Traceparents: trace.FromContext(ctx).Parents(),
 		},
 		bytes: bytes + count*answerOverhead, done: make(chan readAnswer, 1),
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -50,6 +51,7 @@ func (l *lane) run() {
 	if seededbug.Enabled(seededbug.ServerReadsFirst) {
 		slices.SortStableFunc(l.requests, func(a, b *Request) int { return len(a.Ops[0].Value) - len(b.Ops[0].Value) })
 	}
+	trace.FromContext(l.ctx).Number("lightning.shard", int64(l.shard))
 	for todo := l.requests; len(todo) > 0; {
 		some := l.together(todo)
 		done := len(some)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -54,6 +55,7 @@ func (s *Server) route(ctx context.Context, slot api.Slot, kind access, do func(
 			return a.stopped(errNoMap())
 		}
 		at := s.place(table.ShardOf(slot), avoid, a.count)
+		trace.FromContext(ctx).Number("lightning.shard", int64(at.shard.ID))
 		err := s.try(ctx, at, do)
 		if err == nil {
 			s.opts.Router.SetLeader(at.shard.ID, at.node)

@@ -15,6 +15,7 @@ import (
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/entropy"
 	"github.com/lightning-db/lightning/internal/peers"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/router"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -99,6 +100,9 @@ type Options struct {
 	MaxInFlightBytes int64
 	// MaxInFlight bounds the number of requests that are being worked on. Default 16384.
 	MaxInFlight int64
+
+	// Tracer goes on with the traces of reads that other nodes send. Default: none.
+	Tracer *trace.Tracer
 
 	Entropy entropy.Source
 	Clock   clock.Clock  // default: the machine's

@@ -149,7 +149,7 @@ func (s *Server) CaughtUp(ctx context.Context, id api.ShardID) error {
 func (s *Server) staleness(id api.ShardID, bound time.Duration) shard.Staleness {
 	return shard.Staleness{Bound: bound, Ask: func(ctx context.Context, leader api.NodeID) (shard.Proof, error) {
 		var res *peerv1.ForwardReadIndexResponse
-		err := s.forward(ctx, leader, "readindex", read, func(client peerv1.ForwardClient) (err error) {
+		err := s.forward(ctx, leader, "readindex", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 			res, err = client.ReadIndex(ctx, &peerv1.ForwardReadIndexRequest{ShardId: uint64(id)})
 			return err
 		})

@@ -168,7 +168,7 @@ func (s *Server) partsAt(ctx context.Context, at place, stored *api.Stored, from
 	}
 	var res *peerv1.ForwardPartsResponse
 	req := &peerv1.ForwardPartsRequest{ShardId: uint64(at.shard.ID), Parts: storedToPeer(stored), From: from, Count: count}
-	err := s.forward(ctx, at.node, "parts", read, func(client peerv1.ForwardClient) (err error) {
+	err := s.forward(ctx, at.node, "parts", read, func(ctx context.Context, client peerv1.ForwardClient) (err error) {
 		res, err = client.Parts(ctx, req)
 		return err
 	})

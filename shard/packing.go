@@ -25,6 +25,8 @@ type entry struct {
 	time  api.Version
 	// isParts says that it brings parts of values. It is set when the entry is taken.
 	isParts bool
+	// trace is set by the proposer's loop before the entry is proposed.
+	trace *entryTrace
 }
 
 // packing is a queue of entries that are being packed, oldest first; commands are added to the last one. It is

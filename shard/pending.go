@@ -7,6 +7,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 // Outcome is what one command of a Pending came to.
@@ -29,6 +30,7 @@ type Pending struct {
 	commands []Command
 	since    time.Time
 	done     chan struct{} // closed when open is 0; nil when nothing goes through the log
+	trace    pendingTrace
 
 	// Guarded by the proposer's mutex until done is closed or over is set.
 	outcomes []Outcome
@@ -67,6 +69,7 @@ func (s *Shard) Begin(ctx context.Context, commands []Command) *Pending {
 	case !s.group.IsReadyLeader():
 		err = s.notLeader()
 	default:
+		w.trace.begin(trace.FromContext(ctx))
 		err = s.proposer.begin(w)
 	}
 	for i := 0; i < len(w.outcomes) && err != nil; i++ {

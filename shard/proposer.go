@@ -10,6 +10,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/raft"
 )
 
 // Limits of the proposer.
@@ -68,6 +69,7 @@ type proposer struct {
 	wake      chan struct{} // capacity 1: there may be something to propose
 	stop      chan struct{}
 	level     func() uint8 // of entries that are made now
+	follow    func(data []byte) (end func() raft.Passage)
 	loops     sync.WaitGroup
 
 	// Owned by loop: the run that goes on with the next entry (S9), and the term it began in.
@@ -93,7 +95,11 @@ type proposer struct {
 }
 
 func newProposer(l log, c *hybridClock, stopwatch clock.Clock) *proposer {
-	return &proposer{log: l, clock: c, stopwatch: stopwatch, wake: make(chan struct{}, 1), stop: make(chan struct{}), level: func() uint8 { return 0 }}
+	return &proposer{
+		log: l, clock: c, stopwatch: stopwatch, wake: make(chan struct{}, 1), stop: make(chan struct{}),
+		level:  func() uint8 { return 0 },
+		follow: func([]byte) func() raft.Passage { return func() raft.Passage { return raft.Passage{} } },
+	}
 }
 
 func (p *proposer) start() {
@@ -203,6 +209,7 @@ func (p *proposer) proposeNext() bool {
 	if e == nil {
 		return false
 	}
+	e.trace = newEntryTrace(e)
 	if err := p.log.Ready(); err != nil {
 		p.settle(e, nil, err)
 		return true
@@ -222,6 +229,9 @@ func (p *proposer) proposeNext() bool {
 	}, e.tick)
 	e.writer = entryWriter{} // the log owns it
 	p.sequence++
+	if e.trace != nil {
+		e.trace.followed = p.follow(data)
+	}
 	p.log.Propose(data, func(result any, _ api.Index, err error) { p.settle(e, result, err) })
 	return true
 }
@@ -288,6 +298,7 @@ func (p *proposer) settle(e *entry, result any, err error) {
 		err = api.Errorf(api.CodeInternal, "apply answered an entry of %d commands with a %T", len(e.places), result)
 	}
 	err = classify(err)
+	e.trace.end(err)
 	switch {
 	case e.time == 0:
 	case err == nil || api.Row(api.CodeOf(err)).Outcome == api.NotExecuted:

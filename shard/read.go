@@ -10,6 +10,7 @@ import (
 	"github.com/lightning-db/lightning/internal/evaluate"
 	"github.com/lightning-db/lightning/internal/rows"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/router"
 )
 
@@ -98,7 +99,9 @@ func (r *reader) read(ctx context.Context, epoch api.Epoch, use func(*view) erro
 	for ticks := 0; ; ticks++ {
 		t, wall := r.clock.readTime(limit, r.machine.state())
 		wallMillis = min(wallMillis, wall)
+		_, span := trace.Begin(ctx, "engine read")
 		v, err := r.viewAt(epoch, t, wallMillis, use)
+		span.End(err)
 		if err != nil {
 			return readError(err)
 		}

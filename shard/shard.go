@@ -13,6 +13,7 @@ import (
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/raft"
 )
 
@@ -78,6 +79,7 @@ func Open(host *raft.Host, o Options) (*Shard, error) {
 		s.cancel()
 		return nil, errors.Join(fmt.Errorf("open shard %d: %w", o.ID, err), m.close())
 	}
+	s.proposer.follow = s.group.Follow
 	s.proposer.start()
 	s.loops.Add(1)
 	go s.upkeepLoop()
@@ -113,7 +115,9 @@ func (l *groupLog) Term() api.Term {
 func (l *groupLog) Applied() api.Version { return l.machine.state().last }
 
 func (s *Shard) confirm(ctx context.Context) error {
+	_, span := trace.Begin(ctx, "read index")
 	_, err := s.group.ReadIndex(ctx)
+	span.End(err)
 	return err
 }
 

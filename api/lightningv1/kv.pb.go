@@ -2025,7 +2025,9 @@ type Call struct {
 	//	*Call_Get
 	//	*Call_MultiGet
 	//	*Call_Batch
-	Request       isCall_Request `protobuf_oneof:"request"`
+	Request isCall_Request `protobuf_oneof:"request"`
+	// The W3C header of the trace that the call is a part of; empty if it is in none.
+	Traceparent   string `protobuf:"bytes,6,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2106,6 +2108,13 @@ func (x *Call) GetBatch() *BatchRequest {
 		}
 	}
 	return nil
+}
+
+func (x *Call) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
 }
 
 type isCall_Request interface {
@@ -2617,14 +2626,15 @@ const file_api_lightningv1_kv_proto_rawDesc = "" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1b\n" +
 	"\texpiry_ms\x18\x04 \x01(\x04R\bexpiryMs\"9\n" +
 	"\rStreamRequest\x12(\n" +
-	"\x05calls\x18\x01 \x03(\v2\x12.lightning.v1.CallR\x05calls\"\xe0\x01\n" +
+	"\x05calls\x18\x01 \x03(\v2\x12.lightning.v1.CallR\x05calls\"\x82\x02\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
 	"timeout_ms\x18\x02 \x01(\rR\ttimeoutMs\x12,\n" +
 	"\x03get\x18\x03 \x01(\v2\x18.lightning.v1.GetRequestH\x00R\x03get\x12<\n" +
 	"\tmulti_get\x18\x04 \x01(\v2\x1d.lightning.v1.MultiGetRequestH\x00R\bmultiGet\x122\n" +
-	"\x05batch\x18\x05 \x01(\v2\x1a.lightning.v1.BatchRequestH\x00R\x05batchB\t\n" +
+	"\x05batch\x18\x05 \x01(\v2\x1a.lightning.v1.BatchRequestH\x00R\x05batch\x12 \n" +
+	"\vtraceparent\x18\x06 \x01(\tR\vtraceparentB\t\n" +
 	"\arequest\"@\n" +
 	"\x0eStreamResponse\x12.\n" +
 	"\aanswers\x18\x01 \x03(\v2\x14.lightning.v1.AnswerR\aanswers\"\x97\x02\n" +

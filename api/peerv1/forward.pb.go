@@ -876,8 +876,10 @@ type ForwardRead struct {
 	Namespace      uint32   `protobuf:"varint,5,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	Keys           [][]byte `protobuf:"bytes,6,rep,name=keys,proto3" json:"keys,omitempty"`
 	MaxStalenessMs uint64   `protobuf:"varint,7,opt,name=max_staleness_ms,json=maxStalenessMs,proto3" json:"max_staleness_ms,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// The W3C headers of the traces that the read is a part of.
+	Traceparents  []string `protobuf:"bytes,8,rep,name=traceparents,proto3" json:"traceparents,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ForwardRead) Reset() {
@@ -957,6 +959,13 @@ func (x *ForwardRead) GetMaxStalenessMs() uint64 {
 		return x.MaxStalenessMs
 	}
 	return 0
+}
+
+func (x *ForwardRead) GetTraceparents() []string {
+	if x != nil {
+		return x.Traceparents
+	}
+	return nil
 }
 
 type ForwardReadsResponse struct {
@@ -1633,7 +1642,7 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x12ForwardGetResponse\x124\n" +
 	"\x05items\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardItemR\x05items\"K\n" +
 	"\x13ForwardReadsRequest\x124\n" +
-	"\x05reads\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardReadR\x05reads\"\xc9\x01\n" +
+	"\x05reads\x18\x01 \x03(\v2\x1e.lightning.peer.v1.ForwardReadR\x05reads\"\xed\x01\n" +
 	"\vForwardRead\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1d\n" +
 	"\n" +
@@ -1642,7 +1651,8 @@ const file_api_peerv1_forward_proto_rawDesc = "" +
 	"\x05epoch\x18\x04 \x01(\x04R\x05epoch\x12\x1c\n" +
 	"\tnamespace\x18\x05 \x01(\rR\tnamespace\x12\x12\n" +
 	"\x04keys\x18\x06 \x03(\fR\x04keys\x12(\n" +
-	"\x10max_staleness_ms\x18\a \x01(\x04R\x0emaxStalenessMs\"Q\n" +
+	"\x10max_staleness_ms\x18\a \x01(\x04R\x0emaxStalenessMs\x12\"\n" +
+	"\ftraceparents\x18\b \x03(\tR\ftraceparents\"Q\n" +
 	"\x14ForwardReadsResponse\x129\n" +
 	"\aanswers\x18\x01 \x03(\v2\x1f.lightning.peer.v1.ForwardFoundR\aanswers\"\xa0\x01\n" +
 	"\fForwardFound\x12\x0e\n" +

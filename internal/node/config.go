@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/lightning-db/lightning/internal/trace/otlp"
 	"github.com/lightning-db/lightning/meta/pledge"
 	"github.com/lightning-db/lightning/raft"
 )
@@ -41,6 +42,9 @@ type Config struct {
 	SecurityConfig
 	LogFormat   string
 	PprofSocket string
+
+	TraceEndpoint string
+	TraceSample   float64
 
 	MemoryLimit       byteSize
 	MemtableBytes     int64
@@ -86,6 +90,8 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
 	fs.StringVar(&c.LogFormat, "log-format", logFormatText, "text or json, one line each, on standard error; never with keys, values or passwords")
 	fs.StringVar(&c.PprofSocket, "pprof-socket", "", "path of a Unix socket, of mode 0600, that serves the runtime's profiles under /debug/pprof/; they may show keys and values (default: none)")
+	fs.StringVar(&c.TraceEndpoint, "trace-endpoint", "", "collector of OpenTelemetry that takes traces by OTLP over gRPC: http://host:port, or https://host:port (default: nothing is traced)")
+	fs.Float64Var(&c.TraceSample, "trace-sample", 0.01, "share of the requests to trace, from 0 to 1, of those whose sender has not decided it by the header traceparent")
 	fs.Var(&c.MemoryLimit, "memory-limit", "memory that the process is to stay below, such as 1GiB: for the collector, and divided among memtables, caches and requests; a value of 64 MiB by RESP needs 280MiB (default: GOMEMLIMIT, and no division)")
 	fs.Int64Var(&c.MemtableBytes, "memtable-bytes", 0, "bytes that one shard holds in memory before it writes a table (default: the engine's; with --memory-limit all shards share a fifth of it, and the largest is written first)")
 	fs.Int64Var(&c.CacheBytes, "cache-bytes", 0, "bytes of the caches of blocks and rows for each shard that the node is expected to hold; all its shards share the sum (default: the engine's, at most a fifth of --memory-limit)")
@@ -243,6 +249,9 @@ func (c *Config) validate() []string {
 	refuse(c.MemoryLimit != 0 && c.MemoryLimit < minMemoryLimit, "--memory-limit must be at least %dMiB", minMemoryLimit>>20)
 	refuse(c.MemtableBytes < 0, "--memtable-bytes must not be negative")
 	refuse(c.CacheBytes < 0, "--cache-bytes must not be negative")
+	if err := otlp.Validate(c.TraceEndpoint, c.TraceSample); c.TraceEndpoint != "" && err != nil {
+		problems = append(problems, "--trace-endpoint, --trace-sample: "+err.Error())
+	}
 	if _, err := newLogger(*c, io.Discard); err != nil {
 		problems = append(problems, err.Error())
 	}

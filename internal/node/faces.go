@@ -41,12 +41,14 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 			Access: n.security.passwords, Cluster: n.clusterID, MaxConnectionAge: n.config.MaxConnectionAge,
 			MaxTransferBytes: n.config.share(transferShare, 96<<20),
 			Observe:          metrics.Request,
+			Tracer:           n.traces.Tracer(),
 			Clock:            n.clock,
 			Logger:           n.logger.With("part", "grpc"),
 		}),
 		http: http.New(http.Options{
 			Access: n.security.passwords,
 			Alive:  n.server.Alive, Ready: n.ready, Metrics: metrics, Store: n.server, Logger: n.logger.With("part", "http"),
+			Tracer: n.traces.Tracer(),
 		}),
 		ended: make(chan error, 4),
 	}

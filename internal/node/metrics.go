@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/lightning-db/lightning/engine"
+	"github.com/lightning-db/lightning/internal/trace/otlp"
 	"github.com/lightning-db/lightning/raft"
 	"github.com/lightning-db/lightning/shard"
 )
@@ -68,6 +69,20 @@ func (c engineCollector) Collect(ch chan<- prometheus.Metric) {
 		for _, series := range engineMetrics {
 			ch <- prometheus.MustNewConstMetric(series.desc, series.kind, series.value(&metrics), label)
 		}
+	}
+}
+
+// traceCollectors are what becomes of the spans of this node; without a collector of traces there is nothing.
+func traceCollectors(e *otlp.Exporter) []prometheus.Collector {
+	if e == nil {
+		return nil
+	}
+	counter := func(name, help string, value func() uint64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	return []prometheus.Collector{
+		counter("lightning_trace_spans_sent_total", "Spans that the collector of traces has taken.", e.Sent),
+		counter("lightning_trace_spans_dropped_total", "Spans that were dropped: the queue was full, or the collector did not take them.", e.Dropped),
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/lightning-db/lightning/internal/network"
 	"github.com/lightning-db/lightning/internal/peers"
 	"github.com/lightning-db/lightning/internal/session"
+	"github.com/lightning-db/lightning/internal/trace/otlp"
 	"github.com/lightning-db/lightning/internal/vfs"
 	"github.com/lightning-db/lightning/membership"
 	"github.com/lightning-db/lightning/meta"
@@ -54,7 +55,8 @@ type node struct {
 	replicas  *replicas
 	server    *server.Server
 	faces     *faces
-	profiles  *profiles // nil without --pprof-socket
+	profiles  *profiles      // nil without --pprof-socket
+	traces    *otlp.Exporter // nil without --trace-endpoint
 
 	mapReplica mapReplica // of the goroutine that follows the map, while join runs
 
@@ -157,6 +159,9 @@ func (n *node) assemble() error {
 	if n.id, n.lock, err = datadir.Open(n.fs, n.config.DataDir, n.entropy); err != nil {
 		return &DataDirError{n.config.DataDir, err}
 	}
+	if err := n.openTraces(); err != nil {
+		return err
+	}
 	n.logger.Info("starting", "version", build.Current().Line("lightning-node"), "id", n.id, "data", n.config.DataDir)
 	if n.listeners, err = listen(n.config, n.network); err != nil {
 		return err
@@ -195,9 +200,32 @@ func (n *node) assemble() error {
 	metrics.Add(logCollectors(n.storage)...)
 	metrics.Add(n.replicas.rebuilds.collectors()...)
 	metrics.Add(engineCollector{n.replicas.all}, runtimeCollector{runtime}, masterCollector{&n.mastery})
+	metrics.Add(traceCollectors(n.traces)...)
 	n.server = n.newServer(metrics)
 	n.faces = n.newFaces(metrics)
 	return nil
+}
+
+// openTraces begins to send traces, if there is a place for them.
+func (n *node) openTraces() (err error) {
+	if n.config.TraceEndpoint == "" {
+		return nil
+	}
+	n.traces, err = otlp.Open(otlp.Options{
+		Endpoint: n.config.TraceEndpoint, Ratio: n.config.TraceSample, Network: n.network,
+		Node: string(n.id), Name: n.config.Name, Version: build.Version(), Logger: n.logger.With("part", "traces"),
+	})
+	return err
+}
+
+// traceGrace is how long a node that stops goes on to send its last traces.
+const traceGrace = 2 * time.Second
+
+// closeTraces sends the last traces.
+func (n *node) closeTraces() error {
+	ctx, cancel := context.WithTimeout(context.Background(), traceGrace)
+	defer cancel()
+	return n.traces.Close(ctx)
 }
 
 func (n *node) startGossip() error {
@@ -294,6 +322,7 @@ func (n *node) newServer(metrics *http.Metrics) *server.Server {
 		Entropy:          n.entropy,
 		Clock:            n.clock,
 		Logger:           n.logger,
+		Tracer:           n.traces.Tracer(),
 	})
 }
 
@@ -444,6 +473,9 @@ func (n *node) close() error {
 	}
 	if n.pool != nil {
 		n.pool.Close()
+	}
+	if err := n.closeTraces(); err != nil {
+		errs = append(errs, fmt.Errorf("close traces: %w", err))
 	}
 	if n.lock != nil {
 		closing("data directory", n.lock)

@@ -28,6 +28,7 @@ func (n *node) newRESP(metrics *http.Metrics, cluster bool) *resp.Server {
 		MaxQueuedBytes: int64(n.config.share(replyShare, 256<<20)),
 		Observe:        func(command string, code api.Code, took time.Duration) { metrics.Request(part, command, code, took) },
 		Clock:          n.clock,
+		Tracer:         n.traces.Tracer(),
 		Logger:         n.logger.With("part", part),
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 // ClusterHeader is the metadata that carries the id of the sender's cluster, in calls between nodes
@@ -34,6 +35,9 @@ func (p *Pool) checkAnswer(target string, header metadata.MD) error {
 
 func (p *Pool) onUnary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 	var header metadata.MD
+	for _, parent := range trace.FromContext(ctx).Parents() {
+		ctx = metadata.AppendToOutgoingContext(ctx, trace.Header, parent)
+	}
 	if err := invoke(p.outgoing(ctx), method, req, reply, cc, append(opts, grpc.Header(&header))...); err != nil {
 		return err
 	}

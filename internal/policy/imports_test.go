@@ -12,7 +12,7 @@ import (
 var leaves = []string{
 	"internal/clock", "internal/entropy", "internal/network", "internal/vfs",
 	"internal/peers", "internal/session", "internal/seededbug", "internal/evaluate", "internal/rows", "internal/build", "internal/jsontext",
-	"internal/access", "internal/certs",
+	"internal/access", "internal/certs", "internal/trace",
 }
 
 // layer says what the packages that match from may import of this module. A name that ends in
@@ -33,7 +33,7 @@ var layers = []layer{
 		"the CLI is a client, and opens embedded stores: it must not need, or contain, the server"},
 	{"examples/...", []string{"client", "engine", "api/..."},
 		"an example uses what a user may use"},
-	{"internal/node", []string{"internal/datadir", "server/...", "txn/...", "meta/...", "membership", "shard", "raft", "engine", "router", "api/...", "leaves"},
+	{"internal/node", []string{"internal/datadir", "internal/trace/otlp", "server/...", "txn/...", "meta/...", "membership", "shard", "raft", "engine", "router", "api/...", "leaves"},
 		"the one place that knows every part"},
 	{"backup/record", []string{"api"},
 		"the layout of a backup's rows is pure: nodes send them, a backup keeps them"},
@@ -60,13 +60,17 @@ var layers = []layer{
 		"the engine is importable on its own and knows nothing of replication or the network; segments of its log have random ids, its events durations"},
 	{"router", []string{"api/..."},
 		"tables that server and client share: pure, without I/O"},
-	{"client/...", []string{"client/...", "router", "api/...", "internal/clock", "internal/entropy", "internal/network", "internal/session", "internal/evaluate", "internal/seededbug",
+	{"client/...", []string{"client/...", "router", "api/...", "internal/clock", "internal/entropy", "internal/network", "internal/session", "internal/evaluate", "internal/seededbug", "internal/trace",
 		"engine", "internal/rows"},
 		"the SDK must not drag in the server; the embedded store has the cluster's interface, so it is an engine here"},
 	{"api/...", []string{"api/..."},
 		"what all agree on depends on nobody"},
-	{"internal/peers", []string{"api", "internal/network", "internal/clock"},
-		"connections are kept by node id, which api defines"},
+	{"internal/peers", []string{"api", "internal/network", "internal/clock", "internal/trace"},
+		"connections are kept by node id, which api defines; calls on them are parts of traces"},
+	{"internal/trace", []string{"api"},
+		"a trace says of an error its code, which is api's"},
+	{"internal/trace/otlp", []string{"internal/trace", "internal/network", "internal/clock"},
+		"spans are sent through the seam of the network; only internal/node sends them"},
 	{"internal/access", []string{"api", "internal/clock", "internal/network", "internal/vfs"},
 		"passwords come from a file, refusals are api's errors; failures are counted by source"},
 	{"internal/certs", []string{"internal/clock", "internal/entropy", "internal/network", "internal/vfs"},
@@ -97,7 +101,9 @@ var outsiders = []layer{
 	{"github.com/spf13/pflag", []string{"cmd/...", "internal/node"}, "only programs have flags"},
 	{"go.yaml.in/yaml/v3", []string{"internal/node", "cmd/..."}, "YAML is a format of the configuration only"},
 	{"github.com/redis/go-redis/v9", []string{"cmd/lightning-cli/...", "tests/...", "examples/..."}, "only the benchmark of the CLI is a client of Redis"},
-	{"google.golang.org/grpc", []string{"api/...", "raft/...", "meta/...", "server/...", "client/...", "cmd/lightning-cli", "internal/node", "internal/peers"}, "only what talks to other nodes or clients knows the transport"},
+	{"go.opentelemetry.io/otel/sdk", []string{"internal/trace/..."}, "spans are made and sent behind a seam of ours"},
+	{"go.opentelemetry.io", []string{"internal/trace/..."}, "spans are made and sent behind a seam of ours"},
+	{"google.golang.org/grpc", []string{"api/...", "raft/...", "meta/...", "server/...", "client/...", "cmd/lightning-cli", "internal/node", "internal/peers", "internal/trace/otlp"}, "only what talks to other nodes or clients knows the transport"},
 }
 
 func matchesPattern(pkg, pattern string) bool {

@@ -15,6 +15,7 @@ import (
 	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/server"
 )
 
@@ -62,6 +63,7 @@ type data struct {
 	store   Store
 	observe func(op string, code api.Code, took time.Duration)
 	open    func() bool // no password is needed
+	tracer  *trace.Tracer
 	clock   clock.Clock
 	logger  *slog.Logger
 	held    *semaphore.Weighted
@@ -73,7 +75,7 @@ type handler func(ctx context.Context, w http.ResponseWriter, r *http.Request) e
 // registerData adds the routes of the data to mux. There is no other place that does.
 func registerData(mux *http.ServeMux, o Options) {
 	d := &data{
-		store: o.Store, clock: clock.Real{}, logger: o.Logger, held: newBudget(),
+		store: o.Store, clock: clock.Real{}, logger: o.Logger, held: newBudget(), tracer: o.Tracer,
 		observe: func(op string, code api.Code, took time.Duration) { o.Metrics.Request("http", op, code, took) },
 		open:    func() bool { return o.Access == nil || !o.Access.Required() },
 	}
@@ -112,7 +114,12 @@ func (d *data) serve(op string, handle handler) http.HandlerFunc {
 		_ = control.SetWriteDeadline(deadline)
 		err := d.refuseBrowser(r)
 		if err == nil {
+			ctx, span := d.tracer.Request(r.Context(), op, "http", r.Header[http.CanonicalHeaderKey(trace.Header)])
+			if span != nil {
+				r = r.WithContext(ctx)
+			}
 			err = d.withDeadline(op, handle, w, r)
+			span.End(err)
 		}
 		if op == "put" {
 			_ = control.SetWriteDeadline(clock.Real{}.Now().Add(writtenTimeout)) // a long value may have waited for its turn

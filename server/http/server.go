@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/lightning-db/lightning/internal/network"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 // Options are the settings of a Server. Alive, Ready and Metrics are required. Nothing in it
@@ -27,6 +28,8 @@ type Options struct {
 	Store Store
 	// Access decides who may use the routes that are not open. Default: everyone.
 	Access Access
+	// Tracer begins and goes on with the traces of requests of the data. Default: none.
+	Tracer *trace.Tracer
 	Logger *slog.Logger // default: silence
 }
 

@@ -229,8 +229,17 @@ func isHTTP(name []byte) bool {
 // goes on (U4).
 func (c *conn) call(cmd *command, args [][]byte) (err error) {
 	defer c.recover(cmd, &err)
-	return cmd.run(c.server.ctx, c, args)
+	if c.server.opts.Tracer == nil || !slices.ContainsFunc(cmd.flags, ofData) {
+		return cmd.run(c.server.ctx, c, args)
+	}
+	ctx, span := c.server.traced(cmd.name)
+	err = cmd.run(ctx, c, args)
+	span.End(err)
+	return err
 }
+
+// ofData reports whether a command with the flag reads or writes keys.
+func ofData(flag string) bool { return flag == "readonly" || flag == "write" }
 
 // largeWait is how long a large command waits for room before it is refused. Commands that wait for
 // each other, each half read, must not do so for longer.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/clock"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/server"
 	"github.com/lightning-db/lightning/server/resp/wire"
 )
@@ -104,8 +105,10 @@ type Options struct {
 	// Observe is told of every command: its name in lower case ("unknown" if there is none such),
 	// the code of its error or empty, and the time it took. Default: nobody is told.
 	Observe func(command string, code api.Code, took time.Duration)
-	Clock   clock.Clock  // default: the machine's
-	Logger  *slog.Logger // default: silence
+	// Tracer begins the traces of requests. Default: none.
+	Tracer *trace.Tracer
+	Clock  clock.Clock  // default: the machine's
+	Logger *slog.Logger // default: silence
 }
 
 func (o Options) withDefaults() Options {

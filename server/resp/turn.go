@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"context"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/internal/seededbug"
+	"github.com/lightning-db/lightning/internal/trace"
 	"github.com/lightning-db/lightning/server"
 	"github.com/lightning-db/lightning/server/resp/plan"
 	"github.com/lightning-db/lightning/server/resp/wire"
@@ -238,7 +240,30 @@ func (c *conn) runRequests(name string, t *server.Turn) {
 			}
 		}
 	}()
-	c.server.opts.Store.Run(c.server.ctx, t)
+	ctx, span := c.server.traced(name)
+	c.server.opts.Store.Run(ctx, t)
+	if span != nil {
+		span.Number("lightning.commands", int64(len(t.Requests)))
+		span.End(firstError(t.Requests))
+	}
+}
+
+// traced is the context of a request, in a trace if it is sampled.
+func (s *Server) traced(name string) (context.Context, *trace.Span) {
+	listener := "resp"
+	if s.opts.Cluster {
+		listener = "resp-cluster"
+	}
+	return s.opts.Tracer.Request(s.ctx, name, listener, nil)
+}
+
+func firstError(requests []server.Request) error {
+	for i := range requests {
+		if requests[i].Err != nil {
+			return requests[i].Err
+		}
+	}
+	return nil
 }
 
 // recover makes an error of a panic in a command, which ends this connection and not the node.

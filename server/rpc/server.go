@@ -22,6 +22,7 @@ import (
 	"github.com/lightning-db/lightning/api/peerv1"
 	"github.com/lightning-db/lightning/internal/clock"
 	"github.com/lightning-db/lightning/internal/network"
+	"github.com/lightning-db/lightning/internal/trace"
 )
 
 // View is the cluster map as this node knows it; *meta.Follower implements it.
@@ -81,8 +82,10 @@ type Options struct {
 	// "forward"), the method in lower case, the code of its error or empty, and the time it took.
 	// Default: nobody is told.
 	Observe func(protocol, op string, code api.Code, took time.Duration)
-	Clock   clock.Clock  // default: the machine's
-	Logger  *slog.Logger // default: silence
+	// Tracer begins and goes on with the traces of requests. Default: none.
+	Tracer *trace.Tracer
+	Clock  clock.Clock  // default: the machine's
+	Logger *slog.Logger // default: silence
 }
 
 func (o Options) withDefaults() Options {
@@ -231,6 +234,8 @@ func (s *Server) onUnary(ctx context.Context, req any, info *grpc.UnaryServerInf
 	if err := s.admitted(ctx, info.FullMethod); err != nil {
 		return nil, err
 	}
+	ctx, span := s.traced(ctx, info.FullMethod)
+	defer func() { span.End(err) }()
 	return handler(ctx, req)
 }
 
@@ -249,6 +254,10 @@ func (s *Server) onStream(srv any, stream grpc.ServerStream, info *grpc.StreamSe
 	}()
 	if err := s.admitted(stream.Context(), info.FullMethod); err != nil {
 		return err
+	}
+	if ctx, span := s.traced(stream.Context(), info.FullMethod); span != nil {
+		defer func() { span.End(err) }()
+		stream = tracedStream{stream, ctx}
 	}
 	return handler(srv, stream)
 }

@@ -296,7 +296,10 @@ func (c *conversation) run(call *pb.Call, bytes int) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(call.TimeoutMs)*time.Millisecond)
 		defer cancel()
 	}
-	c.answer(call, bytes, c.server.runCall(ctx, call))
+	ctx, span := c.server.tracedCalls(ctx, call)
+	a := c.server.runCall(ctx, call)
+	span.End(errorOf(a))
+	c.answer(call, bytes, a)
 }
 
 // answer hands a call's answer to the handler.

@@ -151,7 +151,9 @@ func (g *callGroup) runTurn() (ok bool) {
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(longest)*time.Millisecond)
 		defer cancel()
 	}
+	ctx, span := c.server.tracedCalls(ctx, g.calls...)
 	c.server.opts.KV.Run(ctx, &g.turn)
+	span.End(g.turn.Requests[0].Err)
 	return true
 }
 
