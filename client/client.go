@@ -78,6 +78,18 @@ func (c *Client) Status(ctx context.Context) (*pb.StatusResponse, error) {
 	return response, err
 }
 
+// ClearCaches has a node, the given seeds first, drop what it has cached of its shards.
+func (c *Client) ClearCaches(ctx context.Context) (*pb.ClearCachesResponse, error) {
+	op := &operation{name: "clear caches", seedsFirst: true}
+	var response *pb.ClearCachesResponse
+	err := c.do(ctx, op, func(ctx context.Context, to *connection, o callOptions) error {
+		var err error
+		response, err = to.cluster.ClearCaches(ctx, &pb.ClearCachesRequest{}, o...)
+		return err
+	})
+	return response, err
+}
+
 // Admin gives an order of an operator to a node, which passes it on to the master. It may be given more than
 // once before it is answered.
 func (c *Client) Admin(ctx context.Context, order func(context.Context, pb.AdminClient, ...grpc.CallOption) error) error {

@@ -14,6 +14,7 @@ type TxIterator struct {
 	base       *Iterator
 	start, end []byte
 	seen       int // number of the range that this walk has seen, or -1
+	keysOnly   bool
 
 	valid    bool
 	backward bool // the base stands at or before the current key, not at or after it
@@ -26,7 +27,7 @@ type TxIterator struct {
 // NewIterator makes an iterator, which stands nowhere. IteratorOptions.At must be zero or MaxVersion. In a serializable
 // transaction what the iterator has passed, and that nothing else was there, is checked at the commit.
 func (t *Tx) NewIterator(o IteratorOptions) *TxIterator {
-	it := &TxIterator{tx: t, start: bytes.Clone(o.Start), end: bytes.Clone(o.End), seen: -1}
+	it := &TxIterator{tx: t, start: bytes.Clone(o.Start), end: bytes.Clone(o.End), seen: -1, keysOnly: o.KeysOnly}
 	switch {
 	case t.done:
 		it.err = ErrTxDone
@@ -234,6 +235,9 @@ func (it *TxIterator) showBase() {
 // showOwn reports whether the write is a row to show.
 func (it *TxIterator) showOwn(w txn.Write) bool {
 	row, ok := it.tx.ownRow(w)
+	if it.keysOnly {
+		row.Value = nil
+	}
 	if it.valid = ok; ok {
 		it.show(row)
 	}

@@ -185,6 +185,37 @@ func TestWriteSkewIsPossibleAndRefusedWhenSerializable(t *testing.T) {
 	}
 }
 
+// TestAWalkOverKeysOfATransactionShowsNoValues, neither the store's nor its own.
+func TestAWalkOverKeysOfATransactionShowsNoValues(t *testing.T) {
+	db := mustOpen(t, "db", Options{FS: vfs.NewMem()})
+	apply(t, db, func(b *Batch) {
+		for _, key := range []string{"a", "b", "c"} {
+			b.Put([]byte(key), []byte("stored"), 0, 0)
+		}
+	})
+	tx := mustBegin(t, db, TxOptions{})
+	mustPut(t, tx, "b", "own")
+	mustPut(t, tx, "d", "own")
+	it := tx.NewIterator(IteratorOptions{KeysOnly: true})
+	var there, back string
+	for ok := it.First(); ok; ok = it.Next() {
+		there += string(it.Row().Key) + string(it.Row().Value)
+	}
+	for ok := it.Last(); ok; ok = it.Prev() {
+		back += string(it.Row().Key) + string(it.Row().Value)
+	}
+	if there != "abcd" || back != "dcba" {
+		t.Errorf("the walks show %q and %q", there, back)
+	}
+	if err := it.Close(); err != nil {
+		t.Fatal(err)
+	}
+	tx.Rollback()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestPhantomsAreConflictsOfWhatWasWalkedOnly inserts rows beside and into what a serializable transaction walked over, in
 // memory and in tables.
 func TestPhantomsAreConflictsOfWhatWasWalkedOnly(t *testing.T) {

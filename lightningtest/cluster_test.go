@@ -54,6 +54,31 @@ func TestAClusterOutlivesAKilledNode(t *testing.T) {
 	count(3)
 }
 
+func TestCachesAreClearedAndFillAgain(t *testing.T) {
+	cluster := lightningtest.Start(t, 1)
+	db := cluster.Client(t)
+	const keys = 500
+	key := func(i int) []byte { return fmt.Appendf(nil, "key-%d", i) }
+	for i := range keys {
+		if _, err := db.Put(t.Context(), 0, key(i), key(i), client.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cluster.StopNode(0) // what it holds is in tables from then on
+	cluster.StartNode(0)
+	for round := range 2 {
+		for i := range keys {
+			if item, err := db.Get(t.Context(), 0, key(i)); err != nil || string(item.Value) != string(key(i)) {
+				t.Fatalf("round %d: key %d has %q, %v", round, i, item.Value, err)
+			}
+		}
+		cleared, err := db.ClearCaches(t.Context())
+		if err != nil || cleared.NodeId == "" || cleared.RowBytes < keys*10 {
+			t.Fatalf("round %d: cleared %v, %v", round, cleared, err)
+		}
+	}
+}
+
 func TestClustersOfOneProcessAreApart(t *testing.T) {
 	for _, name := range []string{"one", "other"} {
 		t.Run(name, func(t *testing.T) {

@@ -808,6 +808,107 @@ func (x *GetMapResponse) GetMasterId() string {
 	return ""
 }
 
+// ClearCachesRequest names nothing: all caches of the node are meant.
+type ClearCachesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearCachesRequest) Reset() {
+	*x = ClearCachesRequest{}
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearCachesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearCachesRequest) ProtoMessage() {}
+
+func (x *ClearCachesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearCachesRequest.ProtoReflect.Descriptor instead.
+func (*ClearCachesRequest) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{8}
+}
+
+// ClearCachesResponse says what was dropped.
+type ClearCachesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The node that did it.
+	NodeId string `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
+	// Bytes of rows, with what the cache needed for them.
+	RowBytes uint64 `protobuf:"varint,2,opt,name=row_bytes,json=rowBytes,proto3" json:"row_bytes,omitempty"`
+	// Bytes of blocks and large values, likewise.
+	BlockBytes    uint64 `protobuf:"varint,3,opt,name=block_bytes,json=blockBytes,proto3" json:"block_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearCachesResponse) Reset() {
+	*x = ClearCachesResponse{}
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearCachesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearCachesResponse) ProtoMessage() {}
+
+func (x *ClearCachesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearCachesResponse.ProtoReflect.Descriptor instead.
+func (*ClearCachesResponse) Descriptor() ([]byte, []int) {
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ClearCachesResponse) GetNodeId() string {
+	if x != nil {
+		return x.NodeId
+	}
+	return ""
+}
+
+func (x *ClearCachesResponse) GetRowBytes() uint64 {
+	if x != nil {
+		return x.RowBytes
+	}
+	return 0
+}
+
+func (x *ClearCachesResponse) GetBlockBytes() uint64 {
+	if x != nil {
+		return x.BlockBytes
+	}
+	return 0
+}
+
 // StatusRequest asks a node about itself.
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -817,7 +918,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -829,7 +930,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[8]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -842,7 +943,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{8}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{10}
 }
 
 // ReplicaStatus is what a replica knows of itself and its group.
@@ -880,7 +981,7 @@ type ReplicaStatus struct {
 
 func (x *ReplicaStatus) Reset() {
 	*x = ReplicaStatus{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +993,7 @@ func (x *ReplicaStatus) String() string {
 func (*ReplicaStatus) ProtoMessage() {}
 
 func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[9]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1006,7 @@ func (x *ReplicaStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReplicaStatus.ProtoReflect.Descriptor instead.
 func (*ReplicaStatus) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{9}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ReplicaStatus) GetShardId() uint64 {
@@ -1012,7 +1113,7 @@ type NodeStatus struct {
 
 func (x *NodeStatus) Reset() {
 	*x = NodeStatus{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1125,7 @@ func (x *NodeStatus) String() string {
 func (*NodeStatus) ProtoMessage() {}
 
 func (x *NodeStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[10]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1138,7 @@ func (x *NodeStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeStatus.ProtoReflect.Descriptor instead.
 func (*NodeStatus) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{10}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodeStatus) GetNodeId() string {
@@ -1085,7 +1186,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1198,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_api_lightningv1_cluster_proto_msgTypes[11]
+	mi := &file_api_lightningv1_cluster_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1211,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{11}
+	return file_api_lightningv1_cluster_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatusResponse) GetNodeId() string {
@@ -1255,7 +1356,13 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x0eGetMapResponse\x12*\n" +
 	"\x03map\x18\x01 \x01(\v2\x18.lightning.v1.ClusterMapR\x03map\x123\n" +
 	"\aleaders\x18\x02 \x03(\v2\x19.lightning.v1.ShardLeaderR\aleaders\x12\x1b\n" +
-	"\tmaster_id\x18\x03 \x01(\tR\bmasterId\"\x0f\n" +
+	"\tmaster_id\x18\x03 \x01(\tR\bmasterId\"\x14\n" +
+	"\x12ClearCachesRequest\"l\n" +
+	"\x13ClearCachesResponse\x12\x17\n" +
+	"\anode_id\x18\x01 \x01(\tR\x06nodeId\x12\x1b\n" +
+	"\trow_bytes\x18\x02 \x01(\x04R\browBytes\x12\x1f\n" +
+	"\vblock_bytes\x18\x03 \x01(\x04R\n" +
+	"blockBytes\"\x0f\n" +
 	"\rStatusRequest\"\xbb\x03\n" +
 	"\rReplicaStatus\x12\x19\n" +
 	"\bshard_id\x18\x01 \x01(\x04R\ashardId\x12\x12\n" +
@@ -1294,10 +1401,11 @@ const file_api_lightningv1_cluster_proto_rawDesc = "" +
 	"\x11NODE_STATE_ACTIVE\x10\x00\x12\x17\n" +
 	"\x13NODE_STATE_DRAINING\x10\x01\x12\x1e\n" +
 	"\x1aNODE_STATE_DECOMMISSIONING\x10\x02\x12\x13\n" +
-	"\x0fNODE_STATE_LOST\x10\x032\x93\x01\n" +
+	"\x0fNODE_STATE_LOST\x10\x032\xe7\x01\n" +
 	"\aCluster\x12C\n" +
 	"\x06GetMap\x12\x1b.lightning.v1.GetMapRequest\x1a\x1c.lightning.v1.GetMapResponse\x12C\n" +
-	"\x06Status\x12\x1b.lightning.v1.StatusRequest\x1a\x1c.lightning.v1.StatusResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
+	"\x06Status\x12\x1b.lightning.v1.StatusRequest\x1a\x1c.lightning.v1.StatusResponse\x12R\n" +
+	"\vClearCaches\x12 .lightning.v1.ClearCachesRequest\x1a!.lightning.v1.ClearCachesResponseB3Z1github.com/lightning-db/lightning/api/lightningv1b\x06proto3"
 
 var (
 	file_api_lightningv1_cluster_proto_rawDescOnce sync.Once
@@ -1312,21 +1420,23 @@ func file_api_lightningv1_cluster_proto_rawDescGZIP() []byte {
 }
 
 var file_api_lightningv1_cluster_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_lightningv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_api_lightningv1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_api_lightningv1_cluster_proto_goTypes = []any{
-	(NodeState)(0),         // 0: lightning.v1.NodeState
-	(*Node)(nil),           // 1: lightning.v1.Node
-	(*Replica)(nil),        // 2: lightning.v1.Replica
-	(*Shard)(nil),          // 3: lightning.v1.Shard
-	(*Split)(nil),          // 4: lightning.v1.Split
-	(*ClusterMap)(nil),     // 5: lightning.v1.ClusterMap
-	(*ShardLeader)(nil),    // 6: lightning.v1.ShardLeader
-	(*GetMapRequest)(nil),  // 7: lightning.v1.GetMapRequest
-	(*GetMapResponse)(nil), // 8: lightning.v1.GetMapResponse
-	(*StatusRequest)(nil),  // 9: lightning.v1.StatusRequest
-	(*ReplicaStatus)(nil),  // 10: lightning.v1.ReplicaStatus
-	(*NodeStatus)(nil),     // 11: lightning.v1.NodeStatus
-	(*StatusResponse)(nil), // 12: lightning.v1.StatusResponse
+	(NodeState)(0),              // 0: lightning.v1.NodeState
+	(*Node)(nil),                // 1: lightning.v1.Node
+	(*Replica)(nil),             // 2: lightning.v1.Replica
+	(*Shard)(nil),               // 3: lightning.v1.Shard
+	(*Split)(nil),               // 4: lightning.v1.Split
+	(*ClusterMap)(nil),          // 5: lightning.v1.ClusterMap
+	(*ShardLeader)(nil),         // 6: lightning.v1.ShardLeader
+	(*GetMapRequest)(nil),       // 7: lightning.v1.GetMapRequest
+	(*GetMapResponse)(nil),      // 8: lightning.v1.GetMapResponse
+	(*ClearCachesRequest)(nil),  // 9: lightning.v1.ClearCachesRequest
+	(*ClearCachesResponse)(nil), // 10: lightning.v1.ClearCachesResponse
+	(*StatusRequest)(nil),       // 11: lightning.v1.StatusRequest
+	(*ReplicaStatus)(nil),       // 12: lightning.v1.ReplicaStatus
+	(*NodeStatus)(nil),          // 13: lightning.v1.NodeStatus
+	(*StatusResponse)(nil),      // 14: lightning.v1.StatusResponse
 }
 var file_api_lightningv1_cluster_proto_depIdxs = []int32{
 	0,  // 0: lightning.v1.Node.state:type_name -> lightning.v1.NodeState
@@ -1341,14 +1451,16 @@ var file_api_lightningv1_cluster_proto_depIdxs = []int32{
 	6,  // 9: lightning.v1.GetMapResponse.leaders:type_name -> lightning.v1.ShardLeader
 	5,  // 10: lightning.v1.StatusResponse.map:type_name -> lightning.v1.ClusterMap
 	6,  // 11: lightning.v1.StatusResponse.leaders:type_name -> lightning.v1.ShardLeader
-	10, // 12: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
-	11, // 13: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
+	12, // 12: lightning.v1.StatusResponse.replicas:type_name -> lightning.v1.ReplicaStatus
+	13, // 13: lightning.v1.StatusResponse.nodes:type_name -> lightning.v1.NodeStatus
 	7,  // 14: lightning.v1.Cluster.GetMap:input_type -> lightning.v1.GetMapRequest
-	9,  // 15: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
-	8,  // 16: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
-	12, // 17: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
-	16, // [16:18] is the sub-list for method output_type
-	14, // [14:16] is the sub-list for method input_type
+	11, // 15: lightning.v1.Cluster.Status:input_type -> lightning.v1.StatusRequest
+	9,  // 16: lightning.v1.Cluster.ClearCaches:input_type -> lightning.v1.ClearCachesRequest
+	8,  // 17: lightning.v1.Cluster.GetMap:output_type -> lightning.v1.GetMapResponse
+	14, // 18: lightning.v1.Cluster.Status:output_type -> lightning.v1.StatusResponse
+	10, // 19: lightning.v1.Cluster.ClearCaches:output_type -> lightning.v1.ClearCachesResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
 	14, // [14:14] is the sub-list for extension type_name
 	14, // [14:14] is the sub-list for extension extendee
 	0,  // [0:14] is the sub-list for field type_name
@@ -1365,7 +1477,7 @@ func file_api_lightningv1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_lightningv1_cluster_proto_rawDesc), len(file_api_lightningv1_cluster_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   12,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,8 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Cluster_GetMap_FullMethodName = "/lightning.v1.Cluster/GetMap"
-	Cluster_Status_FullMethodName = "/lightning.v1.Cluster/Status"
+	Cluster_GetMap_FullMethodName      = "/lightning.v1.Cluster/GetMap"
+	Cluster_Status_FullMethodName      = "/lightning.v1.Cluster/Status"
+	Cluster_ClearCaches_FullMethodName = "/lightning.v1.Cluster/ClearCaches"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -36,6 +37,8 @@ type ClusterClient interface {
 	GetMap(ctx context.Context, in *GetMapRequest, opts ...grpc.CallOption) (*GetMapResponse, error)
 	// Status reports what this node sees.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
+	// ClearCaches drops what this node has cached of its shards' rows and blocks. Reads then read files again; nothing else changes.
+	ClearCaches(ctx context.Context, in *ClearCachesRequest, opts ...grpc.CallOption) (*ClearCachesResponse, error)
 }
 
 type clusterClient struct {
@@ -66,6 +69,16 @@ func (c *clusterClient) Status(ctx context.Context, in *StatusRequest, opts ...g
 	return out, nil
 }
 
+func (c *clusterClient) ClearCaches(ctx context.Context, in *ClearCachesRequest, opts ...grpc.CallOption) (*ClearCachesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ClearCachesResponse)
+	err := c.cc.Invoke(ctx, Cluster_ClearCaches_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -77,6 +90,8 @@ type ClusterServer interface {
 	GetMap(context.Context, *GetMapRequest) (*GetMapResponse, error)
 	// Status reports what this node sees.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
+	// ClearCaches drops what this node has cached of its shards' rows and blocks. Reads then read files again; nothing else changes.
+	ClearCaches(context.Context, *ClearCachesRequest) (*ClearCachesResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -92,6 +107,9 @@ func (UnimplementedClusterServer) GetMap(context.Context, *GetMapRequest) (*GetM
 }
 func (UnimplementedClusterServer) Status(context.Context, *StatusRequest) (*StatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Status not implemented")
+}
+func (UnimplementedClusterServer) ClearCaches(context.Context, *ClearCachesRequest) (*ClearCachesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ClearCaches not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -150,6 +168,24 @@ func _Cluster_Status_Handler(srv interface{}, ctx context.Context, dec func(inte
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_ClearCaches_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ClearCachesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).ClearCaches(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_ClearCaches_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).ClearCaches(ctx, req.(*ClearCachesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -164,6 +200,10 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Status",
 			Handler:    _Cluster_Status_Handler,
+		},
+		{
+			MethodName: "ClearCaches",
+			Handler:    _Cluster_ClearCaches_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -64,7 +64,7 @@ func (a *app) stateVerb(verb, short, long, done string, state pb.NodeState) *cob
 func (a *app) nodeCommand() *cobra.Command {
 	list := a.nodesCommand()
 	list.Use = "list"
-	return group("node", "List, drain, take out and replace nodes", list,
+	return group("node", "List, drain, take out and replace nodes; clear their caches", list, a.clearCacheCommand(),
 		a.stateVerb("drain", "Take the leaderships from a node, which keeps its replicas",
 			"Take the leaderships from a node and give it nothing new. Its replicas stay. Undrain takes it back.",
 			"%s is being drained: see lightning-cli cluster status", pb.NodeState_NODE_STATE_DRAINING),
@@ -73,7 +73,7 @@ func (a *app) nodeCommand() *cobra.Command {
 			"%s is in service", pb.NodeState_NODE_STATE_ACTIVE),
 		a.stateVerb("decommission", "Move the replicas of a node away and take it out for ever",
 			"Move the replicas of a node to the others. When it holds none it leaves the map, and its data directory is\n"+
-				"refused for ever. A node that holds a replica of the cluster map cannot be decommissioned yet.",
+				"refused for ever. A replica of the cluster map moves as well.",
 			"%s is being decommissioned: stop it when lightning-cli cluster status does not show it any more", pb.NodeState_NODE_STATE_DECOMMISSIONING),
 		a.stateVerb("replace", "Declare a dead node lost, so that a new one may take its name",
 			"Declare a node lost that is dead and will not come back. Its replicas are made again on other nodes at once,\n"+

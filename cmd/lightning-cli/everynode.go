@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lightning-db/lightning/api"
 	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/client"
 )
@@ -57,19 +59,104 @@ func (a *app) askEveryNode(ctx context.Context, c *client.Client) (report, error
 
 // askNode is nil when the node does not answer, or another one does at its address.
 func (a *app) askNode(ctx context.Context, n *pb.Node) *pb.StatusResponse {
+	var said *pb.StatusResponse
+	_ = a.atNode(ctx, n, func(_ context.Context, _ *client.Client, s *pb.StatusResponse) error {
+		said = s
+		return nil
+	})
+	return said
+}
+
+// atNode talks to one node of the map, once it has said that it is that node.
+func (a *app) atNode(ctx context.Context, n *pb.Node, talk func(context.Context, *client.Client, *pb.StatusResponse) error) error {
 	ctx, cancel := context.WithTimeout(ctx, min(a.timeout, nodeTimeout))
 	defer cancel()
 	quiet := *a // errors of other nodes are no errors of the command
 	c, err := quiet.connectTo(n.GetGrpcAddress())
 	if err != nil {
-		return nil // the map has no address that can be dialed
+		return err // the map has no address that can be dialed
 	}
 	defer func() { _ = c.Close() }() // what it said is here
 	s, err := c.Status(ctx)
-	if err != nil || s.GetNodeId() != n.GetId() {
-		return nil
+	if err != nil {
+		return err
 	}
-	return s
+	if s.GetNodeId() != n.GetId() {
+		return api.Errorf(api.CodeUnavailable, "node %s does not answer at %s", n.GetName(), n.GetGrpcAddress())
+	}
+	return talk(ctx, c, s)
+}
+
+// clearedView is what a node has dropped, as both outputs show it.
+type clearedView struct {
+	Node       string `json:"node"`
+	RowBytes   uint64 `json:"row_bytes"`
+	BlockBytes uint64 `json:"block_bytes"`
+}
+
+func (a *app) clearCacheCommand() *cobra.Command {
+	all := false
+	cmd := &cobra.Command{
+		Use:   "clear-cache NODE...",
+		Short: "Drop what nodes have cached of rows and blocks",
+		Long: "Drop what nodes have cached of rows and blocks, and print how many bytes that were. Reads then read files\n" +
+			"again, which takes longer until the caches have filled. Nothing else changes. With --all on every node.",
+		Args: func(_ *cobra.Command, args []string) error {
+			if all == (len(args) > 0) {
+				return usagef("clear-cache needs names or ids of nodes, or --all")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withClient(func(c *client.Client) error { return a.clearCaches(cmd.Context(), c, args) })
+		},
+	}
+	cmd.Flags().BoolVar(&all, "all", false, "on every node")
+	return cmd
+}
+
+// clearCaches clears the caches of the nodes that are named, or of all. What was cleared is printed also when a node fails.
+func (a *app) clearCaches(ctx context.Context, c *client.Client, names []string) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	nodes := report{asked: s}.nodes()
+	for _, name := range names {
+		if !slices.ContainsFunc(nodes, func(n *pb.Node) bool { return n.GetName() == name || n.GetId() == name }) {
+			return api.Errorf(api.CodeInvalid, "no node is called %q: see lightning-cli nodes", name)
+		}
+	}
+	cleared := []clearedView{}
+	var failed []error
+	for _, n := range nodes {
+		if len(names) > 0 && !slices.Contains(names, n.GetName()) && !slices.Contains(names, n.GetId()) {
+			continue
+		}
+		err := a.atNode(ctx, n, func(ctx context.Context, c *client.Client, _ *pb.StatusResponse) error {
+			r, err := c.ClearCaches(ctx)
+			if err == nil {
+				cleared = append(cleared, clearedView{n.GetName(), r.GetRowBytes(), r.GetBlockBytes()})
+			}
+			return err
+		})
+		if err != nil {
+			failed = append(failed, fmt.Errorf("clear the caches of node %s: %w", n.GetName(), err))
+		}
+	}
+	return errors.Join(append(failed, a.printCleared(cleared))...)
+}
+
+func (a *app) printCleared(cleared []clearedView) error {
+	if a.json() {
+		return a.printJSON(cleared)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "NODE\tBYTES OF ROWS\tBYTES OF BLOCKS")
+	for _, v := range cleared {
+		fmt.Fprintf(w, "%s\t%d\t%d\n", v.Node, v.RowBytes, v.BlockBytes)
+	}
+	return w.Flush()
 }
 
 // replica is what a node says about one shard it holds.

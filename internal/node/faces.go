@@ -33,6 +33,7 @@ func (n *node) newFaces(metrics *http.Metrics) *faces {
 		resp:      n.newRESP(metrics, false),
 		rpc: rpc.New(rpc.Options{
 			KV: n.server, View: n.follower, Status: n.server, Forward: n.server.ForwardService(), Backup: n.server,
+			ClearCaches: n.clearCaches,
 			Register: []func(grpc.ServiceRegistrar){
 				n.host.RegisterServices, n.follower.RegisterServices, pledge.NewService(n.pledges).RegisterServices,
 				n.replicas.RegisterServices, n.registerMembers, n.adminService().RegisterServices,

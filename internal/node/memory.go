@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	pb "github.com/lightning-db/lightning/api/lightningv1"
 	"github.com/lightning-db/lightning/engine"
 )
 
@@ -113,6 +114,19 @@ func (c Config) runtimeOptions() engine.RuntimeOptions {
 		o.MemtableBytes = half
 	}
 	return o
+}
+
+// clearCaches drops what the engines of this node have cached, and says how much that was.
+func (n *node) clearCaches() *pb.ClearCachesResponse {
+	before := n.replicas.engine.Runtime.Metrics()
+	n.replicas.engine.Runtime.ClearCaches()
+	after := n.replicas.engine.Runtime.Metrics()
+	freed := func(before, after int) uint64 { return uint64(max(before-after, 0)) } // readers fill them meanwhile
+	r := &pb.ClearCachesResponse{
+		NodeId: string(n.id), RowBytes: freed(before.RowBytes, after.RowBytes), BlockBytes: freed(before.BlockBytes, after.BlockBytes),
+	}
+	n.logger.Info("caches cleared", "row_bytes", r.RowBytes, "block_bytes", r.BlockBytes)
+	return r
 }
 
 // engineOptions are the settings of each replica's engine. A memtable is small enough that one that fills and one that is written are within

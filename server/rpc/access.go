@@ -55,8 +55,9 @@ var methods = map[string]caller{
 	pb.KV_Upload_FullMethodName:    clients,
 	pb.KV_Download_FullMethodName:  clients,
 
-	pb.Cluster_GetMap_FullMethodName: clients,
-	pb.Cluster_Status_FullMethodName: clients,
+	pb.Cluster_GetMap_FullMethodName:      clients,
+	pb.Cluster_Status_FullMethodName:      clients,
+	pb.Cluster_ClearCaches_FullMethodName: clients,
 
 	pb.Admin_SetNodeState_FullMethodName:        clients,
 	pb.Admin_MoveReplica_FullMethodName:         clients,

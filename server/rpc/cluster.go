@@ -75,6 +75,14 @@ func (c clusterService) Status(context.Context, *pb.StatusRequest) (*pb.StatusRe
 	return c.server.opts.Status.Status(), nil
 }
 
+// ClearCaches implements pb.ClusterServer.
+func (c clusterService) ClearCaches(ctx context.Context, req *pb.ClearCachesRequest) (*pb.ClearCachesResponse, error) {
+	if c.server.opts.ClearCaches == nil {
+		return c.UnimplementedClusterServer.ClearCaches(ctx, req)
+	}
+	return c.server.opts.ClearCaches(), nil
+}
+
 // healthService is the standard health service. A node serves when it is ready; all of its
 // services are ready together.
 type healthService struct {

@@ -49,6 +49,8 @@ type Options struct {
 	Forward peerv1.ForwardServer
 	// Backup streams shards. Default: not served.
 	Backup Backer
+	// ClearCaches drops what the engines of this node have cached. Default: not served.
+	ClearCaches func() *pb.ClearCachesResponse
 	// Register adds the services of other packages. Default: none.
 	Register []func(grpc.ServiceRegistrar)
 	// TLS secures the port; certificates that callers show must have been verified by it. Default:

@@ -189,7 +189,8 @@ func (v *verbs) clearCache() *cobra.Command {
 		Use:   "clear-cache DIR",
 		Short: "Say why a closed store has no cache to clear",
 		Long: "The caches of a store are in the memory of the process that has it open, and end with it. So there is nothing to clear in\n" +
-			"a directory: this checks that it is a store that nobody has open, and says so. A program clears its own caches.",
+			"a directory: this checks that it is a store that nobody has open, and says so. A program clears its own caches\n" +
+			"(DB.ClearCaches), and lightning-cli node clear-cache those of a node that runs.",
 		Args: v.Arguments(1, 1, "DIR"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := v.read(args[0], func(*engine.DB) error { return nil }); err != nil {
