@@ -58,6 +58,8 @@
 //  5. A leader whose log does not get written sends nothing, so that the others elect another (see
 //     writes.go). Followers notice a silent leader by looks that the host counts (see silence.go); each
 //     asks for pre-votes until the other has noticed as well.
+//  6. A leader that has heard nobody for a lease steps down. If a majority is there after all and knows of no later
+//     term, it stands for election again at once (see standagain.go).
 //
 // # The life of a member
 //
@@ -119,4 +121,6 @@
 //   - R20: a replica that was discarded never runs again: its log is forgotten durably before anything else of it is.
 //   - R21: a replica that is founded with a state had no log, keeps its vote, and has a term no lower than the state's before
 //     the state is there.
+//   - R22: a replica stands for election without pre-votes only when it is told to by the leader, or when it led and a
+//     majority, asked after that, was not beyond its term.
 package raft

@@ -86,11 +86,13 @@ func (i *instance) leadLoop() {
 // means that the leadership was lost and won again, and a false may stand for a term of which
 // nothing was heard.
 func (i *instance) onLeadership(l *leadership, leads bool) {
-	i.group.readyTerm.Store(0)
+	ready := i.group.readyTerm.Swap(0) == l.term && l.term != 0
 	i.group.clockTrouble.Store(nil)
+	old := *l
 	*l = leadership{unhint: l.unhint}
 	i.transport.EndEras()
 	if !leads {
+		i.maybeStandAgain(&old, ready)
 		return
 	}
 	l.term = i.raft.CurrentTerm()

@@ -609,6 +609,21 @@ func (t *Transport) RequestPreVote(_ hraft.ServerID, to hraft.ServerAddress, arg
 	}
 }
 
+// Stand has the library of this replica stand for election at once, without asking for pre-votes; false if it has too
+// much to do.
+func (t *Transport) Stand() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ctx.Err() != nil || len(t.consumer) >= maxQueuedUrgent {
+		return false
+	}
+	t.consumer <- hraft.RPC{
+		Command:  &hraft.TimeoutNowRequest{RPCHeader: wire.Header(t.localBytes)},
+		RespChan: make(chan hraft.RPCResponse, 1),
+	}
+	return true
+}
+
 // TimeoutNow implements hraft.Transport.
 func (t *Transport) TimeoutNow(_ hraft.ServerID, to hraft.ServerAddress, args *hraft.TimeoutNowRequest, _ *hraft.TimeoutNowResponse) error {
 	_, err := t.ask(to, wire.KindTimeoutNow, wire.AppendVersion(nil, args.RPCHeader))
