@@ -62,9 +62,13 @@ type testNode struct {
 	ready  map[GroupID]api.Term
 }
 
-// The timers are those of production: the tests are about them too.
+// The timers are those of production: the tests are about them too. They mostly wait for them, so a test with a cluster
+// runs beside others.
 func newTestCluster(t testing.TB, size int, configure ...func(*testCluster)) *testCluster {
 	t.Helper()
+	if t, ok := t.(*testing.T); ok {
+		t.Parallel()
+	}
 	c := &testCluster{t: t, net: fakenet.New(), nodes: make(map[string]*testNode), groups: []GroupID{7}}
 	for _, f := range configure {
 		f(c)

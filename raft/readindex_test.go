@@ -1,6 +1,7 @@
 package raft
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -149,20 +150,19 @@ func TestReadsThatWaitTogetherShareARound(t *testing.T) {
 // TestAReadLearnsWhetherThereAreOtherVoters: what the last round found spares a read the look at the
 // members, and what it found wrong is set right by the next.
 func TestAReadLearnsWhetherThereAreOtherVoters(t *testing.T) {
-	several := newTestCluster(t, 3)
-	several.write(7, "a", "1")
-	g := several.leader(7).groups[7]
-	alone := newTestCluster(t, 1)
-	alone.write(7, "a", "1")
-	only := alone.leader(7).groups[7]
-	only.reads.asksOthers.Store(true)
-	for _, group := range []*Group{g, only} {
-		if _, err := group.ReadIndex(within(t, patience)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if !g.reads.asksOthers.Load() || only.reads.asksOthers.Load() {
-		t.Fatal("a round did not tell the next reads whether to ask others")
+	for _, size := range []int{1, 3} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			c := newTestCluster(t, size)
+			c.write(7, "a", "1")
+			g := c.leader(7).groups[7]
+			g.reads.asksOthers.Store(size == 1)
+			if _, err := g.ReadIndex(within(t, patience)); err != nil {
+				t.Fatal(err)
+			}
+			if g.reads.asksOthers.Load() != (size > 1) {
+				t.Fatal("a round did not tell the next reads whether to ask others")
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package raft
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,32 +49,34 @@ func (l *recordedLog) StoreEarly(entries []*hraft.Log) (bool, error) {
 // has returned for, so it waits for every sync; the others wait for what is not a command.
 func TestOnlyCommandsOfSeveralVotersAreEarly(t *testing.T) {
 	for _, size := range []int{1, 3} {
-		var recorders []*earlyRecorder
-		c := newTestCluster(t, size, func(c *testCluster) {
-			c.setting = func(n *testNode) {
-				inner, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
-				if err != nil {
-					t.Fatal(err)
+		t.Run(fmt.Sprint(size), func(t *testing.T) {
+			var recorders []*earlyRecorder
+			c := newTestCluster(t, size, func(c *testCluster) {
+				c.setting = func(n *testNode) {
+					inner, err := NewNodeStorage(NodeStorageOptions{Dir: n.logDir, FS: vfs.OS(), Entropy: entropy.System()})
+					if err != nil {
+						t.Fatal(err)
+					}
+					r := &earlyRecorder{Storage: inner}
+					recorders = append(recorders, r)
+					n.storage = r
 				}
-				r := &earlyRecorder{Storage: inner}
-				recorders = append(recorders, r)
-				n.storage = r
+			})
+			for range 5 {
+				c.write(7, "a", "1")
+			}
+			c.converge(7, "a", "1")
+			for _, r := range recorders {
+				switch early := r.entries.Load(); {
+				case r.other.Load() > 0:
+					t.Errorf("%d voters: %d entries that are no commands were early", size, r.other.Load())
+				case size == 1 && early > 0:
+					t.Errorf("the only voter stored %d entries early", early)
+				case size > 1 && early == 0:
+					t.Errorf("%d voters: nothing was early, so the test shows nothing", size)
+				}
 			}
 		})
-		for range 5 {
-			c.write(7, "a", "1")
-		}
-		c.converge(7, "a", "1")
-		for _, r := range recorders {
-			switch early := r.entries.Load(); {
-			case r.other.Load() > 0:
-				t.Errorf("%d voters: %d entries that are no commands were early", size, r.other.Load())
-			case size == 1 && early > 0:
-				t.Errorf("the only voter stored %d entries early", early)
-			case size > 1 && early == 0:
-				t.Errorf("%d voters: nothing was early, so the test shows nothing", size)
-			}
-		}
 	}
 }
 
