@@ -84,6 +84,7 @@ func (s *Shard) Begin(ctx context.Context, commands []Command) *Pending {
 func (s *Shard) prepare(commands []Command) *Pending {
 	w := newPending(len(commands))
 	w.shard, w.commands = s, commands
+	s.requests.Add(uint64(len(commands)))
 	for i := range commands {
 		o := &w.outcomes[i]
 		if err := commands[i].Validate(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/engine"
@@ -33,6 +34,9 @@ type reader struct {
 
 	// For reads that need not be linearizable: proofs of freshness, and the wait until this
 	// replica has applied an entry.
+	// requests counts reads and writes that came to this replica, but for those that need no leader. Only grows.
+	requests atomic.Uint64
+
 	proofs  *proofs
 	applied func(ctx context.Context, index api.Index) error
 }
@@ -181,6 +185,7 @@ func (r *reader) Get(ctx context.Context, epoch api.Epoch, ns api.Namespace, key
 	if err := checkReadKeys(keys); err != nil {
 		return nil, err
 	}
+	r.requests.Add(uint64(len(keys)))
 	var items []api.Item
 	err := r.read(ctx, epoch, func(v *view) (err error) {
 		items, err = v.get(ns, keys)

@@ -39,6 +39,7 @@ func (r *reader) Scan(ctx context.Context, epoch api.Epoch, rng api.Range) (Page
 	if err := checkBounds(&rng); err != nil {
 		return Page{}, err
 	}
+	r.requests.Add(1)
 	var page Page
 	err := r.read(ctx, epoch, func(v *view) (err error) {
 		page, err = v.page(rng)

@@ -228,6 +228,10 @@ func (s *Shard) trouble(stopped error) string {
 // DiskBytes is the size of the engine's tables.
 func (s *Shard) DiskBytes() uint64 { return s.machine.diskBytes() }
 
+// Requests counts the reads and writes that came to this replica since it was opened, but for reads that need no leader.
+// A scan counts once for each page.
+func (s *Shard) Requests() uint64 { return s.requests.Load() }
+
 // Flush makes everything applied so far durable in the engine.
 func (s *Shard) Flush() error { return s.machine.Flush() }
 

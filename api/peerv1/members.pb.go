@@ -242,7 +242,9 @@ type GroupMembers struct {
 	// Whether a change is on its way: the next one has to wait.
 	Changing bool `protobuf:"varint,7,opt,name=changing,proto3" json:"changing,omitempty"`
 	// The size of the leader's tables.
-	DiskBytes     uint64 `protobuf:"varint,8,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	DiskBytes uint64 `protobuf:"varint,8,opt,name=disk_bytes,json=diskBytes,proto3" json:"disk_bytes,omitempty"`
+	// Reads and writes that reached this replica since it was opened; not set by a build that does not count them.
+	Requests      *uint64 `protobuf:"varint,9,opt,name=requests,proto3,oneof" json:"requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -329,6 +331,13 @@ func (x *GroupMembers) GetChanging() bool {
 func (x *GroupMembers) GetDiskBytes() uint64 {
 	if x != nil {
 		return x.DiskBytes
+	}
+	return 0
+}
+
+func (x *GroupMembers) GetRequests() uint64 {
+	if x != nil && x.Requests != nil {
+		return *x.Requests
 	}
 	return 0
 }
@@ -745,7 +754,7 @@ const file_api_peerv1_members_proto_rawDesc = "" +
 	"\x0fmissing_entries\x18\x05 \x01(\x04R\x0emissingEntries\x12#\n" +
 	"\rmissing_bytes\x18\x06 \x01(\x04R\fmissingBytes\x12%\n" +
 	"\x0econtact_millis\x18\a \x01(\x03R\rcontactMillis\x12\x1b\n" +
-	"\tcaught_up\x18\b \x01(\bR\bcaughtUp\"\x8b\x02\n" +
+	"\tcaught_up\x18\b \x01(\bR\bcaughtUp\"\xb9\x02\n" +
 	"\fGroupMembers\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x128\n" +
@@ -755,7 +764,9 @@ const file_api_peerv1_members_proto_rawDesc = "" +
 	"\x0elast_log_index\x18\x06 \x01(\x04R\flastLogIndex\x12\x1a\n" +
 	"\bchanging\x18\a \x01(\bR\bchanging\x12\x1d\n" +
 	"\n" +
-	"disk_bytes\x18\b \x01(\x04R\tdiskBytes\"\xed\x01\n" +
+	"disk_bytes\x18\b \x01(\x04R\tdiskBytes\x12\x1f\n" +
+	"\brequests\x18\t \x01(\x04H\x00R\brequests\x88\x01\x01B\v\n" +
+	"\t_requests\"\xed\x01\n" +
 	"\x14ChangeMembersRequest\x12\x19\n" +
 	"\bgroup_id\x18\x01 \x01(\x04R\agroupId\x127\n" +
 	"\x06change\x18\x02 \x01(\x0e2\x1f.lightning.peer.v1.MemberChangeR\x06change\x12\x17\n" +
@@ -849,6 +860,7 @@ func file_api_peerv1_members_proto_init() {
 	if File_api_peerv1_members_proto != nil {
 		return
 	}
+	file_api_peerv1_members_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

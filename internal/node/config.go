@@ -58,6 +58,7 @@ type Config struct {
 	DiskStallLimit    time.Duration
 	ReplaceDeadAfter  time.Duration
 	SplitBytes        byteSize
+	SplitRequests     int64
 }
 
 // maxShards bounds the shards of a new cluster: every group costs goroutines, timers and an
@@ -66,6 +67,9 @@ const maxShards = 256
 
 // minSplitBytes keeps shards from being split that are smaller than what a group costs its nodes in memory and log.
 const minSplitBytes = 64 << 20
+
+// minSplitRequests keeps shards from being split that any node serves with ease.
+const minSplitRequests = 100
 
 // settings is the table of everything that can be set. Each row adds one flag; the environment
 // variable and the YAML key are derived from the flag's name.
@@ -105,6 +109,7 @@ func settings(c *Config, fs *pflag.FlagSet) {
 	fs.DurationVar(&c.SnapshotInterval, "raft-snapshot-interval", 5*time.Second, "how often a group looks whether to flush and cut its log; bounds what is replayed after a crash")
 	fs.DurationVar(&c.ReplaceDeadAfter, "replace-dead-after", 5*time.Minute, "how long a node must be silent before its replicas are made again on other nodes; the same on all nodes, longer than a restart takes")
 	fs.Var(&c.SplitBytes, "split-bytes", "size of a shard's tables on one node beyond which it is split in two, one at a time, until there are 256 shards; the same on all nodes; 0 never (default: 0)")
+	fs.Int64Var(&c.SplitRequests, "split-requests", 0, "requests per second to a shard, averaged over minutes, beyond which it is split in two as for --split-bytes, if it has 128 slots or more; the same on all nodes; 0 never")
 	fs.DurationVar(&c.DiskStallLimit, "disk-stall-limit", 20*time.Second, "how long one write of a log may take before the node ends itself with exit code 7; it stops leading after --heartbeat-timeout of it")
 }
 
@@ -241,6 +246,7 @@ func (c *Config) validate() []string {
 	refuse(c.DiskStallLimit < 2*c.HeartbeatTimeout || c.DiskStallLimit > time.Hour, "--disk-stall-limit must be from twice --heartbeat-timeout to 1h")
 	refuse(c.ReplaceDeadAfter < 5*time.Second, "--replace-dead-after must be at least 5s")
 	refuse(c.SplitBytes != 0 && c.SplitBytes < minSplitBytes, "--split-bytes must be 0 or at least %dMiB", minSplitBytes>>20)
+	refuse(c.SplitRequests != 0 && c.SplitRequests < minSplitRequests, "--split-requests must be 0 or at least %d", minSplitRequests)
 	refuse(c.StaleReadBound < time.Millisecond || c.StaleReadBound > time.Hour, "--stale-read-bound must be from 1ms to 1h")
 	refuse(c.SnapshotInterval < 100*time.Millisecond, "--raft-snapshot-interval must be at least 100ms")
 	refuse(c.SnapshotThreshold == 0, "--raft-snapshot-threshold must be at least 1")

@@ -27,9 +27,9 @@ func (n *node) newMaster(local *meta.Meta) *master.Master {
 		Groups:     &master.Remote{Peers: n.pool, Leader: n.leaderOf},
 		Alive:      func(id api.NodeID) bool { return n.members.Member(id).Liveness == membership.Alive },
 		DeadAfter:  n.config.ReplaceDeadAfter,
-		SplitBytes: int64(n.config.SplitBytes),
-		Clock:      n.clock,
-		Logger:     n.logger,
+		SplitBytes: int64(n.config.SplitBytes), SplitRequests: n.config.SplitRequests,
+		Clock:  n.clock,
+		Logger: n.logger,
 	})
 }
 

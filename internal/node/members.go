@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/lightning-db/lightning/api"
 	"github.com/lightning-db/lightning/api/peerv1"
@@ -46,7 +47,7 @@ func (s membersService) GetMembers(ctx context.Context, req *peerv1.GetMembersRe
 		Term: uint64(m.Term), LastLogIndex: uint64(m.LastLog), Changing: m.Changing,
 	}
 	if replica, ok := s.replicas.shard(api.ShardID(req.GroupId)); ok {
-		out.DiskBytes = replica.DiskBytes()
+		out.DiskBytes, out.Requests = replica.DiskBytes(), proto.Uint64(replica.Requests())
 	}
 	for _, member := range m.Members {
 		out.Members = append(out.Members, &peerv1.GroupMember{

@@ -20,6 +20,10 @@
 // If the victim is dead it is removed before the new one is promoted. All that a master knows is in the map and in
 // the members of the shards, so another master goes on after any half of a step.
 //
+// Leaders say how many requests reached them. The master averages them over minutes (load.go) for the planner: a leader that
+// is silent keeps its average for ten minutes, and of a build that does not count it is unknown. No leader is moved for load
+// within ten minutes of when this master saw it begin.
+//
 // Where nothing is to be done, and neither the map nor what gossip says changes, the leaders are asked every ten seconds
 // only, since each question is a read of a shard.
 //

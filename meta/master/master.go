@@ -53,6 +53,8 @@ type Options struct {
 	DeadAfter time.Duration
 	// SplitBytes is the size beyond which a shard is split; 0 never splits one for its size.
 	SplitBytes int64
+	// SplitRequests is the same for requests per second.
+	SplitRequests int64
 	// Clock measures for how long a node is silent. Default: the machine's.
 	Clock  clock.Clock
 	Logger *slog.Logger // default: silence
@@ -89,6 +91,7 @@ type Master struct {
 	unheard map[replicaKey]time.Time // since when each voter has not answered a leader, for this master
 	resting map[api.NodeID]time.Time // until when nodes get nothing new on which a replica did not learn
 	halves  map[uint64]time.Time     // until when the shards of a split are not split again for their size
+	loads   map[uint64]*load         // by shard
 	looked  look                     // at the cluster, the last time
 
 	// mu is a leaf.
@@ -106,6 +109,7 @@ func New(o Options) *Master {
 	return &Master{
 		o: o.withDefaults(), silent: make(map[api.NodeID]time.Time),
 		unheard: make(map[replicaKey]time.Time), resting: make(map[api.NodeID]time.Time), halves: make(map[uint64]time.Time),
+		loads: make(map[uint64]*load),
 	}
 }
 
@@ -135,6 +139,7 @@ func (m *Master) round(ctx context.Context) bool {
 	finish := seen.unfinished()
 	m.giveUp(seen)
 	m.letHalvesRest(seen)
+	m.measure(seen)
 	plan, moves := seen.withoutHolders(planner.Make(m.view(seen, finish))), m.planMap(seen)
 	all := together(plan, moves)
 	m.remember(seen, all)
@@ -164,6 +169,7 @@ func (m *Master) forget() {
 	clear(m.unheard)
 	clear(m.resting)
 	clear(m.halves)
+	clear(m.loads)
 	m.looked = look{}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -201,6 +207,10 @@ type observation struct {
 	unheard map[replicaKey]time.Duration
 	stuck   map[replicaKey]bool
 	halves  map[uint64]bool // shards that were split lately
+
+	// By shard: requests per second of those of which they are known, and those whose leader is new.
+	requests  map[uint64]int64
+	ledLately map[uint64]bool
 }
 
 // replicaKey names a replica of a shard.
@@ -219,7 +229,7 @@ func (m *Master) observe(ctx context.Context, current *pb.ClusterMap) *observati
 	seen := &observation{
 		current: current, reports: make(map[uint64]*peerv1.GroupMembers), down: make(map[string]time.Duration),
 		full: make(map[string]bool), room: make(map[string]int64), unheard: make(map[replicaKey]time.Duration), stuck: make(map[replicaKey]bool),
-		halves: make(map[uint64]bool),
+		halves: make(map[uint64]bool), requests: make(map[uint64]int64), ledLately: make(map[uint64]bool),
 	}
 	var mu sync.Mutex
 	var calls errgroup.Group
@@ -288,7 +298,7 @@ func (m *Master) listen(seen *observation) {
 func (m *Master) view(seen *observation, busy unfinished) planner.View {
 	v := planner.View{
 		Cluster: seen.current.ClusterId, Replication: placement.DefaultReplication, Paused: seen.current.RebalancePaused,
-		SplitBytes: m.o.SplitBytes, Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
+		SplitBytes: m.o.SplitBytes, SplitRequests: m.o.SplitRequests, Limits: planner.Limits{DeadAfter: m.o.DeadAfter},
 	}
 	for _, n := range seen.current.Nodes {
 		v.Nodes = append(v.Nodes, planner.Node{
@@ -324,6 +334,10 @@ func (seen *observation) shard(s *pb.Shard, busy bool) planner.Shard {
 		ID: api.ShardID(s.Id), Leader: api.NodeID(r.GetLeaderId()), Preferred: api.NodeID(s.PreferredLeader),
 		Reported: r != nil && !r.GetChanging(), Busy: busy, Bytes: int64(r.GetDiskBytes()),
 		Start: s.StartSlot, End: s.EndSlot, Splitting: s.Split != nil, Halved: seen.halves[s.Id],
+		Requests: -1, LedLately: seen.ledLately[s.Id],
+	}
+	if requests, known := seen.requests[s.Id]; known {
+		out.Requests = requests
 	}
 	for _, replica := range s.Replicas {
 		member := memberOf(r, replica)

@@ -35,6 +35,7 @@ type world struct {
 	wiped   map[replicaKey]bool  // of which nothing is there, though the node lives
 	looks   int                  // questions to leaders
 	sizes   map[uint64]uint64    // of shards, in bytes
+	counts  map[uint64]uint64    // of requests to shards; nil for builds that do not count
 	zones   map[string]string    // of nodes that join
 	effects int
 	// die is asked at each effect.
@@ -238,6 +239,9 @@ func (r *reign) Members(_ context.Context, s *pb.Shard) (*peerv1.GroupMembers, e
 		return nil, api.Errorf(api.CodeUnavailable, "no replica of shard %d is anywhere", s.Id)
 	}
 	out := &peerv1.GroupMembers{GroupId: s.Id, Index: g.index, LeaderId: g.leader, LastLogIndex: 100, DiskBytes: r.sizes[s.Id]}
+	if count, counts := r.counts[s.Id]; counts {
+		out.Requests = proto.Uint64(count)
+	}
 	for _, m := range g.members {
 		c := proto.CloneOf(m)
 		c.ContactMillis = 10

@@ -77,11 +77,17 @@ func spreadAll(t *testing.T, shards []Led) int {
 		l, before := NewLeaders("cluster", nil, shards), moves
 		for range 8 {
 			m, ok := l.Spread()
+			if !ok && moves == before {
+				if there, back, swap := l.Swap(); swap {
+					shards[there.Group].Leader, shards[back.Group].Leader = there.To, back.To
+					moves += 2
+				}
+			}
 			if !ok {
 				break
 			}
 			s := &shards[m.Group]
-			if moves++; s.Leader != m.From || !slices.Contains(s.Candidates, m.To) || moves > 2*len(shards)+20 {
+			if moves++; s.Leader != m.From || !slices.Contains(s.Candidates, m.To) || moves > 6*len(shards)+60 {
 				t.Fatalf("move %d: shard %d, led by %s, can be led by %v: %+v", moves, s.Key, s.Leader, s.Candidates, m)
 			}
 			s.Leader = m.To
@@ -160,5 +166,50 @@ func TestANodeWithMoreReplicasLeadsNoMore(t *testing.T) {
 	heavy := NewLeaders("cluster", []Node{{ID: "b", Weight: 4 * NormalWeight}}, shards)
 	if s := heavy.Stands()[1]; s.Node != "b" || s.Share != 9600 {
 		t.Errorf("a node of weight 400 that shares all it holds with one of 100 has a share of %+v", s)
+	}
+}
+
+// TestBusyLeadershipsChangePlaces where none alone may move: that would only turn the two nodes round.
+func TestBusyLeadershipsChangePlaces(t *testing.T) {
+	both := []api.NodeID{"a", "b"}
+	shards := []Led{
+		{Key: 1, Leader: "a", Candidates: both, Requests: 900}, {Key: 2, Leader: "a", Candidates: both, Requests: 800},
+		{Key: 3, Leader: "b", Candidates: both, Requests: 100}, {Key: 4, Leader: "b", Candidates: both, Requests: 200},
+	}
+	late := slices.Clone(shards)
+	late[2].Lately, late[3].Lately = true, true
+	l := NewLeaders("cluster", nil, late)
+	if m, ok := l.Spread(); ok {
+		t.Errorf("what came lately moves again: %+v", m)
+	}
+	if m, _, ok := l.Swap(); ok {
+		t.Errorf("what came lately is swapped: %+v", m)
+	}
+	if moves := spreadAll(t, shards); moves != 2 {
+		t.Errorf("%d leaders change", moves)
+	}
+	busy := map[api.NodeID]int64{}
+	for _, s := range shards {
+		busy[s.Leader] += s.Requests
+	}
+	if busy["a"] != 1000 || busy["b"] != 1000 {
+		t.Errorf("the requests are %v", busy)
+	}
+}
+
+// TestSpreadingByLoadEnds: whatever the loads, and keeps the bounds by number.
+func TestSpreadingByLoadEnds(t *testing.T) {
+	rng := testkit.Rand(t)
+	for range 15 {
+		shards := anyLeaders(rng)
+		for i := range shards {
+			shards[i].Requests = int64(rng.ExpFloat64() * 1000)
+		}
+		spreadAll(t, shards)
+		for _, s := range NewLeaders("cluster", nil, shards).Stands() {
+			if s.Replicas < s.Least || s.Replicas > s.Most {
+				t.Fatalf("%s leads %d of %d to %d", s.Node, s.Replicas, s.Least, s.Most)
+			}
+		}
 	}
 }

@@ -19,6 +19,8 @@ type field struct {
 
 	// allowed reports whether an item may go from one bin to another.
 	allowed func(item, from, to int) bool
+	// lately reports whether an item may not go for load; nil for none.
+	lately func(item int) bool
 	// better is positive when item a rather than b should go from one bin to another.
 	better func(a, b, from, to int) int
 }
@@ -280,7 +282,7 @@ func (f *field) exchange(from, to int) (transfer, bool) {
 	}
 	best, bestGap := -1, gap
 	for _, item := range f.holds[from] {
-		if !f.allowed(item, from, to) {
+		if !f.allowed(item, from, to) || f.lately != nil && f.lately(item) {
 			continue
 		}
 		rest := (f.load[from]-f.size[item])*1000/f.ideal[from] - (f.load[to]+f.size[item])*1000/f.ideal[to]

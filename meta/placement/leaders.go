@@ -16,8 +16,8 @@ type Led struct {
 	Candidates []api.NodeID
 	// Requests is what the leader carries.
 	Requests int64
-	// Fixed: it keeps its leader.
-	Fixed bool
+	// Fixed: it keeps its leader. Lately: it keeps it as far as load is concerned.
+	Fixed, Lately bool
 }
 
 // Leaders is which node leads which shard. It is not safe for concurrent use.
@@ -69,6 +69,7 @@ func newLeaders(cluster string, nodes []Node, shards []Led) *Leaders {
 	f.bounds(len(shards), true)
 	f.weigh()
 	f.allowed, f.better = l.allowed, l.better(cluster)
+	f.lately = func(shard int) bool { return l.shards[shard].Lately }
 	return l
 }
 
@@ -136,10 +137,68 @@ func (l *Leaders) Spread() (Move, bool) {
 	if !ok {
 		return Move{}, false
 	}
+	return l.apply(t), true
+}
+
+func (l *Leaders) apply(t transfer) Move {
 	m := Move{Group: t.item, From: l.nodes[t.from], To: l.nodes[t.to], ByLoad: t.byLoad, FromFill: l.field.fill(t.from), ToFill: l.field.fill(t.to)}
 	l.field.apply(t)
 	l.shards[t.item].Fixed = true
-	return m, true
+	return m
+}
+
+// swapGain is by how much, in hundredths, a swap must lower the requests of the node that has the most for its weight.
+const swapGain = 20
+
+// Swap has two leaderships change places, when Spread finds nothing: one of the node with the most requests for its
+// weight, and one with fewer of another node. The sum of load squared by share shrinks with it, as with a change of
+// Spread, so that these end together. Both changes belong together: one alone would soon be taken back.
+func (l *Leaders) Swap() (there, back Move, ok bool) {
+	busy, total := make([]int64, len(l.nodes)), int64(0)
+	for n, items := range l.field.holds {
+		for _, item := range items {
+			busy[n] += max(0, l.shards[item].Requests)
+		}
+		total += busy[n]
+	}
+	per := func(n int, requests int64) int64 { return requests * NormalWeight / l.weights[n] }
+	top := 0
+	for n := range busy {
+		if per(n, busy[n]) > per(top, busy[top]) {
+			top = n
+		}
+	}
+	if total < minRequests {
+		return Move{}, Move{}, false
+	}
+	best, found := per(top, busy[top])*(100-swapGain)/100, false
+	var first, second transfer
+	for _, mine := range l.field.holds[top] {
+		for n, items := range l.field.holds {
+			if n == top || l.shards[mine].Lately || !l.allowed(mine, top, n) {
+				continue
+			}
+			for _, other := range items {
+				d := l.shards[mine].Requests - l.shards[other].Requests
+				worst := max(per(top, busy[top]-d), per(n, busy[n]+d))
+				if worst < best && !l.shards[other].Lately && l.allowed(other, n, top) && l.lessens(mine, other, top, n) {
+					best, found = worst, true
+					first, second = transfer{item: mine, from: top, to: n, byLoad: true}, transfer{item: other, from: n, to: top, byLoad: true}
+				}
+			}
+		}
+	}
+	if !found {
+		return Move{}, Move{}, false
+	}
+	return l.apply(first), l.apply(second), true
+}
+
+// lessens reports whether the sum of load squared by share shrinks when two bins swap two items.
+func (l *Leaders) lessens(mine, other, from, to int) bool {
+	f := &l.field
+	d := f.size[mine] - f.size[other]
+	return d > 0 && d*1000/max(1, f.ideal[from])+d*1000/max(1, f.ideal[to]) < 2*(f.fill(from)-f.fill(to))
 }
 
 // Stands lists the nodes by id; Replicas are the shards that a node leads.

@@ -128,8 +128,11 @@ func (p *planning) spread() {
 		}
 	}
 	leaders := p.leaders()
-	for range p.limits.Transfers {
+	for begun := range p.limits.Transfers {
 		m, ok := leaders.Spread()
+		if !ok && begun == 0 && len(p.leaving) == 0 {
+			p.swap(leaders)
+		}
 		if !ok {
 			return
 		}
@@ -146,10 +149,23 @@ func (p *planning) spread() {
 	}
 }
 
+// swap has two shards exchange their leaders for load. Nothing else moves leaders in the same plan, so that neither half of it
+// is left out.
+func (p *planning) swap(leaders *placement.Leaders) {
+	there, back, ok := leaders.Swap()
+	if !ok || p.limits.Transfers < 2 {
+		return
+	}
+	for _, m := range []placement.Move{there, back} {
+		p.step(m.Group, Step{Kind: Lead, Node: m.To, Why: LeaderLoad, Text: fmt.Sprintf("%s leads shard %d instead of %s, which leads shard %d for that: their requests are uneven",
+			m.To, p.view.Shards[m.Group].ID, m.From, p.view.Shards[there.Group+back.Group-m.Group].ID)})
+	}
+}
+
 func (p *planning) leaders() *placement.Leaders {
 	led := make([]placement.Led, len(p.view.Shards))
 	for i, s := range p.view.Shards {
-		led[i] = placement.Led{Key: int64(s.ID), Leader: p.leads(s), Candidates: p.able(s), Requests: s.Requests, Fixed: p.settled[i] || p.stepped(s.ID) || !p.movable(s)}
+		led[i] = placement.Led{Key: int64(s.ID), Leader: p.leads(s), Candidates: p.able(s), Requests: p.requests(s), Lately: s.LedLately, Fixed: p.settled[i] || p.stepped(s.ID) || !p.movable(s)}
 	}
 	return placement.NewLeaders(p.view.Cluster, p.places(), led)
 }

@@ -33,7 +33,8 @@ type planning struct {
 	// What is being made, by node at either end, and in all.
 	making    map[api.NodeID]int
 	makingAll int
-	repairing bool // something is missing, so balance waits
+	average   int64 // requests of a shard of which they are known
+	repairing bool  // something is missing, so balance waits
 	leaving   map[api.NodeID]bool
 	given     map[api.NodeID]int // leaderships that go to a node by this plan
 
@@ -61,6 +62,7 @@ func newPlanning(v View) *planning {
 		}
 	}
 	p.manyDown = alive*2 < known
+	p.average = averageRequests(v.Shards)
 	places := p.places()
 	p.want = max(1, v.Replication)
 	p.enough = max(1, min(p.want, odd(len(places))))
@@ -68,7 +70,7 @@ func newPlanning(v View) *planning {
 	for i, s := range v.Shards {
 		p.needs[i] = p.need(s)
 		groups[i] = placement.Group{
-			Key: int64(s.ID), Replicas: p.outcome(s), Bytes: s.Bytes, Requests: s.Requests,
+			Key: int64(s.ID), Replicas: p.outcome(s), Bytes: s.Bytes, Requests: p.requests(s),
 			Fixed: p.needs[i] != "" || !p.movable(s),
 		}
 		p.countLearners(s)
@@ -80,6 +82,24 @@ func newPlanning(v View) *planning {
 		}
 	}
 	return p
+}
+
+func averageRequests(shards []Shard) int64 {
+	sum, known := int64(0), int64(0)
+	for _, s := range shards {
+		if s.Requests >= 0 {
+			sum, known = sum+s.Requests, known+1
+		}
+	}
+	return sum / max(1, known)
+}
+
+// requests of a shard, those of an average one where they are unknown.
+func (p *planning) requests(s Shard) int64 {
+	if s.Requests < 0 {
+		return p.average
+	}
+	return s.Requests
 }
 
 // odd is the number of voters that n nodes allow: an even one costs and survives no more than the odd

@@ -50,6 +50,7 @@ const (
 	CatchingUp  Reason = "catching_up"   // a new replica learns
 	TooLarge    Reason = "too_large"     // the shard has more bytes than a shard should have
 	NoRoom      Reason = "no_room"       // a node that holds the shard has no room for what follows a split
+	TooBusy     Reason = "too_busy"      // the shard has more requests than a shard should have
 	Limited     Reason = "limited"       // enough replicas are being made already
 	NotYet      Reason = "not_yet"       // a node is down, but not for long enough
 	OtherDomain Reason = "other_domain"  // replicas of another zone or node are replaced first

@@ -166,3 +166,38 @@ func (s *simulation) settleSplits() {
 	}
 	s.t.Fatalf("no end of splits: %+v", s.view.Shards)
 }
+
+// TestABusyShardIsSplit as a large one is, but not where few slots have it all, or its requests are unknown.
+func TestABusyShardIsSplit(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*View)
+		want   api.ShardID
+	}{
+		"the busiest":       {func(*View) {}, 2},
+		"off":               {func(v *View) { v.SplitRequests = 0 }, 0},
+		"unknown":           {func(v *View) { v.Shards[1].Requests = -1 }, 3},
+		"half of another":   {func(v *View) { v.Shards[1].Halved = true }, 3},
+		"few slots":         {func(v *View) { v.Shards[1].End = v.Shards[1].Start + minBusySlots - 1 }, 3},
+		"a large one first": {func(v *View) { v.SplitBytes, v.Shards[0].Bytes = 1000, 2000 }, 1},
+	} {
+		s := calm(t, 3, 0, 3, 3)
+		s.view.SplitRequests = 1000
+		for i, requests := range []int64{1000, 3000, 2000} {
+			s.view.Shards[i].Start, s.view.Shards[i].End = uint32(i)*5000, uint32(i+1)*5000
+			s.view.Shards[i].Requests, s.view.Shards[i].LedLately = requests, true
+		}
+		c.change(&s.view)
+		got, text := api.ShardID(0), ""
+		for _, step := range Make(s.view).Steps {
+			if step.Kind == Split {
+				got, text = step.Shard, step.Text
+			}
+		}
+		if got != c.want {
+			t.Errorf("%s: shard %d is split, expected %d: %s", name, got, c.want, text)
+		}
+		if name == "the busiest" && text != "shard 2 is split at slot 7500: it has 3000 requests per second, more than 1000" {
+			t.Error(text)
+		}
+	}
+}

@@ -16,9 +16,11 @@ type View struct {
 	Paused bool
 	// SplitBytes is the size beyond which a shard is split in two, one at a time; 0 splits none.
 	SplitBytes int64
-	Limits     Limits
-	Nodes      []Node
-	Shards     []Shard
+	// SplitRequests is the same for requests per second.
+	SplitRequests int64
+	Limits        Limits
+	Nodes         []Node
+	Shards        []Shard
 }
 
 // Limits bound what is under way at once. Zero fields have defaults.
@@ -104,8 +106,11 @@ type Shard struct {
 	// Splitting: a split of it is noted and not done. Halved: it came out of one lately, so that its bytes are not
 	// what they will be.
 	Splitting, Halved bool
-	// Bytes and Requests (per second) are averages over a minute or more.
+	// Bytes is the size of the leader's tables. Requests, per second, is an average over minutes, and negative when unknown:
+	// then the shard counts as an average one, and is not split for it.
 	Bytes, Requests int64
+	// LedLately: its leader changed, or the master began to watch, so lately that it is not changed again for load.
+	LedLately bool
 }
 
 // Replica is a member of a shard.
