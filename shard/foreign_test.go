@@ -2,14 +2,17 @@ package shard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
+	"github.com/lightning-db/lightning/backup/record"
 	"github.com/lightning-db/lightning/engine"
 	"github.com/lightning-db/lightning/internal/rows"
+	"github.com/lightning-db/lightning/internal/testkit"
 	"github.com/lightning-db/lightning/internal/vfs"
 )
 
@@ -182,5 +185,195 @@ func TestAReadThatBeganBeforeASplitGoesOn(t *testing.T) {
 		if _, ok, err := s.Get(rows.Key(0, []byte(fmt.Sprint("k", i))), engine.MaxVersion); !ok || err != nil {
 			t.Fatalf("k%d is gone: %v", i, err)
 		}
+	}
+}
+
+// sweepAll ticks until all rows of the other half are deleted, and until nobody may read them any more.
+func (b *bench) sweepAll() {
+	b.t.Helper()
+	for steps := 0; b.m.state().foreign.from != ""; steps++ {
+		if steps > 1000 {
+			b.t.Fatal("the sweep does not end")
+		}
+		b.now += sweepForeignEveryMillis
+		b.tick()
+	}
+	b.now += b.m.state().retentionMillis + sweepEveryMillis
+	b.tick()
+	b.flush()
+}
+
+// The disk space of the other half comes back, on both halves.
+func TestTheSpaceOfTheOtherHalfReturns(t *testing.T) {
+	p := newParent(t)
+	rng := testkit.Rand(t)
+	for range 40 {
+		var ops []api.Op
+		for range 100 {
+			value := make([]byte, 1000)
+			for i := range value {
+				value[i] = byte(rng.Uint32()) // which does not compress
+			}
+			ops = append(ops, put(fmt.Sprintf("k%016x", rng.Uint64()), string(value)))
+		}
+		p.write(batch(ops...))
+	}
+	p.flush()
+	p.compact()
+	before := p.m.diskBytes()
+	p.split(testSplit())
+	c := p.child()
+	halves := []*bench{p.bench, c}
+	for i, b := range halves {
+		if bytes := b.m.diskBytes(); bytes < before*9/10 {
+			t.Errorf("half %d has %d bytes, the whole had %d", i, bytes, before)
+		}
+		b.sweepAll()
+		testkit.Eventually(t, patience, func() bool {
+			for range 20 { // of a quiet shard, with a flush after them
+				b.now += sweepEveryMillis
+				b.tick()
+			}
+			b.flush()
+			return b.m.diskBytes() <= before*6/10
+		}, "compactions by themselves do not give the space back")
+		after := b.m.diskBytes()
+		t.Logf("half %d: %d bytes of %d", i, after, before)
+		if after > before*6/10 || after < before*4/10 {
+			t.Errorf("half %d has %d bytes after the sweep, the whole had %d", i, after, before)
+		}
+	}
+	if bytes := onDisk(t, p.fs, "/data/shards"); bytes > int64(before)*12/10 {
+		t.Errorf("%d bytes are on the disk, the tables of the whole had %d", bytes, before)
+	}
+}
+
+// onDisk is the size of the files in a directory, those of its directories among them. A file with two names counts twice.
+func onDisk(t *testing.T, fs vfs.FS, dir string) (bytes int64) {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if content, err := vfs.ReadFile(fs, dir+"/"+name); err == nil {
+			bytes += int64(len(content))
+		} else {
+			bytes += onDisk(t, fs, dir+"/"+name)
+		}
+	}
+	return bytes
+}
+
+// TestACopyThatIsOpenOverASplitIsWhole: a checkpoint that was made before it, as for a snapshot that is being sent, and a backup
+// that has begun, have what the shard had then, although the other half's rows are gone from the tables of both by their end.
+func TestACopyThatIsOpenOverASplitIsWhole(t *testing.T) {
+	const count = 300
+	p := newParent(t)
+	for i := range count {
+		p.write(batch(put(fmt.Sprint("k", i), "v")))
+	}
+	p.fillLarge()
+	p.flush()
+	want := p.digest()
+	if _, err := p.m.Checkpoint("/data/copy"); err != nil {
+		t.Fatal(err)
+	}
+	var counter record.Counter
+	err := backupReader(p.bench).Backup(t.Context(), func(cut Cut) error {
+		if cut.Epoch != 1 || cut.Arc.End != api.SlotCount {
+			t.Errorf("the cut is %+v", cut)
+		}
+		p.split(testSplit())
+		c := p.child()
+		for _, b := range []*bench{p.bench, c} {
+			b.sweepAll()
+			b.compact()
+		}
+		return nil
+	}, counter.Take)
+	if err := errors.Join(err, counter.Whole()); err != nil || counter.Rows != count+2 {
+		t.Errorf("the backup has %d rows, want %d: %v", counter.Rows, count+2, err)
+	}
+	for _, key := range p.rowKeys() {
+		if inChild(key) {
+			t.Fatalf("%s is still there", key)
+		}
+	}
+	other := &parent{bench: &bench{t: t, fs: p.fs, term: 1, now: p.now}}
+	o := machineOptions(t, p.fs)
+	o.Dir = "/data/shards/elsewhere"
+	if other.m, err = openMachine(o); err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	if err := other.m.Install("/data/copy"); err != nil {
+		t.Fatal(err)
+	}
+	if got := other.digest(); got != want {
+		t.Error("the checkpoint has other rows than the shard had")
+	}
+}
+
+// TestAReplicaThatSkipsASplitMakesNoChild: one that is behind, or is fenced and rebuilt, gets a state from beyond the split. It
+// goes on as the others do, and takes the split for done.
+func TestAReplicaThatSkipsASplitMakesNoChild(t *testing.T) {
+	p := newParent(t)
+	p.fill(50)
+	p.flush()
+	twin := &parent{bench: &bench{t: t, fs: p.fs.CrashClone(vfs.CrashOptions{KeepUnsynced: vfs.KeepAll}), term: 1, now: p.now}}
+	twin.open()
+	twin.wire()
+	defer func() { twin.close() }()
+	p.split(testSplit())
+	if _, err := p.m.Checkpoint("/data/copy"); err != nil {
+		t.Fatal(err)
+	}
+	vfsCopy(t, p.fs, twin.fs, "/data/copy")
+	if err := twin.m.replace("/data/copy", p.m.state().digest); err != nil {
+		t.Fatal(err)
+	}
+	twin.close() // as whoever rebuilds a replica does
+	twin.open()
+	twin.wire()
+	for range 3 {
+		p.now += sweepForeignEveryMillis
+		e := p.entry(encodeTick())
+		p.run(e)
+		twin.apply(e)
+	}
+	again := p.entry(encodeSplit(testSplit()))
+	if a := p.run(again)[0]; a.Err != nil {
+		t.Fatal(a.Err)
+	}
+	if a := twin.apply(again)[0][0]; a.Err != nil {
+		t.Fatal(a.Err)
+	}
+	if there, _ := founded(twin.fs); there || len(twin.children) != 0 {
+		t.Errorf("it made a child: %t, %v", there, twin.children)
+	}
+	if got, want := twin.m.state().digest, p.m.state().digest; got != want || twin.digest() != p.digest() {
+		t.Errorf("the digests differ: %x and %x", got, want)
+	}
+}
+
+// vfsCopy copies a directory of files from one disk to another.
+func vfsCopy(t *testing.T, from, to vfs.FS, dir string) {
+	t.Helper()
+	names, err := from.List(dir)
+	if err == nil {
+		err = to.MkdirAll(dir)
+	}
+	for _, name := range names {
+		var content []byte
+		if err == nil {
+			content, err = vfs.ReadFile(from, dir+"/"+name)
+		}
+		if err == nil {
+			err = vfs.WriteFileAtomic(to, dir, name, content)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
