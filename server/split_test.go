@@ -42,24 +42,14 @@ func (c *cluster) keysAround(count int) (stay, leave []string) {
 	return stay, leave
 }
 
-// TestRequestsWaitForTheMapOfASplit sends everything while a shard is split and the map does not say so: each waits for the map,
-// without asking in a loop, and is answered once by the half that has its keys.
-func TestRequestsWaitForTheMapOfASplit(t *testing.T) {
-	c := newCluster(t, 1, nil)
-	stay, leave := c.keysAround(20)
-	all := slices.Concat(stay, leave)
-	slices.Sort(all)
-	for _, key := range all {
-		c.load(key, "v")
-	}
-	child := c.halve()
-	var tries atomic.Int64
-	c.groups[1].before = func(context.Context, api.NodeID, bool) error { tries.Add(1); return nil }
+// requestsOver are requests of all kinds, of keys that stay with the parent and of keys that leave it.
+func requestsOver(t *testing.T, stay, leave []string) map[string]func(*Server) error {
+	all := slices.Sorted(slices.Values(slices.Concat(stay, leave)))
 	var asked [][]byte
 	for _, key := range all {
 		asked = append(asked, []byte(key))
 	}
-	requests := map[string]func(*Server) error{
+	return map[string]func(*Server) error{
 		"get": func(s *Server) error {
 			item, err := s.Get(t.Context(), 0, []byte(leave[0]))
 			return expect(err, item.Found)
@@ -97,6 +87,20 @@ func TestRequestsWaitForTheMapOfASplit(t *testing.T) {
 			return expect(err, int(count) >= len(all))
 		},
 	}
+}
+
+// TestRequestsWaitForTheMapOfASplit sends everything while a shard is split and the map does not say so: each waits for the map,
+// without asking in a loop, and is answered once by the half that has its keys.
+func TestRequestsWaitForTheMapOfASplit(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	stay, leave := c.keysAround(20)
+	for _, key := range slices.Concat(stay, leave) {
+		c.load(key, "v")
+	}
+	child := c.halve()
+	var tries atomic.Int64
+	c.groups[1].before = func(context.Context, api.NodeID, bool) error { tries.Add(1); return nil }
+	requests := requestsOver(t, stay, leave)
 	var waiting sync.WaitGroup
 	for name, request := range requests {
 		for _, node := range nodeNames {

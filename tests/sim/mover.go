@@ -18,12 +18,44 @@ import (
 // empty one of another incarnation in its place. It stands in for the master and for the part of the map
 // that the master writes.
 type mover struct {
-	c    *Cluster
-	rng  *rand.Rand
-	done int // moves
-	last struct {
-		sync.Mutex
-		err error // of the latest order
+	c      *Cluster
+	rng    *rand.Rand
+	done   int // moves
+	orders orders
+}
+
+// orders are given while faults come, some with little time, as by a master that another one takes the place of.
+type orders struct {
+	mu   sync.Mutex
+	last error // of the latest
+}
+
+// try gives an order once.
+func (o *orders) try(rng *rand.Rand, do func(context.Context) error) error {
+	patience := 5 * time.Second
+	if rng.IntN(3) == 0 {
+		patience = time.Duration(rng.Int64N(int64(200 * time.Millisecond)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := do(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last = err
+	return err
+}
+
+// end waits until what was begun last is finished, without faults.
+func (o *orders) end(c *Cluster, over <-chan struct{}, what string) error {
+	select {
+	case <-over:
+		return nil
+	case <-time.After(liveLimit):
+		c.closing.Store(true)
+		<-over
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return fmt.Errorf("%s %v after the faults: %w", what, liveLimit, o.last)
 	}
 }
 
@@ -83,18 +115,9 @@ func (m *mover) run(ctx context.Context) {
 	}
 }
 
-// ends waits until the move that was begun last is finished, without faults.
+// ends waits until the move that was begun last is finished.
 func (m *mover) ends(moved <-chan struct{}) error {
-	select {
-	case <-moved:
-		return nil
-	case <-time.After(liveLimit):
-		m.c.closing.Store(true)
-		<-moved
-		m.last.Lock()
-		defer m.last.Unlock()
-		return fmt.Errorf("a replica is not replaced %v after the faults: %w", liveLimit, m.last.err)
-	}
+	return m.orders.end(m.c, moved, "a replica is not replaced")
 }
 
 // move replaces the replica of one shard on one node; false if the history is over.
@@ -141,16 +164,7 @@ func (m *mover) order(id api.ShardID, do func(context.Context, *raft.Group) erro
 			if !s.Group().IsReadyLeader() {
 				continue
 			}
-			patience := 5 * time.Second
-			if m.rng.IntN(3) == 0 {
-				patience = time.Duration(m.rng.Int64N(int64(200 * time.Millisecond)))
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			err := do(ctx, s.Group())
-			cancel()
-			m.last.Lock()
-			m.last.err = err
-			m.last.Unlock()
+			err := m.orders.try(m.rng, func(ctx context.Context) error { return do(ctx, s.Group()) })
 			var e *api.Error
 			switch {
 			case err == nil:

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/lightning-db/lightning/api"
@@ -24,10 +23,7 @@ type splitter struct {
 	done int
 	// finished are the children of the splits that the map has published.
 	finished []uint64
-	last     struct {
-		sync.Mutex
-		err error
-	}
+	orders   orders
 }
 
 // maxSplits bounds the shards of a history.
@@ -43,18 +39,9 @@ func (s *splitter) run(ctx context.Context) {
 	}
 }
 
-// ends waits until the split that was begun last is finished, without faults.
+// ends waits until the split that was begun last is finished.
 func (s *splitter) ends(over <-chan struct{}) error {
-	select {
-	case <-over:
-		return nil
-	case <-time.After(liveLimit):
-		s.c.closing.Store(true)
-		<-over
-		s.last.Lock()
-		defer s.last.Unlock()
-		return fmt.Errorf("a shard is not split %v after the faults: %w", liveLimit, s.last.err)
-	}
+	return s.orders.end(s.c, over, "a shard is not split")
 }
 
 // split splits one shard; false if the history is over. A map may be older than what was done, so a split that is not noted
@@ -101,7 +88,7 @@ func (s *splitter) prepare() {
 		return
 	}
 	at := d.StartSlot + 1 + uint32(s.rng.IntN(int(d.EndSlot-d.StartSlot-1)))
-	s.try(func(ctx context.Context) error {
+	_ = s.orders.try(s.rng, func(ctx context.Context) error {
 		return s.propose(ctx, &peerv1.MetaCommand{Op: &peerv1.MetaCommand_PrepareSplit{
 			PrepareSplit: &peerv1.MetaPrepareSplit{ShardId: d.Id, Epoch: d.Epoch, AtSlot: at},
 		}})
@@ -111,27 +98,12 @@ func (s *splitter) prepare() {
 // attempt calls do until it succeeds; false if the history is over.
 func (s *splitter) attempt(do func(context.Context) error) bool {
 	for !s.c.closing.Load() {
-		if s.try(do) {
+		if s.orders.try(s.rng, do) == nil {
 			return true
 		}
 		pass(50 * time.Millisecond)
 	}
 	return false
-}
-
-// try calls do once, sometimes with little time.
-func (s *splitter) try(do func(context.Context) error) bool {
-	patience := 5 * time.Second
-	if s.rng.IntN(3) == 0 {
-		patience = time.Duration(s.rng.Int64N(int64(200 * time.Millisecond)))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := do(ctx)
-	s.last.Lock()
-	defer s.last.Unlock()
-	s.last.err = err
-	return err == nil
 }
 
 var errNobodyLeads = errors.New("nobody leads")
