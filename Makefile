@@ -97,7 +97,7 @@ chaos: ## every fault on every workload, kills, power cuts: over an hour, or CHA
 .PHONY: life
 life: ## clusters grow, heal, shrink, drain and move for LIFE_ROUNDS (10) rounds under kills, on 3 and 64 shards; prints figures
 	cd tests && go test -count=1 -v -timeout 0 ./life -life.rounds $(LIFE_ROUNDS) -life.replace -life.moves 20 -life.drains 3 -life.dead
-	cd tests && go test -count=1 -v -timeout 0 -run UnderKills ./life -life.rounds $(LIFE_ROUNDS) -life.replace -life.shards 64
+	cd tests && go test -count=1 -v -timeout 0 -run 'UnderKills|LeadersOfMany' ./life -life.rounds $(LIFE_ROUNDS) -life.replace -life.shards 64 -life.leaders 30s
 
 .PHONY: ready-time
 ready-time: ## print how long three nodes take until they serve
