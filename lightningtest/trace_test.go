@@ -122,7 +122,9 @@ func ofListener(listener, verb string) func(*tracepb.Span) bool {
 }
 
 // follower is a node that does not lead the shard of a key.
-func follower(c *lightningtest.Cluster, key string, nodes int) int { return (c.Leader(key) + 1) % nodes }
+func follower(c *lightningtest.Cluster, key string, nodes int) int {
+	return (c.Leader(key) + 1) % nodes
+}
 
 var written = []string{"request", "forward", "serve apply", "propose", "log sync", "commit wait", "apply"}
 
