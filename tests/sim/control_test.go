@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/lightning-db/lightning/internal/seededbug"
@@ -29,7 +28,7 @@ func findViolation(t *testing.T, plan func() Plan, spoil func(*Cluster), wrong f
 		p := plan()
 		var r Result
 		t.Run("history", func(t *testing.T) {
-			synctest.Test(t, func(*testing.T) { r = run(p, slog.New(slog.DiscardHandler), spoil) })
+			inBubble(t, func(*testing.T) { r = run(p, slog.New(slog.DiscardHandler), spoil) })
 		})
 		if r.Err != nil && wrong(r.Err) {
 			t.Logf("found in history %d of %v: %v", i+1, p, firstLine(r.Err))

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/lightning-db/lightning/internal/testkit"
@@ -135,7 +134,7 @@ func simulate(t *testing.T, plan Plan) (r Result) {
 	defer hang.Stop()
 	name := fmt.Sprint(plan.Seed)
 	t.Run(name, func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { r = Run(plan, logger) })
+		inBubble(t, func(*testing.T) { r = Run(plan, logger) })
 	})
 	if *verbose || *replay {
 		t.Logf("%v\n  took %v", r, time.Since(began).Round(time.Millisecond))

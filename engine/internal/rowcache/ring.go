@@ -57,7 +57,9 @@ func (s *shard) extend(t *table) bool {
 	if s.taken == len(s.made) {
 		s.make()
 	}
-	t.chunks[s.taken] = s.made[s.taken]
+	if t.chunks[s.taken] == nil { // else it was given back and is taken again: readers who are late may still look at it
+		t.chunks[s.taken] = s.made[s.taken]
+	}
 	s.taken++
 	for range s.chunk {
 		s.ends = append(s.ends, 0)
