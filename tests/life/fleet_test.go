@@ -100,8 +100,7 @@ func (f *fleet) notEven(count int) error {
 	replicas, leaders := 0, 0
 	for _, n := range s.Nodes {
 		replicas, leaders = replicas+int(n.Replicas), leaders+int(n.Leaders)
-		// Each of its replicas is worth a third of a leadership.
-		if !n.Alive || !within(n.Replicas, float64(3*f.shards)/float64(count)) || !within(n.Leaders, float64(n.Replicas)/3) {
+		if !n.Alive || !within(n.Replicas, float64(3*f.shards)/float64(count)) || !within(n.Leaders, float64(f.shards)/float64(count)) {
 			return fmt.Errorf("%s does not have its share: %s", n.Name, brief(s))
 		}
 	}
